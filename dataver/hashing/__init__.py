@@ -1,0 +1,30 @@
+"""Bytes in, cut points and digests out (invariant 7: no I/O)."""
+
+from dataver.hashing.chunker import BUFFER_SIZE, Chunker, ChunkingParameters, chunk_stream
+from dataver.hashing.digest import (
+    CONTEXT_BLOCK,
+    CONTEXT_PACK,
+    CONTEXT_RECORD,
+    DIGEST_SIZE,
+    checksum,
+    derived,
+    digest,
+    new_hasher,
+    path_hash,
+)
+
+__all__ = [
+    "BUFFER_SIZE",
+    "CONTEXT_BLOCK",
+    "CONTEXT_PACK",
+    "CONTEXT_RECORD",
+    "DIGEST_SIZE",
+    "Chunker",
+    "ChunkingParameters",
+    "checksum",
+    "chunk_stream",
+    "derived",
+    "digest",
+    "new_hasher",
+    "path_hash",
+]
