@@ -1,0 +1,77 @@
+"""Tree blocks of a repository: loaded by digest, checked, and kept near.
+
+Keeps invariant 1: `parse_block` compares every block with the digest it is asked for before anybody sees it.
+A copy in the disk cache that fails the check is dropped and read from the store again. Does not write: blocks
+reach a repository through `dataver.ingest.upload` only.
+"""
+
+import threading
+from collections import OrderedDict
+
+from dataver.errors import IntegrityError, NotFound
+from dataver.formats.block import Inner, Leaf, parse_block
+from dataver.repository.layout import block_key
+from dataver.storage import DiskCache, Store
+
+__all__ = ["Blocks"]
+
+_KEPT = 48  # parsed blocks kept in memory: a path from root to leaf and its neighbours, ~0.5 MB each
+
+
+class Blocks:
+    """The tree blocks of one repository."""
+
+    def __init__(self, store: Store, cache: DiskCache | None) -> None:
+        self._store = store
+        self._cache = cache
+        self._parsed: OrderedDict[bytes, Leaf | Inner] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def load(self, digest: bytes) -> Leaf | Inner:
+        """Return the block `digest`.
+
+        Raises:
+            IntegrityError: the repository does not hold it, or holds something else under its name.
+        """
+        with self._lock:
+            found = self._parsed.get(digest)
+            if found is not None:
+                self._parsed.move_to_end(digest)
+                return found
+        block = self._parse(digest)
+        with self._lock:
+            self._parsed[digest] = block
+            while len(self._parsed) > _KEPT:
+                self._parsed.popitem(last=False)
+        return block
+
+    def object(self, digest: bytes) -> bytes:
+        """Return the stored object of block `digest`, unchecked."""
+        key = block_key(digest)
+        data = self._cache.get(key) if self._cache else None
+        return self._fetch(digest) if data is None else data
+
+    def exists(self, digest: bytes) -> bool:
+        """Tell whether the repository holds block `digest` (asks the store, never the cache)."""
+        return self._store.exists(block_key(digest))
+
+    def _fetch(self, digest: bytes) -> bytes:
+        try:
+            data = self._store.get(block_key(digest))
+        except NotFound as error:
+            raise IntegrityError(
+                f"tree block {digest.hex()} is missing from {self._store.url}.",
+                hint="run `dataver verify` on the versions you need; a copy of the repository may still hold it",
+            ) from error
+        if self._cache:
+            self._cache.put(block_key(digest), data)
+        return data
+
+    def _parse(self, digest: bytes) -> Leaf | Inner:
+        try:
+            return parse_block(self.object(digest), digest, self.object)
+        except IntegrityError:
+            if self._cache is None:
+                raise
+            # the copy in the cache may be the damaged one: the store decides
+            return parse_block(self._fetch(digest), digest, self._fetch)

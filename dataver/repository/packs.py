@@ -1,0 +1,92 @@
+"""Packs of a repository: footers and byte ranges.
+
+A range is returned as stored; whoever decodes its frames checks them (invariant 1). A footer is checked
+against the pack's id, which is the BLAKE3 of it, so every digest in it is authentic.
+"""
+
+import threading
+from collections import OrderedDict
+
+from dataver.errors import IntegrityError, NotFound
+from dataver.formats.pack import TRAILER_SIZE, Footer, parse_footer, parse_trailer
+from dataver.repository.layout import pack_key
+from dataver.storage import DiskCache, Store
+
+__all__ = ["Packs"]
+
+_KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks
+_GUESS = 256 * 1024  # the footer of a 64 MB pack of 20 KB chunks is ~130 KB: one request reads it whole
+
+
+class Packs:
+    """The packs of one repository."""
+
+    def __init__(self, store: Store, cache: DiskCache | None) -> None:
+        self._store = store
+        self._cache = cache
+        self._footers: OrderedDict[bytes, Footer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def footer(self, pack_id: bytes) -> Footer:
+        """Return the footer of a pack.
+
+        Raises:
+            IntegrityError: the pack is missing or its footer is damaged.
+        """
+        with self._lock:
+            found = self._footers.get(pack_id)
+            if found is not None:
+                self._footers.move_to_end(pack_id)
+                return found
+        footer = self._cached_footer(pack_id) or self._read_footer(pack_id)
+        with self._lock:
+            self._footers[pack_id] = footer
+            while len(self._footers) > _KEPT:
+                self._footers.popitem(last=False)
+        return footer
+
+    def read(self, pack_id: bytes, offset: int, length: int) -> bytes:
+        """Return exactly `length` stored bytes from `offset` of a pack.
+
+        Raises:
+            IntegrityError: the pack is missing or ends before the range does.
+        """
+        try:
+            return self._store.get(pack_key(pack_id), offset, length)
+        except NotFound as error:
+            raise _missing(pack_id, self._store.url) from error
+
+    def exists(self, pack_id: bytes) -> bool:
+        """Tell whether the repository holds a pack (asks the store)."""
+        return self._store.exists(pack_key(pack_id))
+
+    def _cached_footer(self, pack_id: bytes) -> Footer | None:
+        tail = self._cache.get(f"footers/{pack_id.hex()}") if self._cache else None
+        if tail is None:
+            return None
+        try:
+            return parse_footer(tail, pack_id)
+        except IntegrityError:
+            return None  # a damaged cache is only a miss
+
+    def _read_footer(self, pack_id: bytes) -> Footer:
+        key = pack_key(pack_id)
+        try:
+            tail, size = self._store.get_tail(key, _GUESS)
+            need = TRAILER_SIZE + parse_trailer(tail, size).footer_stored
+            if need > len(tail):
+                tail, size = self._store.get_tail(key, need)
+        except NotFound as error:
+            raise _missing(pack_id, self._store.url) from error
+        tail = tail[-need:]
+        footer = parse_footer(tail, pack_id)
+        if self._cache:
+            self._cache.put(f"footers/{pack_id.hex()}", tail)
+        return footer
+
+
+def _missing(pack_id: bytes, url: str) -> IntegrityError:
+    return IntegrityError(
+        f"pack {pack_id.hex()} is missing from {url}.",
+        hint="run `dataver verify` on the versions you need; a copy of the repository may still hold it",
+    )

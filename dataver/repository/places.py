@@ -1,0 +1,81 @@
+"""Where things lie on this machine: the cache, the default repository, the workspace of a project.
+
+A workspace is the nearest folder upwards that holds `.dataver/`. Its `config.toml` may name the project's
+repository and is meant to be committed; everything else in `.dataver/` is local.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+
+import platformdirs
+
+from dataver.errors import InvalidInput
+
+__all__ = [
+    "FOLDER",
+    "cache_root",
+    "configured_url",
+    "default_repository",
+    "find_workspace",
+    "write_config",
+]
+
+FOLDER = ".dataver"
+_CONFIG = "config.toml"
+
+
+def cache_root() -> Path:
+    """Return the folder of everything that may be deleted: `DATAVER_CACHE`, else the user's cache folder."""
+    chosen = os.environ.get("DATAVER_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("dataver")
+
+
+def default_repository() -> Path:
+    """Return the folder of the user's default local repository (it need not exist)."""
+    return platformdirs.user_data_path("dataver") / "repository"
+
+
+def find_workspace(start: Path | None = None) -> Path | None:
+    """Return the nearest folder from `start` upwards that holds `.dataver/`, or None."""
+    here = (start or Path.cwd()).absolute()
+    return next((folder for folder in (here, *here.parents) if (folder / FOLDER).is_dir()), None)
+
+
+def configured_url(start: Path | None = None) -> str | None:
+    """Return the repository that applies here: `DATAVER_REPO`, else the workspace's `config.toml`, else None.
+
+    Raises:
+        InvalidInput: the configuration is not TOML, or its URL is no text.
+    """
+    from_environment = os.environ.get("DATAVER_REPO")
+    if from_environment:
+        return from_environment
+    workspace = find_workspace(start)
+    path = workspace / FOLDER / _CONFIG if workspace else None
+    if workspace is None or path is None or not path.is_file():
+        return None
+    try:
+        url = tomllib.loads(path.read_text("utf-8")).get("repository", {}).get("url")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise InvalidInput(f"{path} is not a configuration: {error}.", hint="mend or delete it") from error
+    if url is None:
+        return None
+    if not isinstance(url, str):
+        raise InvalidInput(f"{path}: repository.url must be text.", hint='write url = "s3://bucket/prefix"')
+    if "://" not in url and not Path(url).is_absolute():
+        return str(workspace / url)  # relative to the project, wherever the command runs
+    return url
+
+
+def write_config(workspace: Path, url: str) -> Path:
+    """Record the project's repository in the workspace, so that later commands find it."""
+    folder = workspace / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text(f"*\n!{_CONFIG}\n!.gitignore\n", "utf-8")
+    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
+    path = folder / _CONFIG
+    path.write_text(f'# The project\'s dataver repository.\n[repository]\nurl = "{quoted}"\n', "utf-8")
+    return path

@@ -1,0 +1,107 @@
+"""Records of a repository: which datasets and versions are published.
+
+The store's listing says what exists; the records themselves never change, so a copy in the disk cache is as
+good as the object (its bytes still have to parse as the record of that key).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from dataver.errors import IntegrityError, NotFound
+from dataver.formats.record import Record, parse_record, record_id
+from dataver.repository.layout import DATASETS, parse_record_key, record_key, record_prefix
+from dataver.storage import DiskCache, Store
+
+__all__ = ["Published", "Records"]
+
+_PARALLEL = 16  # requests in flight when many records are read
+
+
+class Published(NamedTuple):
+    """A record as it stands in the repository, and its id (64 hex)."""
+
+    record: Record
+    record_id: str
+
+    @property
+    def ref(self) -> str:
+        """The name people use: `dataset@label`."""
+        return f"{self.record.dataset}@{self.record.label}"
+
+
+class Records:
+    """The records of one repository."""
+
+    def __init__(self, store: Store, cache: DiskCache | None) -> None:
+        self._store = store
+        self._cache = cache
+
+    def get(self, dataset: str, label: str) -> Published:
+        """Return the record of `dataset@label`.
+
+        Raises:
+            NotFound: no such version.
+            IntegrityError: the object is not the record of that version.
+        """
+        key = record_key(dataset, label)
+        data = self._cache.get(key) if self._cache else None
+        if data is not None:
+            try:
+                return _parse(data, dataset, label)
+            except IntegrityError:
+                pass  # a damaged cache is only a miss
+        try:
+            data = self._store.get(key)
+        except NotFound as error:
+            raise NotFound(f"there is no version {dataset}@{label} in {self._store.url}.") from error
+        published = _parse(data, dataset, label)
+        if self._cache:
+            self._cache.put(key, data)
+        return published
+
+    def read_back(self, dataset: str, label: str) -> Published | None:
+        """Return the record as the store has it now, past any cache, or None."""
+        try:
+            return _parse(self._store.get(record_key(dataset, label)), dataset, label)
+        except NotFound:
+            return None
+
+    def labels(self, dataset: str) -> list[str]:
+        """Return the labels of a dataset's versions, sorted as text; empty when there is no such dataset."""
+        prefix = record_prefix(dataset)
+        found = (parse_record_key(info.key) for info in self._store.list(prefix))
+        return sorted(label for name, label in filter(None, found) if name == dataset)
+
+    def datasets(self, prefix: str = "") -> dict[str, list[str]]:
+        """Return the labels of every dataset whose name starts with `prefix`."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for info in self._store.list(DATASETS):
+            parsed = parse_record_key(info.key)
+            if parsed and parsed[0].startswith(prefix):
+                found[parsed[0]].append(parsed[1])
+        return dict(sorted(found.items()))
+
+    def many(self, refs: Iterable[tuple[str, str]]) -> list[Published]:
+        """Return several records in the order asked, reading them in parallel where the store is remote."""
+        wanted = list(refs)
+        if self._store.local_root is not None or len(wanted) < 2:
+            return [self.get(*ref) for ref in wanted]
+        with ThreadPoolExecutor(min(_PARALLEL, len(wanted))) as pool:
+            return list(pool.map(lambda ref: self.get(*ref), wanted))
+
+    def versions(self, dataset: str) -> list[Published]:
+        """Return all versions of a dataset, oldest first."""
+        found = self.many((dataset, label) for label in self.labels(dataset))
+        return sorted(found, key=lambda each: (each.record.created, each.record.label))
+
+
+def _parse(data: bytes, dataset: str, label: str) -> Published:
+    record = parse_record(data)
+    if (record.dataset, record.label) != (dataset, label):
+        raise IntegrityError(
+            f"the record stored as {dataset}@{label} says it is {record.dataset}@{record.label}.",
+            hint="somebody moved objects inside the repository; restore the record from a copy",
+        )
+    return Published(record, record_id(data).hex())
