@@ -29,7 +29,8 @@ ALGORITHM: Final = "fastcdc2020"
 
 SLOW_CUTTING: Final = (
     "pyfastcdc is installed without its compiled form, so cutting files into chunks is about 200 times "
-    "slower: reinstall it with 'PYFASTCDC_REQUIRE_CYTHON=1 pip install --force-reinstall --no-cache-dir pyfastcdc' "
+    "slower: reinstall it with "
+    "'PYFASTCDC_REQUIRE_CYTHON=1 pip install --force-reinstall --no-cache-dir pyfastcdc' "
     "on a machine with a C compiler, or use a Python version for which it has wheels"
 )
 

@@ -1,0 +1,214 @@
+"""A frame: chunks that are compressed together, behind a header that says how much there is.
+
+    offset | size | field          | meaning
+         0 |    2 | codec          | 0 raw, 1 zstd
+         2 |    2 | chunk_count    | 1 to 65535
+         4 |    4 | stored_length  | bytes behind the header
+         8 |    4 | raw_length     | sum of the chunks' lengths, at most 16 MiB
+        12 |    4 | zero           |
+        16 |    8 | checksum       | XXH3-64 of header[0:16] and the stored bytes
+
+All little-endian. What is stored is the *payload* (the chunks' bytes, then a table of u32 chunk lengths), as
+it is or as one zstd frame. The table is why a pack whose footer is lost can be rebuilt by walking its frames.
+
+Keeps invariants 1 (the checksum is compared before anything else looks at the stored bytes) and 7. Lengths
+are bounded before anything is allocated. It does not hash chunks: their digests are in the pack's footer.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
+from dataver.formats.compression import decompress_exactly
+from dataver.hashing.digest import checksum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from typing_extensions import Buffer
+
+    from dataver.formats.compression import Compressor, Decompressor
+
+__all__ = [
+    "CODEC_RAW",
+    "CODEC_ZSTD",
+    "HEADER_SIZE",
+    "MAX_CHUNKS",
+    "MAX_RAW",
+    "FrameHeader",
+    "decode_frame",
+    "decode_frames",
+    "encode_frame",
+    "frame_lengths",
+    "iter_frames",
+    "parse_header",
+    "u32_array",
+]
+
+HEADER_SIZE: Final = 24
+MAX_RAW: Final = 16 * 1024 * 1024
+MAX_CHUNKS: Final = 65535
+CODEC_RAW: Final = 0
+CODEC_ZSTD: Final = 1
+
+_COVERED: Final = struct.Struct("<HHIII")
+_HEADER: Final = struct.Struct("<HHIIIQ")
+_SWAP: Final = sys.byteorder == "big"
+
+
+class FrameHeader(NamedTuple):
+    """A frame's header. `stored_length` does not count the header, `raw_length` not the table of lengths."""
+
+    codec: int
+    chunk_count: int
+    stored_length: int
+    raw_length: int
+    checksum: int
+
+
+def encode_frame(
+    chunks_bytes: Buffer, lengths: Sequence[int], compressor: Compressor | None
+) -> tuple[bytes, bytes]:
+    """Return the header and the stored bytes of a frame.
+
+    Args:
+        chunks_bytes: the chunks, one behind the other.
+        lengths: the length of each, in order; none is zero.
+        compressor: of the calling thread; None stores raw. Raw is also what is stored where zstd saves less
+            than 2 %: such bytes are then read back without decompressing.
+    """
+    table = array("I", lengths)
+    raw_length = sum(lengths)
+    if not 1 <= len(lengths) <= MAX_CHUNKS or raw_length > MAX_RAW or not min(lengths):
+        raise InvalidInput(f"a frame cannot hold {len(lengths)} chunks with {raw_length} bytes")
+    if _SWAP:
+        table.byteswap()
+    payload = b"".join((chunks_bytes, table))
+    if len(payload) != raw_length + 4 * len(table):
+        raise InvalidInput(
+            f"chunk lengths add up to {raw_length}, but {len(payload) - 4 * len(table)} bytes came"
+        )
+    codec, stored = CODEC_RAW, payload
+    if compressor is not None:
+        compressed = compressor(payload)
+        if len(compressed) <= len(payload) - len(payload) // 50:
+            codec, stored = CODEC_ZSTD, compressed
+    covered = _COVERED.pack(codec, len(table), len(stored), raw_length, 0)
+    return covered + checksum(covered, stored).to_bytes(8, "little"), stored
+
+
+def parse_header(buffer: Buffer, offset: int = 0) -> FrameHeader:
+    """Return the header at `offset`, its lengths bounded; the stored bytes need not be there.
+
+    Raises:
+        IntegrityError: no frame can begin like this.
+        FormatTooNew: a codec that this version does not know.
+    """
+    header = _bounded_header(memoryview(buffer), offset)
+    _known_codec(header.codec, offset)
+    return header
+
+
+def decode_frame(buffer: memoryview, offset: int, decompressor: Decompressor) -> tuple[memoryview, int]:
+    """Check the frame at `offset`; return its chunks' bytes and the offset behind it.
+
+    The bytes of a raw frame are a view into `buffer`, not a copy.
+
+    Raises:
+        IntegrityError: truncated, or a checksum or length that does not fit.
+        FormatTooNew: a sound frame with a codec that this version does not know.
+    """
+    header, stored, end = _checked_frame(buffer, offset)
+    return _payload(header, stored, offset, decompressor)[: header.raw_length], end
+
+
+def decode_frames(buffer: memoryview, decompressor: Decompressor) -> Iterator[memoryview]:
+    """Yield the chunks' bytes of each frame of `buffer`, which holds whole adjacent frames (an extent)."""
+    offset = 0
+    while offset < len(buffer):
+        raw, offset = decode_frame(buffer, offset, decompressor)
+        yield raw
+
+
+def frame_lengths(
+    buffer: memoryview, offset: int, decompressor: Decompressor
+) -> tuple[array[int], memoryview, int]:
+    """Check the frame at `offset`; return its chunks' lengths, their bytes and the offset behind it.
+
+    Raises:
+        IntegrityError: as `decode_frame`, or the table of lengths does not fit the bytes.
+    """
+    header, stored, end = _checked_frame(buffer, offset)
+    payload = _payload(header, stored, offset, decompressor)
+    lengths = u32_array(payload[header.raw_length :])
+    if sum(lengths) != header.raw_length or not min(lengths):
+        raise IntegrityError(f"the frame at byte {offset} has chunk lengths that do not add up to its bytes")
+    return lengths, payload[: header.raw_length], end
+
+
+def iter_frames(buffer: Buffer, start: int = 0, end: int | None = None) -> Iterator[tuple[int, FrameHeader]]:
+    """Yield the offset and the checked header of each adjacent frame in `buffer[start:end]`.
+
+    The checksum of each frame is compared, nothing is decompressed. An unknown codec is passed on.
+
+    Raises:
+        IntegrityError: something in the range is not a whole, undamaged frame.
+    """
+    view = memoryview(buffer)[:end]
+    offset = start
+    while offset < len(view):
+        header, _, behind = _checked_frame(view, offset)
+        yield offset, header
+        offset = behind
+
+
+def u32_array(data: Buffer) -> array[int]:
+    """Return little-endian u32 values as an array; `data` must be a multiple of four bytes."""
+    values = array("I")
+    values.frombytes(data)
+    if _SWAP:
+        values.byteswap()
+    return values
+
+
+def _bounded_header(buffer: memoryview, offset: int) -> FrameHeader:
+    if offset < 0 or len(buffer) - offset < HEADER_SIZE:
+        raise IntegrityError(f"the frame at byte {offset} is cut off")
+    codec, count, stored, raw, zero, check = _HEADER.unpack_from(buffer, offset)
+    payload = raw + 4 * count
+    fits = stored == payload if codec == CODEC_RAW else 0 < stored <= payload
+    if not (fits and 1 <= count <= raw <= MAX_RAW and zero == 0):
+        raise IntegrityError(f"no frame begins at byte {offset}: its header has lengths that cannot be")
+    return FrameHeader(codec, count, stored, raw, check)
+
+
+def _known_codec(codec: int, offset: int) -> None:
+    if codec not in (CODEC_RAW, CODEC_ZSTD):
+        raise FormatTooNew(
+            f"the frame at byte {offset} uses codec {codec}, which this version does not know",
+            hint="install a newer dataver",
+        )
+
+
+def _checked_frame(buffer: memoryview, offset: int) -> tuple[FrameHeader, memoryview, int]:
+    header = _bounded_header(buffer, offset)
+    begin = offset + HEADER_SIZE
+    end = begin + header.stored_length
+    if end > len(buffer):
+        raise IntegrityError(f"the frame at byte {offset} is cut off: {end - len(buffer)} bytes are missing")
+    stored = buffer[begin:end]
+    if checksum(buffer[offset : offset + 16], stored) != header.checksum:
+        raise IntegrityError(f"the frame at byte {offset} does not match its checksum")
+    return header, stored, end
+
+
+def _payload(header: FrameHeader, stored: memoryview, offset: int, decompressor: Decompressor) -> memoryview:
+    if header.codec == CODEC_RAW:
+        return stored
+    _known_codec(header.codec, offset)
+    size = header.raw_length + 4 * header.chunk_count
+    return memoryview(decompress_exactly(stored, size, decompressor, f"the frame at byte {offset}"))
