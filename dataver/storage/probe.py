@@ -1,0 +1,51 @@
+"""Whether a store honours create-if-absent: asked, not assumed.
+
+Some servers accept `If-None-Match: *` and ignore it (`rclone serve s3`, old MinIO): every racing writer
+"wins". So `init` tries: one key, created twice with different bytes. The answer is written into
+`dataver.json`.
+"""
+
+import contextlib
+import secrets
+
+from dataver.errors import AlreadyExists, DataverError, NotFound, StoreError
+from dataver.storage.base import Store
+
+__all__ = ["probe_exclusive_create"]
+
+_TRIES = 3  # with fresh keys, when a reply was lost and so nothing was learned
+
+
+def probe_exclusive_create(store: Store) -> bool:
+    """Tell whether `create` refuses a taken key, and set `store.exclusive_create` to the answer.
+
+    Writes and deletes a small object `.probe-<hex>`, so it shows lacking write permission early, too. A
+    store whose kind is known to race (`exclusive_create` is False beforehand) is only written to.
+
+    Raises:
+        StoreError: the store cannot be written.
+    """
+    for remaining in reversed(range(_TRIES)):
+        key = f".probe-{secrets.token_hex(16)}"
+        try:
+            store.exclusive_create = _refuses_second(store, key) and store.exclusive_create
+            return store.exclusive_create
+        except (StoreError, NotFound) as error:
+            temporary = isinstance(error, NotFound) or error.transient
+            if not temporary or not remaining:
+                raise
+        finally:
+            with contextlib.suppress(DataverError):  # a bucket that forbids deleting keeps a few bytes
+                store.delete(key)
+    raise AssertionError("the loop returns or raises")
+
+
+def _refuses_second(store: Store, key: str) -> bool:
+    first, second = secrets.token_bytes(16), secrets.token_bytes(16)
+    with contextlib.suppress(AlreadyExists):  # our own first request, sent twice below us
+        store.create(key, first)
+    try:
+        store.create(key, second)
+    except AlreadyExists:
+        return store.get(key) == first
+    return False

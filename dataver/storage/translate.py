@@ -1,0 +1,299 @@
+"""The one place where foreign exceptions become ours: operating system, botocore, aiohttp, fsspec.
+
+One idea: three tables, looked up in this order: the server's error code, the class name along the exception's
+ancestry, the errno. Whatever is in none of them is a `StoreError` that is not transient. No foreign package
+is imported to know its exceptions; a test walks the foreign packages and shows that nothing falls through.
+
+Messages never repeat foreign text (it may hold signed URLs or keys): they hold a code, a key and the
+store's URL.
+"""
+
+import errno
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dataver.errors import AlreadyExists, DataverError, NotFound, StoreError
+
+__all__ = ["BY_CODE", "BY_CLASS", "BY_ERRNO", "Meaning", "response_code", "translate"]
+
+
+class Meaning(NamedTuple):
+    """What a foreign error means here.
+
+    Attributes:
+        kind: "missing", "exists", "transient" or "failed".
+        what: the end of the sentence "cannot read … :".
+        hint: the next step, or None.
+    """
+
+    kind: str
+    what: str
+    hint: str | None = None
+
+
+_CREDENTIALS = (
+    "check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
+    "for a public bucket set FSSPEC_S3_ANON=true"
+)
+_ENDPOINT = "check the network and AWS_ENDPOINT_URL, and repeat the command"
+_LATER = "repeat the command; what was written stays and is recognised"
+_DISK = "free some space and repeat the command"
+
+_MISSING = Meaning("missing", "it does not exist")
+_EXISTS = Meaning("exists", "it exists already")
+_BUSY = Meaning("transient", "the store is too busy", _LATER)
+_BROKEN = Meaning("transient", "the store has an internal error", _LATER)
+_RACE = Meaning("transient", "another write to the same key is under way", _LATER)
+_LOST = Meaning("transient", "the connection was lost", _LATER)
+_SLOW = Meaning("transient", "the store did not answer in time", _ENDPOINT)
+_UNREACHABLE = Meaning("transient", "the store cannot be reached", _ENDPOINT)
+_SHORT = Meaning("transient", "the store sent a damaged or short reply", _LATER)
+_NO_BUCKET = Meaning("failed", "the bucket does not exist", "make the bucket, or correct its name")
+_DENIED = Meaning(
+    "failed", "the store refuses permission", "ask for read and write permission on this prefix"
+)
+_WRONG_KEY = Meaning("failed", "the store does not accept the credentials", _CREDENTIALS)
+_NO_KEY = Meaning("failed", "no credentials were found", _CREDENTIALS)
+_EXPIRED = Meaning("failed", "the credentials have expired", "log in again and repeat the command")
+_CLOCK = Meaning("failed", "this machine's clock is too far from the store's", "set the clock")
+_REGION = Meaning("failed", "the bucket is in another region", "set AWS_REGION, or AWS_ENDPOINT_URL")
+_TOO_LARGE = Meaning("failed", "the object is too large for the store")
+_REFUSED = Meaning("failed", "the store refuses the request")
+_UNABLE = Meaning("failed", "the store does not offer this operation")
+_SETTINGS = Meaning(
+    "failed", "the connection settings are not usable", "check the storage options and AWS_ variables"
+)
+_TLS = Meaning("failed", "the TLS certificate is not accepted", "check AWS_ENDPOINT_URL and AWS_CA_BUNDLE")
+_FULL = Meaning("failed", "no space is left on the device", _DISK)
+_READ_ONLY = Meaning("failed", "the file system is read-only", "use a folder that may be written")
+_NO_ACCESS = Meaning("failed", "permission is denied", "check the owner and mode of the folder")
+_NOT_FOLDER = Meaning("failed", "a file stands where a folder is needed, or the other way round")
+_NAME_LENGTH = Meaning("failed", "the name is too long for this file system")
+_OPEN_FILES = Meaning("failed", "too many files are open", "raise the limit with `ulimit -n`")
+_DEVICE = Meaning("failed", "the device reports an error", "check the disk before anything else is written")
+_MEMORY = Meaning("failed", "memory ran out")
+
+# Error codes and, for replies without a body, HTTP statuses:
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+BY_CODE: dict[str, Meaning] = {
+    "NoSuchKey": _MISSING,
+    "NoSuchVersion": _MISSING,
+    "404": _MISSING,
+    "NotFound": _MISSING,
+    "PreconditionFailed": _EXISTS,
+    "412": _EXISTS,
+    "ConditionalRequestConflict": _RACE,
+    "OperationAborted": _RACE,
+    "409": _RACE,
+    "SlowDown": _BUSY,
+    "ServiceUnavailable": _BUSY,
+    "Throttling": _BUSY,
+    "ThrottlingException": _BUSY,
+    "TooManyRequests": _BUSY,
+    "RequestLimitExceeded": _BUSY,
+    "429": _BUSY,
+    "503": _BUSY,
+    "InternalError": _BROKEN,
+    "500": _BROKEN,
+    "502": _BROKEN,
+    "504": _SLOW,
+    "RequestTimeout": _SLOW,
+    "408": _SLOW,
+    "BadDigest": _SHORT,
+    "IncompleteBody": _SHORT,
+    "XAmzContentSHA256Mismatch": _SHORT,
+    "XAmzContentChecksumMismatch": _SHORT,
+    "NoSuchBucket": _NO_BUCKET,
+    "InvalidBucketName": _NO_BUCKET,
+    "AccessDenied": _DENIED,
+    "AllAccessDisabled": _DENIED,
+    "AccountProblem": _DENIED,
+    "NotSignedUp": _DENIED,
+    "InvalidPayer": _DENIED,
+    "403": _DENIED,
+    "Forbidden": _DENIED,
+    "InvalidAccessKeyId": _WRONG_KEY,
+    "SignatureDoesNotMatch": _WRONG_KEY,
+    "AuthorizationHeaderMalformed": _WRONG_KEY,
+    "InvalidSecurity": _WRONG_KEY,
+    "InvalidToken": _WRONG_KEY,
+    "401": _WRONG_KEY,
+    "ExpiredToken": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "RequestTimeTooSkewed": _CLOCK,
+    "PermanentRedirect": _REGION,
+    "Redirect": _REGION,
+    "TemporaryRedirect": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "301": _REGION,
+    "307": _REGION,
+    "EntityTooLarge": _TOO_LARGE,
+    "MaxMessageLengthExceeded": _TOO_LARGE,
+    "NotImplemented": _UNABLE,
+    "MethodNotAllowed": _UNABLE,
+    "405": _UNABLE,
+    "501": _UNABLE,
+}
+
+# Names of exception classes, ours to know without importing botocore, aiobotocore, aiohttp, urllib3 or
+# fsspec.
+BY_CLASS: dict[str, Meaning] = {
+    # how one is known to the store: from botocore
+    "NoCredentialsError": _NO_KEY,
+    "PartialCredentialsError": _NO_KEY,
+    "CredentialRetrievalError": _NO_KEY,
+    "NoAuthTokenError": _NO_KEY,
+    "TokenRetrievalError": _NO_KEY,
+    "UnauthorizedSSOTokenError": _EXPIRED,
+    "SSOTokenLoadError": _EXPIRED,
+    "LoginRefreshRequired": _EXPIRED,
+    "RefreshWithMFAUnsupportedError": _EXPIRED,
+    "ProfileNotFound": Meaning(
+        "failed", "the AWS profile does not exist", "check AWS_PROFILE and ~/.aws/config"
+    ),
+    "NoRegionError": _REGION,
+    "SSLError": _TLS,
+    "ClientConnectorCertificateError": _TLS,
+    "ParamValidationError": _REFUSED,
+    # what the network does: from botocore, aiohttp, urllib3, asyncio and fsspec
+    "EndpointConnectionError": _UNREACHABLE,
+    "ConnectTimeoutError": _UNREACHABLE,
+    "ProxyConnectionError": _UNREACHABLE,
+    "ClientConnectorError": _UNREACHABLE,
+    "gaierror": _UNREACHABLE,
+    "ReadTimeoutError": _SLOW,
+    "FSTimeoutError": _SLOW,
+    "TimeoutError": _SLOW,
+    "ConnectionClosedError": _LOST,
+    "HTTPClientError": _LOST,
+    "ConnectionError": _LOST,
+    "ClientConnectionError": _LOST,
+    "ClientError": _LOST,  # aiohttp's; botocore's carries a response and is met in the first table
+    "IncompleteReadError": _SHORT,
+    "IncompleteRead": _SHORT,
+    "ResponseStreamingError": _SHORT,
+    "FlexibleChecksumError": _SHORT,
+    "ChecksumError": _SHORT,
+    "ResponseParserError": _SHORT,
+    "ClientPayloadError": _SHORT,
+    "HTTPException": _SHORT,
+    # the rest of botocore: bad configuration in one of many ways
+    "BotoCoreError": _SETTINGS,
+    # Python
+    "NotImplementedError": _UNABLE,
+    "FileNotFoundError": _MISSING,
+    "FileExistsError": _EXISTS,
+    "PermissionError": _NO_ACCESS,
+    "IsADirectoryError": _NOT_FOLDER,
+    "NotADirectoryError": _NOT_FOLDER,
+    "MemoryError": _MEMORY,
+}
+
+BY_ERRNO: dict[int, Meaning] = {
+    errno.ENOENT: _MISSING,
+    errno.EEXIST: _EXISTS,
+    errno.ENOSPC: _FULL,
+    getattr(errno, "EDQUOT", errno.ENOSPC): _FULL,
+    errno.EFBIG: _TOO_LARGE,
+    errno.EMSGSIZE: _TOO_LARGE,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _NO_ACCESS,
+    errno.EPERM: _NO_ACCESS,
+    errno.ENOTDIR: _NOT_FOLDER,
+    errno.EISDIR: _NOT_FOLDER,
+    errno.ELOOP: _NOT_FOLDER,
+    errno.ENAMETOOLONG: _NAME_LENGTH,
+    errno.EMFILE: _OPEN_FILES,
+    errno.ENFILE: _OPEN_FILES,
+    errno.EIO: _DEVICE,
+    getattr(errno, "EREMOTEIO", errno.EIO): _DEVICE,
+    errno.ENODEV: _DEVICE,
+    errno.ENXIO: _DEVICE,
+    errno.ENOMEM: _MEMORY,
+    errno.EBUSY: _BUSY,
+    errno.EAGAIN: _BUSY,
+    errno.EINTR: _LOST,
+    errno.ECONNRESET: _LOST,
+    errno.ECONNABORTED: _LOST,
+    errno.EPIPE: _LOST,
+    errno.ENETRESET: _LOST,
+    getattr(errno, "ESTALE", errno.EIO): _LOST,
+    errno.ETIMEDOUT: _SLOW,
+    errno.ECONNREFUSED: _UNREACHABLE,
+    errno.EHOSTUNREACH: _UNREACHABLE,
+    errno.ENETUNREACH: _UNREACHABLE,
+    errno.EHOSTDOWN: _UNREACHABLE,
+    errno.ENETDOWN: _UNREACHABLE,
+    errno.ENOSYS: _UNABLE,
+    errno.EOPNOTSUPP: _UNABLE,
+}
+
+_UNKNOWN = Meaning("failed", "the store failed in an unexpected way")
+
+
+def translate(error: BaseException, *, doing: str, key: str, url: str) -> DataverError:
+    """Return our error for a foreign one; ours are returned as they are.
+
+    Args:
+        error: what was caught; the caller raises the result `from` it.
+        doing: the verb of the sentence: "read", "write", "list" …
+        key: the object it was about; may be empty.
+        url: the store, without secrets.
+    """
+    if isinstance(error, DataverError):
+        return error
+    meaning, code = _meaning(error)
+    name = f"{key} in {url}" if key else url
+    if meaning.kind == "missing":
+        return NotFound(f"{name} does not exist.")
+    if meaning.kind == "exists":
+        return AlreadyExists(f"{name} exists already.")
+    detail = f" ({code})" if code else ""
+    return StoreError(
+        f"cannot {doing} {name}: {meaning.what}{detail}.",
+        hint=meaning.hint,
+        transient=meaning.kind == "transient",
+    )
+
+
+def response_code(error: BaseException) -> tuple[str, int] | None:
+    """Return the server's error code and HTTP status, if the error or a cause is botocore's ClientError."""
+    for one in _causes(error):
+        response = getattr(one, "response", None)
+        if not isinstance(response, dict):
+            continue
+        code = str(response.get("Error", {}).get("Code", ""))
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return code, status if isinstance(status, int) else 0
+    return None
+
+
+def _meaning(error: BaseException) -> tuple[Meaning, str]:
+    answered = response_code(error)
+    if answered is not None:
+        code, status = answered
+        found = BY_CODE.get(code) or BY_CODE.get(str(status))
+        if found is None:
+            found = _BROKEN if status >= 500 else _REFUSED
+        return found, code if code and not code.isdecimal() else f"HTTP {status or code}"
+    for one in _causes(error):
+        number = one.errno if isinstance(one, OSError) else None
+        if number in BY_ERRNO:
+            return BY_ERRNO[number], errno.errorcode.get(number, str(number))
+        by_class = _by_class(one)
+        if by_class is not None:
+            return by_class, type(one).__name__
+    return _UNKNOWN, type(error).__name__
+
+
+def _by_class(error: BaseException) -> Meaning | None:
+    return next((BY_CLASS[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in BY_CLASS), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    for _ in range(8):
+        if seen is None:
+            return
+        yield seen
+        seen = seen.__cause__
