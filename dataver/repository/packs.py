@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 
 from dataver.errors import IntegrityError, NotFound
-from dataver.formats.pack import TRAILER_SIZE, Footer, parse_footer, parse_trailer
+from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.repository.layout import pack_key
 from dataver.storage import DiskCache, Store
 
@@ -61,11 +61,11 @@ class Packs:
         return self._store.exists(pack_key(pack_id))
 
     def _cached_footer(self, pack_id: bytes) -> Footer | None:
-        tail = self._cache.get(f"footers/{pack_id.hex()}") if self._cache else None
-        if tail is None:
+        kept = self._cache.get(_footer_key(pack_id)) if self._cache else None
+        if kept is None:
             return None
         try:
-            return parse_footer(tail, pack_id)
+            return parse_footer(memoryview(kept)[8:], pack_id, int.from_bytes(kept[:8], "little"))
         except IntegrityError:
             return None  # a damaged cache is only a miss
 
@@ -73,16 +73,20 @@ class Packs:
         key = pack_key(pack_id)
         try:
             tail, size = self._store.get_tail(key, _GUESS)
-            need = TRAILER_SIZE + parse_trailer(tail, size).footer_stored
+            need = parse_trailer(tail, size).tail_size
             if need > len(tail):
                 tail, size = self._store.get_tail(key, need)
         except NotFound as error:
             raise _missing(pack_id, self._store.url) from error
         tail = tail[-need:]
-        footer = parse_footer(tail, pack_id)
+        footer = parse_footer(tail, pack_id, size)
         if self._cache:
-            self._cache.put(f"footers/{pack_id.hex()}", tail)
+            self._cache.put(_footer_key(pack_id), size.to_bytes(8, "little") + tail)
         return footer
+
+
+def _footer_key(pack_id: bytes) -> str:
+    return f"footers/{pack_id.hex()}"
 
 
 def _missing(pack_id: bytes, url: str) -> IntegrityError:

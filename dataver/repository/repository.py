@@ -110,7 +110,7 @@ def init_repository(
     _refuse_other_content(store.local_root)
     config = RepositoryConfig(
         id=secrets.token_hex(16),
-        chunking=ChunkingParameters() if chunk_size is None else ChunkingParameters.around(chunk_size),
+        chunking=ChunkingParameters() if chunk_size is None else ChunkingParameters.for_average(chunk_size),
         create_if_absent=probe_exclusive_create(store),
         created=datetime.now(UTC),
         write_id=secrets.token_hex(16),

@@ -1,0 +1,138 @@
+"""Drafts as people hold them: a `DraftCore` that can become a `Version`."""
+
+import getpass
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from dataver._about import __version__
+from dataver._version import Diff, UploadReport, Version
+from dataver.errors import InvalidInput
+from dataver.formats.record import ParentRef, Record
+from dataver.ingest import DraftCore, Sent, upload_draft
+from dataver.ingest.draft_state import save_state
+from dataver.progress import NO_PROGRESS, Progress
+
+__all__ = ["Draft", "author"]
+
+
+class Draft(DraftCore):
+    """A version being built: local, mutable, safe from crashes.
+
+    Get one from `Repository.create` or `Repository.draft`.
+    """
+
+    def status(self) -> Diff:
+        """Return what this draft changes against its parents."""
+        return Diff.of(self.changes())
+
+    def finalize(
+        self,
+        message: str = "",
+        *,
+        label: str | None = None,
+        bump: str = "patch",
+        metadata: Mapping[str, Any] | None = None,
+        allow_empty: bool = False,
+    ) -> Version:
+        """Seal the draft; its content is fixed and has a digest, and it is still local. Repeating it is safe.
+
+        Args:
+            message: what to say of this version.
+            label: the user's choice; None leaves it to `upload`, which takes the next free one.
+            bump: which part of the highest label grows: "major", "minor" or "patch".
+            metadata: JSON values to attach.
+            allow_empty: make a version even if nothing changed.
+
+        Raises:
+            InvalidInput: nothing changed, or the label or the metadata cannot be used.
+        """
+        if bump not in ("major", "minor", "patch"):
+            raise InvalidInput(f"'{bump}' is no part of a label.", hint="choose major, minor or patch")
+        values = {
+            "message": message,
+            "author": author(),
+            "created": datetime.now(UTC).isoformat(),
+            "metadata": dict(metadata or {}),
+            "write_id": secrets.token_hex(16),
+        }
+        self._record(values).encode()  # refuses what no record can hold, before anything is fixed
+        self.seal(values, label=label, bump=bump, allow_empty=allow_empty)
+        return self.version()
+
+    def version(self) -> Version:
+        """Return the sealed version.
+
+        Raises:
+            InvalidInput: the draft is not finalized.
+        """
+        sealed, state = self._state.sealed, self._state
+        if sealed is None:
+            raise InvalidInput(f"draft {self.id} of {self.dataset} is not finalized.", hint="finalize it first")
+        if state.published is not None:
+            return Version.of(self._repository, self._repository.records.get(self.dataset, state.published))
+        record = replace(self._record(sealed), label=state.label or "")
+        return Version(self._repository, record, None, self.tree, self._send)
+
+    def upload(self, progress: Progress = NO_PROGRESS) -> UploadReport:
+        """Publish the sealed version; everyone sees it whole or not at all. Repeating it is safe.
+
+        Raises:
+            InvalidInput: the draft is not finalized.
+            Conflict: the label the user chose was taken meanwhile.
+            StoreError: the store failed; call again to continue.
+        """
+        return self.version().upload(progress)
+
+    def _record(self, sealed: Mapping[str, Any]) -> Record:
+        state, summary = self._state, self.tree.summary()
+        return Record(
+            dataset=state.dataset,
+            label=state.label or "0.0.0",
+            tree=summary.digest,
+            parents=tuple(ParentRef(**each) for each in state.parents),
+            created=datetime.fromisoformat(sealed["created"]),
+            author=sealed["author"],
+            message=sealed["message"],
+            files=summary.files,
+            size=summary.size,
+            entries=summary.entries,
+            metadata=sealed["metadata"],
+            tool=f"dataver {__version__}",
+            write_id=sealed["write_id"],
+        )
+
+    def _send(self, progress: Progress) -> Sent:
+        with self._locked():
+            state = self._state
+
+            def remember(label: str) -> None:
+                state.attempted = label
+                save_state(self._folder, state)
+
+            sent = upload_draft(
+                self,
+                self._repository,
+                self._record(state.sealed or {}),
+                label=state.label,
+                bump=state.bump,
+                attempted=state.attempted,
+                on_attempt=remember,
+                progress=progress,
+            )
+            self._published(sent.published, sent.packs)
+        return sent
+
+
+def author() -> str:
+    """Return who is at work: `DATAVER_AUTHOR`, else the user's login name."""
+    chosen = os.environ.get("DATAVER_AUTHOR")
+    if chosen:
+        return chosen
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

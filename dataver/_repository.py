@@ -1,0 +1,354 @@
+"""The public repository: everything one does with datasets, versions and drafts, in one place."""
+
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataver._draft import Draft, author
+from dataver._version import Diff, UploadReport, Version
+from dataver.errors import InvalidInput, NotFound
+from dataver.formats.config import RepositoryConfig
+from dataver.formats.names import check_dataset_name
+from dataver.formats.tag import TagMove
+from dataver.ingest import AddReport, current_draft, list_drafts
+from dataver.progress import NO_PROGRESS, Progress
+from dataver.repository import Repository as RepositoryCore
+from dataver.repository import init_repository, open_repository
+from dataver.repository.places import cache_root, configured_url, default_repository, find_workspace
+from dataver.repository.resolve import latest
+from dataver.storage import Store
+from dataver.tree import diff
+
+if TYPE_CHECKING:
+    from dataver.checkout import FetchReport, VerifyReport
+
+__all__ = ["DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"]
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """One line about a dataset.
+
+    Attributes:
+        name: the dataset.
+        versions: how many versions it has.
+        latest: what `name@latest` means now.
+    """
+
+    name: str
+    versions: int
+    latest: Version
+
+    @property
+    def created(self) -> datetime:
+        """When the latest version was made."""
+        return self.latest.created
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a one-step `sync` did: `version` is None when nothing had changed."""
+
+    version: Version | None
+    add: AddReport
+    upload: UploadReport | None
+    seconds: float
+
+
+class Repository(RepositoryCore):
+    """A repository: a folder or a bucket prefix that holds datasets.
+
+    Get one from `dataver.open` or `dataver.init`.
+    """
+
+    def __init__(self, store: Store, config: RepositoryConfig, given_url: str) -> None:
+        super().__init__(store, config)
+        self._given_url = given_url
+
+    # drafts
+
+    def create(
+        self, name: str, *, parents: str | Sequence[str] = (), workspace: str | Path | None = None
+    ) -> Draft:
+        """Start a draft, and make it the current one of its workspace.
+
+        Args:
+            name: the dataset, such as `vision/cats`.
+            parents: versions to start from; of several, later ones win where they disagree.
+            workspace: folder that keeps the draft in its `.dataver/`; the nearest one upwards, else this folder.
+
+        Raises:
+            NotFound: a parent does not exist.
+        """
+        check_dataset_name(name)
+        wanted = [parents] if isinstance(parents, str) else list(parents)
+        found = [self.resolve(ref) for ref in wanted]
+        home = _workspace(workspace)
+        return Draft.start(self, self._given_url, home, name, found)
+
+    def draft(self, draft_id: str | None = None, *, workspace: str | Path | None = None) -> Draft:
+        """Return a draft of this workspace: by id or unambiguous prefix, else the current one.
+
+        Raises:
+            NotFound: there is none.
+        """
+        start = Path(workspace) if workspace is not None else None
+        if draft_id is None:
+            home, draft_id = current_draft(start)
+        else:
+            home = find_workspace(start) or _workspace(workspace)
+            fitting = [state.id for state in list_drafts(home) if state.id.startswith(draft_id)]
+            if len(fitting) > 1:
+                raise InvalidInput(f"'{draft_id}' fits several drafts: {', '.join(fitting)}.", hint="write more")
+            draft_id = fitting[0] if fitting else draft_id
+        return Draft.load(self, home, draft_id)
+
+    def drafts(self, workspace: str | Path | None = None) -> list[Draft]:
+        """Return the drafts of this workspace that go to this repository and are not uploaded, oldest first."""
+        home = find_workspace(Path(workspace) if workspace is not None else None)
+        states = list_drafts(home) if home else []
+        return [
+            Draft(self, home, state)
+            for state in states
+            if home and state.repository_id == self.id and state.status != "uploaded"
+        ]
+
+    def sync(
+        self,
+        folder: str | Path,
+        name: str,
+        *,
+        dest: str = "",
+        message: str = "",
+        label: str | None = None,
+        bump: str = "patch",
+        metadata: Mapping[str, Any] | None = None,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        follow_links: bool = False,
+        workspace: str | Path | None = None,
+        progress: Progress = NO_PROGRESS,
+    ) -> SyncReport:
+        """Make and publish the next version of a dataset so that it mirrors a folder, in one step.
+
+        The latest version is the parent; nothing is made when nothing changed. Arguments as for `Draft.sync`
+        and `Draft.finalize`.
+        """
+        began = time.perf_counter()
+        check_dataset_name(name)
+        labels = self.records.labels(name)
+        parents = [self.records.get(name, latest(self.records, name, labels))] if labels else []
+        draft = Draft.start(self, self._given_url, _workspace(workspace), name, parents, current=False)
+        try:
+            report = draft.sync(
+                folder, dest, exclude=exclude, include=include, follow_links=follow_links, progress=progress
+            )
+        except BaseException:
+            draft.discard()
+            raise
+        if not draft.changed and (labels or not report.files):
+            draft.discard()
+            return SyncReport(None, report, None, time.perf_counter() - began)
+        draft.finalize(message, label=label, bump=bump, metadata=metadata, allow_empty=True)
+        sent = draft.upload()
+        draft.forget()
+        return SyncReport(sent.version, report, sent, time.perf_counter() - began)
+
+    # looking
+
+    def datasets(self, prefix: str = "") -> list[DatasetSummary]:
+        """Return the datasets whose name starts with `prefix`, by name."""
+        found = self.records.datasets(prefix)
+        newest = self.records.many((name, latest(self.records, name, labels)) for name, labels in found.items())
+        return [
+            DatasetSummary(name, len(labels), Version.of(self, published))
+            for (name, labels), published in zip(found.items(), newest, strict=True)
+        ]
+
+    def versions(self, name: str) -> list[Version]:
+        """Return the versions of a dataset, oldest first.
+
+        Raises:
+            NotFound: there is no such dataset.
+        """
+        if not self.records.labels(name):
+            self.resolve(name)  # raises, and says what comes near
+        return [Version.of(self, published) for published in self.records.versions(name)]
+
+    def version(self, ref: str) -> Version:
+        """Return the version that `ref` names: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`.
+
+        Raises:
+            NotFound: nothing by that name.
+            InvalidInput: no reference, or an ambiguous digest.
+        """
+        return Version.of(self, self.resolve(ref))
+
+    def diff(self, old: str, new: str) -> Diff:
+        """Return what changes from one version to another, at a cost that grows with the difference."""
+        before, after = self.resolve(old).record.tree, self.resolve(new).record.tree
+        return Diff.of(diff(before, after, self.blocks.load))
+
+    # tags
+
+    def tag(self, ref: str, tag: str) -> Version:
+        """Point a tag at a version; return the version."""
+        published = self.resolve(ref)
+        self.tags.move(published, tag, author=author(), write_id=secrets.token_hex(16))
+        return Version.of(self, published)
+
+    def untag(self, name: str, tag: str) -> None:
+        """Remove a tag; its history stays.
+
+        Raises:
+            NotFound: there is no such tag.
+        """
+        self.tags.remove(name, tag, author=author(), write_id=secrets.token_hex(16))
+
+    def tagged(self, name: str) -> dict[str, str]:
+        """Return the tags of a dataset and the labels they point to."""
+        return {tag: move.label for tag, move in self.tags.current(name).items() if move.label}
+
+    def tag_history(self, name: str, tag: str) -> list[TagMove]:
+        """Return all moves of a tag, oldest first."""
+        return self.tags.history(name, tag)
+
+    # fetching
+
+    def fetch(
+        self,
+        ref: str,
+        *,
+        dest: str | Path | None = None,
+        paths: str | Iterable[str] | None = None,
+        verify: str = "stat",
+        overwrite: bool = False,
+        progress: Progress = NO_PROGRESS,
+    ) -> "FetchReport":
+        """Bring a version to this machine, every byte checked.
+
+        Args:
+            ref: the version.
+            dest: an own, writable copy goes there; None gives a read-only folder in the cache.
+            paths: globs; only what matches is fetched.
+            verify: how a folder that is there already is checked: "stat" or "full" (hashes every file).
+            overwrite: replace files in `dest` that differ.
+            progress: told of files and bytes.
+
+        Raises:
+            NotFound: no such version.
+            Conflict: files in `dest` differ and `overwrite` is off; nothing was changed.
+            IntegrityError: the repository holds wrong bytes; none of them was left under a file's name.
+        """
+        from dataver.checkout import VersionCache
+        from dataver.checkout import fetch as checkout
+
+        if verify not in ("stat", "full"):
+            raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
+        published = self.resolve(ref)
+        return checkout(
+            self,
+            published.record.tree,
+            dest=Path(dest) if dest is not None else None,
+            patterns=[paths] if isinstance(paths, str) else list(paths) if paths is not None else None,
+            cache=VersionCache(cache_root()),
+            progress=progress,
+            verify=verify,
+            overwrite=overwrite,
+            near=[bytes.fromhex(parent.tree) for parent in published.record.parents],
+            ref=published.ref,
+        )
+
+    def verify(self, ref: str, *, quick: bool = False, progress: Progress = NO_PROGRESS) -> "VerifyReport":
+        """Read a version in the repository and compare it with its checksums, and unless `quick` its digests."""
+        from dataver.checkout import verify_version
+
+        return verify_version(self, self.resolve(ref).record.tree, quick=quick, progress=progress)
+
+    def verify_folder(
+        self, ref: str, folder: str | Path, *, progress: Progress = NO_PROGRESS
+    ) -> "VerifyReport":
+        """Compare a local folder with a version, file by file, by digest."""
+        from dataver.checkout import verify_folder
+
+        return verify_folder(self, self.resolve(ref).record.tree, Path(folder), progress=progress)
+
+
+def init(
+    url: str | Path | None = None,
+    *,
+    chunk_size: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Repository:
+    """Make a repository and open it.
+
+    Args:
+        url: a folder or any fsspec URL, such as `s3://bucket/prefix`; None means the user's default folder.
+        chunk_size: average chunk in bytes, a power of two; the default suits nearly everything.
+        storage_options: handed to the file system (`endpoint_url`, `profile`, `anon` …).
+
+    Raises:
+        AlreadyExists: there is one already.
+        StoreError: the store cannot be reached or written.
+    """
+    where = str(url if url is not None else default_repository())
+    store, config = init_repository(where, storage_options, chunk_size=chunk_size)
+    return Repository(store, config, where)
+
+
+def open(  # noqa: A001  # dataver.open reads as gzip.open does
+    url: str | Path | None = None, *, storage_options: Mapping[str, Any] | None = None
+) -> Repository:
+    """Open a repository.
+
+    Args:
+        url: the repository; None means `DATAVER_REPO`, else what `.dataver/config.toml` here or upwards names,
+            else the user's default folder, which is made when it is first opened.
+        storage_options: handed to the file system.
+
+    Raises:
+        NotFound: there is no repository.
+        FormatTooNew: a newer dataver made it.
+    """
+    where = str(url) if url is not None else configured_url()
+    if where is None:
+        where = str(default_repository())
+        try:
+            return Repository(*open_repository(where, storage_options), where)
+        except NotFound:
+            return init(where)
+    return Repository(*open_repository(where, storage_options), where)
+
+
+def fetch(
+    ref: str,
+    *,
+    dest: str | Path | None = None,
+    paths: str | Iterable[str] | None = None,
+    verify: str = "stat",
+    overwrite: bool = False,
+    repo: str | Path | Repository | None = None,
+) -> Path:
+    """Fetch a version and return its folder; see `Repository.fetch`.
+
+    Args:
+        ref: the version, such as `vision/cats@1.0.0`.
+        dest: an own, writable copy goes there; None gives a read-only folder in the cache.
+        paths: globs; only what matches is fetched.
+        verify: "stat" or "full".
+        overwrite: replace files in `dest` that differ.
+        repo: the repository, or its URL; None means what `dataver.open()` opens.
+    """
+    opened = repo if isinstance(repo, Repository) else open(repo)
+    return opened.fetch(ref, dest=dest, paths=paths, verify=verify, overwrite=overwrite).path
+
+
+def _workspace(chosen: str | Path | None) -> Path:
+    if chosen is not None:
+        return Path(chosen).absolute()
+    return find_workspace() or Path.cwd()
+

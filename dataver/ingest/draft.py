@@ -1,0 +1,542 @@
+"""A draft: a version being built, local and mutable.
+
+The idea: a draft *is* a tree. Every command edits the tree and leaves new blocks in the draft's log and new
+packs in its spool; the state file then names the new tree. So `status` is a tree diff, `finalize` needs no
+further work, and a crash between any two steps leaves the tree of the last finished command.
+
+Write order within a command (invariants 4 and 6): packs, then blocks, then `draft.json`; each forced to the
+disk before the next. One command at a time holds the draft's lock; others wait.
+"""
+
+import os
+import secrets
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from dataver.errors import Conflict, InvalidInput, NotFound
+from dataver.formats.block import Inner, Leaf
+from dataver.formats.entry import Entry, Kind, check_path
+from dataver.formats.names import check_dataset_name, check_label
+from dataver.ingest.adding import Adder
+from dataver.ingest.block_log import BlockLog
+from dataver.ingest.chunk_index import ChunkIndex
+from dataver.ingest.draft_state import DraftState, draft_folder, load_state, save_state, set_current
+from dataver.ingest.known import KnownChunks
+from dataver.ingest.packing import PackSession
+from dataver.ingest.parents import merge_parents
+from dataver.ingest.scan import Scan, scan
+from dataver.ingest.stat_cache import StatCache
+from dataver.progress import NO_PROGRESS, Progress
+from dataver.repository import Published, Repository
+from dataver.repository.places import FOLDER, cache_root
+from dataver.tree import Change, Selection, Tree, diff, edit
+
+__all__ = ["AddReport", "DraftCore"]
+
+_LOCK_WAIT = 600.0  # seconds a command waits for another one on the same draft
+_FLUSH = 50_000  # changed files that are turned into tree blocks together: bounds memory
+_KEPT = 32  # parsed blocks of the draft's own kept in memory
+
+
+@dataclass
+class AddReport:
+    """What an `add` or `sync` did, and what it cost. Sizes in bytes.
+
+    Attributes:
+        files: files, links and empty folders looked at.
+        size: their bytes.
+        unchanged: how many stood in the draft already, with the same content.
+        new_chunks: chunks that were not known.
+        new_size: their raw bytes.
+        stored: bytes written for them, compressed.
+        removed: paths that `sync` took out.
+        ignored: files and folders that patterns left out.
+        seconds: wall time.
+        problems: `(name, reason)` of everything that was not added.
+    """
+
+    files: int = 0
+    size: int = 0
+    unchanged: int = 0
+    new_chunks: int = 0
+    new_size: int = 0
+    stored: int = 0
+    removed: int = 0
+    ignored: int = 0
+    seconds: float = 0.0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+class DraftCore:
+    """One draft in a workspace. The public `dataver.Draft` adds finalizing into a `Version`."""
+
+    def __init__(self, repository: Repository, workspace: Path, state: DraftState) -> None:
+        self._repository = repository
+        self._state = state
+        self.workspace = workspace
+        self._folder = draft_folder(workspace, state.id)
+        self._log = BlockLog(self._folder / "blocks")
+        self._parsed: OrderedDict[bytes, Leaf | Inner] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dataset!r}, id={self.id!r}, {self._state.status})"
+
+    @property
+    def id(self) -> str:
+        """The draft's id, 12 hex characters."""
+        return self._state.id
+
+    @property
+    def dataset(self) -> str:
+        """The dataset this will be a version of."""
+        return self._state.dataset
+
+    @property
+    def status_name(self) -> str:
+        """`open`, `sealed` or `uploaded`."""
+        return self._state.status
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it was finalized."""
+        return self._state.status != "open"
+
+    @property
+    def parents(self) -> list[str]:
+        """The versions it started from, as `dataset@label`."""
+        return [f"{each['dataset']}@{each['label']}" for each in self._state.parents]
+
+    @property
+    def conflicts(self) -> list[str]:
+        """Paths that its parents disagreed about; the later parent's content was taken."""
+        return list(self._state.conflicts)
+
+    @property
+    def created(self) -> datetime:
+        """When it was made."""
+        return datetime.fromisoformat(self._state.created)
+
+    @property
+    def changed(self) -> bool:
+        """Whether its content differs from what it started from."""
+        return self._state.tree != self._state.base
+
+    @property
+    def tree(self) -> Tree:
+        """The tree as it stands."""
+        return Tree(bytes.fromhex(self._state.tree), self._load)
+
+    @property
+    def spool(self) -> Path:
+        """The folder of the draft's packs."""
+        return self._folder / "packs"
+
+    # making and finding
+
+    @classmethod
+    def start(
+        cls,
+        repository: Repository,
+        url: str,
+        workspace: Path,
+        dataset: str,
+        parents: Sequence[Published],
+        *,
+        current: bool = True,
+    ) -> Self:
+        """Make a draft, and unless `current` is off make it the workspace's current one."""
+        check_dataset_name(dataset)
+        state = DraftState(
+            id=secrets.token_hex(6),
+            repository=url,
+            repository_id=repository.id,
+            dataset=dataset,
+            base="",
+            tree="",
+            created=datetime.now(UTC).isoformat(),
+            parents=[
+                {
+                    "dataset": each.record.dataset,
+                    "label": each.record.label,
+                    "record": each.record_id,
+                    "tree": each.record.tree.hex(),
+                }
+                for each in parents
+            ],
+        )
+        folder = draft_folder(workspace, state.id)
+        _make_folder(workspace, folder)
+        draft = cls(repository, workspace, state)
+        root, conflicts = merge_parents(repository, parents, draft._load, draft._log.add)
+        draft._log.commit()
+        state.base = state.tree = root.hex()
+        state.conflicts = conflicts
+        save_state(folder, state)
+        if current:
+            set_current(workspace, state.id)
+        return draft
+
+    @classmethod
+    def load(cls, repository: Repository, workspace: Path, draft_id: str) -> Self:
+        """Open a draft of this workspace.
+
+        Raises:
+            NotFound: there is no such draft.
+            InvalidInput: it belongs to another repository.
+        """
+        state = load_state(draft_folder(workspace, draft_id))
+        if state.repository_id != repository.id:
+            raise InvalidInput(
+                f"draft {draft_id} belongs to the repository {state.repository}, not to {repository.url}.",
+                hint=f"add --repo {state.repository}",
+            )
+        return cls(repository, workspace, state)
+
+    # changing
+
+    def add(
+        self,
+        *sources: str | Path,
+        dest: str = "",
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        follow_links: bool = False,
+        progress: Progress = NO_PROGRESS,
+    ) -> AddReport:
+        """Add files and the contents of folders; what they hold now is safe when this returns (invariant 6).
+
+        Args:
+            sources: files and folders. A folder's contents go below `dest`, a file goes into it.
+            dest: folder inside the version; "" is its root.
+            exclude: gitignore patterns to leave out.
+            include: gitignore patterns; when given, only files that match are added.
+            follow_links: store what symlinks point to.
+            progress: told of files and bytes as they are done.
+
+        Raises:
+            PathNotFound: a source does not exist; nothing of it was added.
+            Conflict: another command holds the draft, or it was finalized.
+        """
+        how = Scan(dest, exclude, include, follow_links)
+        return self._take(sources, how, None, progress)
+
+    def sync(
+        self,
+        folder: str | Path,
+        dest: str = "",
+        *,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        follow_links: bool = False,
+        progress: Progress = NO_PROGRESS,
+    ) -> AddReport:
+        """Make `dest` mirror a folder: add what is there, remove what is not. Arguments as for `add`."""
+        if not Path(folder).is_dir():
+            raise InvalidInput(f"{folder} is not a folder, and only a folder can be mirrored.", hint="use add")
+        how = Scan(dest, exclude, include, follow_links)
+        return self._take((folder,), how, set(), progress)
+
+    def remove(self, *patterns: str) -> list[str]:
+        """Take out every path that matches a pattern; return them.
+
+        Raises:
+            NotFound: nothing matches one of the patterns; nothing was removed.
+        """
+        selections = [Selection([pattern]) for pattern in patterns]
+        with self._changing():
+            gone: set[str] = set()
+            for pattern, selection in zip(patterns, selections, strict=True):
+                found = [e.path for e in self.tree.iterate(selection.prefix()) if selection.matches(e.path)]
+                if not found:
+                    raise NotFound(
+                        f"nothing in the draft matches '{pattern}'.", hint="`dataver ls --draft` lists its files"
+                    )
+                gone.update(found)
+            self._edit({path: None for path in gone})
+            self._commit()
+        return sorted(gone)
+
+    def move(self, source: str, target: str) -> int:
+        """Rename a file or a folder inside the draft; return how many paths moved.
+
+        Raises:
+            NotFound: there is no such path.
+            InvalidInput: the target is taken, or lies inside the source.
+        """
+        source, target = source.strip("/"), target.strip("/")
+        check_path(target)
+        if (target + "/").startswith(source + "/"):
+            raise InvalidInput(f"'{source}' cannot move into itself ('{target}').")
+        with self._changing():
+            tree = self.tree
+            single = tree.get(source)
+            moved = [single] if single else list(tree.iterate(source + "/"))
+            if not moved:
+                raise NotFound(f"the draft has no '{source}'.", hint="`dataver ls --draft` lists its files")
+            changes: dict[str, Entry | None] = {entry.path: None for entry in moved}
+            for entry in moved:
+                path = target + entry.path[len(source) :]
+                if tree.get(path) is not None or next(tree.iterate(path + "/"), None) is not None:
+                    raise InvalidInput(f"the draft has '{path}' already.", hint="remove it first")
+                changes[path] = entry._replace(path=path)
+            self._edit(changes)
+            self._commit()
+        return len(moved)
+
+    def changes(self) -> Iterator[Change]:
+        """Yield what this draft changes against its parents."""
+        return diff(bytes.fromhex(self._state.base), bytes.fromhex(self._state.tree), self._load)
+
+    def discard(self) -> None:
+        """Delete the draft and everything only it has."""
+        with self._locked():
+            index = self._index()
+            index.disown()
+            index.close()
+        self._drop()
+
+    def forget(self) -> None:
+        """Remove what is left of an uploaded draft."""
+        if self._state.status == "uploaded":
+            self._drop()
+
+    def seal(self, sealed: dict[str, Any], *, label: str | None, bump: str, allow_empty: bool) -> None:
+        """Fix the draft's content and what its record will say; repeating it changes nothing.
+
+        Raises:
+            InvalidInput: nothing changed, or the label cannot be one.
+        """
+        if label is not None:
+            check_label(label)
+        with self._locked():
+            self._state = load_state(self._folder)
+            state = self._state
+            if state.status != "open":
+                return
+            if state.tree == state.base and not allow_empty:
+                since = f" since {', '.join(self.parents)}" if self.parents else ""
+                raise InvalidInput(
+                    f"draft {self.id} of {self.dataset} changes nothing{since}.",
+                    hint="add something, or finalize with --allow-empty",
+                )
+            state.sealed, state.label, state.bump, state.status = sealed, label, bump, "sealed"
+            save_state(self._folder, state)
+
+    def _published(self, published: Published, packs: Iterable[bytes]) -> None:
+        """Note that the version is published, and let go of what the repository holds now."""
+        index = self._index()
+        index.publish(packs)
+        index.disown()
+        index.close()
+        self._state.status, self._state.published = "uploaded", published.record.label
+        save_state(self._folder, self._state)
+        shutil.rmtree(self.spool, ignore_errors=True)
+        (self._folder / "blocks").unlink(missing_ok=True)
+
+    # inside
+
+    def _take(
+        self, sources: Sequence[str | Path], how: Scan, seen: set[str] | None, progress: Progress
+    ) -> AddReport:
+        began = time.perf_counter()
+        for source in sources:
+            if not os.path.lexists(source):
+                next(scan(source, how), None)  # raises its error before anything is changed
+        report = AddReport()
+        with self._changing(), self._session() as (session, known):
+            for source in sources:
+                self._take_one(source, how, seen, session, known, progress, report)
+            if seen is not None:
+                report.removed = self._remove_unseen(how, seen)
+            session.close()
+            self._commit()
+            report.stored = session.stored
+        report.ignored, report.problems = how.ignored, how.problems
+        report.seconds = time.perf_counter() - began
+        return report
+
+    def _take_one(
+        self,
+        source: str | Path,
+        how: Scan,
+        seen: set[str] | None,
+        session: PackSession,
+        known: KnownChunks,
+        progress: Progress,
+        report: AddReport,
+    ) -> None:
+        stats = StatCache(cache_root() / "stat", f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}")
+        adder = Adder(
+            prior=self.tree.get,
+            known=known,
+            session=session,
+            chunking=self._repository.config.chunking,
+            stats=stats,
+            problems=how.problems,
+            report=lambda files, size, new: progress.advance(files, size, new),
+        )
+        for found in scan(source, how):
+            if seen is not None:
+                seen.add(found.path)
+            adder.add(found)
+            if adder.waiting >= _FLUSH:
+                self._apply(adder.entries(), how, seen is not None)
+        self._apply(adder.entries(), how, seen is not None)
+        stats.save()
+        counts = adder.counts
+        report.files += counts.files
+        report.size += counts.size
+        report.unchanged += counts.unchanged
+        report.new_chunks += counts.new_chunks
+        report.new_size += counts.new_size
+
+    def _apply(self, entries: Iterable[Entry], how: Scan, mirror: bool) -> None:
+        """Edit the tree with new entries, and with the removals that follow from them."""
+        changes: dict[str, Entry | None] = {}
+        tree, folders = self.tree, set[str]()
+        filled = tree.summary().entries > 0
+        for entry in entries:
+            if filled and not mirror and self._covers_folder(tree, entry):
+                if entry.kind != Kind.DIRECTORY:
+                    how.refuse(entry.path, "it is a folder in the draft; remove that first", entry.path)
+                continue
+            changes[entry.path] = entry
+            folder = entry.path.rpartition("/")[0]
+            while filled and folder and folder not in folders:
+                folders.add(folder)
+                if tree.get(folder) is not None:
+                    changes.setdefault(folder, None)  # a file or an empty folder became a folder of files
+                folder = folder.rpartition("/")[0]
+        if changes:
+            self._edit(changes)
+
+    def _covers_folder(self, tree: Tree, entry: Entry) -> bool:
+        return tree.get(entry.path) is None and next(tree.iterate(entry.path + "/"), None) is not None
+
+    def _remove_unseen(self, how: Scan, seen: set[str]) -> int:
+        dest = how.dest.strip("/")
+        hidden = tuple(how.unseen)
+        under = tuple(f"{path}/" if path else "" for path in hidden)
+        gone: dict[str, Entry | None] = {
+            entry.path: None
+            for entry in self.tree.iterate(f"{dest}/" if dest else "")
+            if entry.path not in seen and entry.path not in hidden and not entry.path.startswith(under)
+        }
+        if gone:
+            self._edit(gone)
+        return len(gone)
+
+    def _edit(self, changes: dict[str, Entry | None]) -> None:
+        root = bytes.fromhex(self._state.tree)
+        ordered = sorted(changes.items())
+        may_be_base = lambda digest: digest not in self._log  # noqa: E731  # published blocks only
+        new = edit(root, ordered, self._load, self._log.add, may_be_base)
+        self._state.tree = new.digest.hex()
+
+    def _commit(self) -> None:
+        self._log.commit()
+        save_state(self._folder, self._state)
+
+    def _load(self, digest: bytes) -> Leaf | Inner:
+        if digest not in self._log:
+            return self._repository.blocks.load(digest)
+        block = self._parsed.get(digest)
+        if block is None:
+            block = self._parsed[digest] = self._log.load(digest, self.block_object)
+            while len(self._parsed) > _KEPT:
+                self._parsed.popitem(last=False)
+        else:
+            self._parsed.move_to_end(digest)
+        return block
+
+    def block_object(self, digest: bytes) -> bytes:
+        """Return the object of a block, from the draft or the repository."""
+        return self._log.object(digest) if digest in self._log else self._repository.blocks.object(digest)
+
+    def has_block(self, digest: bytes) -> bool:
+        """Whether the draft itself holds a block (else the repository does)."""
+        return digest in self._log
+
+    def load_block(self, digest: bytes) -> Leaf | Inner:
+        """Return a block, from the draft or the repository."""
+        return self._load(digest)
+
+    def _index(self) -> ChunkIndex:
+        return ChunkIndex(cache_root() / "index" / f"{self._repository.id}.sqlite", self.id)
+
+    @contextmanager
+    def _session(self) -> Iterator[tuple[PackSession, KnownChunks]]:
+        index = self._index()
+        try:
+            known = KnownChunks(index, self._repository.packs, self.spool)
+            level = self._repository.config.compression
+            session = PackSession(self.spool, level=level, on_pack=known.finished)
+            try:
+                yield session, known
+            finally:
+                session.abandon()  # after `close` only the threads' end is left to make sure of
+        finally:
+            index.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the draft's lock, with its state read anew; on failure the state in memory goes back too."""
+        with self._locked():
+            self._state = load_state(self._folder)
+            self._log = BlockLog(self._folder / "blocks")
+            self._parsed.clear()
+            if self._state.status != "open":
+                raise Conflict(
+                    f"draft {self.id} of {self.dataset} was finalized and cannot change.",
+                    hint="upload it, or start the next version with `dataver create`",
+                )
+            try:
+                yield
+            except BaseException:
+                self._state = load_state(self._folder)
+                raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self._folder / "lock", timeout=_LOCK_WAIT)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise Conflict(f"draft {self.id} is being changed by another command.", hint="try again") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _drop(self) -> None:
+        """Remove the draft's folder; `draft.json` goes first, so that a crash leaves no half draft."""
+        (self._folder / "draft.json").unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        current = self.workspace / FOLDER / "current"
+        if current.is_file() and current.read_text("ascii", "replace").strip() == self.id:
+            set_current(self.workspace, None)
+
+
+def _make_folder(workspace: Path, folder: Path) -> None:
+    top = workspace / FOLDER
+    try:
+        (folder / "packs").mkdir(parents=True)
+        ignore = top / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n!config.toml\n!.gitignore\n", "utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            f"a draft cannot be kept in {top}: {error.strerror}.",
+            hint="run the command in a folder you may write to, or give workspace=",
+        ) from error
+
+

@@ -1,0 +1,140 @@
+"""What a draft is, as one small JSON file, replaced atomically; and where drafts lie in a workspace.
+
+    .dataver/current              the id of the draft that commands mean when none is named
+    .dataver/drafts/<id>/         draft.json · blocks · packs/
+
+Keeps invariant 4: `draft.json` is written to a temporary file, forced to the disk and renamed, after everything
+it names; so after a crash the draft is as it was before or after the command, never between.
+"""
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dataver.errors import IntegrityError, InvalidInput, NotFound
+from dataver.repository.places import FOLDER, find_workspace
+
+__all__ = ["DraftState", "current_draft", "draft_folder", "list_drafts", "load_state", "save_state", "set_current"]
+
+_STATE = "draft.json"
+
+
+@dataclass
+class DraftState:
+    """One draft. Digests are hex; times are ISO 8601 in UTC.
+
+    Attributes:
+        id: 12 hex characters.
+        repository: the URL as the user gave it.
+        repository_id: the repository's random id; a draft never goes to another one.
+        dataset: the dataset it will be a version of.
+        parents: `{dataset, label, record, tree}` of each parent.
+        base: tree the draft started from: its parent's, or its parents' merged.
+        tree: tree it has now.
+        status: "open", "sealed" or "uploaded".
+        created: when it was made.
+        conflicts: paths that its parents disagreed about.
+        sealed: what `finalize` fixed: everything of the record but its label.
+        label: the label the user chose, if any.
+        bump: which part of the automatic label grows.
+        attempted: the label last tried, should the reply have been lost.
+        published: the label it got.
+    """
+
+    id: str
+    repository: str
+    repository_id: str
+    dataset: str
+    base: str
+    tree: str
+    created: str
+    parents: list[dict[str, str]] = field(default_factory=list)
+    status: str = "open"
+    conflicts: list[str] = field(default_factory=list)
+    sealed: dict[str, Any] | None = None
+    label: str | None = None
+    bump: str = "patch"
+    attempted: str | None = None
+    published: str | None = None
+
+
+def draft_folder(workspace: Path, draft_id: str) -> Path:
+    """Return the folder of a draft."""
+    return workspace / FOLDER / "drafts" / draft_id
+
+
+def save_state(folder: Path, state: DraftState) -> None:
+    """Replace `draft.json` atomically and durably."""
+    _replace(folder / _STATE, json.dumps(asdict(state), indent=1).encode())
+
+
+def load_state(folder: Path) -> DraftState:
+    """Read `draft.json`.
+
+    Raises:
+        NotFound: there is no such draft.
+        IntegrityError: the file is damaged.
+    """
+    try:
+        values = json.loads((folder / _STATE).read_bytes())
+        return DraftState(**{each.name: values[each.name] for each in fields(DraftState)})
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no draft {folder.name} here.", hint="`dataver drafts` lists them") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"{folder / _STATE} is damaged: {error}.", hint="its packs are safe; `dataver discard` drops the draft"
+        ) from error
+
+
+def list_drafts(workspace: Path) -> list[DraftState]:
+    """Return the drafts of a workspace that can be read, oldest first."""
+    folder = workspace / FOLDER / "drafts"
+    found = [load_state(path.parent) for path in folder.glob(f"*/{_STATE}")] if folder.is_dir() else []
+    return sorted(found, key=lambda state: (state.created, state.id))
+
+
+def set_current(workspace: Path, draft_id: str | None) -> None:
+    """Make a draft the one that commands mean, or none."""
+    path = workspace / FOLDER / "current"
+    if draft_id is None:
+        path.unlink(missing_ok=True)
+    else:
+        _replace(path, draft_id.encode())
+
+
+def current_draft(start: Path | None = None) -> tuple[Path, str]:
+    """Return the workspace and the id of the current draft.
+
+    Raises:
+        NotFound: there is none here.
+    """
+    workspace = find_workspace(start)
+    try:
+        if workspace is not None:
+            name = (workspace / FOLDER / "current").read_text("ascii").strip()
+            if len(name) == 12 and not set(name) - set("0123456789abcdef"):
+                return workspace, name
+            raise InvalidInput(f"{workspace / FOLDER / 'current'} names no draft.", hint="name one with --draft")
+    except (FileNotFoundError, UnicodeDecodeError):
+        pass
+    raise NotFound(
+        "there is no current draft in this folder.",
+        hint="`dataver create NAME` starts one; `dataver drafts` lists those that are open",
+    )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    fd = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

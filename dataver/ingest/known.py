@@ -1,0 +1,91 @@
+"""Known chunks: where the bytes of a chunk already lie, asked in the order that costs least.
+
+First what this session has appended, then the local index (all packs this machine wrote or read), and, when a
+file's path existed before, the footers of the packs that hold its earlier content. Missing a duplicate costs
+space, never correctness; using a pack that does not exist would cost correctness, so every pack is confirmed
+with the store before its chunks are used (invariant 5).
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dataver.errors import IntegrityError
+from dataver.formats.pack import Footer, parse_footer, parse_trailer
+from dataver.ingest.chunk_index import ChunkIndex, Place
+from dataver.repository import Packs
+
+__all__ = ["KnownChunks"]
+
+_OWN_LIMIT = 400_000  # chunks of this session kept in memory, ~60 MB; older ones are in the index
+
+
+class KnownChunks:
+    """What one session knows. `Place.footer` is None-free; own chunks are positions in the session's stream."""
+
+    def __init__(self, index: ChunkIndex, packs: Packs, spool: Path) -> None:
+        self._index = index
+        self._packs = packs
+        self._own: dict[bytes, int] = {}
+        self._confirmed = {bytes.fromhex(path.name) for path in spooled(spool)}
+        self._missing: set[bytes] = set()
+        self._learned: set[bytes] = set()
+        for pack_id in self._confirmed - index.known_packs(self._confirmed):
+            index.add(_spooled_footer(spool / pack_id.hex(), pack_id), published=False)
+
+    def find(self, digests: Sequence[bytes]) -> dict[bytes, Place]:
+        """Return the places, in packs that exist, of those chunks that are known."""
+        found = self._index.find(digests)
+        if found:
+            found = {each: place for each, place in found.items() if self._usable(place.footer.pack_id)}
+        return found
+
+    def own(self, digest: bytes) -> int | None:
+        """Return where this session appended the chunk, or None."""
+        return self._own.get(digest)
+
+    def remember(self, digest: bytes, position: int) -> None:
+        """Note a chunk that this session appends at `position` of its raw stream."""
+        self._own[digest] = position
+
+    def finished(self, footer: Footer) -> None:
+        """Take over a pack of this session that is complete (called from the writer's thread)."""
+        self._confirmed.add(footer.pack_id)
+        self._index.add(footer, published=False)
+
+    def settled(self) -> None:
+        """Forget own positions when there are too many: their packs are finished and in the index."""
+        if len(self._own) > _OWN_LIMIT:
+            self._own.clear()
+
+    def learn(self, pack_ids: Iterable[bytes]) -> None:
+        """Read the footers of packs that probably hold neighbours of what comes next."""
+        fresh = set(pack_ids) - self._learned - self._confirmed
+        self._learned |= fresh
+        for pack_id in fresh - self._index.known_packs(fresh):
+            try:
+                self._index.add(self._packs.footer(pack_id), published=True)
+            except IntegrityError:
+                self._missing.add(pack_id)
+
+    def _usable(self, pack_id: bytes) -> bool:
+        if pack_id in self._confirmed:
+            return True
+        if pack_id in self._missing:
+            return False
+        if self._packs.exists(pack_id):
+            self._confirmed.add(pack_id)
+            return True
+        self._missing.add(pack_id)
+        self._index.forget(pack_id)
+        return False
+
+
+def spooled(spool: Path) -> list[Path]:
+    """Return the finished packs in a spool folder."""
+    return sorted(path for path in spool.glob("*") if len(path.name) == 64) if spool.is_dir() else []
+
+
+def _spooled_footer(path: Path, pack_id: bytes) -> Footer:
+    data = path.read_bytes()
+    tail = parse_trailer(data[-64:], len(data)).tail_size
+    return parse_footer(data[-tail:], pack_id, len(data))

@@ -1,0 +1,248 @@
+"""Walking source files and folders: what is there, under which path it goes into a version, what is refused.
+
+Files, symlinks and empty folders are found, in path order within each folder. Sockets, devices, unreadable
+folders, names that are not UTF-8 or cannot be paths of a version, and links that lead out of the source are
+each refused by name and do not stop the rest (invariant 10). `.dataverignore` files hold gitignore patterns for
+their folder and below; `.git` and `.dataver` are always left out.
+
+Reads directories and link targets only, never a file's content.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dataver.errors import InvalidInput, PathNotFound
+from dataver.formats.entry import Kind, check_path
+from dataver.ingest.stat_cache import FileStat
+
+if TYPE_CHECKING:
+    from pathspec import PathSpec
+
+__all__ = ["IGNORE_FILE", "Found", "Scan", "scan"]
+
+IGNORE_FILE = ".dataverignore"
+_ALWAYS_OUT = frozenset({".git", ".dataver"})
+
+
+class Found(NamedTuple):
+    """One thing to add.
+
+    Attributes:
+        path: where it goes in the version.
+        source: where it is on the disk.
+        kind: what it is.
+        stat: what tells whether a file changed.
+        target: where a symlink points.
+    """
+
+    path: str
+    source: str
+    kind: Kind
+    stat: FileStat
+    target: str = ""
+
+
+@dataclass
+class Scan:
+    """What to walk and how, and what was met on the way.
+
+    Attributes:
+        dest: folder inside the version, "" for its root.
+        exclude: gitignore patterns to leave out.
+        include: gitignore patterns; when given, other files are left out.
+        follow_links: store what a symlink points to instead of the link.
+        problems: `(name, reason)` of everything refused.
+        ignored: how many files and folders patterns left out.
+        unseen: paths in the version that problems hid; what stands there or below must not be taken for deleted.
+    """
+
+    dest: str = ""
+    exclude: Sequence[str] = ()
+    include: Sequence[str] = ()
+    follow_links: bool = False
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    ignored: int = 0
+    unseen: list[str] = field(default_factory=list)
+
+    def refuse(self, source: str, reason: str, path: str) -> None:
+        """Note something that cannot be added, and the path it would have had."""
+        self.problems.append((source.encode("utf-8", "backslashreplace").decode(), reason))
+        self.unseen.append(path)
+
+
+class _Rule(NamedTuple):
+    """The patterns that apply from one folder downwards; `base` is that folder's path from the source root."""
+
+    base: str
+    spec: "PathSpec"
+
+
+def scan(source: str | Path, how: Scan) -> Iterator[Found]:
+    """Yield everything in `source`: a folder's contents go below `how.dest`, a file goes into it.
+
+    Raises:
+        PathNotFound: the source does not exist.
+        InvalidInput: the destination cannot be a path in a version.
+    """
+    root = os.fspath(source)
+    dest = how.dest.strip("/")
+    if dest:
+        check_path(dest)
+    try:
+        status = os.stat(root)  # noqa: PTH116  # what the user names is followed, link or not
+    except FileNotFoundError as error:
+        raise PathNotFound(f"there is no {root}.", hint="check the path; quote patterns for --exclude") from error
+    except OSError as error:
+        raise InvalidInput(f"{root} cannot be read: {error.strerror}.") from error
+    if stat.S_ISDIR(status.st_mode):
+        rules = [_Rule("", _compile(how.exclude))] if how.exclude else []
+        wanted = _compile(how.include) if how.include else None
+        yield from _Walk(how, root, dest, wanted).folder(root, dest, "", rules)
+        return
+    name = Path(root).name
+    path = f"{dest}/{name}" if dest else name
+    if not stat.S_ISREG(status.st_mode):
+        how.refuse(root, _what(status.st_mode), path)
+    elif _good_name(path, root, how):
+        yield Found(path, root, _file_kind(status), _file_stat(status))
+
+
+class _Walk:
+    def __init__(self, how: Scan, root: str, dest: str, wanted: "PathSpec | None") -> None:
+        self._how = how
+        self._root = os.path.realpath(root)
+        self._skip = len(dest) + 1 if dest else 0
+        self._wanted = wanted
+        self._open: list[tuple[int, int]] = []  # folders being walked: followed links must not lead in circles
+
+    def folder(self, source: str, path: str, inside: str, rules: list[_Rule]) -> Iterator[Found]:
+        """Yield what is in one folder; `inside` is its path from the source root."""
+        try:
+            with os.scandir(source) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            self._how.refuse(source, f"the folder cannot be read: {error.strerror}", path)
+            return
+        if any(entry.name == IGNORE_FILE for entry in entries):
+            rules = [*rules, *self._rule(source, inside)]
+        if not entries and path:
+            yield Found(path, source, Kind.DIRECTORY, FileStat(0, 0, 0, 0))
+        prefix = f"{path}/" if path else ""
+        for entry in entries:
+            if entry.name in _ALWAYS_OUT:
+                self._how.ignored += 1
+                continue
+            yield from self._entry(entry, prefix + entry.name, rules)
+
+    def _entry(self, entry: os.DirEntry[str], path: str, rules: list[_Rule]) -> Iterator[Found]:
+        how = self._how
+        inside = path[self._skip :]
+        try:
+            is_folder = entry.is_dir(follow_symlinks=how.follow_links)
+            if (rules or self._wanted) and self._left_out(inside, is_folder, rules):
+                how.ignored += 1
+                return
+            if not _good_name(path, entry.path, how):
+                return
+            if is_folder:
+                yield from self._subfolder(entry, path, inside, rules)
+                return
+            if entry.is_symlink() and not how.follow_links:
+                yield from self._link(entry, path)
+                return
+            status = entry.stat(follow_symlinks=how.follow_links)
+        except OSError as error:
+            how.refuse(entry.path, f"it cannot be read: {error.strerror}", path)
+            return
+        if stat.S_ISREG(status.st_mode):
+            yield Found(path, entry.path, _file_kind(status), _file_stat(status))
+        else:
+            how.refuse(entry.path, _what(status.st_mode), path)
+
+    def _subfolder(
+        self, entry: os.DirEntry[str], path: str, inside: str, rules: list[_Rule]
+    ) -> Iterator[Found]:
+        if not self._how.follow_links:
+            yield from self.folder(entry.path, path, inside, rules)
+            return
+        status = entry.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in self._open:
+            self._how.refuse(entry.path, "the link leads back into a folder that contains it", path)
+            return
+        self._open.append(identity)
+        yield from self.folder(entry.path, path, inside, rules)
+        self._open.pop()
+
+    def _link(self, entry: os.DirEntry[str], path: str) -> Iterator[Found]:
+        target = os.readlink(entry.path)  # noqa: PTH115  # a Path would normalise the target
+        try:
+            target.encode()
+        except UnicodeEncodeError:
+            self._how.refuse(entry.path, "the link's target is not UTF-8", path)
+            return
+        folder = os.path.realpath(os.path.dirname(entry.path))  # noqa: PTH120
+        landing = os.path.normpath(os.path.join(folder, target))  # noqa: PTH118
+        if os.path.isabs(target) or not (landing + "/").startswith(self._root + "/"):  # noqa: PTH117
+            reason = f"the link leads out of the added folder ({target}); --follow-links stores what it points to"
+            self._how.refuse(entry.path, reason, path)
+            return
+        yield Found(path, entry.path, Kind.SYMLINK, FileStat(0, 0, 0, 0), target)
+
+    def _rule(self, source: str, inside: str) -> list[_Rule]:
+        try:
+            lines = Path(source, IGNORE_FILE).read_text("utf-8").splitlines()
+            return [_Rule(f"{inside}/" if inside else "", _compile(lines))]
+        except (OSError, ValueError) as error:
+            self._how.refuse(f"{source}/{IGNORE_FILE}", f"it cannot be used: {error}", inside)
+            return []
+
+    def _left_out(self, inside: str, is_folder: bool, rules: list[_Rule]) -> bool:
+        verdict = False
+        for rule in rules:  # outer files first; the innermost pattern that matches decides, as in git
+            name = inside[len(rule.base) :] + ("/" if is_folder else "")
+            result = rule.spec.check_file(name)
+            if result.include is not None:
+                verdict = result.include
+        return verdict or (self._wanted is not None and not is_folder and not self._wanted.match_file(inside))
+
+
+def _compile(lines: Sequence[str]) -> "PathSpec":
+    from pathspec import GitIgnoreSpec
+
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise InvalidInput(f"not a gitignore pattern: {error}.") from error
+
+
+def _good_name(path: str, source: str, how: Scan) -> bool:
+    try:
+        check_path(path)
+    except InvalidInput as error:
+        how.refuse(source, error.message, path)
+        return False
+    return True
+
+
+def _file_kind(status: os.stat_result) -> Kind:
+    return Kind.EXECUTABLE if status.st_mode & 0o100 else Kind.FILE
+
+
+def _file_stat(status: os.stat_result) -> FileStat:
+    return FileStat(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def _what(mode: int) -> str:
+    kinds = {
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFLNK: "a link to nothing",
+    }
+    return f"it is {kinds.get(stat.S_IFMT(mode), 'neither file, folder nor link')} and has no content to store"
