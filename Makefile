@@ -1,0 +1,67 @@
+# Every check has one name here; .ci/run calls the same names. `make` alone lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+CODE   := dataver cli tests benchmarks scripts
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+# pip reads dependency groups from 25.1 on, and some Pythons bring an older one.
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check
+	@touch $@
+
+setup: $(STAMP) ## make the virtual environment .venv with dataver and all its tools
+
+demo: $(STAMP) ## install, then make two versions of a dataset and fetch them back
+	@$(BIN)/dataver demo
+
+test: $(STAMP) ## install, then run the tests (ARGS="-k name" chooses)
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(STAMP) ## the tests, slow ones included
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(STAMP) ## rewrite the code in the house format
+	$(BIN)/ruff format $(wildcard $(CODE))
+
+format-check: $(STAMP) ## fail where the format differs
+	$(BIN)/ruff format --check $(wildcard $(CODE))
+
+lint: $(STAMP) ## ruff
+	$(BIN)/ruff check $(wildcard $(CODE))
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(STAMP) ## who may import whom (import-linter)
+	$(BIN)/lint-imports
+
+docs: $(STAMP) ## write docs/cli.md from the commands
+	$(BIN)/python scripts/cli_reference.py
+
+docs-check: $(STAMP) ## fail when docs/cli.md is stale
+	$(BIN)/python scripts/cli_reference.py --check
+
+wheel: $(STAMP) ## build dist/*.whl
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
+
+wheel-test: wheel ## the tests against the built wheel, from another folder
+	scripts/wheel_test.sh $(PYTHON) dist $(ARGS)
+
+check: format-check lint types contracts docs-check test ## everything but the wheel
+
+bench: $(STAMP) ## first figures, one JSON line a result
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## remove what the targets made
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
