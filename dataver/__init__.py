@@ -10,28 +10,33 @@
 
     path = dataver.fetch("vision/cats@1.0.0")            # in the training job: a read-only folder
 
-What is listed in `__all__` is public; every other name may change without notice.
+What is listed in `__all__` is public; every other name may change without notice. Names are imported when they
+are first used, so that `import dataver` costs a training job nothing.
 """
 
+from typing import TYPE_CHECKING
+
 from dataver._about import __version__
-from dataver._draft import Draft
-from dataver._repository import DatasetSummary, Repository, SyncReport, fetch, init, open  # noqa: A004  # gzip's way
-from dataver._version import Diff, UploadReport, Version
-from dataver.errors import (
-    AlreadyExists,
-    Conflict,
-    DataverError,
-    FormatTooNew,
-    Incomplete,
-    IntegrityError,
-    InternalError,
-    InvalidInput,
-    NotFound,
-    PathNotFound,
-    StoreError,
-)
-from dataver.formats.entry import Entry, Kind
-from dataver.ingest import AddReport
+
+if TYPE_CHECKING:
+    from dataver._draft import Draft
+    from dataver._repository import DatasetSummary, Repository, SyncReport, fetch, init, open  # noqa: A004
+    from dataver._version import Diff, UploadReport, Version
+    from dataver.errors import (
+        AlreadyExists,
+        Conflict,
+        DataverError,
+        FormatTooNew,
+        Incomplete,
+        IntegrityError,
+        InternalError,
+        InvalidInput,
+        NotFound,
+        PathNotFound,
+        StoreError,
+    )
+    from dataver.formats.entry import Entry, Kind
+    from dataver.ingest.draft import AddReport
 
 __all__ = [
     "AddReport",
@@ -60,3 +65,26 @@ __all__ = [
     "init",
     "open",
 ]
+
+_HOMES = {
+    "dataver._draft": ("Draft",),
+    "dataver._repository": ("DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"),
+    "dataver._version": ("Diff", "UploadReport", "Version"),
+    "dataver.formats.entry": ("Entry", "Kind"),
+    "dataver.ingest.draft": ("AddReport",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'dataver' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME.get(name, "dataver.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
