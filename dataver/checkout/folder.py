@@ -1,0 +1,203 @@
+"""A fresh, private folder that is being filled: the only place fetched bytes are written to.
+
+The idea: everything is made in a folder that did not exist before, through its file descriptor, with
+`O_EXCL`; symbolic links come last. So no name from a version can meet anything that was there already, a
+link least of all, and there is nothing to overwrite or to check again. When all is there and verified, the
+folder (or each file) gets its real name.
+
+Keeps invariants 9 (nothing is written outside: paths are checked here again, `..` never reaches the system)
+and 4 (an unfinished folder has a name nobody uses). Needs POSIX. Two entries that cannot both exist, such as
+`a` and `a/b`, meet as "exists already" and are an IntegrityError.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from dataver.errors import IntegrityError, InvalidInput
+from dataver.formats.entry import check_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from typing_extensions import Buffer
+
+__all__ = ["Folder", "located", "open_folder", "safe_link"]
+
+_LONG: Final = 1000  # characters; longer paths are walked, because the system takes 4,096 bytes at most
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_folder(path: str | Path, dir_fd: int | None = None) -> int:
+    """Return a descriptor of a folder that is no symbolic link."""
+    return os.open(path, _FOLDER, dir_fd=dir_fd)
+
+
+@contextmanager
+def located(root: int, path: str) -> Iterator[tuple[int, str]]:
+    """Give a folder's descriptor and the path from there, short enough for the system."""
+    if len(path) < _LONG:
+        yield root, path
+        return
+    *parents, name = path.split("/")
+    here = os.dup(root)
+    try:
+        for part in parents:
+            below = open_folder(part, here)
+            os.close(here)
+            here = below
+        yield here, name
+    finally:
+        os.close(here)
+
+
+def safe_link(path: str, target: str) -> bool:
+    """Tell whether a link at `path` stays inside the version.
+
+    `..` is accepted in front only: behind a name it would be taken from wherever that name, perhaps a link
+    itself, leads to.
+    """
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    up = 0
+    while up < len(parts) and parts[up] == "..":
+        up += 1
+    absolute = target.startswith(("/", "\\")) or not target or "\x00" in target
+    return not absolute and ".." not in parts[up:] and up <= path.count("/")
+
+
+class Folder:
+    """A folder that did not exist before and is filled through its descriptor.
+
+    Files may be written from many threads once `prepare` made the folders they lie in.
+
+    Attributes:
+        path: where it is now.
+        fd: its descriptor.
+        mode: permission bits of its plain files; the user's umask applies.
+    """
+
+    def __init__(self, path: Path, *, writable: bool) -> None:
+        """Make it.
+
+        Args:
+            path: must not exist.
+            writable: whether its files may be written to when it is complete.
+        """
+        os.mkdir(path, 0o777)  # noqa: PTH102  # the mode, less the umask, is what the next lines read
+        self.path = path
+        self.fd = open_folder(path)
+        allowed = stat.S_IMODE(os.fstat(self.fd).st_mode) & 0o777
+        self.mode = (0o666 if writable else 0o444) & allowed
+        self._executable = (0o777 if writable else 0o555) & allowed
+        self._writable = writable
+        self._parent = ""
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; what is in the folder stays."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def mode_of(self, executable: bool) -> int:
+        """Return a file's permission bits."""
+        return self._executable if executable else self.mode
+
+    def prepare(self, path: str) -> None:
+        """Check a path and make the folder it lies in; paths come in the order of a tree.
+
+        Raises:
+            IntegrityError: a path that no version may hold, or that cannot exist beside another entry.
+        """
+        try:
+            check_path(path)
+        except InvalidInput as error:
+            raise IntegrityError(f"the version holds a path that is refused: {error}") from error
+        parent = path.rpartition("/")[0]
+        if parent != self._parent:
+            self._make(parent)
+
+    def _make(self, folder: str) -> None:
+        """Make a folder and those above it that the one before did not need."""
+        parts = folder.split("/") if folder else []
+        before = self._parent.split("/") if self._parent else []
+        same = 0
+        while same < min(len(parts), len(before)) and parts[same] == before[same]:
+            same += 1
+        for depth in range(same, len(parts)):
+            self.make_folder("/".join(parts[: depth + 1]))
+        self._parent = folder
+
+    def make_folder(self, path: str) -> None:
+        """Make one folder."""
+        with self._clash(path), located(self.fd, path) as (root, name):
+            os.mkdir(name, 0o777, dir_fd=root)
+
+    def write(self, path: str, executable: bool, data: Buffer) -> None:
+        """Write a small file in one go."""
+        mode = self._executable if executable else self.mode
+        try:
+            if len(path) < _LONG:
+                fd = os.open(path, _CREATE, mode, dir_fd=self.fd)
+            else:
+                with located(self.fd, path) as (root, name):
+                    fd = os.open(name, _CREATE, mode, dir_fd=root)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise _clash(path) from error
+        try:
+            view = memoryview(data)
+            done = os.write(fd, view) if len(view) else 0
+            while done < len(view):
+                done += os.write(fd, view[done:])
+        finally:
+            os.close(fd)
+
+    def create(self, path: str) -> None:
+        """Make an empty file that `open` opens and `finish` completes; readable to nobody else so far."""
+        with self._clash(path), located(self.fd, path) as (root, name):
+            os.close(os.open(name, _CREATE, 0o600, dir_fd=root))
+
+    def open(self, path: str) -> int:
+        """Return a descriptor of a file that `create` made, for reading and writing."""
+        with located(self.fd, path) as (root, name):
+            return os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+
+    def finish(self, fd: int, executable: bool) -> None:
+        """Give a complete file its permission bits."""
+        os.fchmod(fd, self.mode_of(executable))
+
+    def link(self, path: str, target: str) -> None:
+        """Make a symbolic link; only after everything else."""
+        with self._clash(path), located(self.fd, path) as (root, name):
+            os.symlink(target, name, dir_fd=root)
+
+    def seal(self) -> None:
+        """Take the write permission off every folder, unless the folder is to be writable."""
+        if self._writable:
+            return
+        for _, _, _, fd in os.fwalk(".", topdown=False, follow_symlinks=False, dir_fd=self.fd):
+            os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) & 0o555)
+
+    @contextmanager
+    def _clash(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileExistsError, NotADirectoryError) as error:
+            raise _clash(path) from error
+
+
+def _clash(path: str) -> IntegrityError:
+    return IntegrityError(
+        f"{path!r} cannot be written: the version holds another entry in its place",
+        hint="a file and a folder of one name, or two names that this file system takes for one",
+    )

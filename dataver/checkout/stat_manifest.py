@@ -1,0 +1,161 @@
+"""What a complete cached folder looked like: kind, size and modification time of everything in it.
+
+The idea: a folder that still looks as it did when its bytes were verified is taken as verified, which costs
+one `lstat` a file instead of reading it. Written beside the folder, window by window, so that neither writing
+nor reading it takes memory that grows with the dataset.
+
+    magic "DVSTAT" 00 01, then blocks to the end of the file:
+    u32 count, u32 stored, u32 raw, u64 XXH3-64 of the stored bytes, then one zstd frame of
+    kind u8[count] · size u64[count] · mtime_ns i64[count] · paths joined by NUL
+
+A manifest is a hint (invariant 5): one that cannot be read means that the folder is verified anew. Sizes and
+times are those of `lstat`; of folders only their being there counts.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dataver.errors import IntegrityError
+from dataver.formats.compression import decompress_exactly, make_compressor, make_decompressor
+from dataver.hashing.digest import checksum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from dataver.formats.compression import Compressor
+
+__all__ = ["Lookup", "Row", "read_rows", "write_rows"]
+
+MAGIC: Final = b"DVSTAT\x00\x01"
+_BLOCK: Final = struct.Struct("<IIIQ")
+_ROWS: Final = 8192
+_LARGEST: Final = 64 * 1024 * 1024  # 8,192 paths of 4,096 bytes take 32 MB
+
+
+class Row(NamedTuple):
+    """One thing in the folder, as `lstat` showed it."""
+
+    path: str
+    kind: int
+    size: int
+    mtime_ns: int
+
+
+class _Rows(NamedTuple):
+    paths: list[str]
+    kinds: bytes
+    sizes: array[int]
+    mtimes: array[int]
+
+    def row(self, number: int) -> Row:
+        return Row(self.paths[number], self.kinds[number], self.sizes[number], self.mtimes[number])
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write a manifest of rows in the order of a tree. Not atomic: the caller names it when it is complete."""
+    compressor = make_compressor()
+    with path.open("wb") as file:
+        file.write(MAGIC)
+        held: list[Row] = []
+        for row in rows:
+            held.append(row)
+            if len(held) == _ROWS:
+                file.write(_encode(held, compressor))
+                held = []
+        if held:
+            file.write(_encode(held, compressor))
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows in order.
+
+    Raises:
+        IntegrityError: damaged, or not a manifest.
+        OSError: missing or unreadable.
+    """
+    for block in _blocks(path):
+        for number in range(len(block.paths)):
+            yield block.row(number)
+
+
+class Lookup:
+    """Finds rows by path; keeps one block decoded, so asking in the order of a tree is quick."""
+
+    def __init__(self, path: Path) -> None:
+        """Read where each block begins.
+
+        Raises:
+            IntegrityError: damaged, or not a manifest.
+            OSError: missing or unreadable.
+        """
+        self._data = path.read_bytes()  # ~10 bytes a file
+        self._offsets: list[int] = []
+        self._firsts: list[str] = []
+        self._at = -1
+        self._block: _Rows | None = None
+        offset = _begin(self._data)
+        while offset < len(self._data):
+            block, behind = _parse(self._data, offset)
+            self._offsets.append(offset)
+            self._firsts.append(block.paths[0])
+            offset = behind
+
+    def find(self, path: str) -> Row | None:
+        """Return the row of a path, or None."""
+        number = bisect_right(self._firsts, path) - 1
+        if number < 0:
+            return None
+        if number != self._at or self._block is None:
+            self._block, _ = _parse(self._data, self._offsets[number])
+            self._at = number
+        paths = self._block.paths
+        at = bisect_left(paths, path)
+        return self._block.row(at) if at < len(paths) and paths[at] == path else None
+
+
+def _encode(rows: list[Row], compressor: Compressor) -> bytes:
+    paths, kinds, sizes, mtimes = zip(*rows, strict=True)
+    count = len(rows)
+    raw = (
+        bytes(kinds)
+        + struct.pack(f"<{count}Q{count}q", *sizes, *mtimes)
+        + "\0".join(paths).encode("utf-8", "surrogateescape")
+    )
+    stored = compressor(raw)
+    return _BLOCK.pack(count, len(stored), len(raw), checksum(stored)) + stored
+
+
+def _begin(data: bytes) -> int:
+    if data[: len(MAGIC)] != MAGIC:
+        raise IntegrityError("the manifest of a cached folder is not one of this version")
+    return len(MAGIC)
+
+
+def _parse(data: bytes, offset: int) -> tuple[_Rows, int]:
+    if len(data) - offset < _BLOCK.size:
+        raise IntegrityError("the manifest of a cached folder is cut off")
+    count, size, raw_size, check = _BLOCK.unpack_from(data, offset)
+    behind = offset + _BLOCK.size + size
+    stored = data[offset + _BLOCK.size : behind]
+    if len(stored) != size or checksum(stored) != check or not 17 * count < raw_size <= _LARGEST or not count:
+        raise IntegrityError("the manifest of a cached folder is damaged")
+    raw = decompress_exactly(stored, raw_size, make_decompressor(), "the manifest of a cached folder")
+    sizes = array("Q", struct.unpack_from(f"<{count}Q", raw, count))
+    mtimes = array("q", struct.unpack_from(f"<{count}q", raw, 9 * count))
+    paths = raw[17 * count :].decode("utf-8", "surrogateescape").split("\0")
+    if len(paths) != count:
+        raise IntegrityError("the manifest of a cached folder is damaged")
+    return _Rows(paths, raw[:count], sizes, mtimes), behind
+
+
+def _blocks(path: Path) -> Iterator[_Rows]:
+    data = path.read_bytes()
+    offset = _begin(data)
+    while offset < len(data):
+        block, offset = _parse(data, offset)
+        yield block
