@@ -35,7 +35,7 @@ from dataver.ingest.packing import PackSession
 from dataver.ingest.parents import merge_parents
 from dataver.ingest.scan import Scan, scan
 from dataver.ingest.stat_cache import StatCache
-from dataver.progress import NO_PROGRESS, Progress
+from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository
 from dataver.repository.places import FOLDER, cache_root
 from dataver.tree import Change, Selection, Tree, diff, edit
@@ -210,7 +210,7 @@ class DraftCore:
         exclude: Sequence[str] = (),
         include: Sequence[str] = (),
         follow_links: bool = False,
-        progress: Progress = NO_PROGRESS,
+        progress: Progress = SILENT,
     ) -> AddReport:
         """Add files and the contents of folders; what they hold now is safe when this returns (invariant 6).
 
@@ -237,7 +237,7 @@ class DraftCore:
         exclude: Sequence[str] = (),
         include: Sequence[str] = (),
         follow_links: bool = False,
-        progress: Progress = NO_PROGRESS,
+        progress: Progress = SILENT,
     ) -> AddReport:
         """Make `dest` mirror a folder: add what is there, remove what is not. Arguments as for `add`."""
         if not Path(folder).is_dir():
@@ -478,8 +478,10 @@ class DraftCore:
         index = self._index()
         try:
             known = KnownChunks(index, self._repository.packs, self.spool)
-            level = self._repository.config.compression
-            session = PackSession(self.spool, level=level, on_pack=known.finished)
+            config = self._repository.config
+            session = PackSession(
+                self.spool, level=config.compression, pack_size=config.pack_size, on_pack=known.finished
+            )
             try:
                 yield session, known
             finally:

@@ -27,10 +27,9 @@ from dataver.formats.entry import Extent
 from dataver.formats.frame import HEADER_SIZE, encode_frame
 from dataver.formats.pack import MAGIC, Footer, FooterBuilder
 
-__all__ = ["PACK_SIZE", "PackSession", "PackWriter", "interval_extent"]
+__all__ = ["PackSession", "PackWriter", "interval_extent"]
 
 FRAME_RAW = 128 * 1024  # a frame closes when it holds this much: small files compress and read like one
-PACK_SIZE = 64_000_000  # stored bytes at which a pack closes; stays below the 100 MB of a single PUT
 _PACK_RAW = 1 << 30  # a pack of very compressible bytes closes here, so that raw positions stay in 32 bits
 _PACK_CHUNKS = 400_000
 _FRAME_CHUNKS = 4096
@@ -64,7 +63,8 @@ def interval_extent(footer: Footer, start: int, length: int) -> Extent:
 class PackWriter:
     """One pack file being written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int) -> None:
+        self._size = size
         self._path = folder / f".tmp-{secrets.token_hex(8)}"
         self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         self._waiting: list[bytes] = [MAGIC]
@@ -76,7 +76,7 @@ class PackWriter:
     def full(self) -> bool:
         """Whether the pack should be closed."""
         builder = self.footer
-        return builder.size >= PACK_SIZE or self.raw >= _PACK_RAW or builder.chunk_count >= _PACK_CHUNKS
+        return builder.size >= self._size or self.raw >= _PACK_RAW or builder.chunk_count >= _PACK_CHUNKS
 
     def add(self, frame: _Frame) -> None:
         """Append an encoded frame."""
@@ -126,13 +126,20 @@ class PackSession:
     """
 
     def __init__(
-        self, folder: Path, *, level: int, on_pack: Callable[[Footer], None], workers: int | None = None
+        self,
+        folder: Path,
+        *,
+        level: int,
+        pack_size: int,
+        on_pack: Callable[[Footer], None],
+        workers: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for stale in folder.glob(".tmp-*"):
             stale.unlink()
         self._folder = folder
         self._level = level
+        self._pack_size = pack_size
         self._on_pack = on_pack
         self._pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1), "dataver-compress")
         self._local = threading.local()
@@ -254,7 +261,7 @@ class PackSession:
                 continue  # keep draining, so that nobody waits for a place in the queue
             try:
                 if isinstance(item, _Frame):
-                    writer = writer or PackWriter(self._folder)
+                    writer = writer or PackWriter(self._folder, self._pack_size)
                     writer.add(item)
                     if writer.full:
                         writer = self._finish(writer)

@@ -21,7 +21,7 @@ from dataver.formats.block import Inner, Leaf
 from dataver.formats.record import Record
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.known import spooled
-from dataver.progress import NO_PROGRESS, Progress
+from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository, publish
 from dataver.repository.layout import block_key, pack_key
 
@@ -60,7 +60,7 @@ def upload_draft(
     bump: str,
     attempted: str | None,
     on_attempt: Callable[[str], None],
-    progress: Progress = NO_PROGRESS,
+    progress: Progress = SILENT,
 ) -> Sent:
     """Send what the repository lacks and publish `record`.
 

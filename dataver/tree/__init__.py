@@ -1,0 +1,28 @@
+"""The content-addressed search tree that holds a version's entries. No I/O: blocks come from and go to callables."""
+
+from dataver.tree.build import Builder, Load, Save, TreeRoot, build
+from dataver.tree.diff import Change, diff, find_renames
+from dataver.tree.edit import edit
+from dataver.tree.merge import MergeConflict, merge
+from dataver.tree.read import Listed, Tree
+from dataver.tree.select import Selection
+from dataver.tree.shape import FORMAT_1, Shape
+
+__all__ = [
+    "FORMAT_1",
+    "Builder",
+    "Change",
+    "Listed",
+    "Load",
+    "MergeConflict",
+    "Save",
+    "Selection",
+    "Shape",
+    "Tree",
+    "TreeRoot",
+    "build",
+    "diff",
+    "edit",
+    "find_renames",
+    "merge",
+]

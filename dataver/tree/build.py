@@ -1,0 +1,150 @@
+"""Building trees: items go in at the bottom in order, blocks come out, summaries climb.
+
+`Builder` also takes whole blocks that are known to be unchanged (`reuse`), which is how an edit leaves most of a
+tree untouched. I/O-free (invariant 7): blocks go to a callable.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeAlias
+
+from dataver.errors import InvalidInput
+from dataver.formats.block import Block, Child, Encoded, Inner, encode_inner, encode_leaf
+from dataver.formats.entry import Entry, Kind
+from dataver.tree.shape import FORMAT_1, Shape
+
+__all__ = ["Builder", "Load", "Save", "TreeRoot", "build"]
+
+Load: TypeAlias = Callable[[bytes], Block]
+Save: TypeAlias = Callable[[Encoded], None]
+
+_FILES = (Kind.FILE, Kind.EXECUTABLE)
+
+
+class TreeRoot(NamedTuple):
+    """A tree: its digest, and how much it holds (sizes in bytes)."""
+
+    digest: bytes
+    entries: int
+    files: int
+    size: int
+
+
+class _Level:
+    """One level under construction: the items since the last end."""
+
+    __slots__ = ("base", "blocks", "items", "path_bytes")
+
+    def __init__(self) -> None:
+        self.items: list[Entry] | list[Child] = []
+        self.path_bytes = 0
+        self.blocks = 0
+        self.base: tuple[bytes, bytes] | None = None
+
+
+class Builder:
+    """Builds one tree from the bottom up."""
+
+    def __init__(self, save: Save, shape: Shape = FORMAT_1) -> None:
+        self._save = save
+        self._shape = shape
+        self._levels = [_Level()]
+        self._only: dict[bytes, Child] = {}  # blocks made here that have one child: never a root
+        self._last = ""
+
+    def add(self, entry: Entry) -> None:
+        """Take the next entry.
+
+        Raises:
+            InvalidInput: it is not behind the one before.
+        """
+        path = entry.path
+        if path <= self._last:
+            raise InvalidInput(f"'{path}' comes after '{self._last}', so the entries are not in order.")
+        self._last = path
+        level = self._levels[0]
+        level.items.append(entry)  # type: ignore[arg-type]  # level 0 holds entries
+        self._grown(0, path.encode())
+
+    def clean(self, level: int) -> bool:
+        """Whether every level up to this one stands at an end, so that a whole block may follow."""
+        return not any(each.items for each in self._levels[: level + 1])
+
+    def reuse(self, level: int, child: Child) -> None:
+        """Take a whole unchanged block of `level`, which must be clean."""
+        self._push(level, child)
+
+    def lean_on(self, level: int, base: tuple[bytes, bytes] | None) -> None:
+        """Name a block (digest, logical part) that the next blocks of a level probably resemble."""
+        if level < len(self._levels):
+            self._levels[level].base = base
+
+    def finish(self, load: Load | None = None) -> TreeRoot:
+        """End the tree and return its root. `load` is needed where blocks were reused."""
+        level = 0
+        while True:
+            here = self._levels[level]
+            if level and not here.blocks and len(here.items) == 1:
+                child: Child = here.items[0]  # type: ignore[assignment]  # levels above 0 hold children
+                return self._root(child, load)
+            if here.items or (not level and not here.blocks):
+                self._end(level)
+            level += 1
+
+    def _root(self, child: Child, load: Load | None) -> TreeRoot:
+        while True:
+            single = self._only.get(child.digest)
+            if single is None and load is not None:
+                block = load(child.digest)
+                if isinstance(block, Inner) and len(block.children) == 1:
+                    single = block.children[0]
+            if single is None:
+                return TreeRoot(child.digest, child.entries, child.files, child.size)
+            child = single
+
+    def _grown(self, number: int, path: bytes) -> None:
+        level = self._levels[number]
+        level.path_bytes += len(path)
+        if self._shape.ends(path, number, len(level.items), level.path_bytes):
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        level = self._levels[number]
+        items, level.items, level.path_bytes = level.items, [], 0
+        level.blocks += 1
+        base, logical = level.base or (None, None)
+        if number == 0:
+            entries: list[Entry] = items  # type: ignore[assignment]  # level 0 holds entries
+            block = encode_leaf(entries, base, logical)
+            files = sum(entry.kind in _FILES for entry in entries)
+            size = sum(entry.size for entry in entries)
+            child = Child(entries[0].path if entries else "", block.digest, len(entries), files, size)
+        else:
+            children: list[Child] = items  # type: ignore[assignment]  # levels above 0 hold children
+            block = encode_inner(number, children, base, logical)
+            child = Child(
+                children[0].first_path,
+                block.digest,
+                sum(each.entries for each in children),
+                sum(each.files for each in children),
+                sum(each.size for each in children),
+            )
+            if len(children) == 1:
+                self._only[block.digest] = children[0]
+        self._save(block)
+        self._push(number, child)
+
+    def _push(self, number: int, child: Child) -> None:
+        """Hand a finished block of level `number` to the level above."""
+        if number + 1 == len(self._levels):
+            self._levels.append(_Level())
+        above = self._levels[number + 1]
+        above.items.append(child)  # type: ignore[arg-type]  # levels above 0 hold children
+        self._grown(number + 1, child.first_path.encode())
+
+
+def build(entries: Iterable[Entry], save: Save, shape: Shape = FORMAT_1) -> TreeRoot:
+    """Build a tree from entries in path order; return its root."""
+    builder = Builder(save, shape)
+    for entry in entries:
+        builder.add(entry)
+    return builder.finish()
