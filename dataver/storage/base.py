@@ -176,10 +176,13 @@ class Store(ABC):
         from itertools import islice
 
         source = iter(items)
-        with ThreadPoolExecutor(_MANY_THREADS, thread_name_prefix="dataver-put") as pool:
+        pool = ThreadPoolExecutor(_MANY_THREADS, thread_name_prefix="dataver-put")
+        try:
             while window := list(islice(source, _MANY_WINDOW)):
                 for done in [pool.submit(self.put_new, key, data) for key, data in window]:
                     done.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"

@@ -50,7 +50,7 @@ _UNREACHABLE = Meaning("transient", "the store cannot be reached", _ENDPOINT)
 _SHORT = Meaning("transient", "the store sent a damaged or short reply", _LATER)
 _NO_BUCKET = Meaning("failed", "the bucket does not exist", "make the bucket, or correct its name")
 _DENIED = Meaning(
-    "failed", "the store refuses permission", "ask for read and write permission on this prefix"
+    "failed", "the store refuses permission", "ask for permission to read, write and list this prefix"
 )
 _WRONG_KEY = Meaning("failed", "the store does not accept the credentials", _CREDENTIALS)
 _NO_KEY = Meaning("failed", "no credentials were found", _CREDENTIALS)
@@ -82,6 +82,7 @@ BY_CODE: dict[str, Meaning] = {
     "NotFound": _MISSING,
     "PreconditionFailed": _EXISTS,
     "412": _EXISTS,
+    "304": _EXISTS,  # an old MinIO's answer to a conditional PUT
     "ConditionalRequestConflict": _RACE,
     "OperationAborted": _RACE,
     "409": _RACE,
@@ -181,6 +182,12 @@ BY_CLASS: dict[str, Meaning] = {
     "BotoCoreError": _SETTINGS,
     # Python
     "NotImplementedError": _UNABLE,
+    "TypeError": _SETTINGS,  # an option that the package does not take
+    "ValueError": _SETTINGS,
+    "KeyError": _SETTINGS,
+    "ImportError": Meaning(
+        "failed", "a Python package is missing", "install the package that the cause names"
+    ),
     "FileNotFoundError": _MISSING,
     "FileExistsError": _EXISTS,
     "PermissionError": _NO_ACCESS,
@@ -228,6 +235,9 @@ BY_ERRNO: dict[int, Meaning] = {
     errno.EOPNOTSUPP: _UNABLE,
 }
 
+_STATUS = ("status_code", "status", "code")
+"""Where azure, aiohttp and gcsfs keep the HTTP status in their exceptions."""
+
 _UNKNOWN = Meaning("failed", "the store failed in an unexpected way")
 
 
@@ -257,14 +267,17 @@ def translate(error: BaseException, *, doing: str, key: str, url: str) -> Datave
 
 
 def response_code(error: BaseException) -> tuple[str, int] | None:
-    """Return the server's error code and HTTP status, if the error or a cause is botocore's ClientError."""
+    """Return the server's error code and HTTP status, if the error or a cause of it has them."""
     for one in _causes(error):
         response = getattr(one, "response", None)
-        if not isinstance(response, dict):
-            continue
-        code = str(response.get("Error", {}).get("Code", ""))
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return code, status if isinstance(status, int) else 0
+        if isinstance(response, dict):
+            code = str(response.get("Error", {}).get("Code", ""))
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return code, status if isinstance(status, int) else 0
+        for name in _STATUS:
+            status = getattr(one, name, None)
+            if isinstance(status, int) and 300 <= status < 600:
+                return str(status), status
     return None
 
 

@@ -1,0 +1,248 @@
+"""A store in an S3 bucket, on AWS or any server that speaks its protocol, through s3fs.
+
+One idea: s3fs finds the credentials and keeps the connections, but the requests are ours, one each, because
+s3fs's own reading may return fewer bytes, or zeros, without an error, and its writing turns to multipart,
+where some servers ignore conditions. So: one PUT an object, `If-None-Match: *` to create, explicit ranges
+whose length is checked, and a deadline for all attempts together.
+
+Every PUT carries its MD5, the one checksum that practically all servers compare (and that buckets with Object
+Lock demand); botocore's newer default checksums are only sent where required, since other servers refuse
+them.
+
+Keeps invariants 2 and 4. `exclusive_create` starts as True; the probe finds servers that ignore conditions.
+"""
+
+import asyncio
+import base64
+import hashlib
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
+
+from dataver.errors import AlreadyExists, InvalidInput, NotFound, StoreError
+from dataver.storage.base import Data, ObjectInfo, check_key, check_range, joined
+from dataver.storage.fsspec_store import FsspecStore
+from dataver.storage.retry import DEADLINE
+from dataver.storage.translate import response_code
+
+__all__ = ["S3Store"]
+
+T = TypeVar("T")
+
+_CONFIG: dict[str, Any] = {
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+    "retries": {"max_attempts": 2, "mode": "standard"},  # the deadline and the other attempts are ours
+    "connect_timeout": 10,
+    "read_timeout": 20,  # without one byte; more than twice the longest first byte met on a busy server
+    "max_pool_connections": 32,
+}
+
+_CONFLICTS = 6  # times that AWS may answer "a conflicting write is under way" before we give up
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+class _Reply(NamedTuple):
+    data: bytes
+    first: int  # of the object's bytes; 0 where the server sent all
+    total: int  # size of the object
+
+
+class S3Store(FsspecStore):
+    """The contract on a bucket and a prefix.
+
+    Args:
+        place: `bucket` or `bucket/prefix`.
+        storage_options: s3fs's options: `endpoint_url`, `profile`, `anon`, `key`, `secret`, `token`,
+            `client_kwargs`, `config_kwargs` … What is not given comes from the usual AWS settings.
+    """
+
+    def __init__(self, place: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        bucket, _, prefix = place.strip("/").partition("/")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,254}", bucket):
+            raise InvalidInput(f"s3://{place} names no bucket.", hint="write s3://bucket/prefix")
+        prefix = prefix.strip("/")
+        if prefix:
+            check_key(prefix)
+        super().__init__(f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}", storage_options)
+        self.exclusive_create = True
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
+        """See `Store.get`."""
+        first, length = check_range(start, length)
+        if length == 0:
+            return super().get(key, start, length)
+        end = "" if length is None else first + length - 1
+        whole = first == 0 and length is None
+        reply = self._read(key, None if whole else f"bytes={first}-{end}", length or 0)
+        if reply is None:
+            if length is None:
+                self._check_start(key, first)
+                return b""
+            raise self._too_short(key, self.stat(key).size, first + length)
+        wanted = reply.total - first if length is None else length
+        if first + wanted > reply.total or wanted < 0:
+            raise self._too_short(key, reply.total, first + wanted)
+        skip = first - reply.first  # not 0 where the server ignored the range and sent all
+        data = reply.data[skip : skip + wanted]
+        if skip < 0 or len(data) != wanted:
+            raise self._wrong_length(key, first, wanted, len(data))
+        return data
+
+    def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """See `Store.get_tail`."""
+        check_range(0, length)
+        if length == 0:
+            return b"", self.stat(key).size
+        reply = self._read(key, f"bytes=-{length}", length)
+        if reply is None:  # nothing to take the end of
+            size = self.stat(key).size
+            return self.get(key, max(0, size - length), min(size, length)), size
+        return reply.data[max(0, len(reply.data) - length) :], reply.total
+
+    def put(self, key: str, data: Data) -> None:
+        """See `Store.put`."""
+        body = joined(data)
+        request = self._put_request(key, body)
+        self._request("write", key, _call, "put_object", request, size=len(body))
+
+    def create(self, key: str, data: Data) -> None:
+        """See `Store.create`; not repeated, except where the server says that nothing was decided."""
+        body = joined(data)
+        request = self._put_request(key, body)
+        if not self.exclusive_create:
+            self._create_looking(key, request, len(body))
+            return
+        once = request | {"IfNoneMatch": "*"}
+        for attempt in range(_CONFLICTS):
+            try:
+                self._once("create", key, _call, ("put_object", once), _seconds(len(body)))
+                return
+            except StoreError as error:
+                code, status = response_code(error) or ("", 0)
+                if status == 501 or code == "NotImplemented":  # knows no conditions and says so
+                    self.exclusive_create = False
+                    self._create_looking(key, request, len(body))
+                    return
+                if status != 409 or attempt == _CONFLICTS - 1:
+                    raise
+            time.sleep(min(2.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+
+    def _create_looking(self, key: str, request: dict[str, Any], size: int) -> None:
+        if self.exists(key):
+            raise AlreadyExists(f"{key} in {self.url} exists already.")
+        self._request("create", key, _call, "put_object", request, size=size)
+
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        try:
+            self._request("delete", key, _call, "delete_object", self._target(key))
+        except NotFound:
+            return
+
+    def stat(self, key: str) -> ObjectInfo:
+        """See `Store.stat`."""
+        found = self._request("look at", key, _call, "head_object", self._target(key))
+        return ObjectInfo(key, int(found["ContentLength"]), _utc(found.get("LastModified")))
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See `Store.list`; pages are read before the first is given, as not every server sorts them."""
+        request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        found = []
+        while True:
+            page = self._request("list", prefix, _call, "list_objects_v2", request)
+            for one in page.get("Contents", ()):
+                key = one["Key"].removeprefix(self._prefix)
+                if key and not key.endswith("/"):  # consoles leave empty "folder" objects behind
+                    found.append(ObjectInfo(key, int(one["Size"]), _utc(one.get("LastModified"))))
+            if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
+                break
+            request["ContinuationToken"] = page["NextContinuationToken"]
+        yield from sorted(found)
+
+    def _read(self, key: str, range_header: str | None, length: int) -> _Reply | None:
+        """Return the range, or None where the server says there is nothing in it."""
+        request = self._target(key)
+        if range_header is not None:
+            request["Range"] = range_header
+        try:
+            return self._request("read", key, _download, self.url, key, request, size=length)
+        except StoreError as error:
+            code, status = response_code(error) or ("", 0)
+            if status == 416 or code == "InvalidRange":
+                return None
+            raise
+
+    def _target(self, key: str) -> dict[str, Any]:
+        return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
+
+    def _put_request(self, key: str, body: bytes) -> dict[str, Any]:
+        md5 = hashlib.md5(body, usedforsecurity=False).digest()
+        return self._target(key) | {"Body": body, "ContentMD5": base64.b64encode(md5).decode()}
+
+    def _request(
+        self, doing: str, key: str, call: Callable[..., Awaitable[T]], *args: Any, size: int = 0
+    ) -> T:
+        """Make an idempotent request, repeated while it fails temporarily."""
+        return self._retry(lambda left: self._once(doing, key, call, args, left), size=size)
+
+    def _once(
+        self, doing: str, key: str, call: Callable[..., Awaitable[T]], args: tuple[Any, ...], seconds: float
+    ) -> T:
+        from fsspec.asyn import sync
+
+        file_system, _ = self._client()
+        with self._translating(doing, key):
+            result: T = sync(file_system.loop, call, file_system, *args, timeout=seconds)
+            return result
+
+    def _connect(self) -> tuple[Any, str]:
+        import fsspec
+
+        config = _CONFIG | dict(self._options.get("config_kwargs") or {})
+        options = self._options | {
+            "config_kwargs": config,
+            "use_listings_cache": False,
+            "skip_instance_cache": True,
+            "asynchronous": False,
+        }
+        file_system = fsspec.filesystem("s3", **options)
+        file_system.retries = 1  # botocore's attempts and ours are enough: 25 took 30 s to tell of a 503
+        return file_system, f"{self._bucket}/{self._prefix}".rstrip("/")
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC)
+
+
+def _seconds(size: int) -> float:
+    return DEADLINE + size / (256 * 1024)
+
+
+async def _call(file_system: Any, method: str, request: dict[str, Any]) -> Any:
+    return await file_system._call_s3(method, **request, **file_system.req_kw)
+
+
+async def _download(file_system: Any, url: str, key: str, request: dict[str, Any]) -> _Reply:
+    reply = await _call(file_system, "get_object", request)
+    body = reply["Body"]
+    try:
+        # nothing is read for longer than this without the whole request being given up
+        data = await asyncio.wait_for(body.read(), _seconds(int(reply["ContentLength"])))
+    finally:
+        body.close()
+    found = _RANGE.fullmatch(reply.get("ContentRange") or "")
+    first, total = (int(found[1]), int(found[3])) if found else (0, len(data))
+    expected = int(found[2]) - first + 1 if found else int(reply["ContentLength"])
+    if len(data) != expected:
+        raise StoreError(
+            f"cannot read {key} in {url}: {len(data)} bytes came instead of {expected}.",
+            hint="repeat the command",
+            transient=True,
+        )
+    return _Reply(data, first, total)
