@@ -14,7 +14,7 @@ from dataver.errors import InvalidInput
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest import DraftCore, Sent, upload_draft
 from dataver.ingest.draft_state import save_state
-from dataver.progress import NO_PROGRESS, Progress
+from dataver.progress import SILENT, Progress
 
 __all__ = ["Draft", "author"]
 
@@ -77,7 +77,7 @@ class Draft(DraftCore):
         record = replace(self._record(sealed), label=state.label or "")
         return Version(self._repository, record, None, self.tree, self._send)
 
-    def upload(self, progress: Progress = NO_PROGRESS) -> UploadReport:
+    def upload(self, progress: Progress = SILENT) -> UploadReport:
         """Publish the sealed version; everyone sees it whole or not at all. Repeating it is safe.
 
         Raises:

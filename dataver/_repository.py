@@ -15,7 +15,7 @@ from dataver.formats.config import RepositoryConfig
 from dataver.formats.names import check_dataset_name
 from dataver.formats.tag import TagMove
 from dataver.ingest import AddReport, current_draft, list_drafts
-from dataver.progress import NO_PROGRESS, Progress
+from dataver.progress import SILENT, Progress
 from dataver.repository import Repository as RepositoryCore
 from dataver.repository import init_repository, open_repository
 from dataver.repository.places import cache_root, configured_url, default_repository, find_workspace
@@ -131,7 +131,7 @@ class Repository(RepositoryCore):
         include: Sequence[str] = (),
         follow_links: bool = False,
         workspace: str | Path | None = None,
-        progress: Progress = NO_PROGRESS,
+        progress: Progress = SILENT,
     ) -> SyncReport:
         """Make and publish the next version of a dataset so that it mirrors a folder, in one step.
 
@@ -227,7 +227,7 @@ class Repository(RepositoryCore):
         paths: str | Iterable[str] | None = None,
         verify: str = "stat",
         overwrite: bool = False,
-        progress: Progress = NO_PROGRESS,
+        progress: Progress = SILENT,
     ) -> "FetchReport":
         """Bring a version to this machine, every byte checked.
 
@@ -263,14 +263,14 @@ class Repository(RepositoryCore):
             ref=published.ref,
         )
 
-    def verify(self, ref: str, *, quick: bool = False, progress: Progress = NO_PROGRESS) -> "VerifyReport":
+    def verify(self, ref: str, *, quick: bool = False, progress: Progress = SILENT) -> "VerifyReport":
         """Read a version in the repository and compare it with its checksums, and unless `quick` its digests."""
         from dataver.checkout import verify_version
 
         return verify_version(self, self.resolve(ref).record.tree, quick=quick, progress=progress)
 
     def verify_folder(
-        self, ref: str, folder: str | Path, *, progress: Progress = NO_PROGRESS
+        self, ref: str, folder: str | Path, *, progress: Progress = SILENT
     ) -> "VerifyReport":
         """Compare a local folder with a version, file by file, by digest."""
         from dataver.checkout import verify_folder

@@ -9,7 +9,7 @@ from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest import Sent
-from dataver.progress import NO_PROGRESS, Progress
+from dataver.progress import SILENT, Progress
 from dataver.repository import Published
 from dataver.repository import Repository as RepositoryCore
 from dataver.tree import Change, Tree, find_renames
@@ -179,7 +179,7 @@ class Version:
         """Return `(path, why)` of names that some file systems cannot hold."""
         return portability_problems(entry.path for entry in self._tree.iterate())
 
-    def upload(self, progress: Progress = NO_PROGRESS) -> UploadReport:
+    def upload(self, progress: Progress = SILENT) -> UploadReport:
         """Publish it; a version that is published already is left as it is.
 
         Raises:
