@@ -255,7 +255,7 @@ class DraftCore:
         with self._changing():
             gone: set[str] = set()
             for pattern, selection in zip(patterns, selections, strict=True):
-                found = [e.path for e in self.tree.iterate(selection.prefix()) if selection.matches(e.path)]
+                found = [path for path in self.tree.paths(selection.prefix()) if selection.matches(path)]
                 if not found:
                     raise NotFound(
                         f"nothing in the draft matches '{pattern}'.", hint="`dataver ls --draft` lists its files"
@@ -427,9 +427,9 @@ class DraftCore:
         hidden = tuple(how.unseen)
         under = tuple(f"{path}/" if path else "" for path in hidden)
         gone: dict[str, Entry | None] = {
-            entry.path: None
-            for entry in self.tree.iterate(f"{dest}/" if dest else "")
-            if entry.path not in seen and entry.path not in hidden and not entry.path.startswith(under)
+            path: None
+            for path in self.tree.paths(f"{dest}/" if dest else "")
+            if path not in seen and path not in hidden and not path.startswith(under)
         }
         if gone:
             self._edit(gone)

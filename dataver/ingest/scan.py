@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.errors import InvalidInput, PathNotFound
-from dataver.formats.entry import Kind, check_path
+from dataver.formats.entry import Kind, check_path, check_paths
 from dataver.ingest.stat_cache import FileStat
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ __all__ = ["IGNORE_FILE", "Found", "Scan", "scan"]
 
 IGNORE_FILE = ".dataverignore"
 _ALWAYS_OUT = frozenset({".git", ".dataver"})
+_SHORT = 900  # characters of a folder's path that leave room for any name within the limit of 4,096 bytes
 
 
 class Found(NamedTuple):
@@ -132,13 +133,14 @@ class _Walk:
         if not entries and path:
             yield Found(path, source, Kind.DIRECTORY, FileStat(0, 0, 0, 0))
         prefix = f"{path}/" if path else ""
+        good = len(path) < _SHORT and _all_good([entry.name for entry in entries])
         for entry in entries:
             if entry.name in _ALWAYS_OUT:
                 self._how.ignored += 1
                 continue
-            yield from self._entry(entry, prefix + entry.name, rules)
+            yield from self._entry(entry, prefix + entry.name, rules, good)
 
-    def _entry(self, entry: os.DirEntry[str], path: str, rules: list[_Rule]) -> Iterator[Found]:
+    def _entry(self, entry: os.DirEntry[str], path: str, rules: list[_Rule], good: bool) -> Iterator[Found]:
         how = self._how
         inside = path[self._skip :]
         try:
@@ -146,7 +148,7 @@ class _Walk:
             if (rules or self._wanted) and self._left_out(inside, is_folder, rules):
                 how.ignored += 1
                 return
-            if not _good_name(path, entry.path, how):
+            if not good and not _good_name(path, entry.path, how):
                 return
             if is_folder:
                 yield from self._subfolder(entry, path, inside, rules)
@@ -218,6 +220,15 @@ def _compile(lines: Sequence[str]) -> "PathSpec":
         return GitIgnoreSpec.from_lines(lines)
     except ValueError as error:
         raise InvalidInput(f"not a gitignore pattern: {error}.") from error
+
+
+def _all_good(names: list[str]) -> bool:
+    """Tell whether all names of a folder can be parts of a path: one check for them all in the usual case."""
+    try:
+        check_paths(names)
+    except InvalidInput:
+        return False
+    return True
 
 
 def _good_name(path: str, source: str, how: Scan) -> bool:
