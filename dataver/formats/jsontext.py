@@ -1,0 +1,208 @@
+"""Strict JSON: one way to write a value, and a reader that takes nothing on trust.
+
+Canonical means: UTF-8, keys sorted, no spaces, no escapes that are not needed, numbers as Python's `repr`
+has them. So the bytes follow from the value, and an object's hash says something about the value.
+
+Keeps invariant 7. Readers bound size and depth, and refuse doubled keys, NaN and infinities, numbers beyond
+64 bits and text that is not Unicode. Keys that a reader does not know are passed over: that is how later
+versions may add to an object without a new format number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any, Final, Never
+
+from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
+
+__all__ = ["MAX_DEPTH", "MAX_SIZE", "Fields", "decode_json", "encode_json", "format_time", "is_hex"]
+
+MAX_SIZE: Final = 1 << 20
+MAX_DEPTH: Final = 32
+MAX_NUMBER: Final = (1 << 63) - 1
+
+_HEX: Final = re.compile(r"[0-9a-f]+")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+
+
+def encode_json(value: dict[str, Any], what: str) -> bytes:
+    """Return the canonical bytes of a JSON object; `what` names it in errors.
+
+    Raises:
+        InvalidInput: a value that JSON cannot hold, or more than 1 MiB of it.
+    """
+    _check_value(value, what)
+    try:
+        data = _dump(value)
+    except ValueError as error:  # NaN, infinities, lone surrogates
+        raise InvalidInput(f"{what} holds a value that JSON cannot: {error}") from error
+    if len(data) > MAX_SIZE:
+        raise InvalidInput(f"{what} takes {len(data)} bytes; {MAX_SIZE} is the most")
+    return data
+
+
+def decode_json(data: bytes, what: str, *, canonical: bool = True) -> dict[str, Any]:
+    """Return the JSON object in `data`.
+
+    Args:
+        data: the bytes.
+        what: names the object in errors.
+        canonical: refuse bytes that `encode_json` would not have written.
+
+    Raises:
+        IntegrityError: anything else than one strict JSON object.
+    """
+    if len(data) > MAX_SIZE:
+        raise IntegrityError(f"{what} takes {len(data)} bytes; {MAX_SIZE} is the most")
+    try:
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_int=_whole
+        )
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"{what} is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise IntegrityError(f"{what} is not a JSON object")
+    try:
+        _check_value(value, what)
+        again = _dump(value)
+    except ValueError as error:
+        raise IntegrityError(f"{what} is not strict JSON: {error}") from error
+    if canonical and again != data:
+        raise IntegrityError(f"{what} is not in canonical form")
+    return value
+
+
+class Fields:
+    """Takes typed values out of a decoded object; everything that does not fit is an IntegrityError."""
+
+    __slots__ = ("_values", "what")
+
+    def __init__(self, values: dict[str, Any], what: str) -> None:
+        self._values = values
+        self.what = what
+
+    def expect_format(self, known: int) -> None:
+        """Refuse an object whose `format` is newer than `known`."""
+        found = self.number("format", least=1)
+        if found > known:
+            raise FormatTooNew(
+                f"{self.what} has format {found}; this version of dataver knows formats up to {known}",
+                hint="install a newer dataver",
+            )
+
+    def value(self, name: str, kind: type) -> Any:
+        """Return a value of exactly this type."""
+        value = self._values.get(name)
+        if type(value) is not kind:
+            raise IntegrityError(f"{self.what}: {name!r} is missing or not a {_KINDS[kind]}")
+        return value
+
+    def number(self, name: str, *, least: int = 0) -> int:
+        """Return a whole number that is not below `least`."""
+        value: int = self.value(name, int)
+        if value < least:
+            raise IntegrityError(f"{self.what}: {name!r} is {value}, below {least}")
+        return value
+
+    def text(self, name: str) -> str:
+        """Return a text."""
+        text: str = self.value(name, str)
+        return text
+
+    def optional_text(self, name: str) -> str | None:
+        """Return a text, or None where it is null."""
+        return None if name in self._values and self._values[name] is None else self.text(name)
+
+    def hex(self, name: str, digits: int) -> str:
+        """Return a text of so many lower-case hexadecimal digits."""
+        text = self.text(name)
+        if not is_hex(text, digits):
+            raise IntegrityError(f"{self.what}: {name!r} is not {digits} hexadecimal digits")
+        return text
+
+    def time(self, name: str) -> datetime:
+        """Return a time as an aware UTC datetime."""
+        text = self.text(name)
+        if _TIME.fullmatch(text):
+            try:
+                return datetime.fromisoformat(text)
+            except ValueError:
+                pass  # such as a 13th month: said below
+        raise IntegrityError(f"{self.what}: {name!r} is not a time in UTC")
+
+    def table(self, name: str) -> Fields:
+        """Return an object inside this one."""
+        return Fields(self.value(name, dict), f"{self.what}: {name!r}")
+
+    def tables(self, name: str, *, most: int) -> list[Fields]:
+        """Return a list of at most so many objects."""
+        items: list[Any] = self.value(name, list)
+        if len(items) > most or not all(type(item) is dict for item in items):
+            raise IntegrityError(f"{self.what}: {name!r} is not a list of up to {most} objects")
+        return [Fields(item, f"{self.what}: {name!r}") for item in items]
+
+
+def format_time(moment: datetime, what: str) -> str:
+    """Return an aware time as UTC text with microseconds, as all formats have it.
+
+    Raises:
+        InvalidInput: the time has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise InvalidInput(f"{what}: the time {moment} has no time zone")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def is_hex(text: str, digits: int) -> bool:
+    """Return whether `text` is exactly so many lower-case hexadecimal digits."""
+    return len(text) == digits and _HEX.fullmatch(text) is not None
+
+
+_KINDS: Final = {int: "whole number", str: "text", dict: "JSON object", list: "list", bool: "true or false"}
+
+
+def _dump(value: dict[str, Any]) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return text.encode("utf-8")
+
+
+def _check_value(value: object, what: str) -> None:
+    """Walk a value without recursion and refuse what JSON, or a bounded reader, would not give back."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise InvalidInput(f"{what} is nested more than {MAX_DEPTH} levels deep")
+        below: list[object] = []
+        for item in level:
+            if type(item) is dict:
+                if not all(type(key) is str for key in item):
+                    raise InvalidInput(f"{what} has a key that is not text")
+                below.extend(item.values())
+            elif type(item) is list:
+                below.extend(item)
+            elif type(item) is int:
+                if abs(item) > MAX_NUMBER:
+                    raise InvalidInput(f"{what} holds a whole number beyond 64 bits")
+            elif item is not None and type(item) not in (str, float, bool):
+                raise InvalidInput(f"{what} holds a {type(item).__name__}, which JSON cannot")
+        level = below
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a key appears twice")
+    return values
+
+
+def _whole(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError("a whole number beyond 64 bits")
+    return int(text)
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is not a JSON value")

@@ -1,0 +1,161 @@
+"""A record: the small JSON object that publishes a version and names its tree and its parents.
+
+The idea: the record's id covers its bytes, and its bytes hold its parents' ids; so a record vouches for its
+whole history. Canonical JSON (`jsontext`), at most 1 MiB; `docs/format.md` lists the keys.
+
+Keeps invariants 1 (what does not parse strictly is never used) and 7. It does not say where records live.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver.errors import IntegrityError, InvalidInput
+from dataver.formats.jsontext import Fields, decode_json, encode_json, format_time
+from dataver.formats.names import check_dataset_name, check_label
+from dataver.hashing.digest import CONTEXT_RECORD, derived
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["ParentRef", "Record", "parse_record", "record_id"]
+
+FORMAT: Final = 1
+MAX_PARENTS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRef:
+    """A version that another one was made from.
+
+    Attributes:
+        dataset: its dataset.
+        label: its label.
+        record: the id of its record, 64 hex.
+        tree: the digest of its tree, 64 hex.
+    """
+
+    dataset: str
+    label: str
+    record: str
+    tree: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One published version.
+
+    Attributes:
+        dataset: the dataset's name.
+        label: the version's label.
+        tree: the digest of the tree's root block, 32 bytes.
+        parents: what it was made from, in the order given; later ones won.
+        created: when it was finalized, aware UTC.
+        author: who made it, as they call themselves.
+        message: what they say about it.
+        files: number of files, symlinks and executables among them.
+        size: bytes of all files.
+        entries: number of entries: files, symlinks and empty directories.
+        metadata: any JSON values of the user's.
+        tool: name and version of the program that wrote it.
+        write_id: 32 random hex digits, by which a writer knows its own record again.
+    """
+
+    dataset: str
+    label: str
+    tree: bytes
+    parents: tuple[ParentRef, ...]
+    created: datetime
+    author: str
+    message: str
+    files: int
+    size: int
+    entries: int
+    tool: str
+    write_id: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        """Return the record's bytes.
+
+        Raises:
+            InvalidInput: a value that a record cannot hold.
+        """
+        what = f"the record of {self.dataset}@{self.label}"
+        values = {
+            "author": self.author,
+            "created": format_time(self.created, what),
+            "dataset": self.dataset,
+            "entries": self.entries,
+            "files": self.files,
+            "format": FORMAT,
+            "label": self.label,
+            "message": self.message,
+            "metadata": self.metadata,
+            "parents": [
+                {"dataset": each.dataset, "label": each.label, "record": each.record, "tree": each.tree}
+                for each in self.parents
+            ],
+            "size": self.size,
+            "tool": self.tool,
+            "tree": self.tree.hex(),
+            "write_id": self.write_id,
+        }
+        data = encode_json(values, what)
+        try:
+            _from_values(Fields(values, what))
+        except IntegrityError as error:
+            raise InvalidInput(error.message) from error
+        return data
+
+
+def parse_record(data: bytes) -> Record:
+    """Return the record in `data`.
+
+    Raises:
+        IntegrityError: not a record.
+        FormatTooNew: a record of a newer version.
+    """
+    return _from_values(Fields(decode_json(data, "the record"), "the record"))
+
+
+def record_id(data: bytes) -> bytes:
+    """Return the 32-byte id of a record: a hash of its bytes."""
+    return derived(CONTEXT_RECORD, data)
+
+
+def _from_values(fields: Fields) -> Record:
+    fields.expect_format(FORMAT)
+    dataset, label = _checked_version(fields)
+    return Record(
+        dataset=dataset,
+        label=label,
+        tree=bytes.fromhex(fields.hex("tree", 64)),
+        parents=tuple(_parent(each) for each in fields.tables("parents", most=MAX_PARENTS)),
+        created=fields.time("created"),
+        author=fields.text("author"),
+        message=fields.text("message"),
+        files=fields.number("files"),
+        size=fields.number("size"),
+        entries=fields.number("entries"),
+        metadata=fields.value("metadata", dict),
+        tool=fields.text("tool"),
+        write_id=fields.hex("write_id", 32),
+    )
+
+
+def _parent(fields: Fields) -> ParentRef:
+    dataset, label = _checked_version(fields)
+    return ParentRef(dataset, label, fields.hex("record", 64), fields.hex("tree", 64))
+
+
+def _checked_version(fields: Fields) -> tuple[str, str]:
+    """Return the `dataset` and `label` of an object; both lead to keys, so they are checked like a user's."""
+    dataset, label = fields.text("dataset"), fields.text("label")
+    try:
+        check_dataset_name(dataset)
+        check_label(label)
+    except InvalidInput as error:
+        raise IntegrityError(f"{fields.what}: {error.message}") from error
+    return dataset, label

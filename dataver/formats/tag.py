@@ -1,0 +1,106 @@
+"""A move of a tag: one numbered, immutable JSON object that says where a tag points from then on.
+
+The idea: a tag is never overwritten; its moves are a row, the highest number is current and the rest is its
+history (invariant 2). Canonical JSON (`jsontext`); `docs/format.md` lists the keys. Keeps invariants 1 and 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dataver.errors import IntegrityError, InvalidInput
+from dataver.formats.jsontext import Fields, decode_json, encode_json, format_time
+from dataver.formats.names import check_dataset_name, check_label, check_tag
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["TagMove", "parse_tag_move"]
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagMove:
+    """One move of a tag.
+
+    Attributes:
+        number: 1 for the first move, then without gaps.
+        tag: the tag's name.
+        dataset: the dataset's name.
+        record: the id of the record it points to, 64 hex; None where the tag is removed.
+        label: the label of that version; None where the tag is removed.
+        created: when, aware UTC.
+        author: who moved it, as they call themselves.
+        write_id: 32 random hex digits, by which a writer knows its own move again.
+    """
+
+    number: int
+    tag: str
+    dataset: str
+    record: str | None
+    label: str | None
+    created: datetime
+    author: str
+    write_id: str
+
+    def encode(self) -> bytes:
+        """Return the move's bytes.
+
+        Raises:
+            InvalidInput: a value that a move cannot hold.
+        """
+        what = f"move {self.number} of the tag {self.dataset}@{self.tag}"
+        values = {
+            "author": self.author,
+            "created": format_time(self.created, what),
+            "dataset": self.dataset,
+            "format": FORMAT,
+            "label": self.label,
+            "number": self.number,
+            "record": self.record,
+            "tag": self.tag,
+            "write_id": self.write_id,
+        }
+        data = encode_json(values, what)
+        try:
+            _from_values(Fields(values, what))
+        except IntegrityError as error:
+            raise InvalidInput(error.message) from error
+        return data
+
+
+def parse_tag_move(data: bytes) -> TagMove:
+    """Return the move in `data`.
+
+    Raises:
+        IntegrityError: not a move of a tag.
+        FormatTooNew: a move written by a newer version.
+    """
+    return _from_values(Fields(decode_json(data, "the tag's move"), "the tag's move"))
+
+
+def _from_values(fields: Fields) -> TagMove:
+    fields.expect_format(FORMAT)
+    tag, dataset, label = fields.text("tag"), fields.text("dataset"), fields.optional_text("label")
+    record = None if fields.optional_text("record") is None else fields.hex("record", 64)
+    if (record is None) != (label is None):
+        raise IntegrityError(f"{fields.what} has one of 'record' and 'label' without the other")
+    try:
+        check_dataset_name(dataset)
+        check_tag(tag)
+        if label is not None:
+            check_label(label)
+    except InvalidInput as error:
+        raise IntegrityError(f"{fields.what}: {error.message}") from error
+    return TagMove(
+        number=fields.number("number", least=1),
+        tag=tag,
+        dataset=dataset,
+        record=record,
+        label=label,
+        created=fields.time("created"),
+        author=fields.text("author"),
+        write_id=fields.hex("write_id", 32),
+    )
