@@ -38,6 +38,8 @@ _SECRET = re.compile(
     r"secret|token|password|passphrase|credential|sas|account_key|connection_string|^key$", re.IGNORECASE
 )
 
+_LOOKING = {"read", "look at"}  # where a folder of that name is no object
+
 _SLOWEST = 256 * 1024  # bytes a second; below that a transfer counts as hanging
 
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
@@ -130,7 +132,7 @@ class FsspecStore(Store):
 
         def remove(_left: float) -> None:
             file_system, root = self._client()
-            with self._translating("delete", key), contextlib.suppress(FileNotFoundError):
+            with self._translating("delete", key), contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 file_system.rm_file(f"{root}/{key}")
 
         self._retry(remove)
@@ -223,6 +225,10 @@ class FsspecStore(Store):
             yield
         except DataverError:
             raise
+        except (IsADirectoryError, NotADirectoryError) as error:
+            if doing not in _LOOKING:
+                raise translate(error, doing=doing, key=key, url=self.url) from error
+            raise NotFound(f"{key} in {self.url} does not exist.") from error
         except Exception as error:
             raise translate(error, doing=doing, key=key, url=self.url) from error
 

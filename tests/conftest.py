@@ -1,0 +1,58 @@
+"""Fixtures for all tests: a machine of its own for each run, and real object-store servers.
+
+The servers start when the first test asks for one and end with the run (with pytest-xdist: one set a worker).
+They are never left out silently: where a program is missing the tests fail, unless DATAVER_TEST_SERVERS=0.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from dataver.testing.servers import SERVERS, Server
+
+
+@pytest.fixture(autouse=True)
+def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep every test away from the user's settings, cache and cloud accounts."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "DATAVER_", "FSSPEC_")) and name != "DATAVER_TEST_SERVERS":
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def _server(name: str, folders: pytest.TempPathFactory) -> Iterator[Server]:
+    if os.environ.get("DATAVER_TEST_SERVERS") == "0":
+        pytest.skip("DATAVER_TEST_SERVERS=0 leaves the servers out")
+    folder = folders.mktemp(name)
+    with SERVERS[name](folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """SeaweedFS: a real S3 server with conditional writes."""
+    yield from _server("seaweedfs", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """moto: S3 in memory, quick to start."""
+    yield from _server("moto", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`rclone serve s3`: a server that accepts conditions and ignores them."""
+    yield from _server("rclone", tmp_path_factory)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.servers) for name in SERVERS])
+def s3_server(request: pytest.FixtureRequest) -> Server:
+    """Each of the servers in turn."""
+    server: Server = request.getfixturevalue(f"{request.param}_server")
+    return server

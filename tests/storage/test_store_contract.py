@@ -1,0 +1,48 @@
+"""Every store keeps the contract: one suite, run against all of them."""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dataver.storage import LocalStore, MemoryStore, Store, open_store, probe_exclusive_create
+from dataver.storage.fsspec_store import FsspecStore
+from dataver.testing.faulty import FaultyStore
+from dataver.testing.servers import SERVERS, Server
+from dataver.testing.store_contract import CONTRACT
+
+_STORES = ["local", "memory", "faulty", "fsspec-memory", "fsspec-file"]
+
+
+@pytest.fixture(params=[*_STORES, *(pytest.param(name, marks=pytest.mark.servers) for name in SERVERS)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store of each kind."""
+    name = request.param
+    if name in SERVERS:
+        server: Server = request.getfixturevalue(f"{name}_server")
+        found = open_store(server.url(f"contract/{secrets.token_hex(8)}"), server.options)
+        found.exclusive_create = server.exclusive  # what the probe finds out at `init`
+        return found
+    if name == "local":
+        return LocalStore(tmp_path / "repository")
+    if name == "fsspec-memory":
+        return open_store(f"memory://{secrets.token_hex(8)}/repository")
+    if name == "fsspec-file":
+        return FsspecStore(f"file://{tmp_path}/repository")
+    return MemoryStore() if name == "memory" else FaultyStore(MemoryStore())
+
+
+@pytest.mark.parametrize("clause", CONTRACT, ids=lambda clause: clause.__name__)
+def test_store_keeps_the_contract(store: Store, clause: Callable[[Store], None]) -> None:
+    """The store keeps this clause of the contract."""
+    clause(store)
+
+
+@pytest.mark.servers
+def test_probe_tells_which_servers_honour_conditions(s3_server: Server) -> None:
+    """SeaweedFS and moto refuse the second create; rclone ignores the condition and is found out."""
+    store = open_store(s3_server.url(f"probe/{secrets.token_hex(8)}"), s3_server.options)
+    assert probe_exclusive_create(store) is s3_server.exclusive
+    assert store.exclusive_create is s3_server.exclusive
+    assert list(store.list()) == []
