@@ -18,10 +18,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.entry import check_path
+from dataver.formats.entry import check_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -113,19 +113,20 @@ class Folder:
         """Return a file's permission bits."""
         return self._executable if executable else self.mode
 
-    def prepare(self, path: str) -> None:
-        """Check a path and make the folder it lies in; paths come in the order of a tree.
+    def prepare(self, paths: Sequence[str]) -> None:
+        """Check paths and make the folders they lie in; paths come in the order of a tree.
 
         Raises:
             IntegrityError: a path that no version may hold, or that cannot exist beside another entry.
         """
         try:
-            check_path(path)
+            check_paths(paths)
         except InvalidInput as error:
             raise IntegrityError(f"the version holds a path that is refused: {error}") from error
-        parent = path.rpartition("/")[0]
-        if parent != self._parent:
-            self._make(parent)
+        for path in paths:
+            parent = path.rpartition("/")[0]
+            if parent != self._parent:
+                self._make(parent)
 
     def _make(self, folder: str) -> None:
         """Make a folder and those above it that the one before did not need."""
@@ -171,6 +172,11 @@ class Folder:
         """Return a descriptor of a file that `create` made, for reading and writing."""
         with located(self.fd, path) as (root, name):
             return os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
+
+    def remove(self, path: str) -> None:
+        """Take a file away again, one that was begun and is not right."""
+        with located(self.fd, path) as (root, name):
+            os.unlink(name, dir_fd=root)  # noqa: PTH108  # relative to a descriptor
 
     def finish(self, fd: int, executable: bool) -> None:
         """Give a complete file its permission bits."""

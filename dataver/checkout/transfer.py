@@ -89,7 +89,7 @@ class Transfer:
             # the local bytes they shared were not what they should have been: all of it from the repository
             again, self._again = self._again, []
             for target in again:
-                os.unlink(target.path, dir_fd=self._folder.fd)  # noqa: PTH108  # relative to the folder
+                self._folder.remove(target.path)
                 target.reused = 0
                 target.spread()
             self._run([[Wanted(target, positions(target.extents)) for target in again]])

@@ -1,0 +1,312 @@
+"""What is on this machine already: unchanged files are linked or copied, changed ones give what they share.
+
+The idea: three kinds of folders can hold bytes of a version that is being fetched. A cached folder of the same
+tree; a cached folder of a *near* tree, such as a parent, whose difference is known from the two trees without
+reading files; and what an interrupted fetch left. Of a file that changed, both versions' extents are mapped to
+intervals of each pack's raw stream (all its chunks in a row): where they overlap, the bytes are the same.
+
+Invariant 1: a cached file counts as verified if it looks as it did when it was verified (size and mtime); with
+`full` it is hashed again. What an interrupted fetch left is always hashed. Shared bytes of a changed file are
+covered by that file's digest, and a mismatch there sends the whole file back to the repository.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from bisect import bisect_right
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from dataver.checkout.clone import clone
+from dataver.checkout.folder import located, open_folder
+from dataver.checkout.plan import Target, positions, raw_extents
+from dataver.checkout.stat_manifest import Lookup
+from dataver.checkout.transfer import LocalCopy, Wanted
+from dataver.errors import IntegrityError
+from dataver.formats.entry import Kind
+from dataver.hashing.digest import new_hasher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dataver.checkout.folder import Folder
+    from dataver.checkout.stat_manifest import Row
+    from dataver.checkout.version_cache import CachedFolder
+    from dataver.formats.entry import Entry, Extent
+    from dataver.formats.pack import Footer
+    from dataver.repository import Repository
+
+__all__ = ["Cached", "Interrupted", "Source", "hash_file"]
+
+MOST_CHANGES: Final = 200_000  # a tree that differs in more is not near: ~100 MB of memory
+_SMALLEST: Final = 64 * 1024  # of a file below this, all is fetched: it lies in one or two frames
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+def hash_file(fd: int) -> bytes:
+    """Return the BLAKE3-256 of an open file."""
+    hasher = new_hasher()
+    position = 0
+    while data := os.pread(fd, 1 << 20, position):
+        hasher.update(data)
+        position += len(data)
+    return hasher.digest()
+
+
+class Source(Protocol):
+    """A local folder that may hold what is wanted."""
+
+    def place(self, entry: Entry, folder: Folder) -> bool:
+        """Put the file of an entry into the folder, verified; False where it is not to be had here."""
+        ...
+
+    def share(self, entry: Entry, target: Target) -> Wanted | None:
+        """Return how to make a file out of what its other version here shares with it; None if nothing."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
+class Interrupted:
+    """What an interrupted fetch of the same tree left: whole files are taken over, once they are hashed."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = open_folder(path)
+
+    def place(self, entry: Entry, folder: Folder) -> bool:
+        """Move the file of an entry over if it is complete."""
+        try:
+            with located(self._fd, entry.path) as (root, name), located(folder.fd, entry.path) as (there, same):
+                fd = os.open(name, _READ, dir_fd=root)
+                try:
+                    status = os.fstat(fd)
+                    if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
+                        return False
+                    if hash_file(fd) != entry.digest:
+                        return False
+                    mode = folder.mode_of(entry.kind == Kind.EXECUTABLE)
+                    if stat.S_IMODE(status.st_mode) != mode:
+                        if status.st_nlink > 1:
+                            return False  # shared with a cached folder, whose bits these are
+                        os.fchmod(fd, mode)
+                finally:
+                    os.close(fd)
+                os.rename(name, same, src_dir_fd=root, dst_dir_fd=there)  # noqa: PTH104  # descriptors
+        except OSError:
+            return False
+        return True
+
+    def share(self, entry: Entry, target: Target) -> Wanted | None:  # noqa: ARG002  # the protocol's
+        """Return None: which spans of an unfinished file are there is not known."""
+        return None
+
+    def close(self) -> None:
+        """Close the folder."""
+        os.close(self._fd)
+
+
+class _Changes(NamedTuple):
+    """How a near tree differs: the old entry of each path that changed (None: is new), and paths by digest."""
+
+    before: dict[str, Entry | None]
+    by_digest: dict[bytes, tuple[str, Kind]]
+
+
+class Cached:
+    """A complete folder of the cache: of the same tree, or of a near one."""
+
+    def __init__(
+        self, repo: Repository, tree: bytes, cached: CachedFolder, *, link: bool, full: bool
+    ) -> None:
+        """Open it.
+
+        Args:
+            repo: where both trees are.
+            tree: the wanted one.
+            cached: the folder.
+            link: hard-link its files; else copy them.
+            full: hash every file before it is used.
+
+        Raises:
+            IntegrityError, OSError: it cannot be used, or its tree is not near at all.
+        """
+        self._repo = repo
+        self._link = link
+        self._full = full
+        self._share = True
+        self._rows = Lookup(cached.manifest)
+        self._changes = _changes(repo, cached.tree, tree)
+        self._fd = open_folder(cached.path)
+
+    def close(self) -> None:
+        """Close the folder."""
+        os.close(self._fd)
+
+    def place(self, entry: Entry, folder: Folder) -> bool:
+        """Link or copy the file of an entry, from whatever path it has here."""
+        path, kind = entry.path, entry.kind
+        if path in self._changes.before:
+            path, kind = self._changes.by_digest.get(entry.digest, (None, kind))
+        row = self._rows.find(path) if path is not None else None
+        if row is None or row.size != entry.size or row.kind != kind:
+            return False
+        try:
+            if self._link and kind == entry.kind and not self._full and self._linked(row, entry, folder):
+                return True
+            return self._copied(row, entry, folder)
+        except OSError:
+            return False
+
+    def _linked(self, row: Row, entry: Entry, folder: Folder) -> bool:
+        """Hard-link, then look whether what was linked is what was verified."""
+        with located(self._fd, row.path) as (root, name), located(folder.fd, entry.path) as (there, new):
+            try:
+                os.link(name, new, src_dir_fd=root, dst_dir_fd=there, follow_symlinks=False)
+            except OSError:
+                return False  # another file system, or as many links as it allows: a copy will do
+            if _looks_like(os.stat(new, dir_fd=there, follow_symlinks=False), row):  # noqa: PTH116
+                return True
+            os.unlink(new, dir_fd=there)  # noqa: PTH108  # relative to a descriptor
+        return False
+
+    def _copied(self, row: Row, entry: Entry, folder: Folder) -> bool:
+        source = self._open(row)
+        if source is None:
+            return False
+        try:
+            if self._full and hash_file(source) != entry.digest:
+                return False
+            folder.create(entry.path)
+            target = folder.open(entry.path)
+            try:
+                self._share = clone(source, target, row.size, share=self._share)
+                same = os.fstat(target).st_size == entry.size and _looks_like(os.fstat(source), row)
+                folder.finish(target, entry.kind == Kind.EXECUTABLE)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+        if not same:
+            folder.remove(entry.path)
+        return same
+
+    def share(self, entry: Entry, target: Target) -> Wanted | None:
+        """Return how to make a changed file: spans copied from its old version, the rest from packs."""
+        before = self._changes.before.get(entry.path)
+        if before is None or entry.size < _SMALLEST or before.size < _SMALLEST or not before.digest:
+            return None
+        row = self._rows.find(entry.path)
+        if row is None or row.size != before.size:
+            return None
+        spans, rest = _overlaps(before, entry, self._repo.packs.footer)
+        if not spans:
+            return None
+        target.spread()
+        target.reused = sum(length for _, _, length in spans)
+        return Wanted(target, rest, LocalCopy(lambda: self._opened(row), spans))
+
+    def _opened(self, row: Row) -> int:
+        """Return a descriptor; of nothing if the file is gone, so that the digest will not fit."""
+        fd = self._open(row)
+        return os.open(os.devnull, _READ) if fd is None else fd
+
+    def _open(self, row: Row) -> int | None:
+        """Return a descriptor of a file that looks as it did when it was verified."""
+        try:
+            with located(self._fd, row.path) as (root, name):
+                fd = os.open(name, _READ, dir_fd=root)
+        except OSError:
+            return None
+        if _looks_like(os.fstat(fd), row):
+            return fd
+        os.close(fd)
+        return None
+
+
+def _looks_like(status: os.stat_result, row: Row) -> bool:
+    return (
+        stat.S_ISREG(status.st_mode) and status.st_size == row.size and status.st_mtime_ns == row.mtime_ns
+    )
+
+
+def _changes(repo: Repository, old: bytes, new: bytes) -> _Changes:
+    from dataver.tree import diff
+
+    changes = _Changes({}, {})
+    if old == new:
+        return changes
+    for change in diff(old, new, repo.blocks.load):
+        if change.new is not None:
+            changes.before[change.path] = change.old
+        if change.old is not None and change.old.digest:
+            changes.by_digest[change.old.digest] = (change.path, change.old.kind)
+        if len(changes.before) + len(changes.by_digest) > MOST_CHANGES:
+            raise IntegrityError("the cached version has hardly anything in common with the wanted one")
+    return changes
+
+
+def _overlaps(
+    old: Entry, new: Entry, footer: Callable[[bytes], Footer]
+) -> tuple[list[tuple[int, int, int]], list[tuple[Extent, int]]]:
+    """Compare two versions of a file by where their bytes are stored.
+
+    Returns:
+        Spans that both have, as `(position in old, position in new, length)`, and what is left as extents with
+        their positions in new.
+    """
+    packs = {extent.pack for extent in old.extents} & {extent.pack for extent in new.extents}
+    if not packs:
+        return [], []
+    have: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)
+    for extent, position in positions(old.extents):
+        if extent.pack in packs:
+            start = _raw_start(footer(extent.pack), extent)
+            have[extent.pack].append((start, start + extent.length, position))
+    for intervals in have.values():
+        intervals.sort()
+    spans: list[tuple[int, int, int]] = []
+    rest: list[tuple[Extent, int]] = []
+    for extent, position in positions(new.extents):
+        if extent.pack not in packs:
+            rest.append((extent, position))
+            continue
+        known = footer(extent.pack)
+        start = _raw_start(known, extent)
+        for kind, low, high, at in _cut(start, start + extent.length, have[extent.pack]):
+            there = position + low - start
+            if kind:
+                spans.append((at, there, high - low))
+                continue
+            for part in raw_extents(known, low, high - low):
+                rest.append((part, there))
+                there += part.length
+    return spans, rest
+
+
+def _cut(low: int, high: int, intervals: list[tuple[int, int, int]]) -> Iterator[tuple[bool, int, int, int]]:
+    """Cut `[low, high)` into what sorted intervals hold and what they do not.
+
+    Yields `(held, from, to, position)`, the position that of `from` in the file the intervals come from.
+    """
+    number = max(bisect_right(intervals, (low, high, 0)) - 1, 0)
+    while low < high:
+        while number < len(intervals) and intervals[number][1] <= low:
+            number += 1
+        if number == len(intervals) or intervals[number][0] >= high:
+            yield False, low, high, 0
+            return
+        start, end, position = intervals[number]
+        if start > low:
+            yield False, low, start, 0
+            low = start
+        until = min(end, high)
+        yield True, low, until, position + low - start
+        low = until
+
+
+def _raw_start(footer: Footer, extent: Extent) -> int:
+    return footer.raw_starts[footer.frame_at(extent.offset)] + extent.skip

@@ -1,0 +1,187 @@
+"""The machine's cache of whole version folders: one read-only folder for each tree (and selection) fetched.
+
+    <root>/trees/<tree hex>[-<selection>]           the folder; it is complete if it is there
+    <root>/trees/<name>.json                        what it is: tree, selection, files, bytes, when
+    <root>/trees/<name>.stat                        its stat manifest (`dataver.checkout.stat_manifest`)
+    <root>/trees/<name>.partial, .partial-<number>  being filled, or left by an interrupted fetch
+    <root>/locks/<name>                             held while a folder is made, repaired or removed
+
+The idea: the folder's rename is the last step, so whoever sees it may use it without a lock. The tree's digest
+is in the name, so a folder never becomes another version. Disposable (invariant 5); private to the user.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from filelock import BaseFileLock
+
+__all__ = ["CachedFolder", "VersionCache", "folder_name", "remove_folder"]
+
+_PARTIAL = ".partial"
+
+
+class CachedFolder(NamedTuple):
+    """A complete folder of the cache.
+
+    Attributes:
+        path: the folder.
+        tree: digest of the tree.
+        selection: the globs it was fetched with; empty for all of the version.
+        ref: the name it was fetched by first; for people.
+        files: files in it.
+        size: bytes in them.
+        problems: entries that were left out, with the reason.
+    """
+
+    path: Path
+    tree: bytes
+    selection: tuple[str, ...]
+    ref: str
+    files: int
+    size: int
+    problems: tuple[tuple[str, str], ...]
+
+    @property
+    def manifest(self) -> Path:
+        """Its stat manifest."""
+        return self.path.with_name(f"{self.path.name}.stat")
+
+
+def folder_name(tree: bytes, selection: Sequence[str] = ()) -> str:
+    """Return the name of the folder for a tree, or for what some globs select of it."""
+    if not selection:
+        return tree.hex()
+    text = "\0".join(sorted(set(selection)))
+    return f"{tree.hex()}-{blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=8).hexdigest()}"
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all in it, read-only folders included; nothing there is fine."""
+    try:
+        for _, _, _, fd in os.fwalk(path, follow_symlinks=False):
+            os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) | stat.S_IRWXU)
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        return
+
+
+class VersionCache:
+    """All cached version folders below one root.
+
+    Attributes:
+        root: the folder of the cache; made when first needed, for this user alone.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.trees = self.root / "trees"
+
+    def lookup(self, tree: bytes, selection: Sequence[str] = ()) -> CachedFolder | None:
+        """Return the complete folder for a tree, or None."""
+        return self._read(folder_name(tree, selection))
+
+    def folders(self) -> list[CachedFolder]:
+        """Return all complete folders by name."""
+        if not self.trees.is_dir():
+            return []
+        names = sorted(path.stem for path in self.trees.glob("*.json"))
+        return [found for name in names if (found := self._read(name)) is not None]
+
+    def of_tree(self, tree: bytes) -> list[CachedFolder]:
+        """Return the complete folders that hold a tree or parts of it, the whole one first."""
+        found = [self._read(path.stem) for path in sorted(self.trees.glob(f"{tree.hex()}*.json"))]
+        return [folder for folder in found if folder is not None]
+
+    def size(self) -> int:
+        """Return the bytes of the files in all complete folders; what they share is counted more than once."""
+        return sum(folder.size for folder in self.folders())
+
+    def lock(self, name: str) -> BaseFileLock:
+        """Return the lock of a folder; the system frees it when its holder dies."""
+        from filelock import FileLock
+
+        self._make(self.root / "locks")
+        return FileLock(self.root / "locks" / name)
+
+    def remove(self, folder: CachedFolder) -> None:
+        """Remove a folder from the cache.
+
+        What says that it is complete goes first: a crash in between leaves a folder that is verified anew.
+        """
+        with self.lock(folder.path.name):
+            folder.path.with_name(f"{folder.path.name}.json").unlink(missing_ok=True)
+            folder.manifest.unlink(missing_ok=True)
+            remove_folder(folder.path)
+
+    def begin(self, name: str) -> tuple[Path, list[Path]]:
+        """Return the path for a folder to be filled, which is free, and what interrupted fetches left.
+
+        The lock is to be held.
+        """
+        self._make(self.trees)
+        return free_partial(self.trees / f"{name}{_PARTIAL}")
+
+    def describe(self, folder: CachedFolder) -> None:
+        """Write what a folder is; before the folder gets its name."""
+        path = folder.path.with_name(f"{folder.path.name}.json")
+        text = json.dumps(
+            {
+                "tree": folder.tree.hex(),
+                "selection": folder.selection,
+                "ref": folder.ref,
+                "files": folder.files,
+                "size": folder.size,
+                "problems": folder.problems,
+            }
+        )
+        temporary = path.with_suffix(".json.new")
+        temporary.write_text(text, "utf-8")
+        temporary.replace(path)
+
+    def _make(self, path: Path) -> None:
+        if not path.is_dir():
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, exist_ok=True)
+
+    def _read(self, name: str) -> CachedFolder | None:
+        path = self.trees / name
+        try:
+            about = json.loads(path.with_name(f"{name}.json").read_bytes())
+            found = CachedFolder(
+                path,
+                bytes.fromhex(about["tree"]),
+                tuple(map(str, about["selection"])),
+                str(about["ref"]),
+                int(about["files"]),
+                int(about["size"]),
+                tuple((str(name), str(why)) for name, why in about["problems"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # the cache is a hint: what cannot be read is not there
+        return found if path.is_dir() and folder_name(found.tree, found.selection) == name else None
+
+
+def free_partial(partial: Path) -> tuple[Path, list[Path]]:
+    """Move an interrupted folder out of the way; return the free path, and all interrupted folders."""
+    left = sorted(partial.parent.glob(f"{_escaped(partial.name)}-*"))
+    if os.path.lexists(partial):
+        numbers = [int(path.name.rpartition("-")[2]) for path in left if path.name.rpartition("-")[2].isdigit()]
+        moved = partial.with_name(f"{partial.name}-{max(numbers, default=0) + 1}")
+        partial.rename(moved)
+        left.append(moved)
+    return partial, left
+
+
+def _escaped(name: str) -> str:
+    """Return a name as a glob that matches it alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
