@@ -128,11 +128,12 @@ def check_target(path: str, target: str) -> None:
         raise InvalidInput(f"the target of the symlink {_shown(path)} {reason}.")
 
 
-def portability_problems(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield `(path, why)` for what some systems cannot hold: Windows' reserved names, names that fold together.
+def portability_problems(paths: Iterable[str]) -> list[tuple[str, str]]:
+    """Return `(path, why)` for what some systems cannot hold: Windows' reserved names, names that fold together.
 
     Folders are judged too, once each, under their own path. `paths` must be sorted. Memory: some 70 bytes a path.
     """
+    problems: list[tuple[str, str]] = []
     seen: set[int] = set()
     unusual: dict[int, str] = {}  # spelling of those that differ from their folded form: the others *are* it
     folders: list[str] = []
@@ -140,15 +141,17 @@ def portability_problems(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         for name in _with_new_folders(path, folders):
             reason = _windows_problem(name.rpartition("/")[2])
             if reason is not None:
-                yield name, reason
+                problems.append((name, reason))
             folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
             key = hash(folded)
             if key in seen:
-                yield name, f"differs from {_shown(unusual.get(key, folded))} only in case or Unicode form"
+                other = _shown(unusual.get(key, folded))
+                problems.append((name, f"differs from {other} only in case or Unicode form"))
                 continue
             seen.add(key)
             if folded != name:
                 unusual[key] = name
+    return problems
 
 
 def _with_new_folders(path: str, folders: list[str]) -> Iterator[str]:
