@@ -244,8 +244,8 @@ class Repository(RepositoryCore):
             Conflict: files in `dest` differ and `overwrite` is off; nothing was changed.
             IntegrityError: the repository holds wrong bytes; none of them was left under a file's name.
         """
-        from dataver.checkout import VersionCache
-        from dataver.checkout import fetch as checkout
+        from dataver.checkout.fetching import fetch as checkout
+        from dataver.checkout.version_cache import VersionCache
 
         if verify not in ("stat", "full"):
             raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")

@@ -66,9 +66,9 @@ class Child(NamedTuple):
 
     first_path: str
     digest: bytes
-    entries: int
-    files: int
-    size: int
+    entry_count: int
+    file_count: int
+    byte_count: int
 
 
 class Encoded(NamedTuple):
@@ -99,11 +99,11 @@ class Leaf(_Common):
         paths: in ascending order.
         kinds: one byte an entry.
         sizes: bytes of each entry's file.
-        files: how many entries are files.
-        size: bytes of all files.
+        file_count: how many entries are files.
+        byte_count: bytes of all files.
     """
 
-    __slots__ = ("_digests", "_extents", "_layout", "_ranks", "_targets", "files", "kinds", "paths", "size", "sizes")
+    __slots__ = ("_digests", "_extents", "_layout", "_ranks", "_targets", "byte_count", "file_count", "kinds", "paths", "sizes")
     level = 0
 
     def __init__(self, digest: bytes, logical: bytes, base: bytes | None, layout: bytes) -> None:
@@ -116,16 +116,16 @@ class Leaf(_Common):
         self.sizes = reader.numbers("Q", count)
         if count and max(self.kinds) > max(Kind):
             raise IntegrityError("a leaf block has an entry of an unknown kind")
-        self.files = count - len(self.kinds.translate(None, _PLAIN))
-        self._digests = reader.take(DIGEST_SIZE * self.files)
+        self.file_count = count - len(self.kinds.translate(None, _PLAIN))
+        self._digests = reader.take(DIGEST_SIZE * self.file_count)
         self.paths = reader.texts(count, "paths")
         self._targets = reader.texts(self.kinds.count(Kind.SYMLINK), "link targets")
         reader.end()
         _check_order(self.paths)
-        self.size = sum(self.sizes)
+        self.byte_count = sum(self.sizes)
         self._check()
         # the number of each entry among the files; where all are files, that is its own number
-        self._ranks = None if self.files == count else _ranks(self.kinds)
+        self._ranks = None if self.file_count == count else _ranks(self.kinds)
         self._layout: bytes | None = layout
         self._extents: list[tuple[Extent, ...]] = []
 
@@ -133,7 +133,7 @@ class Leaf(_Common):
         return len(self.paths)
 
     @property
-    def entries_count(self) -> int:
+    def entry_count(self) -> int:
         """How many entries it holds."""
         return len(self.paths)
 
@@ -195,11 +195,11 @@ class Leaf(_Common):
 
     def _check(self) -> None:
         kinds, sizes = self.kinds, self.sizes
-        if self.files != len(kinds) and any(
+        if self.file_count != len(kinds) and any(
             size for kind, size in zip(kinds, sizes, strict=True) if kind not in _PLAIN
         ):
             raise IntegrityError("a leaf block gives a size to what is no file")
-        if self.size >= 1 << 63:
+        if self.byte_count >= 1 << 63:
             raise IntegrityError("a leaf block claims more bytes than there can be")
         links = (path for path, kind in zip(self.paths, kinds, strict=True) if kind == Kind.SYMLINK)
         for path, target in zip(links, self._targets, strict=True):
@@ -254,19 +254,19 @@ class Inner(_Common):
         return self.children[0].first_path
 
     @property
-    def entries_count(self) -> int:
+    def entry_count(self) -> int:
         """How many entries are below it."""
-        return sum(child.entries for child in self.children)
+        return sum(child.entry_count for child in self.children)
 
     @property
-    def files(self) -> int:
+    def file_count(self) -> int:
         """How many files are below it."""
-        return sum(child.files for child in self.children)
+        return sum(child.file_count for child in self.children)
 
     @property
-    def size(self) -> int:
+    def byte_count(self) -> int:
         """Bytes of all files below it."""
-        return sum(child.size for child in self.children)
+        return sum(child.byte_count for child in self.children)
 
 
 Block: TypeAlias = Leaf | Inner
@@ -308,9 +308,9 @@ def encode_inner(
         (
             struct.pack("<B3xI", level, len(children)),
             *(child.digest for child in children),
-            _column("Q", [child.files for child in children]),
-            _column("Q", [child.size for child in children]),
-            _column("Q", [child.entries for child in children]),
+            _column("Q", [child.file_count for child in children]),
+            _column("Q", [child.byte_count for child in children]),
+            _column("Q", [child.entry_count for child in children]),
             *_joined([child.first_path for child in children]),
         )
     )

@@ -98,7 +98,7 @@ class Builder:
                 if isinstance(block, Inner) and len(block.children) == 1:
                     single = block.children[0]
             if single is None:
-                return TreeRoot(child.digest, child.entries, child.files, child.size)
+                return TreeRoot(child.digest, child.entry_count, child.file_count, child.byte_count)
             child = single
 
     def _grown(self, number: int, path: bytes) -> None:
@@ -124,9 +124,9 @@ class Builder:
             child = Child(
                 children[0].first_path,
                 block.digest,
-                sum(each.entries for each in children),
-                sum(each.files for each in children),
-                sum(each.size for each in children),
+                sum(each.entry_count for each in children),
+                sum(each.file_count for each in children),
+                sum(each.byte_count for each in children),
             )
             if len(children) == 1:
                 self._only[block.digest] = children[0]

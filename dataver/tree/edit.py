@@ -40,7 +40,7 @@ def edit(
     wanted = list(changes)
     block = load(root)
     if not wanted:
-        return TreeRoot(root, block.entries_count, block.files, block.size)
+        return TreeRoot(root, block.entry_count, block.file_count, block.byte_count)
     editor = _Editor(load, save, may_be_base, shape)
     editor.take_apart(block, wanted)
     return editor.builder.finish(load)

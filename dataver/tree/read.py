@@ -33,7 +33,7 @@ class Tree:
     def summary(self) -> TreeRoot:
         """Return how much the tree holds."""
         block = self._load(self.digest)
-        return TreeRoot(self.digest, block.entries_count, block.files, block.size)
+        return TreeRoot(self.digest, block.entry_count, block.file_count, block.byte_count)
 
     def locate(self, path: str) -> tuple[Leaf, int] | None:
         """Return the leaf and the number in it of the entry at `path`, or None."""
