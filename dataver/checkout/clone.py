@@ -1,7 +1,7 @@
 """Copying the bytes of a local file, sharing them with the original where the file system can.
 
-Reflinks (Btrfs, XFS, bcachefs) cost nothing and stay independent; elsewhere `copy_file_range` copies inside the
-kernel, and plain reading and writing is the last way.
+Reflinks (Btrfs, XFS, bcachefs) cost nothing and stay independent; elsewhere `copy_file_range` copies inside
+the kernel, and plain reading and writing is the last way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ __all__ = ["clone"]
 _FICLONE: Final = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h; 0x94 is Btrfs's number, others took it over
 _STEP: Final = 64 * 1024 * 1024
 _UNABLE: Final = frozenset(
-    {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.ENOTTY, errno.EPERM, errno.EIO}
+    {
+        errno.EXDEV,
+        errno.EINVAL,
+        errno.ENOSYS,
+        errno.EOPNOTSUPP,
+        errno.EBADF,
+        errno.ENOTTY,
+        errno.EPERM,
+        errno.EIO,
+    }
 )
 
 

@@ -1,8 +1,9 @@
 """Fetching a version: a read-only folder in the cache, or an own writable copy.
 
-The idea: both ways fill a fresh private folder and give it its name at the end. In the cache that happens once
-for all processes of a machine: one fills the folder under its lock, the others wait and find it ready; whoever
-finds it ready needs no lock. An interrupted fetch leaves its folder, and the next one takes over what is whole.
+The idea: both ways fill a fresh private folder and give it its name at the end. In the cache that happens
+once for all processes of a machine: one fills the folder under its lock, the others wait and find it ready;
+whoever finds it ready needs no lock. An interrupted fetch leaves its folder, and the next one takes over what
+is whole.
 
 Keeps invariants 1, 4, 9 and 10. Cached files are not fsynced, like those of `cp`: after a power cut
 `verify="full"` finds what the disk lost.
@@ -57,7 +58,7 @@ class FetchReport:
         transferred: stored bytes read from the repository.
         reused: bytes of files that were on this machine already.
         seconds: how long it took.
-        problems: entries left out, with the reason; not empty means that the folder is not all of the version.
+        problems: entries left out, with the reason; where there are any, the folder is not all of the version.
         extra: files in `dest` that the version does not know; they were left alone.
     """
 
@@ -302,9 +303,7 @@ class _Job:
 def _ready(found: CachedFolder, *, transferred: int = 0, reused: int | None = None) -> FetchReport:
     """Report on a complete folder; unless said otherwise, all of it was there."""
     kept = found.size if reused is None else reused
-    return FetchReport(
-        found.path, found.files, found.size, transferred, kept, problems=list(found.problems)
-    )
+    return FetchReport(found.path, found.files, found.size, transferred, kept, problems=list(found.problems))
 
 
 def _missing(wish: Wish, compared: Comparison) -> Iterator[Entry]:
@@ -322,7 +321,7 @@ def _rows(entries: Iterable[Entry], root: int, left_out: set[str]) -> Iterator[R
             yield Row(entry.path, Kind.DIRECTORY, 0, 0)
             continue
         with located(root, entry.path) as (here, name):
-            status = os.stat(name, dir_fd=here, follow_symlinks=False)  # noqa: PTH116  # a descriptor
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)  # a descriptor
         yield Row(entry.path, entry.kind, status.st_size, status.st_mtime_ns)
 
 
@@ -354,7 +353,7 @@ def _damaged(found: CachedFolder, entries: Iterable[Entry] | None) -> set[str] |
 def _looks_right(root: int, row: Row) -> bool:
     try:
         with located(root, row.path) as (here, name):
-            status = os.stat(name, dir_fd=here, follow_symlinks=False)  # noqa: PTH116  # a descriptor
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)  # a descriptor
     except OSError:
         return False
     if row.kind == Kind.DIRECTORY:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.entry import check_paths
@@ -97,7 +97,7 @@ class Folder:
         self._writable = writable
         self._parent = ""
 
-    def __enter__(self) -> Folder:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -157,7 +157,7 @@ class Folder:
             raise _clash(path) from error
         try:
             view = memoryview(data)
-            done = os.write(fd, view) if len(view) else 0
+            done = os.write(fd, view) if view else 0
             while done < len(view):
                 done += os.write(fd, view[done:])
         finally:
@@ -176,7 +176,7 @@ class Folder:
     def remove(self, path: str) -> None:
         """Take a file away again, one that was begun and is not right."""
         with located(self.fd, path) as (root, name):
-            os.unlink(name, dir_fd=root)  # noqa: PTH108  # relative to a descriptor
+            os.unlink(name, dir_fd=root)  # relative to a descriptor
 
     def finish(self, fd: int, executable: bool) -> None:
         """Give a complete file its permission bits."""

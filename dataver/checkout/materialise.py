@@ -137,7 +137,7 @@ def _refuse_twins(path: str, folds: Callable[[str], str], seen: dict[str, str]) 
 
 
 def folding_of(folder: Path) -> Callable[[str], str] | None:
-    """Return how the file system of an existing folder sees names, found out by making one; None if exactly."""
+    """Return how the file system of a folder sees names, found out by making one; None if exactly."""
     name = f".dataver-probe-{os.getpid()}-a\u00e9"
     probe = folder / name
     with suppress(FileExistsError):
@@ -167,7 +167,8 @@ def check_space(where: Path, size: int) -> None:
     free = status.f_bavail * status.f_frsize
     if size > free:
         raise StoreError(
-            f"{where} has {free / 1e6:.1f} MB free, and the files take {size / 1e6:.1f} MB; nothing was written.",
+            f"{where} has {free / 1e6:.1f} MB free, but the files take {size / 1e6:.1f} MB;"
+            " nothing was written.",
             hint="make room, fetch to another disk (`dest`), or only a part of the version (`paths`)",
         )
 

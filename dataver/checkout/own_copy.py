@@ -1,9 +1,9 @@
 """A writable copy in a folder of the user's: new folders appear whole, existing ones are merged into.
 
-The idea: everything is built and verified in a private folder on the same file system first. A folder that did
-not exist is then renamed into place; into an existing one each file is moved, and until the first move nothing
-of it has changed. Equal files are left alone, files that differ are refused by name, unless they are to be
-overwritten, and files that the version does not know stay.
+The idea: everything is built and verified in a private folder on the same file system first. A folder that
+did not exist is then renamed into place; into an existing one each file is moved, and until the first move
+nothing of it has changed. Equal files are left alone, files that differ are refused by name, unless they are
+to be overwritten, and files that the version does not know stay.
 
 Keeps invariant 9: folders of the user are walked part by part without following links, so a link in the way
 leads nowhere. Only a file's own name is ever replaced, never a folder.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from dataver.checkout.folder import open_folder
 from dataver.checkout.reuse import hash_file
@@ -54,7 +54,8 @@ class Comparison(NamedTuple):
         """
         if self.blocked:
             raise Conflict(
-                f"{folder} holds other things where the version has files: {_some(self.blocked)}; nothing was changed.",
+                f"{folder} holds other things where the version has files: {_some(self.blocked)};"
+                " nothing was changed.",
                 hint="move them away, or fetch to another folder",
             )
         if self.differing and not overwrite:
@@ -72,7 +73,7 @@ class Existing:
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._stack: list[tuple[str, int]] = []
 
-    def __enter__(self) -> Existing:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,7 +99,7 @@ class Existing:
         parent, _, name = entry.path.rpartition("/")
         try:
             root = self._enter(parent, make=False)
-            status = os.stat(name, dir_fd=root, follow_symlinks=False)  # noqa: PTH116  # a descriptor
+            status = os.stat(name, dir_fd=root, follow_symlinks=False)  # a descriptor
         except FileNotFoundError:
             return "missing"
         except OSError:
@@ -108,7 +109,7 @@ class Existing:
         if entry.kind == Kind.DIRECTORY:
             return "blocked"
         if entry.kind == Kind.SYMLINK:
-            same = stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=root) == entry.target  # noqa: PTH115
+            same = stat.S_ISLNK(status.st_mode) and os.readlink(name, dir_fd=root) == entry.target
             return "same" if same else "differs"
         if not stat.S_ISREG(status.st_mode) or status.st_size != entry.size:
             return "differs"
@@ -130,13 +131,13 @@ class Existing:
         try:
             root = self._enter(parent, make=True)
             if overwrite:
-                os.replace(path, name, src_dir_fd=source, dst_dir_fd=root)  # noqa: PTH105  # descriptors
+                os.replace(path, name, src_dir_fd=source, dst_dir_fd=root)  # descriptors
                 return
             try:
                 # unlike a rename, a link replaces nothing
                 os.link(path, name, src_dir_fd=source, dst_dir_fd=root, follow_symlinks=False)
             except PermissionError:
-                os.rename(path, name, src_dir_fd=source, dst_dir_fd=root)  # noqa: PTH104  # no links here
+                os.rename(path, name, src_dir_fd=source, dst_dir_fd=root)  # no links here
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise Conflict(
                 f"something appeared at {self.path / path} while the version was fetched; it was left alone.",
@@ -167,7 +168,7 @@ class Existing:
         for part in parts[depth:]:
             if make:
                 try:
-                    os.mkdir(part, dir_fd=here)  # noqa: PTH102  # relative to a descriptor
+                    os.mkdir(part, dir_fd=here)  # relative to a descriptor
                 except FileExistsError:
                     pass  # a folder, or the next line refuses it
             here = open_folder(part, here)

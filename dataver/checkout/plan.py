@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from dataver.formats.entry import Entry, Extent
     from dataver.formats.pack import Footer
 
-__all__ = ["MAX_RANGE", "Piece", "Range", "Target", "plan", "positions", "raw_extents", "split_extent", "windows"]
+__all__ = [
+    "MAX_RANGE",
+    "Piece",
+    "Range",
+    "Target",
+    "plan",
+    "positions",
+    "raw_extents",
+    "split_extent",
+    "windows",
+]
 
 WINDOW_ENTRIES: Final = 20_000
 WINDOW_EXTENTS: Final = 60_000  # ~20 MB of Python objects
@@ -53,7 +63,9 @@ class Target:
         "path", "reused", "size", "whole",
     )  # fmt: skip
 
-    def __init__(self, path: str, executable: bool, size: int, digest: bytes, extents: tuple[Extent, ...]) -> None:
+    def __init__(
+        self, path: str, executable: bool, size: int, digest: bytes, extents: tuple[Extent, ...]
+    ) -> None:
         self.path = path
         self.executable = executable
         self.size = size
@@ -139,7 +151,9 @@ def plan(
         for extent, position in extents:
             pieces = packs.setdefault(extent.pack, [])
             if extent.stored <= MAX_RANGE:
-                pieces.append(Piece(extent.offset, extent.stored, extent.skip, extent.length, target, position))
+                pieces.append(
+                    Piece(extent.offset, extent.stored, extent.skip, extent.length, target, position)
+                )
                 continue
             for part in split_extent(extent, footer(extent.pack)):
                 pieces.append(Piece(part.offset, part.stored, part.skip, part.length, target, position))
@@ -217,4 +231,3 @@ def positions(extents: Iterable[Extent]) -> Iterator[tuple[Extent, int]]:
     for extent in extents:
         yield extent, position
         position += extent.length
-

@@ -1,13 +1,14 @@
 """What is on this machine already: unchanged files are linked or copied, changed ones give what they share.
 
-The idea: three kinds of folders can hold bytes of a version that is being fetched. A cached folder of the same
-tree; a cached folder of a *near* tree, such as a parent, whose difference is known from the two trees without
-reading files; and what an interrupted fetch left. Of a file that changed, both versions' extents are mapped to
-intervals of each pack's raw stream (all its chunks in a row): where they overlap, the bytes are the same.
+The idea: three kinds of folders can hold bytes of a version that is being fetched. A cached folder of the
+same tree; a cached folder of a *near* tree, such as a parent, whose difference is known from the two trees
+without reading files; and what an interrupted fetch left. Of a file that changed, both versions' extents are
+mapped to intervals of each pack's raw stream (all its chunks in a row): where they overlap, the bytes are the
+same.
 
-Invariant 1: a cached file counts as verified if it looks as it did when it was verified (size and mtime); with
-`full` it is hashed again. What an interrupted fetch left is always hashed. Shared bytes of a changed file are
-covered by that file's digest, and a mismatch there sends the whole file back to the repository.
+Invariant 1: a cached file counts as verified if it looks as it did when it was verified (size and mtime);
+with `full` it is hashed again. What an interrupted fetch left is always hashed. Shared bytes of a changed file
+are covered by that file's digest, and a mismatch there sends the whole file back to the repository.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ class Interrupted:
     def place(self, entry: Entry, folder: Folder) -> bool:
         """Move the file of an entry over if it is complete."""
         try:
-            with located(self._fd, entry.path) as (root, name), located(folder.fd, entry.path) as (there, same):
+            with (
+                located(self._fd, entry.path) as (root, name),
+                located(folder.fd, entry.path) as (there, same),
+            ):
                 fd = os.open(name, _READ, dir_fd=root)
                 try:
                     status = os.fstat(fd)
@@ -95,7 +99,7 @@ class Interrupted:
                         os.fchmod(fd, mode)
                 finally:
                     os.close(fd)
-                os.rename(name, same, src_dir_fd=root, dst_dir_fd=there)  # noqa: PTH104  # descriptors
+                os.rename(name, same, src_dir_fd=root, dst_dir_fd=there)  # descriptors
         except OSError:
             return False
         return True
@@ -110,7 +114,7 @@ class Interrupted:
 
 
 class _Changes(NamedTuple):
-    """How a near tree differs: the old entry of each path that changed (None: is new), and paths by digest."""
+    """How a near tree differs: the old entry of each path that changed (None: new), and paths by digest."""
 
     before: dict[str, Entry | None]
     by_digest: dict[bytes, tuple[str, Kind]]
@@ -150,8 +154,8 @@ class Cached:
         """Link or copy the file of an entry, from whatever path it has here."""
         path, kind = entry.path, entry.kind
         if path in self._changes.before:
-            path, kind = self._changes.by_digest.get(entry.digest, (None, kind))
-        row = self._rows.find(path) if path is not None else None
+            path, kind = self._changes.by_digest.get(entry.digest, ("", kind))
+        row = self._rows.find(path) if path else None
         if row is None or row.size != entry.size or row.kind != kind:
             return False
         try:
@@ -168,9 +172,9 @@ class Cached:
                 os.link(name, new, src_dir_fd=root, dst_dir_fd=there, follow_symlinks=False)
             except OSError:
                 return False  # another file system, or as many links as it allows: a copy will do
-            if _looks_like(os.stat(new, dir_fd=there, follow_symlinks=False), row):  # noqa: PTH116
+            if _looks_like(os.stat(new, dir_fd=there, follow_symlinks=False), row):
                 return True
-            os.unlink(new, dir_fd=there)  # noqa: PTH108  # relative to a descriptor
+            os.unlink(new, dir_fd=there)  # relative to a descriptor
         return False
 
     def _copied(self, row: Row, entry: Entry, folder: Folder) -> bool:
@@ -228,9 +232,7 @@ class Cached:
 
 
 def _looks_like(status: os.stat_result, row: Row) -> bool:
-    return (
-        stat.S_ISREG(status.st_mode) and status.st_size == row.size and status.st_mtime_ns == row.mtime_ns
-    )
+    return stat.S_ISREG(status.st_mode) and status.st_size == row.size and status.st_mtime_ns == row.mtime_ns
 
 
 def _changes(repo: Repository, old: bytes, new: bytes) -> _Changes:
@@ -255,8 +257,8 @@ def _overlaps(
     """Compare two versions of a file by where their bytes are stored.
 
     Returns:
-        Spans that both have, as `(position in old, position in new, length)`, and what is left as extents with
-        their positions in new.
+        Spans that both have, as `(position in old, position in new, length)`, and what is left as extents
+        with their positions in new.
     """
     packs = {extent.pack for extent in old.extents} & {extent.pack for extent in new.extents}
     if not packs:

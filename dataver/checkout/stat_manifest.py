@@ -57,7 +57,7 @@ class _Rows(NamedTuple):
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write a manifest of rows in the order of a tree. Not atomic: the caller names it when it is complete."""
+    """Write a manifest of rows in the order of a tree; not atomic, so the caller names it when it is done."""
     compressor = make_compressor()
     with path.open("wb") as file:
         file.write(MAGIC)

@@ -16,7 +16,7 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from dataver.checkout.frames import pieces_of
 from dataver.checkout.plan import Range, Target, plan, positions
@@ -245,7 +245,7 @@ class _OneFile:
         self._target: Target | None = None
         self._fd = -1
 
-    def __enter__(self) -> _OneFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,65 +1,56 @@
-"""Verifying: a version as the repository holds it, or a local folder against a version.
+"""Finding out whether a version, in its repository or in a local folder, is what it should be.
 
-Findings are collected, not raised: one damaged pack must not hide another (invariant 10). A finding names the
-file it hits. `quick` compares the checksums of the stored bytes; the default also decodes everything and compares
-every file's digest (invariant 1). Every tree block on the way is compared with its digest in both.
+The idea: a pack is read whole and checked from its name down; after that a file of one chunk needs no second
+look, because the footer's digest of that chunk is the file's. Files of several chunks are read and hashed as
+`cat` does it. Everything that is wrong is a finding, and the search goes on behind it.
 
-Reads the repository as a fetch does, in large ranges, a frame once for all files in it; writes nothing.
+Serves invariants 1 and 10. Changes nothing.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import stat
+from bisect import bisect_right
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dataver.checkout.frames import pieces_of
-from dataver.checkout.plan import Range, Target, plan, positions, windows
+from dataver.checkout.folder import located
+from dataver.checkout.materialise import local_errors
 from dataver.checkout.reading import read_file
-from dataver.errors import DataverError
-from dataver.formats.block import Inner
-from dataver.formats.compression import make_decompressor
+from dataver.checkout.reuse import hash_file
+from dataver.errors import FormatTooNew, IntegrityError, NotFound, PathNotFound
+from dataver.formats.block import Leaf
 from dataver.formats.entry import Kind
-from dataver.formats.frame import iter_frames
-from dataver.hashing import digest, new_hasher
-from dataver.progress import SILENT
+from dataver.formats.pack import check_pack
+from dataver.hashing.digest import digest
+from dataver.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from dataver.formats.entry import Entry
-    from dataver.progress import Progress
     from dataver.repository import Repository
 
 __all__ = ["VerifyReport", "verify_folder", "verify_version"]
 
-_FILES = (Kind.FILE, Kind.EXECUTABLE)
-_AHEAD = 8  # ranges in flight, of 8 MiB each
-_BUFFER = 1 << 20
 
-
-@dataclass
+@dataclass(slots=True)
 class VerifyReport:
-    """What was looked at, and what is wrong with it.
+    """What was looked at and what is wrong.
 
     Attributes:
         files: files looked at.
-        size: their bytes.
-        packs: packs they lie in.
-        findings: `(name, what is wrong)`, sorted by name.
-        seconds: wall time.
+        packs: packs read.
+        size: bytes of the files.
+        findings: what is wrong: a path, pack or tree block, and how.
     """
 
     files: int = 0
-    size: int = 0
     packs: int = 0
+    size: int = 0
     findings: list[tuple[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
@@ -70,174 +61,196 @@ class VerifyReport:
 def verify_version(
     repo: Repository, tree: bytes, *, quick: bool = False, progress: Progress = SILENT
 ) -> VerifyReport:
-    """Read everything a version needs from the repository and check it."""
-    began = time.perf_counter()
-    check = _VersionCheck(repo, quick, progress)
-    for window in windows(check.entries(tree)):
-        check.window(window)
-    report = check.report
-    report.packs = len(check.packs)
-    report.findings.sort()
-    report.seconds = time.perf_counter() - began
-    return report
+    """Check a version in its repository: its tree blocks, its packs, and every file's extents and digest.
 
-
-class _VersionCheck:
-    def __init__(self, repo: Repository, quick: bool, progress: Progress) -> None:
-        self._repo = repo
-        self._quick = quick
-        self._progress = progress
-        self._local = threading.local()
-        self._bad: set[str] = set()
-        self.report = VerifyReport()
-        self.packs: set[bytes] = set()
-
-    def entries(self, block_digest: bytes) -> Iterator[Entry]:
-        """Yield the files below a block; a damaged block is a finding and hides only what is below it."""
-        try:
-            block = self._repo.blocks.load(block_digest)
-            below = block.children if isinstance(block, Inner) else list(block.entries())
-        except DataverError as error:
-            self.report.findings.append((f"tree block {block_digest.hex()}", error.message))
-            return
-        for each in below:
-            if not hasattr(each, "extents"):
-                yield from self.entries(each.digest)
-            elif each.kind in _FILES:
-                yield each
-
-    def window(self, window: list[Entry]) -> None:
-        """Check some files together."""
-        report = self.report
-        report.files += len(window)
-        report.size += sum(entry.size for entry in window)
-        self.packs.update(extent.pack for entry in window for extent in entry.extents)
-        entries = {entry.path: entry for entry in window}
-        targets = [Target(e.path, False, e.size, e.digest, e.extents) for e in window]
-        for target in targets:
-            if not target.size and digest(b"") != target.digest:
-                self._found(target.path, "it is empty, but its digest is not that of nothing")
-        try:
-            ranges = plan(((target, positions(target.extents)) for target in targets), self._repo.packs.footer)
-        except DataverError:
-            self._one_by_one(window)  # a footer is damaged: each file says for itself
-            return
-        spread = [] if self._quick else [t for t in targets if not t.whole]
-        jobs: list[Any] = [*(lambda one=one: self._range(one, entries) for one in ranges)]
-        jobs += [lambda target=target: self._alone(entries[target.path]) for target in spread]
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1), "dataver-verify") as pool:
-            running = [pool.submit(job) for job in islice(jobs, _AHEAD)]
-            for job in jobs[_AHEAD:]:
-                running.pop(0).result()
-                running.append(pool.submit(job))
-            for future in running:
-                future.result()
-        done = [target for target in targets if target.whole or self._quick]
-        self._progress.advance(len(done), sum(target.size for target in done))
-
-    def _range(self, one: Range, entries: dict[str, Entry]) -> None:
-        if not self._quick and not any(piece.target.whole for piece in one.pieces):
-            return  # large files are read on their own, in order
-        try:
-            data = memoryview(self._repo.packs.read(one.pack, one.offset, one.length))
-            if self._quick:
-                for _ in iter_frames(data):
-                    pass
-            else:
-                self._decode(data, one)
-        except DataverError:
-            self._one_by_one([entries[path] for path in sorted({piece.target.path for piece in one.pieces})])
-
-    def _decode(self, data: memoryview, one: Range) -> None:
-        parts: dict[str, list[tuple[int, memoryview]]] = {}
-        for piece, position, part in pieces_of(data, one, self._decompressor()):
-            if not piece.target.whole:
-                continue
-            if len(part) == piece.target.size:
-                self._compare(piece.target, part)
-                continue
-            parts.setdefault(piece.target.path, []).append((position, part))
-        targets = {piece.target.path: piece.target for piece in one.pieces}
-        for path, found in parts.items():
-            content = b"".join(part for _, part in sorted(found, key=lambda item: item[0]))
-            self._compare(targets[path], content)
-
-    def _compare(self, target: Target, content: bytes | memoryview) -> None:
-        if digest(content) != target.digest:
-            self._found(target.path, "the repository holds other bytes for it than its digest says")
-
-    def _one_by_one(self, entries: Iterable[Entry]) -> None:
-        for entry in entries:
-            self._alone(entry, counted=True)
-
-    def _alone(self, entry: Entry, *, counted: bool = False) -> None:
-        try:
-            if self._quick:
-                for extent in entry.extents:
-                    data = self._repo.packs.read(extent.pack, extent.offset, extent.stored)
-                    for _ in iter_frames(data):
-                        pass
-            else:
-                for _ in read_file(self._repo, entry):
-                    pass
-        except DataverError as error:
-            self._found(entry.path, error.message)
-        if not counted:
-            self._progress.advance(1, entry.size)
-
-    def _found(self, path: str, what: str) -> None:
-        if path not in self._bad:
-            self._bad.add(path)
-            self.report.findings.append((path, what))
-
-    def _decompressor(self) -> Any:
-        found = getattr(self._local, "decompressor", None)
-        if found is None:
-            found = self._local.decompressor = make_decompressor()
-        return found
-
-
-def verify_folder(repo: Repository, tree: bytes, folder: Path, *, progress: Progress = SILENT) -> VerifyReport:
-    """Compare a local folder with a version: what is missing, what differs, what is there besides."""
-    began = time.perf_counter()
+    Args:
+        repo: the repository.
+        tree: digest of the version's tree.
+        quick: compare checksums of stored bytes only; chunks and files are not hashed.
+        progress: told of files and bytes, and as `new` of stored bytes read.
+    """
     report = VerifyReport()
-    expected: set[str] = set()
-    for entry in repo.tree(tree).iterate():
-        expected.add(entry.path)
-        if entry.kind in _FILES:
-            report.files += 1
-            report.size += entry.size
-        what = _local_problem(folder / entry.path, entry)
-        if what is not None:
-            report.findings.append((entry.path, what))
-        progress.advance(1, entry.size)
-    for home, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name != ".dataver"]
-        links = [name for name in folders if os.path.islink(os.path.join(home, name))]  # noqa: PTH114, PTH118
-        for name in (*names, *links):
-            path = os.path.relpath(os.path.join(home, name), folder).replace(os.sep, "/")  # noqa: PTH118
-            if path not in expected:
-                report.findings.append((path, "it is not in the version"))
-    report.findings.sort()
-    report.seconds = time.perf_counter() - began
+    leaves, packs, files, size = _walk(repo, tree, report)
+    progress.start(files, size)
+    bad = set()
+    for pack in sorted(packs):
+        if not _pack_is_good(repo, pack, quick, report, progress):
+            bad.add(pack)
+    for leaf in leaves:
+        block = repo.blocks.load(leaf)
+        assert isinstance(block, Leaf)
+        before = report.files, report.size
+        for entry in block.entries():
+            if entry.kind in (Kind.FILE, Kind.EXECUTABLE):
+                report.files += 1
+                report.size += entry.size
+                problem = _file_problem(repo, entry, quick, bad)
+                if problem:
+                    report.findings.append((entry.path, problem))
+        progress.advance(report.files - before[0], report.size - before[1])
     return report
 
 
-def _local_problem(path: Path, entry: Entry) -> str | None:
+def _walk(repo: Repository, root: bytes, report: VerifyReport) -> tuple[list[bytes], set[bytes], int, int]:
+    """Load every tree block; return the leaves, the packs they name, and the files and bytes in them."""
+    leaves: list[bytes] = []
+    packs: set[bytes] = set()
+    files = size = 0
+    ahead = [root]
+    while ahead:
+        name = ahead.pop()
+        try:
+            block = repo.blocks.load(name)
+            if isinstance(block, Leaf):
+                packs.update(block.packs())
+                leaves.append(name)
+                files += sum(kind in (Kind.FILE, Kind.EXECUTABLE) for kind in block.kinds)
+                size += sum(block.sizes)
+            else:
+                ahead.extend(child.digest for child in reversed(block.children))
+        except (IntegrityError, FormatTooNew) as error:
+            report.findings.append((f"tree block {name.hex()}", error.message))
+    return leaves, packs, files, size
+
+
+def _pack_is_good(
+    repo: Repository, pack: bytes, quick: bool, report: VerifyReport, progress: Progress
+) -> bool:
+    from dataver.repository.layout import pack_key
+
     try:
-        if entry.kind == Kind.SYMLINK:
-            return None if path.is_symlink() and os.readlink(path) == entry.target else "the link differs"
-        if entry.kind == Kind.DIRECTORY:
-            return None if path.is_dir() else "the empty folder is missing"
-        if path.is_symlink() or not path.is_file():
-            return "it is missing" if not os.path.lexists(path) else "it is no regular file"
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != entry.size:
-                return f"it has {size} bytes instead of {entry.size}"
-            hasher = new_hasher()
-            while data := file.read(_BUFFER):
-                hasher.update(data)
+        data = repo.store.get(pack_key(pack))
+        check_pack(data, pack, digests=not quick)
+    except NotFound:
+        report.findings.append((f"pack {pack.hex()}", "is missing from the repository"))
+        return False
+    except (IntegrityError, FormatTooNew) as error:
+        report.findings.append((f"pack {pack.hex()}", error.message))
+        return False
+    report.packs += 1
+    progress.advance(0, 0, new=len(data))
+    return True
+
+
+def _file_problem(repo: Repository, entry: Entry, quick: bool, bad: set[bytes]) -> str | None:
+    """Return what is wrong with a file; None if nothing is."""
+    if entry.size == 0:
+        return None if entry.digest == digest(b"") else "is empty, and its digest is not"
+    try:
+        if bad.isdisjoint(extent.pack for extent in entry.extents):
+            one_chunk = [_chunk_of(repo, entry, number) for number in range(len(entry.extents))]
+            if quick or one_chunk == [entry.digest]:
+                return None
+        elif quick:
+            return "lies in a damaged pack"
+        for _ in read_file(repo, entry):
+            pass
+    except (IntegrityError, FormatTooNew) as error:
+        return error.message
+    return None
+
+
+def _chunk_of(repo: Repository, entry: Entry, number: int) -> bytes:
+    """Return the digest of the chunk that an extent is; empty if it is several.
+
+    Raises:
+        IntegrityError: the extent does not fit its pack.
+    """
+    extent = entry.extents[number]
+    footer = repo.packs.footer(extent.pack)
+    start = footer.raw_starts[footer.frame_at(extent.offset)] + extent.skip
+    chunk = bisect_right(footer.chunk_starts, start) - 1
+    if start + extent.length > footer.raw_starts[-1]:
+        raise IntegrityError(f"{entry.path!r} has an extent that reaches beyond pack {extent.pack.hex()}.")
+    last = footer.frame_at(extent.offset)
+    behind = extent.offset + extent.stored
+    while last < footer.frame_count and footer.frame_offsets[last + 1] < behind:
+        last += 1
+    if footer.frame_offsets[last + 1] != behind or footer.raw_starts[last + 1] < start + extent.length:
+        raise IntegrityError(f"{entry.path!r} has an extent that does not fit the frames it names.")
+    if footer.chunk_starts[chunk] == start and footer.lengths[chunk] == extent.length:
+        return footer.chunk_digest(chunk)
+    return b""
+
+
+def verify_folder(
+    repo: Repository, tree: bytes, folder: Path, *, progress: Progress = SILENT
+) -> VerifyReport:
+    """Compare a local folder with a version, every file by its digest.
+
+    Findings are files that are missing, differ or do not belong to the version. A `.dataver` folder at the
+    top is left out.
+
+    Raises:
+        PathNotFound: there is no such folder.
+    """
+    report = VerifyReport()
+    version = repo.tree(tree)
+    total = version.summary()
+    progress.start(total.files, total.size)
+    try:
+        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        return f"it cannot be read: {error.strerror}"
-    return None if hasher.digest() == entry.digest else "its content differs"
+        raise PathNotFound(f"{folder} is not a folder: {error.strerror}.") from error
+    try:
+        with local_errors(folder):
+            for leaf in version.leaves():
+                before = report.files, report.size
+                for entry in leaf.entries():
+                    _compare(root, entry, report)
+                progress.advance(report.files - before[0], report.size - before[1])
+            for path in _present(root):
+                if version.get(path) is None:
+                    report.findings.append((path, "is not part of the version"))
+    finally:
+        os.close(root)
+    return report
+
+
+def _compare(root: int, entry: Entry, report: VerifyReport) -> None:
+    if entry.kind in (Kind.FILE, Kind.EXECUTABLE):
+        report.files += 1
+        report.size += entry.size
+    problem = _difference(root, entry)
+    if problem:
+        report.findings.append((entry.path, problem))
+
+
+def _difference(root: int, entry: Entry) -> str | None:
+    """Return how what is at the path of an entry differs from it."""
+    try:
+        with located(root, entry.path) as (here, name):
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)  # a descriptor
+            if entry.kind == Kind.DIRECTORY:
+                return None if stat.S_ISDIR(status.st_mode) else "is no folder"
+            if entry.kind == Kind.SYMLINK:
+                if not stat.S_ISLNK(status.st_mode):
+                    return "is no symbolic link"
+                same = os.readlink(name, dir_fd=here) == entry.target
+                return None if same else "leads elsewhere"
+            if not stat.S_ISREG(status.st_mode):
+                return "is no file"
+            if status.st_size != entry.size:
+                return f"has {status.st_size} bytes, not {entry.size}"
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+    except (FileNotFoundError, NotADirectoryError):
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    try:
+        if hash_file(fd) != entry.digest:
+            return "has other bytes"
+    finally:
+        os.close(fd)
+    executable = bool(status.st_mode & 0o100)
+    return None if executable == (entry.kind == Kind.EXECUTABLE) else "has another executable bit"
+
+
+def _present(root: int) -> Iterator[str]:
+    """Yield the paths of all files and links below a folder, dataver's own left out."""
+    for folder, folders, files, fd in os.fwalk(".", follow_symlinks=False, dir_fd=root):
+        prefix = "" if folder == "." else folder[2:] + "/"
+        if not prefix and ".dataver" in folders:
+            folders.remove(".dataver")
+        links = [name for name in folders if stat.S_ISLNK(os.lstat(name, dir_fd=fd).st_mode)]
+        yield from (prefix + name for name in sorted((*files, *links)))

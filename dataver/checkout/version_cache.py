@@ -6,8 +6,10 @@
     <root>/trees/<name>.partial, .partial-<number>  being filled, or left by an interrupted fetch
     <root>/locks/<name>                             held while a folder is made, repaired or removed
 
-The idea: the folder's rename is the last step, so whoever sees it may use it without a lock. The tree's digest
-is in the name, so a folder never becomes another version. Disposable (invariant 5); private to the user.
+The idea: the folder's rename is the last step, so whoever sees it may use it without a lock. The tree's
+digest is in the name, so a folder never becomes another version.
+
+Disposable (invariant 5); private to the user.
 """
 
 from __future__ import annotations
@@ -103,7 +105,7 @@ class VersionCache:
         return [folder for folder in found if folder is not None]
 
     def size(self) -> int:
-        """Return the bytes of the files in all complete folders; what they share is counted more than once."""
+        """Return the bytes of files in all complete folders; what they share counts more than once."""
         return sum(folder.size for folder in self.folders())
 
     def lock(self, name: str) -> BaseFileLock:
@@ -175,7 +177,9 @@ def free_partial(partial: Path) -> tuple[Path, list[Path]]:
     """Move an interrupted folder out of the way; return the free path, and all interrupted folders."""
     left = sorted(partial.parent.glob(f"{_escaped(partial.name)}-*"))
     if os.path.lexists(partial):
-        numbers = [int(path.name.rpartition("-")[2]) for path in left if path.name.rpartition("-")[2].isdigit()]
+        numbers = [
+            int(path.name.rpartition("-")[2]) for path in left if path.name.rpartition("-")[2].isdigit()
+        ]
         moved = partial.with_name(f"{partial.name}-{max(numbers, default=0) + 1}")
         partial.rename(moved)
         left.append(moved)
