@@ -10,8 +10,8 @@
 
     path = dataver.fetch("vision/cats@1.0.0")            # in the training job: a read-only folder
 
-What is listed in `__all__` is public; every other name may change without notice. Names are imported when they
-are first used, so that `import dataver` costs a training job nothing.
+What is listed in `__all__` is public; every other name may change without notice. Names are imported when
+they are first used, so that `import dataver` costs a training job nothing.
 """
 
 from typing import TYPE_CHECKING

@@ -71,7 +71,9 @@ class Draft(DraftCore):
         """
         sealed, state = self._state.sealed, self._state
         if sealed is None:
-            raise InvalidInput(f"draft {self.id} of {self.dataset} is not finalized.", hint="finalize it first")
+            raise InvalidInput(
+                f"draft {self.id} of {self.dataset} is not finalized.", hint="finalize it first"
+            )
         if state.published is not None:
             return Version.of(self._repository, self._repository.records.get(self.dataset, state.published))
         record = replace(self._record(sealed), label=state.label or "")

@@ -79,7 +79,8 @@ class Repository(RepositoryCore):
         Args:
             name: the dataset, such as `vision/cats`.
             parents: versions to start from; of several, later ones win where they disagree.
-            workspace: folder that keeps the draft in its `.dataver/`; the nearest one upwards, else this folder.
+            workspace: folder that keeps the draft in its `.dataver/`; the nearest one upwards, else this
+                folder.
 
         Raises:
             NotFound: a parent does not exist.
@@ -103,12 +104,14 @@ class Repository(RepositoryCore):
             home = find_workspace(start) or _workspace(workspace)
             fitting = [state.id for state in list_drafts(home) if state.id.startswith(draft_id)]
             if len(fitting) > 1:
-                raise InvalidInput(f"'{draft_id}' fits several drafts: {', '.join(fitting)}.", hint="write more")
+                raise InvalidInput(
+                    f"'{draft_id}' fits several drafts: {', '.join(fitting)}.", hint="write more"
+                )
             draft_id = fitting[0] if fitting else draft_id
         return Draft.load(self, home, draft_id)
 
     def drafts(self, workspace: str | Path | None = None) -> list[Draft]:
-        """Return the drafts of this workspace that go to this repository and are not uploaded, oldest first."""
+        """Return this workspace's drafts for this repository that wait for upload, oldest first."""
         home = find_workspace(Path(workspace) if workspace is not None else None)
         states = list_drafts(home) if home else []
         return [
@@ -163,7 +166,9 @@ class Repository(RepositoryCore):
     def datasets(self, prefix: str = "") -> list[DatasetSummary]:
         """Return the datasets whose name starts with `prefix`, by name."""
         found = self.records.datasets(prefix)
-        newest = self.records.many((name, latest(self.records, name, labels)) for name, labels in found.items())
+        newest = self.records.many(
+            (name, latest(self.records, name, labels)) for name, labels in found.items()
+        )
         return [
             DatasetSummary(name, len(labels), Version.of(self, published))
             for (name, labels), published in zip(found.items(), newest, strict=True)
@@ -180,7 +185,7 @@ class Repository(RepositoryCore):
         return [Version.of(self, published) for published in self.records.versions(name)]
 
     def version(self, ref: str) -> Version:
-        """Return the version that `ref` names: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`.
+        """Return the version named `name`, `name@label`, `name@tag`, `name@latest` or `dv1:<prefix>`.
 
         Raises:
             NotFound: nothing by that name.
@@ -264,14 +269,12 @@ class Repository(RepositoryCore):
         )
 
     def verify(self, ref: str, *, quick: bool = False, progress: Progress = SILENT) -> "VerifyReport":
-        """Read a version in the repository and compare it with its checksums, and unless `quick` its digests."""
+        """Read a version in the repository; compare it with its checksums and, unless `quick`, digests."""
         from dataver.checkout import verify_version
 
         return verify_version(self, self.resolve(ref).record.tree, quick=quick, progress=progress)
 
-    def verify_folder(
-        self, ref: str, folder: str | Path, *, progress: Progress = SILENT
-    ) -> "VerifyReport":
+    def verify_folder(self, ref: str, folder: str | Path, *, progress: Progress = SILENT) -> "VerifyReport":
         """Compare a local folder with a version, file by file, by digest."""
         from dataver.checkout import verify_folder
 
@@ -306,8 +309,8 @@ def open(  # noqa: A001  # dataver.open reads as gzip.open does
     """Open a repository.
 
     Args:
-        url: the repository; None means `DATAVER_REPO`, else what `.dataver/config.toml` here or upwards names,
-            else the user's default folder, which is made when it is first opened.
+        url: the repository; None means `DATAVER_REPO`, else what `.dataver/config.toml` here or upwards
+            names, else the user's default folder, which is made when it is first opened.
         storage_options: handed to the file system.
 
     Raises:
@@ -351,4 +354,3 @@ def _workspace(chosen: str | Path | None) -> Path:
     if chosen is not None:
         return Path(chosen).absolute()
     return find_workspace() or Path.cwd()
-

@@ -157,7 +157,9 @@ class Version:
         """
         found = self._tree.get(path)
         if found is None:
-            raise PathNotFound(f"{self.ref} has no '{path}'.", hint=f"`dataver ls {self.ref}` lists its files")
+            raise PathNotFound(
+                f"{self.ref} has no '{path}'.", hint=f"`dataver ls {self.ref}` lists its files"
+            )
         return found
 
     def read(self, path: str) -> bytes:
@@ -172,7 +174,9 @@ class Version:
         if entry.kind not in (Kind.FILE, Kind.EXECUTABLE):
             raise InvalidInput(f"'{path}' in {self.ref} is a link or an empty folder and has no content.")
         if not self.uploaded:
-            raise InvalidInput(f"{self.ref} is not uploaded yet, so it cannot be read.", hint="upload it first")
+            raise InvalidInput(
+                f"{self.ref} is not uploaded yet, so it cannot be read.", hint="upload it first"
+            )
         return read_file(self._repository, entry)
 
     def portability(self) -> list[tuple[str, str]]:
@@ -249,4 +253,3 @@ class Diff:
             "size_added": sum(entry.size for entry in self.added) + grown,
             "size_removed": sum(entry.size for entry in self.removed) + shrunk,
         }
-

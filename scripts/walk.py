@@ -2,9 +2,10 @@
 
     python scripts/walk.py --store folder --store seaweedfs --store moto --store rclone
 
-Makes three datasets on each store: ten consecutive releases of Django as ten versions of one dataset, and a CSV
-and a Parquet data set edited three times. Every version is fetched back into an empty folder from an empty cache
-and compared with what went in. Prints one Markdown row a dataset and store; `docs/tutorial.md` shows them.
+Makes three datasets on each store: ten consecutive releases of Django as ten versions of one dataset, and a
+CSV and a Parquet data set edited three times. Every version is fetched back into an empty folder from an
+empty cache and compared with what went in. Prints one Markdown row a dataset and store; `docs/tutorial.md`
+shows them.
 
 Needs the dependency group `test` (pip, a package index, pyarrow, and the servers it starts itself).
 """
@@ -35,11 +36,20 @@ def releases(work: Path) -> list[Path]:
     for release in RELEASES:
         folder = work / "django" / release
         if not folder.is_dir():
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(work / "wheels")]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--dest",
+                str(work / "wheels"),
+            ]
             subprocess.run([*command, f"django=={release}"], check=True, stderr=subprocess.DEVNULL)
             (wheel,) = (work / "wheels").glob(f"[dD]jango-{release}-py3*.whl")
             with zipfile.ZipFile(wheel) as archive:
-                archive.extractall(folder)  # noqa: S202  # a wheel from the index, for reading only
+                archive.extractall(folder)  # a wheel from the index, for reading only
         folders.append(folder)
     return folders
 
@@ -47,7 +57,9 @@ def releases(work: Path) -> list[Path]:
 def tables(work: Path) -> list[Path]:
     """Return four versions of a CSV data set: made, then edited three times."""
     rng = random.Random(7)  # noqa: S311
-    lines = [f"{row},user{rng.randrange(99999)},{rng.random():.6f},{rng.choice('abcdef')}" for row in range(ROWS)]
+    lines = [
+        f"{row},user{rng.randrange(99999)},{rng.random():.6f},{rng.choice('abcdef')}" for row in range(ROWS)
+    ]
     folders = []
     for version in range(4):
         folder = work / "csv" / str(version)
@@ -94,7 +106,9 @@ def store(kind: str, work: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Return every file below a folder."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def walk(kind: str, name: str, folders: list[Path], repository: dataver.Repository, work: Path) -> str:
@@ -116,7 +130,8 @@ def walk(kind: str, name: str, folders: list[Path], repository: dataver.Reposito
     raw = sum(version.size for version in versions)
     stored = sum(info.size for info in repository.store.list())
     return (
-        f"| {kind} | {name} | {len(versions)} | {versions[-1].files:,} | {raw / 1e6:.1f} | {stored / 1e6:.1f} "
+        f"| {kind} | {name} | {len(versions)} | {versions[-1].files:,} | {raw / 1e6:.1f} "
+        f"| {stored / 1e6:.1f} "
         f"| {made:.1f} | {fetched:.1f} |"
     )
 

@@ -1,4 +1,4 @@
-"""A whole repository against a plain dict: whatever the order of commands, every version holds what it should."""
+"""A whole repository against a plain dict: in any order of commands, versions hold what they should."""
 
 import os
 import shutil
@@ -29,7 +29,9 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 class RepositoryMachine(RuleBasedStateMachine):

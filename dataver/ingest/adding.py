@@ -5,9 +5,9 @@ bookkeeping in batches; compression and writing happen behind `PackSession`. A f
 stretches of the raw stream of a known pack or of this session, and pieces become extents when the packs are
 closed.
 
-Keeps invariants 1 (a file that changes while it is read is read again, or refused) and 6 (chunks are copied out
-of the source at once). Memory is bounded by the batch and by the frames in flight. It does not touch trees or
-drafts: it answers with entries.
+Keeps invariants 1 (a file that changes while it is read is read again, or refused) and 6 (chunks are copied
+out of the source at once). Memory is bounded by the batch and by the frames in flight. It does not touch
+trees or drafts: it answers with entries.
 """
 
 import os

@@ -2,9 +2,9 @@
 
     record: digest (32) · length u32 · block object
 
-Keeps invariants 1 (a block is parsed against its digest when it is loaded) and 4: a torn record at the end, left
-by a crash, is cut off by the next writer; whatever the draft's state names was forced to the disk before the
-state was.
+Keeps invariants 1 (a block is parsed against its digest when it is loaded) and 4: a torn record at the end,
+left by a crash, is cut off by the next writer; whatever the draft's state names was forced to the disk before
+the state was.
 """
 
 import os

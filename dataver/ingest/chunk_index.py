@@ -1,11 +1,12 @@
 """The local chunk index: where this machine has seen which chunk, for one repository.
 
-The idea: one SQLite row a chunk, keyed by the first 8 bytes of its digest, pointing into a pack's footer, which
-is kept beside it. The footer, authenticated by the pack's id, has the last word: a prefix that leads to another
-digest is a miss. A pack belongs to a draft (`owner`) until it is uploaded, and then to everybody.
+The idea: one SQLite row a chunk, keyed by the first 8 bytes of its digest, pointing into a pack's footer,
+which is kept beside it. The footer, authenticated by the pack's id, has the last word: a prefix that leads to
+another digest is a miss. A pack belongs to a draft (`owner`) until it is uploaded, and then to everybody.
 
-Keeps invariant 5: the index is a hint. It may be deleted at any time, an unreadable one is thrown away and begun
-anew, and whoever relies on a pack found here confirms that it exists. Missing a duplicate costs space only.
+Keeps invariant 5: the index is a hint. It may be deleted at any time, an unreadable one is thrown away and
+begun anew, and whoever relies on a pack found here confirms that it exists. Missing a duplicate costs space
+only.
 """
 
 import sqlite3
@@ -101,7 +102,8 @@ class ChunkIndex:
                     pack
                     for pack in ids
                     if self._db.execute(
-                        "SELECT 1 FROM packs WHERE id = ? AND (owner IS NULL OR owner = ?)", (pack, self._owner)
+                        "SELECT 1 FROM packs WHERE id = ? AND (owner IS NULL OR owner = ?)",
+                        (pack, self._owner),
                     ).fetchone()
                 }
             except sqlite3.Error:
@@ -177,7 +179,8 @@ class ChunkIndex:
     def _number(self, footer: Footer, owner: str | None) -> int:
         self._db.execute(
             "INSERT INTO packs (id, owner, footer) VALUES (?, ?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET owner = CASE WHEN owner IS NULL THEN NULL ELSE excluded.owner END",
+            "ON CONFLICT (id) DO UPDATE SET owner = "
+            "CASE WHEN owner IS NULL THEN NULL ELSE excluded.owner END",
             (footer.pack_id, owner, footer.raw),
         )
         row: Any = self._db.execute("SELECT number FROM packs WHERE id = ?", (footer.pack_id,)).fetchone()

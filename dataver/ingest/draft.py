@@ -241,7 +241,9 @@ class DraftCore:
     ) -> AddReport:
         """Make `dest` mirror a folder: add what is there, remove what is not. Arguments as for `add`."""
         if not Path(folder).is_dir():
-            raise InvalidInput(f"{folder} is not a folder, and only a folder can be mirrored.", hint="use add")
+            raise InvalidInput(
+                f"{folder} is not a folder, and only a folder can be mirrored.", hint="use add"
+            )
         how = Scan(dest, exclude, include, follow_links)
         return self._take((folder,), how, set(), progress)
 
@@ -258,10 +260,11 @@ class DraftCore:
                 found = [path for path in self.tree.paths(selection.prefix()) if selection.matches(path)]
                 if not found:
                     raise NotFound(
-                        f"nothing in the draft matches '{pattern}'.", hint="`dataver ls --draft` lists its files"
+                        f"nothing in the draft matches '{pattern}'.",
+                        hint="`dataver ls --draft` lists its files",
                     )
                 gone.update(found)
-            self._edit({path: None for path in gone})
+            self._edit(dict.fromkeys(gone))
             self._commit()
         return sorted(gone)
 
@@ -374,7 +377,9 @@ class DraftCore:
         progress: Progress,
         report: AddReport,
     ) -> None:
-        stats = StatCache(cache_root() / "stat", f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}")
+        stats = StatCache(
+            cache_root() / "stat", f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}"
+        )
         adder = Adder(
             prior=self.tree.get,
             known=known,
@@ -382,7 +387,7 @@ class DraftCore:
             chunking=self._repository.config.chunking,
             stats=stats,
             problems=how.problems,
-            report=lambda files, size, new: progress.advance(files, size, new),
+            report=progress.advance,
         )
         for found in scan(source, how):
             if seen is not None:
@@ -438,9 +443,11 @@ class DraftCore:
     def _edit(self, changes: dict[str, Entry | None]) -> None:
         root = bytes.fromhex(self._state.tree)
         ordered = sorted(changes.items())
-        may_be_base = lambda digest: digest not in self._log  # noqa: E731  # published blocks only
-        new = edit(root, ordered, self._load, self._log.add, may_be_base)
+        new = edit(root, ordered, self._load, self._log.add, self._is_published)
         self._state.tree = new.digest.hex()
+
+    def _is_published(self, digest: bytes) -> bool:
+        return digest not in self._log
 
     def _commit(self) -> None:
         self._log.commit()
@@ -513,7 +520,9 @@ class DraftCore:
         try:
             lock.acquire()
         except Timeout as error:
-            raise Conflict(f"draft {self.id} is being changed by another command.", hint="try again") from error
+            raise Conflict(
+                f"draft {self.id} is being changed by another command.", hint="try again"
+            ) from error
         try:
             yield
         finally:
@@ -540,5 +549,3 @@ def _make_folder(workspace: Path, folder: Path) -> None:
             f"a draft cannot be kept in {top}: {error.strerror}.",
             hint="run the command in a folder you may write to, or give workspace=",
         ) from error
-
-

@@ -3,8 +3,8 @@
     .dataver/current              the id of the draft that commands mean when none is named
     .dataver/drafts/<id>/         draft.json · blocks · packs/
 
-Keeps invariant 4: `draft.json` is written to a temporary file, forced to the disk and renamed, after everything
-it names; so after a crash the draft is as it was before or after the command, never between.
+Keeps invariant 4: `draft.json` is written to a temporary file, forced to the disk and renamed, after
+everything it names; so after a crash the draft is as it was before or after the command, never between.
 """
 
 import json
@@ -17,7 +17,15 @@ from typing import Any
 from dataver.errors import IntegrityError, InvalidInput, NotFound
 from dataver.repository.places import FOLDER, find_workspace
 
-__all__ = ["DraftState", "current_draft", "draft_folder", "list_drafts", "load_state", "save_state", "set_current"]
+__all__ = [
+    "DraftState",
+    "current_draft",
+    "draft_folder",
+    "list_drafts",
+    "load_state",
+    "save_state",
+    "set_current",
+]
 
 _STATE = "draft.json"
 
@@ -82,10 +90,13 @@ def load_state(folder: Path) -> DraftState:
         values = json.loads((folder / _STATE).read_bytes())
         return DraftState(**{each.name: values[each.name] for each in fields(DraftState)})
     except FileNotFoundError as error:
-        raise NotFound(f"there is no draft {folder.name} here.", hint="`dataver drafts` lists them") from error
+        raise NotFound(
+            f"there is no draft {folder.name} here.", hint="`dataver drafts` lists them"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(
-            f"{folder / _STATE} is damaged: {error}.", hint="its packs are safe; `dataver discard` drops the draft"
+            f"{folder / _STATE} is damaged: {error}.",
+            hint="its packs are safe; `dataver discard` drops the draft",
         ) from error
 
 
@@ -117,7 +128,9 @@ def current_draft(start: Path | None = None) -> tuple[Path, str]:
             name = (workspace / FOLDER / "current").read_text("ascii").strip()
             if len(name) == 12 and not set(name) - set("0123456789abcdef"):
                 return workspace, name
-            raise InvalidInput(f"{workspace / FOLDER / 'current'} names no draft.", hint="name one with --draft")
+            raise InvalidInput(
+                f"{workspace / FOLDER / 'current'} names no draft.", hint="name one with --draft"
+            )
     except (FileNotFoundError, UnicodeDecodeError):
         pass
     raise NotFound(

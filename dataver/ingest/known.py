@@ -20,7 +20,7 @@ _OWN_LIMIT = 400_000  # chunks of this session kept in memory, ~60 MB; older one
 
 
 class KnownChunks:
-    """What one session knows. `Place.footer` is None-free; own chunks are positions in the session's stream."""
+    """What one session knows; own chunks are positions in the session's raw stream."""
 
     def __init__(self, index: ChunkIndex, packs: Packs, spool: Path) -> None:
         self._index = index

@@ -1,13 +1,13 @@
 """The write side of packs: chunks in, finished pack files in a spool folder out.
 
 The idea: all new chunks of a session form one *raw stream*. `append` returns where in that stream a chunk
-begins; frames cut the stream, packs hold runs of frames, and only when the packs are closed is a stretch of the
-stream turned into extents. So nothing waits for compression, and neighbours merge by plain arithmetic.
+begins; frames cut the stream, packs hold runs of frames, and only when the packs are closed is a stretch of
+the stream turned into extents. So nothing waits for compression, and neighbours merge by plain arithmetic.
 
-    append (caller's thread) → frames → compress (pool) → write, footer, fsync (writer's thread) → spool/<pack id>
+    append (caller) → frames → compress (pool) → write, footer, fsync (writer's thread) → spool/<pack id>
 
-Keeps invariant 4: a pack gets its name only when it is complete and on the disk; what a crash leaves is a file
-named `.tmp-…`, which the next session removes. A writer that failed once refuses further work. Memory is
+Keeps invariant 4: a pack gets its name only when it is complete and on the disk; what a crash leaves is a
+file named `.tmp-…`, which the next session removes. A writer that failed once refuses further work. Memory is
 bounded by the frames in flight. It knows nothing of files, trees or repositories.
 """
 
@@ -235,7 +235,7 @@ class PackSession:
         if isinstance(failure, OSError):
             raise StoreError(
                 f"cannot write the draft's packs to {self._folder}: {failure.strerror or failure}.",
-                hint="free some space or permissions there and repeat the command; nothing of the draft is lost",
+                hint="make room or fix permissions there and repeat the command; nothing is lost",
             ) from failure
         if failure is not None:
             raise failure
@@ -264,9 +264,12 @@ class PackSession:
                     writer = writer or PackWriter(self._folder, self._pack_size)
                     writer.add(item)
                     if writer.full:
-                        writer = self._finish(writer)
+                        self._finish(writer)
+                        writer = None
                 else:
-                    writer = self._finish(writer) if writer else None
+                    if writer:
+                        self._finish(writer)
+                        writer = None
                     item()
             except BaseException as failure:  # noqa: BLE001  # handed to the caller's thread by _check
                 self._failure = failure

@@ -19,7 +19,8 @@ def merge_parents(
 ) -> tuple[bytes, list[str]]:
     """Return the tree a draft of these parents starts from, and the paths they disagreed about.
 
-    Later parents win. Two parents are merged three-way against their nearest common ancestor, so that what one
+    Later parents win. Two parents are merged three-way against their nearest common ancestor, so that what
+    one
     of them removed stays removed; without one, everything either holds is kept.
     """
     if not parents:

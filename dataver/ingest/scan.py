@@ -2,8 +2,8 @@
 
 Files, symlinks and empty folders are found, in path order within each folder. Sockets, devices, unreadable
 folders, names that are not UTF-8 or cannot be paths of a version, and links that lead out of the source are
-each refused by name and do not stop the rest (invariant 10). `.dataverignore` files hold gitignore patterns for
-their folder and below; `.git` and `.dataver` are always left out.
+each refused by name and do not stop the rest (invariant 10). `.dataverignore` files hold gitignore patterns
+for their folder and below; `.git` and `.dataver` are always left out.
 
 Reads directories and link targets only, never a file's content.
 """
@@ -20,7 +20,7 @@ from dataver.formats.entry import Kind, check_path, check_paths
 from dataver.ingest.stat_cache import FileStat
 
 if TYPE_CHECKING:
-    from pathspec import PathSpec
+    from pathspec import GitIgnoreSpec
 
 __all__ = ["IGNORE_FILE", "Found", "Scan", "scan"]
 
@@ -58,7 +58,8 @@ class Scan:
         follow_links: store what a symlink points to instead of the link.
         problems: `(name, reason)` of everything refused.
         ignored: how many files and folders patterns left out.
-        unseen: paths in the version that problems hid; what stands there or below must not be taken for deleted.
+        unseen: paths in the version that problems hid; what stands there or below must not be taken for
+            deleted.
     """
 
     dest: str = ""
@@ -76,10 +77,10 @@ class Scan:
 
 
 class _Rule(NamedTuple):
-    """The patterns that apply from one folder downwards; `base` is that folder's path from the source root."""
+    """The patterns that apply from one folder downwards; `base` is that folder's path in the source."""
 
     base: str
-    spec: "PathSpec"
+    spec: "GitIgnoreSpec"
 
 
 def scan(source: str | Path, how: Scan) -> Iterator[Found]:
@@ -96,7 +97,9 @@ def scan(source: str | Path, how: Scan) -> Iterator[Found]:
     try:
         status = os.stat(root)  # noqa: PTH116  # what the user names is followed, link or not
     except FileNotFoundError as error:
-        raise PathNotFound(f"there is no {root}.", hint="check the path; quote patterns for --exclude") from error
+        raise PathNotFound(
+            f"there is no {root}.", hint="check the path; quote patterns for --exclude"
+        ) from error
     except OSError as error:
         raise InvalidInput(f"{root} cannot be read: {error.strerror}.") from error
     if stat.S_ISDIR(status.st_mode):
@@ -113,12 +116,14 @@ def scan(source: str | Path, how: Scan) -> Iterator[Found]:
 
 
 class _Walk:
-    def __init__(self, how: Scan, root: str, dest: str, wanted: "PathSpec | None") -> None:
+    def __init__(self, how: Scan, root: str, dest: str, wanted: "GitIgnoreSpec | None") -> None:
         self._how = how
         self._root = os.path.realpath(root)
         self._skip = len(dest) + 1 if dest else 0
         self._wanted = wanted
-        self._open: list[tuple[int, int]] = []  # folders being walked: followed links must not lead in circles
+        self._open: list[
+            tuple[int, int]
+        ] = []  # folders being walked: followed links must not lead in circles
 
     def folder(self, source: str, path: str, inside: str, rules: list[_Rule]) -> Iterator[Found]:
         """Yield what is in one folder; `inside` is its path from the source root."""
@@ -190,7 +195,9 @@ class _Walk:
         folder = os.path.realpath(os.path.dirname(entry.path))  # noqa: PTH120
         landing = os.path.normpath(os.path.join(folder, target))  # noqa: PTH118
         if os.path.isabs(target) or not (landing + "/").startswith(self._root + "/"):  # noqa: PTH117
-            reason = f"the link leads out of the added folder ({target}); --follow-links stores what it points to"
+            reason = (
+                f"the link leads out of the added folder ({target}); --follow-links stores what it points to"
+            )
             self._how.refuse(entry.path, reason, path)
             return
         yield Found(path, entry.path, Kind.SYMLINK, FileStat(0, 0, 0, 0), target)
@@ -213,7 +220,7 @@ class _Walk:
         return verdict or (self._wanted is not None and not is_folder and not self._wanted.match_file(inside))
 
 
-def _compile(lines: Sequence[str]) -> "PathSpec":
+def _compile(lines: Sequence[str]) -> "GitIgnoreSpec":
     from pathspec import GitIgnoreSpec
 
     try:
@@ -256,4 +263,6 @@ def _what(mode: int) -> str:
         stat.S_IFBLK: "a device",
         stat.S_IFLNK: "a link to nothing",
     }
-    return f"it is {kinds.get(stat.S_IFMT(mode), 'neither file, folder nor link')} and has no content to store"
+    return (
+        f"it is {kinds.get(stat.S_IFMT(mode), 'neither file, folder nor link')} and has no content to store"
+    )

@@ -3,8 +3,8 @@
 One flat file a scanned folder: path, size, mtime, ctime, inode and digest of each file, in columns. A file is
 taken as unchanged only when all four stat values are equal.
 
-The racy case is handled as git does: a file whose mtime or ctime lies within `_RACY_NS` of the moment the scan
-began could change again without its times changing, so it is not remembered and is read the next time.
+The racy case is handled as git does: a file whose mtime or ctime lies within `_RACY_NS` of the moment the
+scan began could change again without its times changing, so it is not remembered and is read the next time.
 
 Keeps invariant 5: the cache may be deleted, a damaged one is a miss, and failing to write it is no failure.
 """

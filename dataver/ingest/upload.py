@@ -101,7 +101,7 @@ def _needs(draft: DraftCore, root: bytes) -> _Need:
             need.bases.add(block.base)
         if not isinstance(block, Inner):
             need.packs.update(block.packs())
-    need.blocks.reverse()  # children before parents: a reader never meets a block whose children are not there
+    need.blocks.reverse()  # children first: a reader never meets a block whose children are not there
     return need
 
 

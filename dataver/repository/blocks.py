@@ -61,7 +61,7 @@ class Blocks:
         except NotFound as error:
             raise IntegrityError(
                 f"tree block {digest.hex()} is missing from {self._store.url}.",
-                hint="run `dataver verify` on the versions you need; a copy of the repository may still hold it",
+                hint="`dataver verify` tells what else is damaged; a copy of the repository may have it",
             ) from error
         if self._cache:
             self._cache.put(block_key(digest), data)

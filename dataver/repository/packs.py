@@ -92,5 +92,5 @@ def _footer_key(pack_id: bytes) -> str:
 def _missing(pack_id: bytes, url: str) -> IntegrityError:
     return IntegrityError(
         f"pack {pack_id.hex()} is missing from {url}.",
-        hint="run `dataver verify` on the versions you need; a copy of the repository may still hold it",
+        hint="`dataver verify` tells what else is damaged; a copy of the repository may have it",
     )

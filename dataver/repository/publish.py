@@ -1,8 +1,8 @@
 """Creating one object exclusively, when any reply may be lost; and publishing a record with it.
 
-Keeps invariants 2, 3 and 4: nothing is overwritten; the record comes last; a lost reply is resolved by reading
-the key back and comparing bytes, so the outcome is won, lost or unknown, and on unknown nothing is deleted and
-a repeat is safe, because the random write id makes our object recognisable as ours.
+Keeps invariants 2, 3 and 4: nothing is overwritten; the record comes last; a lost reply is resolved by
+reading the key back and comparing bytes, so the outcome is won, lost or unknown, and on unknown nothing is
+deleted and a repeat is safe, because the random write id makes our object recognisable as ours.
 """
 
 import time
@@ -104,7 +104,9 @@ def publish(
             f"{record.dataset}@{label} is already published and is never overwritten.",
             hint="choose another label, or leave --label out for the next free one",
         )
-    raise Conflict(f"{record.dataset} gained {_LABELS} versions while this one was waiting.", hint="try again")
+    raise Conflict(
+        f"{record.dataset} gained {_LABELS} versions while this one was waiting.", hint="try again"
+    )
 
 
 def _owner(store: Store, key: str, data: bytes) -> Outcome:

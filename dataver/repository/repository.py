@@ -72,7 +72,9 @@ class Repository:
         return Tree(digest, self.blocks.load)
 
 
-def open_repository(url: str, storage_options: Mapping[str, Any] | None = None) -> tuple[Store, RepositoryConfig]:
+def open_repository(
+    url: str, storage_options: Mapping[str, Any] | None = None
+) -> tuple[Store, RepositoryConfig]:
     """Open the store at `url` and read its `dataver.json`.
 
     Raises:
@@ -116,7 +118,9 @@ def init_repository(
         write_id=secrets.token_hex(16),
     )
     if create_once(store, CONFIG, config.encode()) is Outcome.LOST:
-        raise AlreadyExists(f"somebody else has just made a repository at {store.url}.", hint="use it as it is")
+        raise AlreadyExists(
+            f"somebody else has just made a repository at {store.url}.", hint="use it as it is"
+        )
     return store, config
 
 

@@ -1,4 +1,7 @@
-"""From what a person types to one version: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`."""
+"""From what a person types to one version.
+
+References: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`.
+"""
 
 import difflib
 
@@ -53,7 +56,9 @@ def resolve(records: Records, tags: Tags, ref: str, where: str) -> Published:
     name, selector = split_ref(ref)
     labels = records.labels(name)
     if not labels:
-        raise NotFound(f"there is no dataset '{name}' in {where}.", hint=_near(name, list(records.datasets())))
+        raise NotFound(
+            f"there is no dataset '{name}' in {where}.", hint=_near(name, list(records.datasets()))
+        )
     if selector is None or selector == LATEST:
         return records.get(name, latest(records, name, labels))
     if selector in labels:
@@ -76,9 +81,13 @@ def _by_digest(records: Records, ref: str, where: str) -> Published:
     found = [each for each in records.many(refs) if each.record.tree.hex().startswith(prefix)]
     contents = {each.record.tree for each in found}
     if not found:
-        raise NotFound(f"no version in {where} has a digest that starts with {ref}.", hint="see `dataver list`")
+        raise NotFound(
+            f"no version in {where} has a digest that starts with {ref}.", hint="see `dataver list`"
+        )
     if len(contents) > 1:
-        names = ", ".join(f"{each.ref} (dv1:{each.record.tree.hex()[: len(prefix) + 8]})" for each in found[:5])
+        names = ", ".join(
+            f"{each.ref} (dv1:{each.record.tree.hex()[: len(prefix) + 8]})" for each in found[:5]
+        )
         raise InvalidInput(f"{ref} is ambiguous: it fits {names}.", hint="write more of the digest")
     return max(found, key=lambda each: (each.record.created, each.ref))
 

@@ -69,7 +69,9 @@ class Tags:
             NotFound: there is no such tag.
         """
         if self.target(dataset, tag) is None:
-            raise NotFound(f"{dataset} has no tag '{tag}'.", hint=f"see the tags with `dataver show {dataset}`")
+            raise NotFound(
+                f"{dataset} has no tag '{tag}'.", hint=f"see the tags with `dataver show {dataset}`"
+            )
         self._append(dataset, tag, None, None, author, write_id)
 
     def _append(

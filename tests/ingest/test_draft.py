@@ -140,7 +140,9 @@ def test_adding_again_reads_nothing_when_stat_values_agree(repo, source, monkeyp
     time.sleep(2.1)  # ctime must age beyond the racy window; nothing can set it back
     draft.add(source)
     opened = []
-    monkeypatch.setattr(os, "open", lambda *args, real=os.open, **kw: opened.append(args[0]) or real(*args, **kw))
+    monkeypatch.setattr(
+        os, "open", lambda *args, real=os.open, **kw: opened.append(args[0]) or real(*args, **kw)
+    )
     report = draft.add(source)
     assert report.unchanged == report.files == 32
     assert not [name for name in opened if str(source) in str(name)]
@@ -224,7 +226,7 @@ def test_an_empty_change_is_refused_unless_told(repo, source):
     """`finalize` says so and leaves the draft open."""
     published(repo, "d", source)
     draft = repo.create("d", parents="d")
-    with pytest.raises(InvalidInput, match="changes nothing since d@1.0.0"):
+    with pytest.raises(InvalidInput, match=r"changes nothing since d@1\.0\.0"):
         draft.finalize()
     assert not draft.sealed
     assert draft.finalize(allow_empty=True).digest == repo.version("d").digest
@@ -339,7 +341,7 @@ def test_a_file_that_keeps_changing_is_refused_by_name(repo, source, monkeypatch
 
 
 def test_a_crash_after_any_write_leaves_the_draft_as_before_or_after(repo, source, tmp_path):
-    """kill -9 at moments spread over an `add`: the next command works, and nothing of earlier ones is lost."""
+    """Kill -9 at moments spread over an `add`: the next command works, nothing earlier is lost."""
     draft = repo.create("d")
     draft.add(source / "sub0", dest="sub0")
     script = (
@@ -347,7 +349,9 @@ def test_a_crash_after_any_write_leaves_the_draft_as_before_or_after(repo, sourc
     )
     for delay in (0.15, 0.25, 0.3, 0.35, 0.4, 0.5):
         command = [sys.executable, "-c", script, str(tmp_path / "repo"), draft.id, str(source)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": ":".join(sys.path)})
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": ":".join(sys.path)}
+        )
         time.sleep(delay)
         process.kill()
         process.wait()

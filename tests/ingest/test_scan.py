@@ -62,7 +62,9 @@ def test_a_destination_that_is_no_path_is_an_error(tmp_path, dest):
 
 def test_ignore_files_work_as_gitignore_does(tmp_path):
     """Patterns apply below their folder; inner files override outer ones; .git and .dataver never go in."""
-    write(tmp_path, "a.log", "keep/a.log", "keep/b.txt", "build/x", "deep/build/y", ".git/config", ".dataver/x")
+    write(
+        tmp_path, "a.log", "keep/a.log", "keep/b.txt", "build/x", "deep/build/y", ".git/config", ".dataver/x"
+    )
     (tmp_path / ".dataverignore").write_text("*.log\n/build/\n")
     (tmp_path / "keep" / ".dataverignore").write_text("!a.log\n")
     paths, how = walked(tmp_path)
