@@ -58,7 +58,7 @@ class FetchReport:
         transferred: stored bytes read from the repository.
         reused: bytes of files that were on this machine already.
         seconds: how long it took.
-        problems: entries left out, with the reason; where there are any, the folder is not all of the version.
+        problems: entries left out, with the reason; without any, the folder is all that was asked for.
         extra: files in `dest` that the version does not know; they were left alone.
     """
 

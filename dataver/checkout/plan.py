@@ -155,9 +155,10 @@ def plan(
                     Piece(extent.offset, extent.stored, extent.skip, extent.length, target, position)
                 )
                 continue
+            at = position
             for part in split_extent(extent, footer(extent.pack)):
-                pieces.append(Piece(part.offset, part.stored, part.skip, part.length, target, position))
-                position += part.length
+                pieces.append(Piece(part.offset, part.stored, part.skip, part.length, target, at))
+                at += part.length
     ranges: list[Range] = []
     homes: dict[Target, int] = {}
     for pack, pieces in packs.items():

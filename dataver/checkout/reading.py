@@ -1,8 +1,8 @@
 """Reading one file of a version without fetching the version.
 
-Every frame is checked before its bytes are handed on. Reading a whole file, its digest is compared, too: before
-the first byte where the file is small, before the last piece where it is large, so a wrong file never ends well.
-A part of a file is covered by its frames' checksums alone (invariant 1).
+Every frame is checked before its bytes are handed on. Reading a whole file, its digest is compared, too:
+before the first byte where the file is small, before the last piece where it is large, so a wrong file never
+ends well. A part of a file is covered by its frames' checksums alone (invariant 1).
 """
 
 from __future__ import annotations

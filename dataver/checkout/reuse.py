@@ -7,8 +7,8 @@ mapped to intervals of each pack's raw stream (all its chunks in a row): where t
 same.
 
 Invariant 1: a cached file counts as verified if it looks as it did when it was verified (size and mtime);
-with `full` it is hashed again. What an interrupted fetch left is always hashed. Shared bytes of a changed file
-are covered by that file's digest, and a mismatch there sends the whole file back to the repository.
+with `full` it is hashed again. What an interrupted fetch left is always hashed. Shared bytes of a changed
+file are covered by that file's digest, and a mismatch there sends the whole file back to the repository.
 """
 
 from __future__ import annotations

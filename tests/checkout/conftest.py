@@ -1,0 +1,84 @@
+"""A real repository with two versions of a dataset, and what they hold."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+import dataver
+from dataver.checkout import VersionCache, fetch
+
+
+def write(path, content, mode=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if mode is not None:
+        path.chmod(mode)
+
+
+def contents(folder):
+    """Return what a folder holds: path -> bytes, ("link", target) or None for an empty folder."""
+    found = {}
+    for at, folders, files in os.walk(folder):
+        here = Path(at)
+        if not folders and not files and here != Path(folder):
+            found[here.relative_to(folder).as_posix()] = None
+        for name in (*files, *(n for n in folders if (here / n).is_symlink())):
+            path = here / name
+            key = path.relative_to(folder).as_posix()
+            found[key] = ("link", str(path.readlink())) if path.is_symlink() else path.read_bytes()
+    return found
+
+
+class World:
+    """A repository, its cache, a source folder, and short ways to make and fetch versions."""
+
+    def __init__(self, root):
+        self.root = root
+        self.source = root / "source"
+        self.source.mkdir()
+        self.repo = dataver.init(root / "repo")
+        self.cache = VersionCache(root / "cache")
+
+    def version(self, parents=()):
+        """Make and upload a version that mirrors the source folder."""
+        draft = self.repo.create("some/data", parents=parents, workspace=self.root, fresh=not parents)
+        draft.sync(self.source)
+        version = draft.finalize(message="test")
+        version.upload()
+        return version
+
+    def fetch(self, version, **options):
+        options.setdefault("cache", self.cache)
+        return fetch(self.repo, version.tree.digest, **options)
+
+    def packs(self):
+        """Return the pack files of the repository."""
+        return sorted(path for path in (self.root / "repo" / "packs").rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "machine"))
+    made = World(tmp_path)
+    yield made
+    for path in (tmp_path / "cache").rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+
+
+@pytest.fixture
+def filled(world):
+    """The world with a source folder of every kind of thing."""
+    noise = random.Random(1)
+    for number in range(120):
+        write(world.source / "tiny" / f"{number:03d}.txt", f"line {number}\n" * number)
+    for number in range(4):
+        write(world.source / "middle" / f"{number}.bin", noise.randbytes(200_000 + number))
+    write(world.source / "large.bin", noise.randbytes(12_000_000))
+    write(world.source / "run.sh", "#!/bin/sh\n", 0o755)
+    write(world.source / "deep/er/and/deeper/file", "x")
+    (world.source / "empty folder").mkdir()
+    (world.source / "tiny" / "link").symlink_to("../middle/0.bin")
+    return world
