@@ -61,7 +61,7 @@ class S3Store(FsspecStore):
     """
 
     def __init__(self, place: str, storage_options: Mapping[str, Any] | None = None) -> None:
-        bucket, _, prefix = place.strip("/").partition("/")
+        bucket, _, prefix = place.partition("/")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,254}", bucket):
             raise InvalidInput(f"s3://{place} names no bucket.", hint="write s3://bucket/prefix")
         prefix = prefix.strip("/")

@@ -274,10 +274,9 @@ def response_code(error: BaseException) -> tuple[str, int] | None:
             code = str(response.get("Error", {}).get("Code", ""))
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             return code, status if isinstance(status, int) else 0
-    for (
-        name
-    ) in _STATUS:  # of the outermost only: aiohttp's parsers put a 400 into what lies below a lost connection
-        status = getattr(error, name, None)
+    for name in _STATUS:
+        # set on this very exception: aiohttp's parsers carry a 400 as a class attribute for a lost connection
+        status = vars(error).get(name)
         if isinstance(status, int) and 300 <= status < 600:
             return str(status), status
     return None

@@ -39,12 +39,12 @@ def open_store(url: str | Path, storage_options: Mapping[str, Any] | None = None
         raise InvalidInput(
             "an empty text is no repository's URL." if not text else "a URL holds no NUL character."
         )
+    if "::" in text and "://" in text:
+        raise InvalidInput(f"{_shown(text)} is a chain of URLs; a repository needs a single one.")
     found = _URL.match(text)
     if found is None:
         return _local(Path(text), storage_options)
     protocol, rest = found[1].lower(), found[2]
-    if "::" in text:
-        raise InvalidInput(f"{_shown(text)} is a chain of URLs; a repository needs a single one.")
     if protocol in _LOCAL:
         return _local(Path(unquote(rest)), storage_options)
     if protocol in _READ_ONLY:
