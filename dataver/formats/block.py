@@ -1,8 +1,8 @@
 """A block: one stored node of a tree, with a logical part that has a digest and a layout part that has none.
 
-The idea: the logical part says what a version holds (paths, kinds, sizes, digests) and is all that the block's
-digest covers; the layout part says where the bytes lie (extents) and may be rewritten without changing a digest.
-Both are columns, one zstd frame each, so that equal values stand beside each other.
+The idea: the logical part says what a version holds (paths, kinds, sizes, digests) and is all that the
+block's digest covers; the layout part says where the bytes lie (extents) and may be rewritten without
+changing a digest. Both are columns, one zstd frame each, so that equal values stand beside each other.
 
     object:  offset | size | field          | meaning
                   0 |    8 | magic          | "DVTREE" 00 01
@@ -19,14 +19,13 @@ Both are columns, one zstd frame each, so that equal values stand beside each ot
              u32 length and the NUL-joined paths, u32 length and the NUL-joined link targets
     inner:   u8 level, 3 zero bytes, u32 count, digest 32 bytes[count], file count u64[count],
              byte count u64[count], entry count u64[count], u32 length and the NUL-joined first paths
-    layout:  u32 packs P, pack id 32 bytes[P], u32 extents E, extents of each file u32[files],
-             pack u32[E], offset u32[E], stored u32[E], skip u32[E], length u32[E - files that have extents]
-             (`skip` less what the extent before suggests; each file's last length follows from its size)
+    layout:  see `dataver.formats.extents`
 
-A delta is zstd with the base's logical part as a raw dictionary. A base is never a delta itself.
+A delta is zstd with the base's logical part as a raw dictionary. A base is never a delta itself. Only files
+have a size and a digest, only symlinks a target. Paths ascend by their UTF-8 bytes.
 
-Keeps invariants 1 (a block is compared with its digest before anybody sees it), 7, and its part of 9 (paths are
-checked). Counts are bounded by the bytes that bear them before anything is allocated.
+Keeps invariants 1 (a block is compared with its digest before anybody sees it), 7, and its part of 9 (paths
+are checked). Counts are bounded by the bytes that bear them before anything is allocated.
 """
 
 import operator
@@ -38,27 +37,40 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple, TypeAlias
 
-from dataver.errors import IntegrityError, InvalidInput
+from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
 from dataver.formats.compression import decompress_exactly, make_compressor, make_decompressor
 from dataver.formats.entry import Entry, Extent, Kind, check_paths, check_target
+from dataver.formats.extents import Layout, encode_layout, parse_layout
 from dataver.hashing import CONTEXT_BLOCK, DIGEST_SIZE, checksum, derived
 
-__all__ = ["MAX_ITEMS", "Block", "Child", "Encoded", "Inner", "Leaf", "encode_inner", "encode_leaf", "parse_block"]
+__all__ = [
+    "MAX_ITEMS",
+    "Block",
+    "Child",
+    "Encoded",
+    "Inner",
+    "Leaf",
+    "encode_inner",
+    "encode_leaf",
+    "parse_block",
+]
 
 MAGIC: Final = b"DVTREE\x00\x01"
 MAX_ITEMS: Final = 8192
 MAX_LEVEL: Final = 16
 MAX_LOGICAL: Final = 64 << 20
 MAX_LAYOUT: Final = 256 << 20  # a terabyte file edited everywhere has millions of extents
+MAX_SIZE: Final = 1 << 63
 LEVEL: Final = 3  # blocks are small and read often: compression is worth more than at frames
 
 _HEAD: Final = struct.Struct("<8sQ32sIIII")
 _CHECK: Final = struct.Struct("<Q")
 _HEADER_SIZE: Final = _HEAD.size + _CHECK.size
 _NO_BASE: Final = bytes(DIGEST_SIZE)
+_UPGRADE: Final = "install a newer dataver"
 _SWAP: Final = sys.byteorder == "big"
 _PLAIN: Final = bytes((Kind.FILE, Kind.EXECUTABLE))
-_U32: Final = 1 << 32
+_OTHER: Final = bytes((Kind.SYMLINK, Kind.DIRECTORY))
 
 
 class Child(NamedTuple):
@@ -103,19 +115,22 @@ class Leaf(_Common):
         byte_count: bytes of all files.
     """
 
-    __slots__ = ("_digests", "_extents", "_layout", "_ranks", "_targets", "byte_count", "file_count", "kinds", "paths", "sizes")
+    __slots__ = (
+        "_columns", "_digests", "_layout", "_ranks", "_targets",
+        "byte_count", "file_count", "kinds", "paths", "sizes",
+    )  # fmt: skip
     level = 0
 
     def __init__(self, digest: bytes, logical: bytes, base: bytes | None, layout: bytes) -> None:
         super().__init__(digest, logical, base)
         reader = _Reader(logical, "a leaf block")
         if reader.take(1) != b"\0" or reader.take(3) != b"\0\0\0":
-            raise IntegrityError("a leaf block begins with something else than its level")
+            raise IntegrityError("it begins with something else than its level")
         count = reader.count(MAX_ITEMS, 1 + 8)
         self.kinds = reader.take(count)
         self.sizes = reader.numbers("Q", count)
         if count and max(self.kinds) > max(Kind):
-            raise IntegrityError("a leaf block has an entry of an unknown kind")
+            raise IntegrityError("it has an entry of an unknown kind")
         self.file_count = count - len(self.kinds.translate(None, _PLAIN))
         self._digests = reader.take(DIGEST_SIZE * self.file_count)
         self.paths = reader.texts(count, "paths")
@@ -126,8 +141,8 @@ class Leaf(_Common):
         self._check()
         # the number of each entry among the files; where all are files, that is its own number
         self._ranks = None if self.file_count == count else _ranks(self.kinds)
-        self._layout: bytes | None = layout
-        self._extents: list[tuple[Extent, ...]] = []
+        self._layout = layout
+        self._columns: Layout | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -163,14 +178,17 @@ class Leaf(_Common):
 
     def entry(self, number: int) -> Entry:
         """Return an entry, with its extents."""
-        if self._layout is not None:
-            self._read_layout()
         kind = self.kinds[number]
         extents: tuple[Extent, ...] = ()
         if kind in _PLAIN:
-            extents = self._extents[number if self._ranks is None else self._ranks[number]]
+            extents = self._extents().extents(number if self._ranks is None else self._ranks[number])
         return Entry(
-            self.paths[number], Kind(kind), self.sizes[number], self.file_digest(number), self.target(number), extents
+            self.paths[number],
+            Kind(kind),
+            self.sizes[number],
+            self.file_digest(number),
+            self.target(number),
+            extents,
         )
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
@@ -189,30 +207,32 @@ class Leaf(_Common):
 
     def packs(self) -> set[bytes]:
         """Return the packs that hold the files' bytes."""
-        if self._layout is not None:
-            self._read_layout()
-        return {extent.pack for extents in self._extents for extent in extents}
+        return set(self._extents().packs)
 
     def _check(self) -> None:
         kinds, sizes = self.kinds, self.sizes
         if self.file_count != len(kinds) and any(
             size for kind, size in zip(kinds, sizes, strict=True) if kind not in _PLAIN
         ):
-            raise IntegrityError("a leaf block gives a size to what is no file")
-        if self.byte_count >= 1 << 63:
-            raise IntegrityError("a leaf block claims more bytes than there can be")
+            raise IntegrityError("it gives a size to what is no file")
+        if self.byte_count >= MAX_SIZE:
+            raise IntegrityError("it claims more bytes than there can be")
         links = (path for path, kind in zip(self.paths, kinds, strict=True) if kind == Kind.SYMLINK)
         for path, target in zip(links, self._targets, strict=True):
             try:
                 check_target(path, target)
             except InvalidInput as error:
-                raise IntegrityError(f"a tree block holds a bad link: {error.message}") from error
+                raise IntegrityError(error.message) from error
 
-    def _read_layout(self) -> None:
-        layout, self._layout = self._layout, None
-        assert layout is not None
-        sizes = [size for kind, size in zip(self.kinds, self.sizes, strict=True) if kind in _PLAIN]
-        self._extents = _parse_layout(layout, sizes)
+    def _extents(self) -> Layout:
+        """Return the layout, parsed when it is first needed; two threads may both do it, to the same end."""
+        columns = self._columns
+        if columns is None:
+            sizes: Sequence[int] = self.sizes
+            if self._ranks is not None:
+                sizes = [size for kind, size in zip(self.kinds, sizes, strict=True) if kind in _PLAIN]
+            columns = self._columns = parse_layout(self._layout, sizes)
+        return columns
 
 
 class Inner(_Common):
@@ -233,7 +253,7 @@ class Inner(_Common):
         reader = _Reader(logical, "an inner block")
         self.level = reader.take(1)[0]
         if not 1 <= self.level <= MAX_LEVEL or reader.take(3) != b"\0\0\0":
-            raise IntegrityError("an inner block has a level that cannot be")
+            raise IntegrityError("it has a level that cannot be")
         count = reader.count(MAX_ITEMS, DIGEST_SIZE + 24)
         digests = reader.take(DIGEST_SIZE * count)
         files, sizes, entries = (reader.numbers("Q", count) for _ in range(3))
@@ -241,7 +261,7 @@ class Inner(_Common):
         reader.end()
         _check_order(firsts)
         if not count:
-            raise IntegrityError("an inner block is empty")
+            raise IntegrityError("it is an inner block without children")
         names = (digests[start : start + DIGEST_SIZE] for start in range(0, len(digests), DIGEST_SIZE))
         self.children = [Child(*row) for row in zip(firsts, names, entries, files, sizes, strict=True)]
 
@@ -281,7 +301,11 @@ def encode_leaf(
         entries: at most 8,192.
         base: a block that readers will find, to store the logical part against where that halves it.
         base_logical: that block's logical part.
+
+    Raises:
+        InvalidInput: entries that no reader would accept.
     """
+    _check_entries(entries)
     files = [entry for entry in entries if entry.kind in _PLAIN]
     paths = [entry.path for entry in entries]
     targets = [entry.target for entry in entries if entry.kind == Kind.SYMLINK]
@@ -295,15 +319,15 @@ def encode_leaf(
             *_joined(targets),
         )
     )
-    if any(len(entry.digest) != DIGEST_SIZE for entry in files):
-        raise InvalidInput("a file's entry has no digest of 32 bytes")
-    return _encode(logical, _encode_layout(files), base, base_logical)
+    return _encode(logical, encode_layout(files), base, base_logical)
 
 
 def encode_inner(
     level: int, children: Sequence[Child], base: bytes | None = None, base_logical: bytes | None = None
 ) -> Encoded:
     """Return the block of these children, which are in path order. Arguments as for `encode_leaf`."""
+    if not 1 <= level <= MAX_LEVEL or not 0 < len(children) <= MAX_ITEMS:
+        raise InvalidInput(f"a tree block of level {level} cannot have {len(children)} children.")
     logical = b"".join(
         (
             struct.pack("<B3xI", level, len(children)),
@@ -327,54 +351,72 @@ def parse_block(data: bytes, expect: bytes, load_base: Callable[[bytes], bytes] 
 
     Raises:
         IntegrityError: damaged, or another block.
+        FormatTooNew: written by a newer dataver.
     """
+    try:
+        return _parse(data, expect, load_base)
+    except (IntegrityError, FormatTooNew) as error:
+        message = f"tree block {expect.hex()} is unusable: {error.message.rstrip('.')}."
+        raise type(error)(message, hint=error.hint) from error
+
+
+def _parse(data: bytes, expect: bytes, load_base: Callable[[bytes], bytes] | None) -> Block:
     logical, layout, base = _unpack(data, load_base)
     if derived(CONTEXT_BLOCK, logical) != expect:
-        raise IntegrityError(f"the object stored as tree block {expect.hex()} is another block")
+        raise IntegrityError("it holds another block's content")
     if logical[:1] == b"\0":
         return Leaf(expect, logical, base, layout)
     if layout:
-        raise IntegrityError("an inner block has a layout")
+        raise IntegrityError("it is an inner block with a layout")
     return Inner(expect, logical, base)
 
 
 def _unpack(data: bytes, load_base: Callable[[bytes], bytes] | None) -> tuple[bytes, bytes, bytes | None]:
     """Return the logical part, the layout part and the base of an object."""
     if len(data) < _HEADER_SIZE:
-        raise IntegrityError("a tree block is cut off")
+        raise IntegrityError("it is cut off")
     magic, flags, base, *lengths = _HEAD.unpack_from(data)
     logical_stored, logical_raw, layout_stored, layout_raw = lengths
-    if magic != MAGIC or flags > 1 or (flags == 1) == (base == _NO_BASE):
-        raise IntegrityError("a tree block begins with something else than its header")
+    if magic != MAGIC:
+        if magic[:7] == MAGIC[:7] and magic[7] > MAGIC[7]:
+            raise FormatTooNew(f"it has format {magic[7]}, and this dataver reads {MAGIC[7]}", hint=_UPGRADE)
+        raise IntegrityError("it begins with something else than a header")
     if len(data) != _HEADER_SIZE + logical_stored + layout_stored:
-        raise IntegrityError("a tree block is cut off, or has bytes too many")
+        raise IntegrityError("it is cut off, or has bytes too many")
     if logical_raw > MAX_LOGICAL or layout_raw > MAX_LAYOUT or (layout_raw == 0) != (layout_stored == 0):
-        raise IntegrityError("a tree block claims a size that cannot be")
+        raise IntegrityError("it claims a size that cannot be")
     body = memoryview(data)[_HEADER_SIZE:]
     if checksum(data[: _HEAD.size], body) != _CHECK.unpack_from(data, _HEAD.size)[0]:
-        raise IntegrityError("a tree block does not match its checksum")
+        raise IntegrityError("its bytes do not match its checksum")
+    if flags > 1:
+        raise FormatTooNew(f"its flags {flags:#x} are not known to this dataver", hint=_UPGRADE)
+    if (flags == 1) == (base == _NO_BASE):
+        raise IntegrityError("its flags and its base disagree")
     dictionary = _base_logical(base, load_base) if flags else None
     logical = decompress_exactly(
-        body[:logical_stored], logical_raw, make_decompressor(dictionary=dictionary), "a tree block"
+        body[:logical_stored], logical_raw, make_decompressor(dictionary=dictionary), "its logical part"
     )
     layout = b""
     if layout_stored:
-        layout = decompress_exactly(body[logical_stored:], layout_raw, make_decompressor(), "a block's layout")
+        layout = decompress_exactly(body[logical_stored:], layout_raw, make_decompressor(), "its layout part")
     return logical, layout, base if flags else None
 
 
 def _base_logical(base: bytes, load_base: Callable[[bytes], bytes] | None) -> bytes:
     if load_base is None:
-        raise IntegrityError(f"a tree block is stored against block {base.hex()}, which is not at hand")
+        raise IntegrityError(f"it is stored against block {base.hex()}, which is not at hand")
     logical, _, further = _unpack(load_base(base), None)
     if further is not None or derived(CONTEXT_BLOCK, logical) != base:
-        raise IntegrityError(f"the object stored as tree block {base.hex()} cannot be another's base")
+        raise IntegrityError(f"the block {base.hex()} cannot be another's base")
     return logical
 
 
 def _encode(logical: bytes, layout: bytes, base: bytes | None, base_logical: bytes | None) -> Encoded:
+    if len(logical) > MAX_LOGICAL or len(layout) > MAX_LAYOUT:
+        raise InvalidInput("a tree block would be larger than a reader accepts.")
+    digest = derived(CONTEXT_BLOCK, logical)
     stored, used = make_compressor(LEVEL)(logical), None
-    if base is not None and base_logical is not None:
+    if base is not None and base_logical is not None and base != digest:
         delta = make_compressor(LEVEL, dictionary=base_logical)(logical)
         if 2 * len(delta) < len(stored):
             stored, used = delta, base
@@ -383,85 +425,25 @@ def _encode(logical: bytes, layout: bytes, base: bytes | None, base_logical: byt
         MAGIC, 1 if used else 0, used or _NO_BASE, len(stored), len(logical), len(packed), len(layout)
     )
     check = _CHECK.pack(checksum(head, stored, packed))
-    return Encoded(derived(CONTEXT_BLOCK, logical), b"".join((head, check, stored, packed)), logical, used)
+    return Encoded(digest, b"".join((head, check, stored, packed)), logical, used)
 
 
-def _encode_layout(files: Sequence[Entry]) -> bytes:
-    packs: dict[bytes, int] = {}
-    counts, numbers, offsets, stored, skips, lengths = (array("I") for _ in range(6))
-    before: Extent | None = None
-    for entry in files:
-        extents = entry.extents
-        counts.append(len(extents))
-        if sum(extent.length for extent in extents) != entry.size:
-            raise InvalidInput(f"the extents of '{entry.path}' do not add up to its {entry.size} bytes")
-        for extent in extents:
-            numbers.append(packs.setdefault(extent.pack, len(packs)))
-            offsets.append(extent.offset)
-            stored.append(extent.stored)
-            skips.append((extent.skip - _suggested(before, extent)) % _U32)
-            lengths.append(extent.length)
-            before = extent
-        if extents:
-            lengths.pop()
-    if not files:
-        return b""
-    columns = (counts, numbers, offsets, stored, skips, lengths)
-    if _SWAP:
-        for column in columns:
-            column.byteswap()
-    head = struct.pack("<I", len(packs)) + b"".join(packs) + struct.pack("<I", len(numbers))
-    return head + b"".join(column.tobytes() for column in columns)
-
-
-def _suggested(before: Extent | None, extent: Extent) -> int:
-    """Return the skip an extent has if it goes on where the one before ended, in the same frames."""
-    if before is None or before[:3] != extent[:3]:
-        return 0
-    return before.skip + before.length
-
-
-def _parse_layout(layout: bytes, sizes: list[int]) -> list[tuple[Extent, ...]]:
-    if not layout:
-        if any(sizes):
-            raise IntegrityError("a leaf block has files but no layout")
-        return [()] * len(sizes)
-    reader = _Reader(layout, "a block's layout")
-    count = reader.count(_U32, DIGEST_SIZE)
-    ids = reader.take(DIGEST_SIZE * count)
-    packs = [ids[start : start + DIGEST_SIZE] for start in range(0, len(ids), DIGEST_SIZE)]
-    total = reader.count(_U32, 16)
-    counts = reader.numbers("I", len(sizes))
-    having = len(counts) - counts.count(0)
-    if sum(counts) != total:
-        raise IntegrityError("a block's layout has other extents than its files need")
-    numbers, offsets, stored, skips = (reader.numbers("I", total) for _ in range(4))
-    lengths = reader.numbers("I", total - having)
-    reader.end()
-    if total and max(numbers) >= len(packs):
-        raise IntegrityError("a block's layout names a pack it does not list")
-    found: list[tuple[Extent, ...]] = []
-    place, length_at, before = 0, 0, None
-    for number, size in zip(counts, sizes, strict=True):
-        mine: list[Extent] = []
-        left = size
-        for last in range(number - 1, -1, -1):
-            length = left
-            if last:
-                length = lengths[length_at]
-                length_at += 1
-            left -= length
-            if not 0 < length < _U32 or left < 0:
-                raise IntegrityError("a block's layout does not add up to its files")
-            extent = Extent(packs[numbers[place]], offsets[place], stored[place], 0, length)
-            extent = extent._replace(skip=(skips[place] + _suggested(before, extent)) % _U32)
-            mine.append(extent)
-            before = extent
-            place += 1
-        if left:
-            raise IntegrityError("a block's layout does not add up to its files")
-        found.append(tuple(mine))
-    return found
+def _check_entries(entries: Sequence[Entry]) -> None:
+    """Refuse what `parse_block` would refuse, before it is written."""
+    paths = [entry.path for entry in entries]
+    check_paths(paths)
+    if len(entries) > MAX_ITEMS or not all(map(operator.lt, paths, paths[1:])):
+        raise InvalidInput("the entries of a tree block are too many or not in order.")
+    for path, kind, size, digest, target, extents in entries:
+        if kind in _PLAIN:
+            right = len(digest) == DIGEST_SIZE and 0 <= size < MAX_SIZE and not target
+        else:
+            right = kind in _OTHER and not (digest or size or extents)
+            right &= bool(target) == (kind == Kind.SYMLINK)
+        if not right:
+            raise InvalidInput(f"the entry of '{path}' does not have the fields of its kind.")
+        if target:
+            check_target(path, target)
 
 
 class _Reader:
@@ -532,6 +514,6 @@ def _check_order(paths: list[str]) -> None:
     try:
         check_paths(paths)
     except InvalidInput as error:
-        raise IntegrityError(f"a tree block holds a bad path: {error.message}") from error
+        raise IntegrityError(error.message) from error
     if not all(map(operator.lt, paths, paths[1:])):
-        raise IntegrityError("a tree block's paths are not in order")
+        raise IntegrityError("its paths are not in order")

@@ -110,7 +110,7 @@ def check_paths(paths: Sequence[str]) -> None:
 def check_target(path: str, target: str) -> None:
     """Check the target of the symlink `path` for what no file system can hold.
 
-    A target that leaves the dataset is kept as it is: only its creation is dangerous, and `checkout` refuses that.
+    A target that leaves the dataset is kept as it is: only making it is dangerous, and `checkout` refuses it.
 
     Raises:
         InvalidInput: the target is empty, too long, holds NUL or is not Unicode.
@@ -129,9 +129,9 @@ def check_target(path: str, target: str) -> None:
 
 
 def portability_problems(paths: Iterable[str]) -> list[tuple[str, str]]:
-    """Return `(path, why)` for what some systems cannot hold: Windows' reserved names, names that fold together.
+    """Return `(path, why)` of what some systems cannot hold: reserved names, names that fold together.
 
-    Folders are judged too, once each, under their own path. `paths` must be sorted. Memory: some 70 bytes a path.
+    Folders are judged too, once each, under their own path. `paths` must be sorted. Memory: ~70 bytes a path.
     """
     problems: list[tuple[str, str]] = []
     seen: set[int] = set()
@@ -155,7 +155,7 @@ def portability_problems(paths: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _with_new_folders(path: str, folders: list[str]) -> Iterator[str]:
-    """Yield the folders above `path` that are not in `folders`, the chain above the last path, then `path`."""
+    """Yield the folders above `path` that are not in `folders`, those of the last path, then `path`."""
     while folders and not path.startswith(folders[-1] + "/"):
         folders.pop()
     start = len(folders[-1]) + 1 if folders else 0
@@ -176,7 +176,7 @@ def _windows_problem(name: str) -> str | None:
 
 
 def _suspicious(paths: Sequence[str]) -> bool:
-    """Tell whether any path may be bad: cheap tests on all of them at once, wrong only on the careful side."""
+    """Tell whether any path may be bad: cheap tests of all at once, wrong only on the careful side."""
     joined = "/" + "/".join(paths) + "/"
     parts = joined.split("/")
     return (

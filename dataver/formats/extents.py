@@ -1,0 +1,188 @@
+"""The layout part of a leaf: where the bytes of its files lie, as flat little-endian columns.
+
+    offset | size   | field        | meaning
+    0      | 4      | packs P      | how many packs follow
+    4      | 32*P   | pack ids     | each once, in order of first use
+           | 4      | extents E    | how many extents follow
+           | 4*F    | counts       | extents of each file of the leaf, in order
+           | 4*E    | pack         | number of the extent's pack
+           | 4*E    | offset       | of its first frame in the pack's object
+           | 4*E    | stored       | bytes of its frames, headers included
+           | 4*E    | skip         | raw bytes to leave out, less the end (skip + length) of the extent before
+                                     where that has the same pack and offset, modulo 2**32
+           | 4*(E-N)| length       | raw bytes, without the last extent of each of the N files that have any:
+                                     that follows from the file's size
+
+A leaf without files has no layout at all. A folder of tiny files that share frames, in order, costs next to
+nothing once compressed. The tree's digest
+does not cover these bytes: what they lead to is checked against the file's digest (invariant 1). Counts are
+bounded by the bytes that bear them before anything is allocated.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from dataver.errors import IntegrityError, InvalidInput
+from dataver.formats.entry import Entry, Extent
+
+__all__ = ["Layout", "encode_layout", "parse_layout"]
+
+_MASK: Final = 0xFFFFFFFF
+_LIMIT: Final = 1 << 32
+
+
+class Layout(NamedTuple):
+    """The parsed columns, one value an extent; file `f` has the extents `starts[f]` to `starts[f + 1]`."""
+
+    packs: list[bytes]
+    starts: list[int]
+    owners: Sequence[int]
+    offsets: Sequence[int]
+    stored: Sequence[int]
+    skips: Sequence[int]
+    lengths: Sequence[int]
+
+    def extents(self, file: int) -> tuple[Extent, ...]:
+        """Return the extents of one file."""
+        start, stop = self.starts[file], self.starts[file + 1]
+        packs, owners = self.packs, self.owners
+        if stop - start == 1:  # most files, by far
+            return (
+                Extent(
+                    packs[owners[start]],
+                    self.offsets[start],
+                    self.stored[start],
+                    self.skips[start],
+                    self.lengths[start],
+                ),
+            )
+        return tuple(
+            Extent(packs[owners[i]], self.offsets[i], self.stored[i], self.skips[i], self.lengths[i])
+            for i in range(start, stop)
+        )
+
+
+def encode_layout(files: Sequence[Entry]) -> bytes:
+    """Return the layout of a leaf's files.
+
+    Raises:
+        InvalidInput: extents that do not add up to their file, or out of range.
+    """
+    if not files:
+        return b""
+    packs: dict[bytes, int] = {}
+    counts, owners, offsets, stored, skips, lengths = [], [], [], [], [], []
+    last, end = (b"", -1), 0
+    for entry in files:
+        total = 0
+        for pack, offset, size, skip, length in entry.extents:
+            owners.append(packs.setdefault(pack, len(packs)))
+            offsets.append(offset)
+            stored.append(size)
+            skips.append((skip - end) & _MASK if (pack, offset) == last else skip)
+            lengths.append(length)
+            last, end = (pack, offset), skip + length
+            total += length
+            if not (length > 0 < size and end < _LIMIT and offset + size < _LIMIT and len(pack) == 32):
+                raise InvalidInput(f"an extent of '{entry.path}' is out of range.")
+        if total != entry.size:
+            raise InvalidInput(f"the extents of '{entry.path}' hold {total} bytes and the file {entry.size}.")
+        counts.append(len(entry.extents))
+        if entry.extents:
+            lengths.pop()
+    try:
+        columns = [_pack(column) for column in (counts, owners, offsets, stored, skips, lengths)]
+    except struct.error as error:
+        raise InvalidInput("an extent is out of range.") from error
+    return b"".join([_pack([len(packs)]), *packs, _pack([len(owners)]), *columns])
+
+
+def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
+    """Return the layout of the files with these sizes.
+
+    Raises:
+        IntegrityError: the bytes are no layout of such files.
+    """
+    if not raw and not sizes:
+        return Layout([], [0], (), (), (), (), ())
+    if len(raw) < 8:
+        raise _bad("is too short")
+    pack_count = int.from_bytes(raw[:4], "little")
+    start = 4 + 32 * pack_count
+    if len(raw) < start + 4:
+        raise _bad("is too short for its packs")
+    packs = [raw[i : i + 32] for i in range(4, start, 32)]
+    extent_count = int.from_bytes(raw[start : start + 4], "little")
+    filled = len(sizes) - sizes.count(0)
+    if len(raw) != start + 4 + 4 * (len(sizes) + 5 * extent_count - filled) or extent_count < filled:
+        raise _bad("has another size than its counts say")
+    take = _taker(raw, start + 4)
+    counts = take(len(sizes))
+    owners, offsets, stored, residuals = (take(extent_count) for _ in range(4))
+    starts = [0, *accumulate(counts)]
+    if starts[-1] != extent_count or any(bool(c) != bool(s) for c, s in zip(counts, sizes, strict=True)):
+        raise _bad("has files without their extents")
+    if len(set(packs)) != pack_count or (owners and max(owners) >= pack_count):
+        raise _bad("names a pack twice or one that is not there")
+    lengths = _all_lengths(counts, sizes, take(extent_count - filled))
+    if any(o + s >= _LIMIT or not s for o, s in zip(offsets, stored, strict=True)):
+        raise _bad("has an extent out of range")
+    skips = _all_skips(owners, offsets, residuals, lengths)
+    return Layout(packs, starts, owners, offsets, stored, skips, lengths)
+
+
+def _all_lengths(counts: Sequence[int], sizes: Sequence[int], given: Sequence[int]) -> list[int]:
+    """Return the lengths of all extents: each file's last one is what its size leaves."""
+    lengths: list[int] = []
+    position = 0
+    for count, size in zip(counts, sizes, strict=True):
+        if count == 0:
+            continue
+        if count > 1:
+            some = given[position : position + count - 1]
+            position += count - 1
+            if not all(some):
+                raise _bad("has an empty extent")
+            lengths += some
+            size -= sum(some)  # noqa: PLW2901  # what is left of it
+        if not 0 < size < _LIMIT:
+            raise _bad("has extents that do not add up to their file")
+        lengths.append(size)
+    return lengths
+
+
+def _all_skips(
+    owners: Sequence[int], offsets: Sequence[int], residuals: Sequence[int], lengths: Sequence[int]
+) -> list[int]:
+    skips: list[int] = []
+    last_owner = last_offset = -1
+    end = 0
+    for owner, offset, residual, length in zip(owners, offsets, residuals, lengths, strict=True):
+        skip = (residual + end) & _MASK if offset == last_offset and owner == last_owner else residual
+        skips.append(skip)
+        last_owner, last_offset, end = owner, offset, skip + length
+        if end >= _LIMIT:
+            raise _bad("has an extent out of range")
+    return skips
+
+
+def _pack(column: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(column)}I", *column)
+
+
+def _taker(raw: bytes, position: int) -> Callable[[int], tuple[int, ...]]:
+    """Return a function that reads the next column of u32; the caller has checked that they are all there."""
+
+    def take(count: int) -> tuple[int, ...]:
+        nonlocal position
+        column = struct.unpack_from(f"<{count}I", raw, position)
+        position += 4 * count
+        return column
+
+    return take
+
+
+def _bad(what: str) -> IntegrityError:
+    return IntegrityError(f"the layout part of a tree block {what}.")
