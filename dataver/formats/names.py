@@ -1,7 +1,7 @@
 """The names people give: datasets, labels of versions, tags; and semantic labels.
 
 The idea: a name is at once a part of a key in any store, of a path on any disk, and of a command line, so it
-is kept to characters that all of these take as they are. What a rule refuses, it says in a sentence of its own.
+is kept to characters that all of these take as they are. What a rule refuses, it says in its own sentence.
 
 Keeps invariant 7, and its part of 9: no name can lead out of the folder of its keys.
 """
