@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from dataver.errors import InvalidInput, NotFound
+from dataver.storage.translate import translate
 
 __all__ = [
     "TEMPORARY",
@@ -164,8 +165,13 @@ class Store(ABC):
         A store in a folder may make the object a hard link to `path`; the caller may delete `path`
         afterwards.
         """
-        if not self.exists(key):
-            self.put(key, path.read_bytes())
+        if self.exists(key):
+            return
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise translate(error, doing="read", key=str(path), url="this machine") from error
+        self.put(key, data)
 
     def put_many_new(self, items: Iterable[tuple[str, BytesLike]]) -> None:
         """Do `put_new` for many small objects, faster than one by one; all are durable when it returns.

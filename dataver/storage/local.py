@@ -109,8 +109,10 @@ class LocalStore(Store):
     def put_file_new(self, key: str, path: Path) -> None:
         """See `Store.put_file_new`; becomes a hard link to `path` where both lie on one file system."""
         final = self._path(key)
-        with self._translating("read", str(path)):
+        try:
             flush_file(path)
+        except OSError as error:
+            raise translate(error, doing="read", key=str(path), url="this machine") from error
         with self._translating("write", key):
             self._make(final.parent)
             with contextlib.suppress(FileExistsError):

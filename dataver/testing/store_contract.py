@@ -178,6 +178,7 @@ def put_file_new_stores_the_file(store: Store) -> None:
         assert store.get("packs/1") == b"content" * 1000
         path.write_bytes(b"other")
         store.put_file_new("packs/1", path)
+        _raises(NotFound, partial(store.put_file_new, "packs/2", Path(folder, "nowhere")))
     assert store.get("packs/1") == b"content" * 1000
 
 
