@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dataver.checkout.folder import Folder, safe_link
 from dataver.checkout.plan import Target, positions, windows
 from dataver.checkout.transfer import Transfer, Wanted
-from dataver.errors import IntegrityError, InvalidInput, PathNotFound, StoreError
+from dataver.errors import DataverError, IntegrityError, InvalidInput, PathNotFound, StoreError
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
 
@@ -126,14 +126,15 @@ def survey(wish: Wish, folds: Callable[[str], str] | None) -> Survey:
 
 
 def _refuse_twins(path: str, folds: Callable[[str], str], seen: dict[str, str]) -> None:
-    while path:
-        other = seen.setdefault(folds(path), path)
-        if other != path:
+    parts = path.split("/")
+    for depth in range(1, len(parts) + 1):
+        part = "/".join(parts[:depth])
+        other = seen.setdefault(folds(part), part)
+        if other != part:
             raise InvalidInput(
-                f"{other!r} and {path!r} are one name on the file system that they are to be written to.",
+                f"{other!r} and {part!r} are one name on the file system that they are to be written to.",
                 hint="fetch to a file system that tells them apart, or only a part of the version",
             )
-        path = path.rpartition("/")[0]
 
 
 def folding_of(folder: Path) -> Callable[[str], str] | None:
@@ -178,6 +179,8 @@ def local_errors(where: Path) -> Iterator[None]:
     """Translate what the local disk refuses; what was written so far stays for the next try."""
     try:
         yield
+    except DataverError:
+        raise  # some of ours are OSErrors, too
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(

@@ -43,7 +43,7 @@ class World:
 
     def version(self, parents=()):
         """Make and upload a version that mirrors the source folder."""
-        draft = self.repo.create("some/data", parents=parents, workspace=self.root, fresh=not parents)
+        draft = self.repo.create("some/data", parents=parents, workspace=self.root)
         draft.sync(self.source)
         version = draft.finalize(message="test")
         version.upload()

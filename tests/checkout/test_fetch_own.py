@@ -11,12 +11,13 @@ from .conftest import contents, write
 
 def test_a_new_copy_is_the_source_and_writable(filled):
     """A copy appears whole, belongs to the user, and leaves nothing beside it."""
+    version = filled.version()
     before = {path.name for path in filled.root.iterdir()} | {"own", "cache"}
-    report = filled.fetch(filled.version(), dest=filled.root / "own")
+    report = filled.fetch(version, dest=filled.root / "own")
     assert contents(report.path) == contents(filled.source)
     assert (report.path / "run.sh").stat().st_mode & 0o700 == 0o700
     assert (report.path / "large.bin").stat().st_mode & 0o700 == 0o600
-    assert {path.name for path in filled.root.iterdir()} - {".dataver"} == before - {".dataver"}
+    assert {path.name for path in filled.root.iterdir()} == before
 
 
 def test_a_copy_of_a_cached_version_moves_nothing(filled):
@@ -72,7 +73,10 @@ def test_a_folder_or_link_in_the_way_is_never_touched(filled, overwrite):
     with pytest.raises(Conflict, match=r"'middle/0\.bin'.*'run\.sh'"):
         filled.fetch(version, dest=own, overwrite=overwrite)
     assert list(outside.iterdir()) == []
-    assert contents(own) == {"middle": ("link", str(outside)), "run.sh/inside.txt": contents(own)["run.sh/inside.txt"]}
+    assert contents(own) == {
+        "middle": ("link", str(outside)),
+        "run.sh/inside.txt": contents(own)["run.sh/inside.txt"],
+    }
 
 
 def test_a_link_at_a_files_place_is_replaced_not_written_through(filled):
