@@ -1,0 +1,66 @@
+"""Moves of tags."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
+from dataver.formats.tag import TagMove, parse_tag_move
+
+MOVE = TagMove(
+    number=3,
+    tag="production",
+    dataset="vision/cats",
+    record="ab" * 32,
+    label="1.0.1",
+    created=datetime(2026, 7, 1, tzinfo=UTC),
+    author="Zoë",
+    write_id="0f" * 16,
+)
+GOLDEN = (
+    '{"author":"Zoë","created":"2026-07-01T00:00:00.000000Z","dataset":"vision/cats","format":1,"label":"1.0.1",'
+    '"number":3,"record":"' + "ab" * 32 + '","tag":"production","write_id":"' + "0f" * 16 + '"}'
+).encode()
+
+
+def test_the_bytes_of_a_move_are_pinned() -> None:
+    """The move of docs/format.md, byte for byte; a removal has nulls."""
+    assert MOVE.encode() == GOLDEN
+    assert parse_tag_move(GOLDEN) == MOVE
+    removal = replace(MOVE, record=None, label=None)
+    assert parse_tag_move(removal.encode()) == removal
+    assert b'"label":null' in removal.encode()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number": 0},
+        {"tag": "latest"},
+        {"tag": "a/b"},
+        {"dataset": ""},
+        {"label": None},
+        {"record": None},
+        {"record": "x"},
+    ],
+)
+def test_what_a_move_cannot_hold_is_refused(changes: dict[str, Any]) -> None:
+    """Bad values of a caller are InvalidInput before anything is written."""
+    with pytest.raises(InvalidInput):
+        replace(MOVE, **changes).encode()
+
+
+@given(st.binary(max_size=100), st.integers(0, len(GOLDEN) - 1), st.integers(0, 255))
+def test_damage_is_refused_or_harmless(data: bytes, place: int, byte: int) -> None:
+    """Random, truncated and changed bytes raise only our errors."""
+    for bad in (data, GOLDEN[:place], GOLDEN + b"\n"):
+        with pytest.raises((IntegrityError, FormatTooNew)):
+            parse_tag_move(bad)
+    try:
+        parse_tag_move(GOLDEN[:place] + bytes([byte]) + GOLDEN[place + 1 :])
+    except (IntegrityError, FormatTooNew):
+        pass
