@@ -98,10 +98,12 @@ def store(kind: str, work: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if kind == "folder":
         yield str(work / "repository"), {}
         return
-    from dataver.testing import servers
+    from dataver.testing.servers import SERVERS
 
-    with servers.running(kind) as server:
-        yield server.url("walk"), server.storage_options
+    folder = work / "server"
+    folder.mkdir()
+    with SERVERS[kind](folder) as server:
+        yield server.url("walk"), server.options
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -153,7 +155,7 @@ def main() -> None:
             with store(kind, scratch) as (url, storage_options):
                 repository = dataver.init(url, storage_options=storage_options)
                 print(walk(kind, name, folders, repository, scratch), flush=True)
-            shutil.rmtree(scratch)
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,9 @@ def open_repository(
             f"{store.url} is not a dataver repository: it holds no {CONFIG}.",
             hint=f"`dataver init {store.url}` makes one there",
         ) from error
-    return store, parse_config(data)
+    config = parse_config(data)
+    store.exclusive_create = config.create_if_absent  # what `init` found out holds for every writer
+    return store, config
 
 
 def init_repository(
