@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dataver.checkout.folder import Folder, located, open_folder
 from dataver.checkout.materialise import (
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from dataver.repository import Repository
 
 __all__ = ["FetchReport", "fetch"]
+
+_EMPTY_FOLDER: Final = int(Kind.DIRECTORY)
 
 
 @dataclass(slots=True)
@@ -168,7 +170,7 @@ class _Job:
                 final, wish.tree, wish.patterns, self.ref, total.files, total.size, tuple(filled.problems)
             )
             left_out = {path for path, _ in filled.problems}
-            write_rows(cached.manifest, _rows(wish.entries(), folder.fd, left_out))
+            write_rows(cached.manifest, _rows(wish.names(), folder.fd, left_out))
             self.cache.describe(cached)
             partial.rename(final)  # from here on it is there for everybody
         for path in left:
@@ -195,7 +197,7 @@ class _Job:
             fd = open_folder(found.path)
             try:
                 fresh = found.manifest.with_suffix(".stat.new")
-                write_rows(fresh, _rows(wish.entries(), fd, left_out))
+                write_rows(fresh, _rows(wish.names(), fd, left_out))
                 fresh.replace(found.manifest)
             finally:
                 os.close(fd)
@@ -269,7 +271,7 @@ class _Job:
                         existing.move_in(entry.path, folder.fd, overwrite=overwrite)
             for path in (staging, *left):
                 remove_folder(path)
-            written = sum(entry.kind != Kind.DIRECTORY for entry in wish.entries()) - len(left_out)
+            written = sum(kind != _EMPTY_FOLDER for _, kind in wish.names()) - len(left_out)
             extra = existing.count_files() - written
         return FetchReport(
             dest,
@@ -312,17 +314,17 @@ def _missing(wish: Wish, compared: Comparison) -> Iterator[Entry]:
             yield entry
 
 
-def _rows(entries: Iterable[Entry], root: int, left_out: set[str]) -> Iterator[Row]:
+def _rows(names: Iterable[tuple[str, int]], root: int, left_out: set[str]) -> Iterator[Row]:
     """Yield how everything that was written looks."""
-    for entry in entries:
-        if entry.path in left_out:
+    for path, kind in names:
+        if path in left_out:
             continue
-        if entry.kind == Kind.DIRECTORY:
-            yield Row(entry.path, Kind.DIRECTORY, 0, 0)
+        if kind == _EMPTY_FOLDER:
+            yield Row(path, kind, 0, 0)
             continue
-        with located(root, entry.path) as (here, name):
-            status = os.stat(name, dir_fd=here, follow_symlinks=False)  # a descriptor
-        yield Row(entry.path, entry.kind, status.st_size, status.st_mtime_ns)
+        with located(root, path) as (here, name):
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)
+        yield Row(path, kind, status.st_size, status.st_mtime_ns)
 
 
 def _damaged(found: CachedFolder, entries: Iterable[Entry] | None) -> set[str] | None:

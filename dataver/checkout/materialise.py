@@ -72,6 +72,15 @@ class Wish(NamedTuple):
             if selection.matches(entry.path):
                 yield entry
 
+    def names(self) -> Iterator[tuple[str, int]]:
+        """Yield path and kind of the wanted entries in order: cheaper than the entries."""
+        if self.patterns:
+            for entry in self.entries():
+                yield entry.path, entry.kind
+            return
+        for leaf in self.repo.tree(self.tree).leaves():
+            yield from zip(leaf.paths, leaf.kinds, strict=True)
+
 
 class Survey(NamedTuple):
     """How much is wanted."""
