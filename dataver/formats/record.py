@@ -54,7 +54,7 @@ class Record:
         created: when it was finalized, aware UTC.
         author: who made it, as they call themselves.
         message: what they say about it.
-        files: number of files, symlinks and executables among them.
+        files: number of files; symlinks and empty directories are entries and not files.
         size: bytes of all files.
         entries: number of entries: files, symlinks and empty directories.
         metadata: any JSON values of the user's.

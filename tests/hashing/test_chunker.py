@@ -1,5 +1,6 @@
 """Cut points: pinned, independent of how a stream is read, and local in their changes."""
 
+import hashlib
 import io
 import random
 import subprocess
@@ -176,3 +177,48 @@ def test_a_random_file_has_about_the_average() -> None:
     """The parameters mean what they say: minimum plus average, roughly."""
     ends = Chunker().cut(random.Random(7).randbytes(8_000_000), final=True)
     assert 14_000 < 8_000_000 / len(ends) < 24_000
+
+
+def reference_cut(data: bytes, params: ChunkingParameters) -> list[int]:
+    """Cut as docs/format.md says, byte by byte, with a gear table made from MD5 as it says there."""
+    gear = [int.from_bytes(hashlib.md5(bytes([value]) * 64).digest()[:8], "big") for value in range(256)]
+    bits = params.average.bit_length() - 1
+    strict, loose = MASKS[bits + params.normalization], MASKS[bits - params.normalization]
+    start, ends = 0, []
+    while start < len(data):
+        left = len(data) - start
+        end, middle, hashed, length = min(left, params.maximum), min(left, params.average) & ~1, 0, None
+        for place in range(params.minimum & ~1, end & ~1) if left > params.minimum else ():
+            hashed = (2 * hashed + gear[data[start + place]]) % (1 << 64)
+            if not hashed & (strict if place < middle else loose):
+                length = place
+                break
+        start += end if length is None else length
+        ends.append(start)
+    return ends
+
+
+MASKS = {
+    5: 0x0000000001804110,
+    7: 0x0000000018035100,
+    8: 0x0000001800035300,
+    9: 0x0000019000353000,
+    11: 0x0000D90003530000,
+    13: 0x0000D90303530000,
+    15: 0x0000D90F03530000,
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "size"),
+    [
+        (ChunkingParameters(), 400_001),
+        (SMALL, 60_000),
+        (ChunkingParameters(average=256, minimum=77, maximum=1025, normalization=3), 30_001),
+        (ChunkingParameters(average=256, minimum=65, maximum=1024, normalization=0), 30_000),
+    ],
+)
+def test_the_page_says_how_it_is_cut(params: ChunkingParameters, size: int) -> None:
+    """An implementation written from docs/format.md finds the same cuts, gear table and masks included."""
+    for data in (noise(5, size), bytes(size)):
+        assert reference_cut(data, params) == Chunker(params).cut(data, final=True)
