@@ -148,6 +148,7 @@ class PackSession:
         self._parts: list[_PackPart] = []
         self._starts: list[int] = []
         self._writer_position = 0
+        self._near: tuple[Extent | None, int, int] = (None, 0, 0)
         self._thread = threading.Thread(target=self._write_all, name="dataver-write", daemon=True)
         self._thread.start()
         self._raw = bytearray()
@@ -197,12 +198,20 @@ class PackSession:
 
     def extents(self, start: int, length: int) -> list[Extent]:
         """Return the extents of a stretch of the raw stream; its packs must be settled."""
+        near, low, high = self._near
+        if near is not None and low <= start and start + length <= high:  # the frame of the file before
+            return [Extent(near.pack, near.offset, near.stored, start - low, length)]
         found = []
         while length:
             part = self._parts[bisect_right(self._starts, start) - 1]
             inside = start - part.start
             take = min(length, part.footer.raw_starts[-1] - inside)
-            found.append(interval_extent(part.footer, inside, take))
+            extent = interval_extent(part.footer, inside, take)
+            found.append(extent)
+            frame = part.footer.frame_at(extent.offset)
+            if extent.stored == part.footer.frame_stored[frame]:
+                low = part.start + part.footer.raw_starts[frame]
+                self._near = extent, low, part.start + part.footer.raw_starts[frame + 1]
             start += take
             length -= take
         return found
