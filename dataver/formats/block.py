@@ -69,6 +69,7 @@ _HEADER_SIZE: Final = _HEAD.size + _CHECK.size
 _NO_BASE: Final = bytes(DIGEST_SIZE)
 _UPGRADE: Final = "install a newer dataver"
 _SWAP: Final = sys.byteorder == "big"
+_KINDS: Final = tuple(Kind)
 _PLAIN: Final = bytes((Kind.FILE, Kind.EXECUTABLE))
 _OTHER: Final = bytes((Kind.SYMLINK, Kind.DIRECTORY))
 
@@ -184,16 +185,45 @@ class Leaf(_Common):
             extents = self._extents().extents(number if self._ranks is None else self._ranks[number])
         return Entry(
             self.paths[number],
-            Kind(kind),
+            _KINDS[kind],
             self.sizes[number],
             self.file_digest(number),
             self.target(number),
             extents,
         )
 
-    def entries(self, start: int = 0) -> Iterator[Entry]:
-        """Yield the entries from a number on."""
-        return (self.entry(number) for number in range(start, len(self.paths)))
+    def entries(self, start: int = 0, stop: int | None = None) -> Iterator[Entry]:
+        """Yield the entries from one number to before another."""
+        return map(self.entry, range(start, len(self.paths) if stop is None else stop))
+
+    def equal_rows(self, start: int, other: "Leaf", other_start: int) -> int:
+        """Return how many entries, from a number in each leaf on, have the same identity in both."""
+        most = min(len(self) - start, len(other) - other_start)
+        equal, step = 0, 512
+        while step and equal < most:
+            count = min(step, most - equal)
+            if self._columns_of(start + equal, count) == other._columns_of(other_start + equal, count):
+                equal += count
+            else:
+                step = count // 4
+        return equal
+
+    def _columns_of(self, start: int, count: int) -> tuple[object, ...]:
+        """Return the identities of a run of entries, as columns that compare quickly."""
+        stop = start + count
+        ranks = self._ranks
+        links: tuple[str, ...] = ()
+        first, last = (start, stop) if ranks is None else (ranks[start], ranks[stop])
+        if self._targets:
+            counted = self.kinds.count(Kind.SYMLINK, 0, start)
+            links = tuple(self._targets[counted : counted + self.kinds.count(Kind.SYMLINK, start, stop)])
+        return (
+            self.paths[start:stop],
+            self.kinds[start:stop],
+            self._digests[DIGEST_SIZE * first : DIGEST_SIZE * last],
+            self.sizes[start:stop],
+            links,
+        )
 
     def row(self, number: int) -> tuple[str, int, int, bytes, str]:
         """Return an entry's identity: path, kind, size, digest, target; cheaper than the entry."""

@@ -1,6 +1,7 @@
-"""The content-addressed search tree that holds a version's entries. No I/O: blocks come from and go to callables."""
+"""The search tree that holds a version's entries. No I/O: blocks come from and go to callables."""
 
-from dataver.tree.build import Builder, Load, Save, TreeRoot, build
+from dataver.tree.build import Builder, Save, TreeRoot, build
+from dataver.tree.descend import Load
 from dataver.tree.diff import Change, diff, find_renames
 from dataver.tree.edit import edit
 from dataver.tree.merge import MergeConflict, merge

@@ -1,20 +1,20 @@
 """Building trees: items go in at the bottom in order, blocks come out, summaries climb.
 
-`Builder` also takes whole blocks that are known to be unchanged (`reuse`), which is how an edit leaves most of a
-tree untouched. I/O-free (invariant 7): blocks go to a callable.
+`Builder` also takes whole blocks that are known to be unchanged (`reuse`), which is how an edit leaves most
+of a tree untouched. I/O-free (invariant 7): blocks go to a callable.
 """
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
 from dataver.errors import InvalidInput
-from dataver.formats.block import Block, Child, Encoded, Inner, encode_inner, encode_leaf
+from dataver.formats.block import Child, Encoded, Inner, encode_inner, encode_leaf
 from dataver.formats.entry import Entry, Kind
+from dataver.tree.descend import Load
 from dataver.tree.shape import FORMAT_1, Shape
 
-__all__ = ["Builder", "Load", "Save", "TreeRoot", "build"]
+__all__ = ["Builder", "Save", "TreeRoot", "build"]
 
-Load: TypeAlias = Callable[[bytes], Block]
 Save: TypeAlias = Callable[[Encoded], None]
 
 _FILES = (Kind.FILE, Kind.EXECUTABLE)
@@ -49,6 +49,7 @@ class Builder:
         self._shape = shape
         self._levels = [_Level()]
         self._only: dict[bytes, Child] = {}  # blocks made here that have one child: never a root
+        self._reused: set[bytes] = set()  # inner blocks taken whole: what is below them was not seen here
         self._last = ""
 
     def add(self, entry: Entry) -> None:
@@ -71,12 +72,15 @@ class Builder:
 
     def reuse(self, level: int, child: Child) -> None:
         """Take a whole unchanged block of `level`, which must be clean."""
+        if level:
+            self._reused.add(child.digest)
         self._push(level, child)
 
     def lean_on(self, level: int, base: tuple[bytes, bytes] | None) -> None:
         """Name a block (digest, logical part) that the next blocks of a level probably resemble."""
-        if level < len(self._levels):
-            self._levels[level].base = base
+        while level >= len(self._levels):
+            self._levels.append(_Level())
+        self._levels[level].base = base
 
     def finish(self, load: Load | None = None) -> TreeRoot:
         """End the tree and return its root. `load` is needed where blocks were reused."""
@@ -91,9 +95,12 @@ class Builder:
             level += 1
 
     def _root(self, child: Child, load: Load | None) -> TreeRoot:
+        """Return the root below a block that holds everything: what has a single child is none."""
+        reused = False
         while True:
+            reused = reused or child.digest in self._reused
             single = self._only.get(child.digest)
-            if single is None and load is not None:
+            if single is None and reused and load is not None:
                 block = load(child.digest)
                 if isinstance(block, Inner) and len(block.children) == 1:
                     single = block.children[0]

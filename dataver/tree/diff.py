@@ -1,17 +1,19 @@
 """The difference of two trees, at a cost that grows with the difference.
 
-The idea: a block that both trees hold means the same entries in both, wherever it stands, so both trees are taken
-apart level by level and whatever occurs on both sides is dropped. What is left are the leaves that only one side
-has; their entries are merged in path order.
+The idea: walk both trees side by side in path order, opening blocks only where they differ. Where both
+sides stand before the same block, both step over it unopened; otherwise the side that is behind opens its
+next block, or at equal paths the one whose block is higher. Leaves that differ are compared column by
+column, so that equal rows never become entries.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dataver.formats.block import Inner, Leaf
-from dataver.formats.entry import Entry, Kind
-from dataver.tree.build import Load
+from dataver.formats.block import Block, Inner, Leaf
+from dataver.formats.entry import Entry
+from dataver.tree.descend import Load, descend, load_root
 
 __all__ = ["Change", "diff", "find_renames"]
 
@@ -28,20 +30,23 @@ def diff(old: bytes, new: bytes, load: Load) -> Iterator[Change]:
     """Yield what changes from one tree to another, in path order."""
     if old == new:
         return
-    before, after = _differing_leaves(old, new, load)
-    left, right = _Rows(before, load), _Rows(after, load)
-    while left.here is not None or right.here is not None:
-        if right.here is None or (left.here is not None and left.path < right.path):
-            yield Change(left.path, left.entry(), None)
-            left.step()
-        elif left.here is None or right.path < left.path:
-            yield Change(right.path, None, right.entry())
-            right.step()
+    left, right = _Side(old, load), _Side(new, load)
+    while left.path is not None or right.path is not None:
+        if left.unopened is not None and left.unopened == right.unopened:
+            left.step_over()
+            right.step_over()
+        elif left.must_open(right):
+            left.open()
+        elif right.must_open(left):
+            right.open()
+        elif left.path == right.path:
+            yield from _compare(left, right)
+        elif right.path is None or (left.path is not None and left.path < right.path):
+            for entry in left.take_until(right.path):
+                yield Change(entry.path, entry, None)
         else:
-            if left.row() != right.row():
-                yield Change(left.path, left.entry(), right.entry())
-            left.step()
-            right.step()
+            for entry in right.take_until(left.path):
+                yield Change(entry.path, None, entry)
 
 
 def find_renames(changes: Iterable[Change]) -> list[tuple[Entry, Entry]]:
@@ -66,64 +71,84 @@ def find_renames(changes: Iterable[Change]) -> list[tuple[Entry, Entry]]:
     return pairs
 
 
-class _Rows:
-    """Walks the entries of some leaves, one leaf in memory at a time."""
+class _Side:
+    """One tree and how far it has been walked: an open leaf, or unopened blocks, the next one last."""
 
-    def __init__(self, leaves: Sequence[bytes], load: Load) -> None:
-        self._leaves = iter(leaves)
+    def __init__(self, root: bytes, load: Load) -> None:
         self._load = load
-        self.here: Leaf | None = None
-        self._number = 0
-        self.path = ""
-        self._next_leaf()
+        self._ahead: list[tuple[Inner, int, str | None]] = []
+        self.leaf: Leaf | None = None
+        self.row = 0
+        self.path: str | None = None
+        self.unopened: bytes | None = None
+        self.level = 0
+        self._enter(load_root(root, load), None)
 
-    def entry(self) -> Entry:
-        assert self.here is not None
-        return self.here.entry(self._number)
+    def must_open(self, other: "_Side") -> bool:
+        """Tell whether the walk can only go on by opening this side's next block."""
+        if self.unopened is None or self.path is None:
+            return False
+        if other.path is None or self.path < other.path:
+            return True
+        return self.path == other.path and (other.unopened is None or self.level >= other.level)
 
-    def row(self) -> tuple[str, int, int, bytes, str]:
-        assert self.here is not None
-        return self.here.row(self._number)
+    def open(self) -> None:
+        """Open the next block."""
+        parent, number, upper = self._ahead.pop()
+        block = descend(parent, number, self._load, upper)
+        if number + 1 < len(parent.children):
+            upper = parent.children[number + 1].first_path
+        self._enter(block, upper)
 
-    def step(self) -> None:
-        assert self.here is not None
-        self._number += 1
-        if self._number < len(self.here):
-            self.path = self.here.paths[self._number]
+    def step_over(self) -> None:
+        """Leave the next block out."""
+        self._ahead.pop()
+        self._look()
+
+    def take_until(self, path: str | None) -> Iterator[Entry]:
+        """Yield the open leaf's entries before `path` (None: all of them) and step over them."""
+        assert self.leaf is not None
+        start, stop = self.row, len(self.leaf)
+        if path is not None:
+            stop = bisect_left(self.leaf.paths, path, start)
+        entries = self.leaf.entries(start, stop)
+        self.advance(stop - start)
+        yield from entries
+
+    def advance(self, count: int) -> None:
+        """Step over rows of the open leaf."""
+        self.row += count
+        self._look()
+
+    def _enter(self, block: Block, upper: str | None) -> None:
+        if isinstance(block, Inner):
+            self._ahead += [(block, number, upper) for number in reversed(range(len(block.children)))]
         else:
-            self._next_leaf()
+            self.leaf, self.row = block, 0
+        self._look()
 
-    def _next_leaf(self) -> None:
-        for digest in self._leaves:
-            block = self._load(digest)
-            assert isinstance(block, Leaf)
-            if len(block):
-                self.here, self._number, self.path = block, 0, block.paths[0]
+    def _look(self) -> None:
+        """Settle what comes next."""
+        self.unopened = self.path = None
+        if self.leaf is not None:
+            if self.row < len(self.leaf):
+                self.path = self.leaf.paths[self.row]
                 return
-        self.here = None
+            self.leaf = None
+        if self._ahead:
+            parent, number, _ = self._ahead[-1]
+            child = parent.children[number]
+            self.unopened, self.path, self.level = child.digest, child.first_path, parent.level - 1
 
 
-def _differing_leaves(old: bytes, new: bytes, load: Load) -> tuple[list[bytes], list[bytes]]:
-    """Return the leaves that only one of two trees holds, in order."""
-    left, right = [old], [new]
-    left_level, right_level = load(old).level, load(new).level
-    while left_level or right_level:
-        level = max(left_level, right_level)
-        if left_level == level:
-            left, left_level = _below(left, load), level - 1
-        if right_level == level:
-            right, right_level = _below(right, load), level - 1
-        if left_level == right_level:
-            common = set(left) & set(right)
-            left = [digest for digest in left if digest not in common]
-            right = [digest for digest in right if digest not in common]
-    return left, right
-
-
-def _below(digests: Iterable[bytes], load: Load) -> list[bytes]:
-    found: list[bytes] = []
-    for digest in digests:
-        block = load(digest)
-        assert isinstance(block, Inner)
-        found += [child.digest for child in block.children]
-    return found
+def _compare(left: _Side, right: _Side) -> Iterator[Change]:
+    """Step over the equal rows that both open leaves go on with, or yield the one row that differs."""
+    one, two = left.leaf, right.leaf
+    assert one is not None
+    assert two is not None
+    count = one.equal_rows(left.row, two, right.row)
+    if not count:
+        yield Change(one.paths[left.row], one.entry(left.row), two.entry(right.row))
+        count = 1
+    left.advance(count)
+    right.advance(count)

@@ -1,17 +1,20 @@
 """Editing a tree: sorted changes in, a new tree out, with every untouched block reused as it is.
 
-The idea: walk the old tree in order and feed a `Builder`; a block that no change falls into, met while the builder
-stands at an end, goes in whole, without being decoded. Everything else is taken apart, changed and fed item by
-item, until an old end and a new end coincide again.
+The idea: walk the old tree in order and feed a `Builder`; a block that no change falls into, met while the
+builder stands at an end, goes in whole, without being decoded. Everything else is taken apart, changed and
+fed item by item, until an old end and a new end coincide again.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
-from dataver.formats.block import Block, Child, Inner
+from dataver.errors import InvalidInput
+from dataver.formats.block import Block, Inner
 from dataver.formats.entry import Entry
-from dataver.tree.build import Builder, Load, Save, TreeRoot
+from dataver.tree.build import Builder, Save, TreeRoot
+from dataver.tree.descend import Load, descend, load_root
 from dataver.tree.shape import FORMAT_1, Shape
 
 __all__ = ["edit"]
@@ -31,18 +34,22 @@ def edit(
 
     Args:
         root: the tree to change.
-        changes: `(path, entry)` in path order, each path once; None removes, and removing nothing is no error.
+        changes: `(path, entry)` in path order, each path once; None removes, if there is such a path.
         load: returns blocks of the old tree.
         save: takes new blocks.
         may_be_base: tells which old blocks a new one may be stored against: those that readers will find.
         shape: where blocks end.
+
+    Raises:
+        InvalidInput: the changes are not in order, or an entry cannot stand in a tree.
     """
     wanted = list(changes)
-    block = load(root)
+    _check(wanted)
+    block = load_root(root, load)
     if not wanted:
         return TreeRoot(root, block.entry_count, block.file_count, block.byte_count)
     editor = _Editor(load, save, may_be_base, shape)
-    editor.take_apart(block, wanted)
+    editor.take_apart(block, None, wanted)
     return editor.builder.finish(load)
 
 
@@ -52,8 +59,8 @@ class _Editor:
         self._may_be_base = may_be_base
         self.builder = Builder(save, shape)
 
-    def take_apart(self, block: Block, changes: _Changes) -> None:
-        """Feed a block's items, with the changes that fall into its range."""
+    def take_apart(self, block: Block, upper: str | None, changes: _Changes) -> None:
+        """Feed a block's items, with the changes that fall into its range, which ends before `upper`."""
         self.builder.lean_on(block.level, self._base(block))
         if not isinstance(block, Inner):
             for entry in _changed(block.entries(), block.paths, changes):
@@ -61,22 +68,30 @@ class _Editor:
             return
         at = 0
         for number, child in enumerate(block.children):
-            behind = len(changes)
+            behind, end = len(changes), upper
             if number + 1 < len(block.children):
-                behind = bisect_left(changes, (block.children[number + 1].first_path,), at)
-            self._child(block.level - 1, child, changes[at:behind])
+                end = block.children[number + 1].first_path
+                behind = bisect_left(changes, (end,), at)
+            if at == behind and self.builder.clean(block.level - 1):
+                self.builder.reuse(block.level - 1, child)
+            else:
+                below = descend(block, number, self._load, upper)
+                self.take_apart(below, end, changes[at:behind])
             at = behind
-
-    def _child(self, level: int, child: Child, changes: _Changes) -> None:
-        if not changes and self.builder.clean(level):
-            self.builder.reuse(level, child)
-        else:
-            self.take_apart(self._load(child.digest), changes)
 
     def _base(self, block: Block) -> tuple[bytes, bytes] | None:
         if block.base is not None:
             return block.base, self._load(block.base).logical
         return (block.digest, block.logical) if self._may_be_base(block.digest) else None
+
+
+def _check(changes: _Changes) -> None:
+    for (path, _), (following, _) in pairwise(changes):
+        if path >= following:
+            raise InvalidInput(f"the change of '{following}' comes behind '{path}', out of order.")
+    for path, entry in changes:
+        if entry is not None and entry.path != path:
+            raise InvalidInput(f"the change of '{path}' has the entry of '{entry.path}'.")
 
 
 def _changed(entries: Iterable[Entry], paths: Sequence[str], changes: _Changes) -> Iterable[Entry]:

@@ -1,16 +1,15 @@
 """Reading a tree: one path, a range of paths, a folder; each loads only the blocks on its way."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
-from dataver.formats.block import Inner, Leaf
+from dataver.formats.block import Block, Inner, Leaf
 from dataver.formats.entry import Entry
-from dataver.tree.build import Load, TreeRoot
+from dataver.tree.build import TreeRoot
+from dataver.tree.descend import Load, descend, load_root, steps
 
 __all__ = ["Listed", "Tree"]
-
-_BEHIND = "\U0010ffff"  # sorts behind every character a path can have next
 
 
 class Listed(NamedTuple):
@@ -20,31 +19,37 @@ class Listed(NamedTuple):
     entry: Entry | None
 
 
+class _Near(NamedTuple):
+    """The leaf that was looked into last, and the paths it answers for: from `lower` to before `upper`."""
+
+    leaf: Leaf
+    lower: str
+    upper: str | None
+
+
 class Tree:
-    """A tree, by digest; blocks come from `load` and are not kept."""
+    """A tree, by digest; blocks come from `load`, and only the leaf last looked into is kept."""
 
     def __init__(self, digest: bytes, load: Load) -> None:
         self.digest = digest
         self._load = load
+        self._near: _Near | None = None
 
     def __repr__(self) -> str:
         return f"Tree({self.digest.hex()[:16]}…)"
 
     def summary(self) -> TreeRoot:
         """Return how much the tree holds."""
-        block = self._load(self.digest)
+        block = load_root(self.digest, self._load)
         return TreeRoot(self.digest, block.entry_count, block.file_count, block.byte_count)
 
     def locate(self, path: str) -> tuple[Leaf, int] | None:
         """Return the leaf and the number in it of the entry at `path`, or None."""
-        block = self._load(self.digest)
-        while isinstance(block, Inner):
-            number = bisect_right(block.children, path, key=lambda child: child.first_path) - 1
-            if number < 0:
-                return None
-            block = self._load(block.children[number].digest)
-        place = block.find(path)
-        return None if place is None else (block, place)
+        near = self._near
+        if near is None or path < near.lower or (near.upper is not None and path >= near.upper):
+            near = self._near = self._approach(path)
+        place = near.leaf.find(path)
+        return None if place is None else (near.leaf, place)
 
     def get(self, path: str) -> Entry | None:
         """Return the entry at `path`, or None."""
@@ -53,50 +58,90 @@ class Tree:
 
     def iterate(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
         """Yield the entries whose path starts with `prefix` and comes behind `after`, in path order."""
-        for leaf, number in self._rows(prefix, after):
-            yield leaf.entry(number)
+        for leaf, start, stop in self._runs(prefix, after):
+            yield from leaf.entries(start, stop)
 
     def paths(self, prefix: str = "", after: str = "") -> Iterator[str]:
         """Yield the paths that `iterate` yields the entries of; cheaper."""
-        for leaf, number in self._rows(prefix, after):
-            yield leaf.paths[number]
+        for leaf, start, stop in self._runs(prefix, after):
+            yield from leaf.paths[start:stop]
 
-    def leaves(self, start: str = "") -> Iterator[Leaf]:
-        """Yield the leaves that may hold `start` or a later path, in order."""
-        yield from self._leaves(self.digest, start)
+    def leaves(self, start: str = "", stop: str | None = None) -> Iterator[Leaf]:
+        """Yield the leaves that may hold paths from `start` to before `stop`, in order."""
+        yield from _leaves(load_root(self.digest, self._load), self._load, None, start, stop)
 
     def list(self, folder: str = "") -> Iterator[Listed]:
-        """Yield what stands directly in a folder, in order of names; what lies deeper is passed over."""
+        """Yield what stands directly in a folder, in path order; what lies deeper is passed over."""
         prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
-        after = ""
-        while True:
-            entry = next(self.iterate(prefix, after), None)
-            if entry is None:
-                return
-            name, slash, _ = entry.path[len(prefix) :].partition("/")
-            if slash:
+        place: str | None = prefix
+        while place is not None:
+            place = yield from self._list_from(place, prefix)
+
+    def _list_from(self, place: str, prefix: str) -> Generator[Listed, None, str | None]:
+        """Yield names from `place` on; return where to go on behind a subfolder, None at the end."""
+        for leaf in self.leaves(place, _behind(prefix)):
+            number = bisect_left(leaf.paths, place)
+            while number < len(leaf):
+                path = leaf.paths[number]
+                if not path.startswith(prefix):
+                    return None
+                name, slash, _ = path[len(prefix) :].partition("/")
+                if not slash:
+                    yield Listed(name, leaf.entry(number))
+                    number += 1
+                    continue
                 yield Listed(name, None)
-                after = f"{prefix}{name}/{_BEHIND}"
-            else:
-                yield Listed(name, entry)
-                after = entry.path
+                place = f"{prefix}{name}0"  # "0" follows "/": the first path that is not in the subfolder
+                number = bisect_left(leaf.paths, place, number)
+                if number == len(leaf):
+                    return place  # leaves that lie in the subfolder as a whole need not be loaded
+        return None
 
-    def _rows(self, prefix: str, after: str) -> Iterator[tuple[Leaf, int]]:
-        start = max(prefix, after)
-        for leaf in self._leaves(self.digest, start):
-            first = bisect_left(leaf.paths, prefix)
+    def _approach(self, path: str) -> _Near:
+        block = load_root(self.digest, self._load)
+        lower: str = ""
+        upper: str | None = None
+        while isinstance(block, Inner):
+            number = _position(block, path)
+            parent = block
+            block = descend(parent, number, self._load, upper)
+            lower = parent.children[number].first_path if number else lower
+            if number + 1 < len(parent.children):
+                upper = parent.children[number + 1].first_path
+        return _Near(block, lower, upper)
+
+    def _runs(self, prefix: str, after: str) -> Iterator[tuple[Leaf, int, int]]:
+        """Yield leaves, with the range of entries that have the prefix and come behind `after`."""
+        behind = _behind(prefix)
+        for leaf in self.leaves(max(prefix, after), behind):
+            start = bisect_left(leaf.paths, prefix)
             if after:
-                first = max(first, bisect_right(leaf.paths, after))
-            for number in range(first, len(leaf)):
-                if not leaf.paths[number].startswith(prefix):
-                    return
-                yield leaf, number
+                start = bisect_right(leaf.paths, after, start)
+            stop = len(leaf) if behind is None else bisect_left(leaf.paths, behind, start)
+            yield leaf, start, stop
 
-    def _leaves(self, digest: bytes, start: str) -> Iterator[Leaf]:
-        block = self._load(digest)
-        if not isinstance(block, Inner):
-            yield block
+
+def _leaves(block: Block, load: Load, upper: str | None, start: str, stop: str | None) -> Iterator[Leaf]:
+    if not isinstance(block, Inner):
+        yield block
+        return
+    first = _position(block, start)
+    for below, behind in steps(block, load, upper, first):
+        yield from _leaves(below, load, behind, start, stop)
+        if stop is not None and behind is not None and behind >= stop:
             return
-        first = bisect_right(block.children, start, key=lambda child: child.first_path) - 1
-        for child in block.children[max(first, 0) :]:
-            yield from self._leaves(child.digest, start)
+
+
+def _position(block: Inner, path: str) -> int:
+    """Return which child holds `path` if any does."""
+    return max(bisect_right(block.children, path, key=lambda child: child.first_path) - 1, 0)
+
+
+def _behind(prefix: str) -> str | None:
+    """Return the first text behind all that start with `prefix`, None where there is none."""
+    while prefix:
+        last = ord(prefix[-1])
+        prefix = prefix[:-1]
+        if last < 0x10FFFF:
+            return prefix + chr(0xE000 if last == 0xD7FF else last + 1)
+    return None

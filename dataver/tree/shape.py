@@ -1,8 +1,8 @@
 """Where blocks end: a rule over the items since the last end, and nothing else.
 
-A block ends after an item whose path hashes to a multiple of 2,048 at its level, or where it holds too many items
-or path bytes. Since only the items since the last end count, the blocks are a function of the sorted items alone:
-a tree has one form, whatever the order of its edits.
+A block ends after an item whose path hashes to a multiple of 2,048 at its level, or where it holds too many
+items or path bytes. Since only the items since the last end count, the blocks are a function of the sorted
+items alone: a tree has one form, whatever the order of its edits.
 """
 
 from dataclasses import dataclass
