@@ -1,0 +1,150 @@
+"""What all commands share: examples in their help, `--repo`, `--quiet`, `--json`, and a `Session`.
+
+A command module holds one `command`, made with `@subcommand(…)`; its docstring is its help, and its examples are what
+a reader copies first, so a test runs over them too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import click
+
+from dataver_cli.completing import complete_draft, complete_ref
+from dataver_cli.session import Session, parse_pairs
+
+__all__ = ["Command", "Option", "dataset_name", "draft_option", "option", "ref_argument", "subcommand"]
+
+Function = Callable[..., object]
+
+
+class Command(click.Command):
+    """A command whose help ends in examples.
+
+    Attributes:
+        examples: command lines as a user types them, without the prompt; `#` starts a comment.
+    """
+
+    def __init__(self, *args: Any, examples: str = "", **values: Any) -> None:
+        super().__init__(*args, **values)
+        self.examples = [line.strip() for line in examples.strip().splitlines()]
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples as they are, unwrapped."""
+        with formatter.section("Examples"):
+            for line in self.examples:
+                formatter.write(f"  $ {line}\n")
+
+
+def subcommand(
+    name: str, *, examples: str, repo: bool = True, as_json: bool = True
+) -> Callable[[Function], Command]:
+    """Make a command of a function that takes a `Session` and its options.
+
+    Args:
+        name: what the user types.
+        examples: one command line a line.
+        repo: whether it opens a repository.
+        as_json: whether it prints something that programs may want.
+    """
+
+    def decorate(function: Function) -> Command:
+        @wraps(function)
+        @click.pass_context
+        def run(ctx: click.Context, /, **values: Any) -> object:
+            above: Mapping[str, Any] = ctx.obj or {}
+            session = Session(
+                repo=values.pop("repo", None) or above.get("repo"),
+                options=values.pop("storage_option", {}),
+                as_json=values.pop("as_json", False),
+                quiet=values.pop("quiet", False) or above.get("quiet", False),
+            )
+            return function(session, **values)
+
+        parameters = [*reversed(getattr(function, "__click_params__", [])), *_shared(repo, as_json)]
+        return Command(name, callback=run, params=parameters, help=function.__doc__, examples=examples)
+
+    return decorate
+
+
+def _shared(repo: bool, as_json: bool) -> list[click.Parameter]:
+    options: list[click.Parameter] = []
+    if repo:
+        options += [
+            Option(
+                ["--repo"],
+                also=["--storage"],
+                metavar="URL",
+                help="Repository: a folder, s3://bucket/prefix or any fsspec URL. [env: DATAVER_REPO]",
+            ),
+            click.Option(
+                ["--storage-option"],
+                metavar="KEY=VALUE",
+                multiple=True,
+                callback=parse_pairs,
+                help="Handed to the file system, e.g. endpoint_url=http://localhost:9000. Repeatable.",
+            ),
+        ]
+    options.append(click.Option(["-q", "--quiet"], is_flag=True, help="No progress and no closing line."))
+    if as_json:
+        options.append(click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."))
+    return options
+
+
+class Option(click.Option):
+    """An option that also answers to other names, those ClearML Data uses, without listing them in the help."""
+
+    def __init__(self, *args: Any, also: Sequence[str] = (), **values: Any) -> None:
+        super().__init__(*args, **values)
+        self.also = list(also)
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Tell the parser of all the names."""
+        shown = self.opts
+        self.opts = [*shown, *self.also]
+        try:
+            super().add_to_parser(parser, ctx)
+        finally:
+            self.opts = shown
+
+
+def option(*names: str, **values: Any) -> Callable[[Function], Function]:
+    """Take an option; `also=` lists hidden names of it, the rest is `click.option`'s."""
+    return click.option(*names, cls=Option, **values)
+
+
+draft_option = option(
+    "--draft",
+    also=["--id"],
+    metavar="ID",
+    shell_complete=complete_draft,
+    help="Another draft than the current one; the first characters of its id suffice.",
+)
+
+
+def ref_argument(name: str = "ref", *, required: bool = True) -> Callable[[Function], Function]:
+    """Take a version: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`."""
+    return click.argument(name, required=required, shell_complete=complete_ref)
+
+
+def dataset_name(function: Function) -> Function:
+    """Take a dataset's name as an argument, or as `--name` with an optional `--project` before it."""
+
+    def join(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+        name = value or ctx.meta.get("dataset")
+        project = ctx.meta.get("project")
+        return f"{project}/{name}" if project and name else name
+
+    def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        if value:
+            ctx.meta["dataset" if param.name == "dataset_option" else "project"] = value.strip("/")
+
+    for decorate in (
+        click.argument("name", required=False, callback=join, shell_complete=complete_ref),
+        click.option(
+            "--name", "dataset_option", expose_value=False, is_eager=True, callback=keep, hidden=True
+        ),
+        click.option("--project", "project", expose_value=False, is_eager=True, callback=keep, hidden=True),
+    ):
+        function = decorate(function)
+    return function

@@ -1,0 +1,58 @@
+"""`dataver add`."""
+
+import click
+
+from dataver_cli.command import draft_option, option, subcommand
+from dataver_cli.describing import add_line, add_values
+from dataver_cli.output import duration
+from dataver_cli.session import Session
+
+
+@subcommand(
+    "add",
+    examples="""
+        dataver add photos/ --dest train              # the folder's contents, below train/
+        dataver add labels.csv README.md
+        dataver add photos/ --include '*.jpg' --exclude 'drafts/'
+    """,
+)
+@click.argument("sources", nargs=-1, type=click.Path())
+@option("--dest", also=["--dataset-folder"], default="", metavar="FOLDER", help="Folder inside the version.")
+@option(
+    "--include", also=["--wildcard"], multiple=True, metavar="PATTERN", help="Only what matches. Repeatable."
+)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches. Repeatable.")
+@click.option("--follow-links", is_flag=True, help="Store what symlinks point to, instead of the links.")
+@option("--files", "more", also=["--file"], multiple=True, type=click.Path(), hidden=True)
+@draft_option
+def command(
+    session: Session,
+    sources: tuple[str, ...],
+    dest: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    follow_links: bool,
+    more: tuple[str, ...],
+    draft: str | None,
+) -> None:
+    """Add files and folders to the draft.
+
+    What the sources hold now is safe when this returns: later edits change nothing. Patterns are those of .gitignore,
+    and a .dataverignore in a folder is obeyed. What cannot be added is listed, and the exit code is 3.
+    """
+    if not (*more, *sources):
+        raise click.UsageError("say what to add: dataver add FILE_OR_FOLDER …")
+    target = session.draft(draft)
+    with session.progress("Adding") as progress:
+        report = target.add(
+            *more,
+            *sources,
+            dest=dest,
+            include=include,
+            exclude=exclude,
+            follow_links=follow_links,
+            progress=progress,
+        )
+    session.out.show({"draft": target.id, "dataset": target.dataset, **add_values(report)}, [])
+    session.out.note(f"Added to {target.dataset}: {add_line(report)}, {duration(report.seconds)}.")
+    session.finish(report.problems, "could not be added")

@@ -1,0 +1,74 @@
+"""`dataver init`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dataver_cli.command import subcommand
+from dataver_cli.session import Session, place
+
+if TYPE_CHECKING:
+    from dataver import Repository
+
+_WEAKER = (
+    "this store ignores create-if-absent: two writers that choose the same label in the same moment can both "
+    "believe they published it. Let one machine at a time upload to a dataset."
+)
+
+
+@subcommand(
+    "init",
+    examples="""
+        dataver init s3://ml-data/repo
+        dataver init ./repo                          # a folder
+        dataver init                                 # your own local repository
+        dataver init s3://ml-data/repo --existing    # only use it from this folder on
+    """,
+)
+@click.argument("url", required=False)
+@click.option(
+    "--chunk-size", type=int, metavar="BYTES", help="Average chunk, a power of two. Default: 16384."
+)
+@click.option("--existing", is_flag=True, help="Use a repository that is there already.")
+@click.option(
+    "--no-config", is_flag=True, help="Do not note the repository in this folder's .dataver/config.toml."
+)
+def command(
+    session: Session, url: str | None, chunk_size: int | None, existing: bool, no_config: bool
+) -> None:
+    """Make a repository.
+
+    A repository is a folder or a bucket prefix that holds everything. Its URL is noted in .dataver/config.toml of this
+    folder, meant to be committed, so that commands in and below this folder find it.
+    """
+    import dataver
+
+    where = place(url) if url else session.url
+    if existing:
+        repository = dataver.open(where, storage_options=session.storage_options)
+    else:
+        repository = dataver.init(where, chunk_size=chunk_size, storage_options=session.storage_options)
+    config = _note(where) if where and not no_config else None
+    if not repository.config.create_if_absent:
+        session.out.warn(_WEAKER)
+    session.out.show(_values(repository, config), [f"Repository {repository.url} (id {repository.id[:12]})"])
+    if config:
+        session.out.note(f"Noted in {config}: commands in and below this folder use it.")
+
+
+def _values(repository: "Repository", config: Path | None) -> dict[str, object]:
+    return {
+        "url": repository.url,
+        "id": repository.id,
+        "create_if_absent": repository.config.create_if_absent,
+        "config": str(config) if config else None,
+    }
+
+
+def _note(where: str) -> Path:
+    from dataver.repository.places import write_config
+
+    here = Path.cwd()
+    inside = "://" not in where and Path(where).is_relative_to(here)
+    return write_config(here, Path(where).relative_to(here).as_posix() if inside else where)

@@ -1,0 +1,81 @@
+"""`dataver log`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dataver_cli.command import ref_argument, subcommand
+from dataver_cli.describing import version_values
+from dataver_cli.graph import children_first, draw
+from dataver_cli.output import count, size, when
+from dataver_cli.session import Session
+
+if TYPE_CHECKING:
+    from dataver import Repository, Version
+
+
+@subcommand(
+    "log",
+    examples="""
+        dataver log vision/cats
+        dataver log vision/cats@1.0.1          # what led to it
+        dataver log vision/cats -n 5
+    """,
+)
+@ref_argument()
+@click.option("-n", "--limit", type=click.IntRange(min=1), help="Only the youngest so many.")
+def command(session: Session, ref: str, limit: int | None) -> None:
+    """Show the history of a dataset as a graph.
+
+    With a name: all its versions and what they were made from, other datasets included. With name@label or a tag: only
+    what led to that version.
+    """
+    repository = session.repository()
+    versions = _history(repository, ref)
+    parents = {key: [each.record for each in version.parents] for key, version in versions.items()}
+    order = children_first(parents, lambda key: versions[key].created)[:limit]
+    tags = _tags(repository, {versions[key].dataset for key in order})
+    values = [version_values(versions[key], tags.get(versions[key].ref, ())) for key in order]
+    shown = {key: parents[key] for key in order}
+    session.out.show(
+        values, draw(order, shown, lambda key: _text(versions[key], tags.get(versions[key].ref, [])))
+    )
+
+
+def _history(repository: "Repository", ref: str) -> dict[str, "Version"]:
+    """Return the versions to show, by record id; parents that are gone are left out."""
+    from dataver.errors import NotFound
+
+    whole = "@" not in ref and not ref.startswith("dv1:")
+    waiting = repository.versions(ref) if whole else [repository.version(ref)]
+    found: dict[str, Version] = {}
+    while waiting:
+        version = waiting.pop()
+        if version.record_id is None or version.record_id in found:
+            continue
+        found[version.record_id] = version
+        for parent in version.parents:
+            if parent.record not in found:
+                try:
+                    waiting.append(repository.version(f"{parent.dataset}@{parent.label}"))
+                except NotFound:
+                    continue
+    return found
+
+
+def _tags(repository: "Repository", datasets: set[str]) -> dict[str, list[str]]:
+    tags: dict[str, list[str]] = {}
+    for dataset in datasets:
+        for tag, label in repository.tagged(dataset).items():
+            tags.setdefault(f"{dataset}@{label}", []).append(tag)
+    return tags
+
+
+def _text(version: "Version", tags: list[str]) -> list[str]:
+    named = f"  ({', '.join(tags)})" if tags else ""
+    message = f"  {version.message.splitlines()[0]}" if version.message else ""
+    what = f"{count(version.files, 'file')}, {size(version.size)}"
+    return [
+        f"{version.ref}{named}{message}",
+        f"{version.digest[:20]}  {what}, {when(version.created)}, {version.author}",
+    ]

@@ -1,0 +1,90 @@
+"""`dataver ls`."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataver_cli.command import option, ref_argument, subcommand
+from dataver_cli.completing import complete_draft
+from dataver_cli.describing import entry_values
+from dataver_cli.output import size, table
+from dataver_cli.session import Session
+
+if TYPE_CHECKING:
+    from dataver import Entry
+    from dataver.tree import Tree
+
+
+@subcommand(
+    "ls",
+    examples="""
+        dataver ls vision/cats@1.0.1
+        dataver ls vision/cats train/ -l
+        dataver ls vision/cats -r --json
+        dataver ls --draft                    # the current draft
+        dataver ls --draft=3fa9 train/
+    """,
+)
+@ref_argument(required=False)
+@click.argument("folder", required=False, default="")
+@click.option("-l", "--long", is_flag=True, help="Sizes, kinds and digests too.")
+@click.option("-r", "-R", "--recursive", is_flag=True, help="Everything below FOLDER.")
+@option(
+    "--draft",
+    also=["--id"],
+    is_flag=False,
+    flag_value="",
+    metavar="[ID]",
+    shell_complete=complete_draft,
+    help="List a draft instead: the current one, or --draft=ID.",
+)
+def command(
+    session: Session, ref: str | None, folder: str, long: bool, recursive: bool, draft: str | None
+) -> None:
+    """List the files of a version or a draft.
+
+    Folders end in '/'. The digest of a file is what b3sum prints.
+    """
+    if draft is None and ref is None:
+        raise click.UsageError("say which version: dataver ls REF, or dataver ls --draft")
+    if draft is not None:
+        tree, name, inside = session.draft(draft or None).tree, "the draft", ref or folder
+    else:
+        version = session.repository().version(ref or "")
+        tree, name, inside = version.tree, version.ref, folder
+    entries = list(_below(tree, inside.strip("/"), recursive))
+    if inside.strip("/") and not entries:
+        from dataver.errors import PathNotFound
+
+        raise PathNotFound(f"{name} has no '{inside}'.", hint="`dataver ls` without a folder lists the top")
+    if long:
+        session.out.show(
+            [value for value, _, _ in entries], table([row for _, _, row in entries], right=(1,))
+        )
+    else:
+        session.out.show([value for value, _, _ in entries], (shown for _, shown, _ in entries))
+
+
+def _below(
+    tree: "Tree", folder: str, recursive: bool
+) -> Iterable[tuple[dict[str, Any], str, tuple[str, ...]]]:
+    single = tree.get(folder) if folder else None
+    if single is not None:
+        yield _entry(single)
+    elif recursive:
+        yield from (_entry(entry) for entry in tree.iterate(f"{folder}/" if folder else ""))
+    else:
+        for each in tree.list(folder):
+            if isinstance(each, str):
+                yield {"path": each, "kind": "folder"}, f"{each}/", ("folder", "", "", f"{each}/")
+            else:
+                yield _entry(each)
+
+
+def _entry(entry: "Entry") -> tuple[dict[str, Any], str, tuple[str, ...]]:
+    value = entry_values(entry)
+    ending = "/" if value["kind"] == "directory" else f" -> {entry.target}" if entry.target else ""
+    digest = (value["digest"] or "")[:16]
+    number = size(entry.size) if value["kind"] in ("file", "executable") else ""
+    return value, entry.path, (str(value["kind"]), number, digest, entry.path + ending)

@@ -1,0 +1,47 @@
+"""`dataver status`."""
+
+import click
+
+from dataver_cli.command import draft_option, subcommand
+from dataver_cli.describing import diff_lines, diff_summary, diff_values
+from dataver_cli.output import count, size
+from dataver_cli.session import Session
+
+
+@subcommand(
+    "status",
+    examples="""
+        dataver status
+        dataver status --stat           # counts only
+    """,
+)
+@click.option("--stat", is_flag=True, help="Counts only.")
+@draft_option
+def command(session: Session, stat: bool, draft: str | None) -> None:
+    """Show what the draft changes.
+
+    Compared with its parents; of several parents, with all of them merged.
+    """
+    target = session.draft(draft)
+    diff = target.status()
+    summary = target.tree.summary()
+    values = {
+        "draft": target.id,
+        "dataset": target.dataset,
+        "status": target.status_name,
+        "parents": target.parents,
+        "conflicts": target.conflicts,
+        "files": summary.files,
+        "size": summary.size,
+        **({"summary": diff.summary()} if stat else diff_values(diff)),
+    }
+    since = f", from {', '.join(target.parents)}" if target.parents else ""
+    session.out.show(
+        values,
+        [
+            f"Draft {target.id} of {target.dataset}, {target.status_name}{since}: "
+            f"{count(summary.files, 'file')}, {size(summary.size)}.",
+            *(() if stat else diff_lines(diff)),
+            f"Changes: {diff_summary(diff)}.",
+        ],
+    )

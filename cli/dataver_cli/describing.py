@@ -1,0 +1,169 @@
+"""Versions, entries and differences as JSON values and as lines of text: the same in every command."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from dataver_cli.output import count, size, when
+
+if TYPE_CHECKING:
+    from dataver import AddReport, Diff, Entry, UploadReport, Version
+
+__all__ = [
+    "add_line",
+    "add_values",
+    "diff_lines",
+    "diff_summary",
+    "diff_values",
+    "entry_values",
+    "upload_line",
+    "upload_values",
+    "version_lines",
+    "version_values",
+]
+
+_KINDS = ("file", "executable", "symlink", "directory")
+
+
+def version_values(version: "Version", tags: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return what is known of a version."""
+    values = {
+        "ref": version.ref,
+        "dataset": version.dataset,
+        "label": version.label,
+        "digest": version.digest,
+        "record": version.record_id,
+        "uploaded": version.uploaded,
+        "created": version.created.isoformat(),
+        "author": version.author,
+        "message": version.message,
+        "files": version.files,
+        "size": version.size,
+        "parents": [
+            {"ref": f"{each.dataset}@{each.label}", "record": each.record, "digest": f"dv1:{each.tree}"}
+            for each in version.parents
+        ],
+        "metadata": dict(version.metadata),
+    }
+    if tags is not None:
+        values["tags"] = sorted(tags)
+    return values
+
+
+def entry_values(entry: "Entry") -> dict[str, Any]:
+    """Return what an entry is; where its bytes lie is nobody's business here."""
+    return {
+        "path": entry.path,
+        "kind": _KINDS[entry.kind],
+        "size": entry.size,
+        "digest": entry.digest.hex() or None,
+        "target": entry.target or None,
+    }
+
+
+def add_values(report: "AddReport") -> dict[str, Any]:
+    """Return what an `add` or `sync` did."""
+    return {
+        "files": report.files,
+        "size": report.size,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "ignored": report.ignored,
+        "new_chunks": report.new_chunks,
+        "new_size": report.new_size,
+        "stored": report.stored,
+        "seconds": round(report.seconds, 3),
+        "problems": [{"name": name, "reason": reason} for name, reason in report.problems],
+    }
+
+
+def add_line(report: "AddReport") -> str:
+    """Return what an `add` or `sync` did and what it cost, in one line."""
+    parts = [f"{count(report.files, 'file')} ({size(report.size)})"]
+    if report.unchanged:
+        parts.append(f"{report.unchanged:,} unchanged")
+    if report.removed:
+        parts.append(f"{report.removed:,} removed")
+    if report.ignored:
+        parts.append(f"{report.ignored:,} ignored")
+    parts.append(f"{size(report.new_size)} new, {size(report.stored)} stored")
+    return ", ".join(parts)
+
+
+def upload_values(report: "UploadReport") -> dict[str, Any]:
+    """Return what an upload did."""
+    return {
+        "version": version_values(report.version),
+        "packs": report.packs,
+        "blocks": report.blocks,
+        "size": report.size,
+        "seconds": round(report.seconds, 3),
+        "already": report.already,
+    }
+
+
+def upload_line(report: "UploadReport") -> str:
+    """Return what an upload moved, in one line."""
+    return f"{count(report.packs, 'pack')} and {count(report.blocks, 'tree block')}, {size(report.size)}"
+
+
+def diff_values(diff: "Diff") -> dict[str, Any]:
+    """Return a difference with all its paths."""
+    return {
+        "summary": diff.summary(),
+        "added": [entry_values(entry) for entry in diff.added],
+        "removed": [entry_values(entry) for entry in diff.removed],
+        "modified": [
+            {
+                "path": change.path,
+                "old": change.old and entry_values(change.old),
+                "new": change.new and entry_values(change.new),
+            }
+            for change in diff.modified
+        ],
+        "renamed": [{"old": entry_values(old), "new": entry_values(new)} for old, new in diff.renamed],
+    }
+
+
+def diff_lines(diff: "Diff") -> Iterator[str]:
+    """Yield a line a path, in path order: A added, D removed, M modified, R renamed."""
+    lines = [(entry.path, f"A  {entry.path}  ({_what(entry)})") for entry in diff.added]
+    lines += [(entry.path, f"D  {entry.path}  ({_what(entry)})") for entry in diff.removed]
+    lines += [(old.path, f"R  {old.path} -> {new.path}") for old, new in diff.renamed]
+    for change in diff.modified:
+        assert change.old is not None and change.new is not None  # noqa: PT018  # what modified means
+        lines.append((change.path, f"M  {change.path}  ({_what(change.old)} -> {_what(change.new)})"))
+    yield from (line for _, line in sorted(lines))
+
+
+def diff_summary(diff: "Diff") -> str:
+    """Return the counts of a difference, in one line."""
+    found = diff.summary()
+    counts = [
+        f"{found[kind]:,} {kind}" for kind in ("added", "removed", "modified", "renamed") if found[kind]
+    ]
+    if not counts:
+        return "no difference"
+    return f"{', '.join(counts)}; {size(found['size_added'])} in, {size(found['size_removed'])} out"
+
+
+def _what(entry: "Entry") -> str:
+    if entry.kind == 2:
+        return f"link to {entry.target}"
+    return "empty folder" if entry.kind == 3 else size(entry.size)
+
+
+def version_lines(version: "Version", tags: Iterable[str]) -> list[tuple[str, str]]:
+    """Return what is known of a version as pairs of a word and its value."""
+    pairs = [
+        ("version", version.ref),
+        ("digest", version.digest),
+        ("record", version.record_id or "(not uploaded)"),
+        ("tags", ", ".join(sorted(tags)) or "-"),
+        ("files", f"{version.files:,}"),
+        ("size", f"{size(version.size)} ({version.size:,} bytes)"),
+        ("created", when(version.created)),
+        ("author", version.author),
+        ("message", version.message or "-"),
+        ("parents", ", ".join(f"{each.dataset}@{each.label}" for each in version.parents) or "-"),
+    ]
+    return pairs + [(f"  {key}", str(value)) for key, value in sorted(version.metadata.items())]

@@ -1,0 +1,153 @@
+"""The command `dataver`: finds the command that was meant, runs it, returns its exit code.
+
+The one idea: commands are imported when they are used. The table below holds what `dataver --help` needs, so help
+starts in the time that Python and click need, and no library of data is touched.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from dataver._about import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["ALIASES", "SECTIONS", "cli", "main"]
+
+SECTIONS: dict[str, dict[str, str]] = {
+    "Start here": {
+        "demo": "Make two versions of a dataset from made-up data, in a throw-away repository.",
+        "init": "Make a repository.",
+    },
+    "Make a version": {
+        "create": "Start a draft of the next version of a dataset.",
+        "add": "Add files and folders to the draft.",
+        "remove": "Take files out of the draft.",
+        "move": "Rename a file or a folder inside the draft.",
+        "sync": "Make the draft, or a dataset in one step, mirror a folder.",
+        "status": "Show what the draft changes.",
+        "finalize": "Seal the draft: its content is fixed and has a digest.",
+        "upload": "Publish the sealed draft.",
+        "drafts": "List the drafts of this folder.",
+        "discard": "Delete a draft.",
+    },
+    "Use a version": {
+        "fetch": "Bring a version to this machine, every byte verified.",
+        "cat": "Write files of a version to standard output.",
+        "verify": "Check a version in the repository, or a local folder against it.",
+    },
+    "Look around": {
+        "list": "List datasets, or the versions of one.",
+        "show": "Show what is known of a version.",
+        "ls": "List the files of a version or a draft.",
+        "log": "Show the history of a dataset as a graph.",
+        "diff": "Show what differs between two versions.",
+        "tag": "Point a tag at a version, or list tags.",
+        "untag": "Remove a tag.",
+    },
+    "This tool": {
+        "completion": "Print the shell's completion script.",
+    },
+}
+ALIASES = {"get": "fetch", "close": "finalize", "compare": "diff"}  # ClearML Data's words
+_HELP = {name: text for section in SECTIONS.values() for name, text in section.items()}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is used, and lists all without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order of the help."""
+        return list(_HELP)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command by its name or alias."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in _HELP:
+            return None
+        found = import_module(f"dataver_cli.commands.{name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a word that is none, name the nearest."""
+        if args[0] not in _HELP and args[0] not in ALIASES and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], [*_HELP, *ALIASES], n=2)
+            hint = f" Did you mean {' or '.join(near)}?" if near else " `dataver --help` lists them."
+            ctx.fail(f"there is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands, section by section."""
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(10), text) for name, text in commands.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the main job as examples."""
+        with formatter.section("Examples"):
+            for line in _EXAMPLES:
+                formatter.write(f"  {line}\n")
+        formatter.write("\n`dataver COMMAND --help` shows more, with examples.\n")
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Complete the names of commands without importing them."""
+        from click.shell_completion import CompletionItem
+
+        items = [
+            CompletionItem(name, help=text) for name, text in _HELP.items() if name.startswith(incomplete)
+        ]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
+
+
+_EXAMPLES = (
+    "$ dataver init s3://ml-data/repo",
+    "$ dataver create vision/cats && dataver add photos/ --dest train",
+    '$ dataver finalize -m "July photos" && dataver upload',
+    '$ dataver sync photos/ --name vision/cats -m "July photos"     # all of that in one step',
+    "$ dataver fetch vision/cats@1.0.1 --dest work/ --paths 'train/**'",
+)
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    no_args_is_help=True,
+)
+@click.option(
+    "--repo",
+    metavar="URL",
+    help="Repository: a folder, s3://bucket/prefix or any fsspec URL. [env: DATAVER_REPO]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no closing line; results and errors only.")
+@click.version_option(__version__, prog_name="dataver", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, repo: str | None, quiet: bool) -> None:
+    """Versions of datasets, by content, in a plain folder or bucket. No server."""
+    ctx.obj = {"repo": repo, "quiet": quiet}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    from dataver_cli.errors import exit_code_of
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name no terminal can show ends no command
+    try:
+        code = cli.main(given, prog_name="dataver", standalone_mode=False)
+        sys.stdout.flush()
+    except SystemExit as stop:  # shell completion leaves this way
+        return stop.code if isinstance(stop.code, int) else 0
+    except BaseException as error:  # noqa: BLE001  # the one place where every error becomes an exit code
+        return exit_code_of(error, as_json="--json" in given)
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,110 @@
+"""How things look: text for people, JSON for programs.
+
+Names come from repositories and disks that anybody may have written, so every line is escaped before it is
+printed: a control character in a name moves no cursor and hides no text. 1 MB is 10^6 bytes; times are UTC.
+"""
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import click
+
+__all__ = ["Output", "count", "duration", "safe", "size", "table", "when"]
+
+
+class Output:
+    """Where a command's results go: standard output, as text or as one JSON value."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def show(self, value: object, lines: Iterable[str]) -> None:
+        """Print the result: `value` with `--json`, else `lines`, which are not even made otherwise."""
+        if self.as_json:
+            click.echo(json.dumps(value, indent=2, default=str))
+            return
+        for line in lines:
+            click.echo(safe(line))
+
+    def note(self, line: str) -> None:
+        """Print a closing line: what happened and what it cost. Neither for programs nor for the quiet."""
+        if not self.as_json and not self.quiet:
+            click.echo(safe(line), err=True)
+
+    def warn(self, line: str) -> None:
+        """Print a warning to stderr."""
+        click.echo(f"warning: {safe(line)}", err=True)
+
+
+def safe(text: str) -> str:
+    """Return text with everything escaped that a terminal would obey instead of show."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def size(number: int) -> str:
+    """Return bytes in a unit that reads well; 1 MB is 10^6 bytes."""
+    if abs(number) < 1000:
+        return f"{number} B"
+    value = float(number)
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        value /= 1000
+        if abs(value) < 999.95:
+            break
+    return f"{value:.1f} {unit}"
+
+
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """Return a number and its noun: `1 file`, `8,000 files`."""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time that reads well."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def when(moment: datetime) -> str:
+    """Return a moment as a person in another time zone would have to be told it."""
+    from datetime import UTC
+
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> list[str]:
+    """Return the rows with their columns aligned; columns in `right` align to the right."""
+    cells = [[safe(cell) for cell in row] for row in ([header, *rows] if header else rows)]
+    if not cells:
+        return []
+    widths = [max(_width(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(_pad(cell, widths[n], n in right) for n, cell in enumerate(row)).rstrip() for row in cells
+    ]
+
+
+def _pad(cell: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(cell))
+    return space + cell if right else cell + space
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(each) in "WF" for each in text)
+    return len(text) + wide - sum(unicodedata.combining(each) != 0 for each in text)

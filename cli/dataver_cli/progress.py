@@ -1,0 +1,86 @@
+"""A progress bar on stderr for what takes longer than a second: bytes, rate, files, and what was new.
+
+Nothing is drawn, and tqdm not even imported, before the second is over, or where stderr is no terminal.
+"""
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from dataver_cli.output import count, size
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+__all__ = ["Bar"]
+
+_PATIENCE = 1.0  # seconds of work before a bar is worth drawing
+
+
+class Bar:
+    """Draws what the library reports (`dataver.progress.Progress`). Close it, or use it in a `with`."""
+
+    def __init__(self, verb: str, *, shown: bool) -> None:
+        self._verb = verb
+        self._shown = shown and sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._bar: tqdm[Any] | None = None
+        self._total_files = self._total_bytes = self._files = self._size = self._new = 0
+
+    def start(self, total_files: int, total_bytes: int, /) -> None:
+        """Hear how much there is to do."""
+        with self._lock:
+            self._total_files, self._total_bytes = total_files, total_bytes
+            if self._bar is not None:
+                self._bar.total = total_bytes or None
+
+    def advance(self, files: int, size: int, /, new: int = 0) -> None:
+        """Hear of progress since the last call."""
+        with self._lock:
+            self._files += files
+            self._size += size
+            self._new += new
+            if self._shown and time.monotonic() - self._began >= _PATIENCE:
+                self._draw()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    def _draw(self) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            tqdm.monitor_interval = 0  # no thread of its own
+            self._bar = tqdm(
+                desc=self._verb,
+                total=self._total_bytes or None,
+                unit="B",
+                unit_scale=True,
+                leave=False,
+                dynamic_ncols=True,
+                file=sys.stderr,
+            )
+            self._bar.start_t -= time.monotonic() - self._began
+        self._bar.set_postfix_str(self._details(), refresh=False)
+        self._bar.update(self._size - self._bar.n)
+
+    def _details(self) -> str:
+        files = (
+            f"{self._files:,}/{self._total_files:,} files"
+            if self._total_files
+            else count(self._files, "file")
+        )
+        if not self._size:
+            return files
+        return f"{files}, {size(self._new)} new ({100 * self._new // self._size} %)"
