@@ -12,7 +12,7 @@ trees or drafts: it answers with entries.
 
 import os
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TypeAlias
 
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.formats.pack import Footer
@@ -72,17 +72,14 @@ class _File:
         self.pieces.append(_Piece(footer, start, length))
 
 
-class _Chunk(NamedTuple):
-    file: _File
-    digest: bytes
-    data: memoryview | bytes
+_Chunk: TypeAlias = tuple[_File, bytes, "memoryview | bytes"]  # of which file, its digest, its bytes
 
 
 class Adder:
     """Turns found things into entries, one command long. Use from one thread.
 
     Args:
-        prior: the entry that stands at a path now, or None.
+        prior: gives the entry that stands at a path now, or None; None where there are no entries at all.
         known: where chunks may already lie.
         session: where new chunks go.
         chunking: the repository's cutting parameters.
@@ -94,7 +91,7 @@ class Adder:
     def __init__(
         self,
         *,
-        prior: Callable[[str], Entry | None],
+        prior: Callable[[str], Entry | None] | None,
         known: KnownChunks,
         session: PackSession,
         chunking: ChunkingParameters,
@@ -102,7 +99,8 @@ class Adder:
         problems: list[tuple[str, str]],
         report: Callable[[int, int, int], None],
     ) -> None:
-        self._prior = prior
+        self._prior = prior or (lambda _path: None)
+        self._fresh = prior is None
         self._known = known
         self._session = session
         self._chunker = Chunker(chunking)
@@ -124,7 +122,7 @@ class Adder:
         if found.kind in (Kind.SYMLINK, Kind.DIRECTORY):
             self._add_plain(found)
             return
-        prior = self._prior(found.path)
+        prior = None if self._fresh else self._prior(found.path)
         if prior is not None and prior.kind == found.kind:
             remembered = self._stats.get(found.path, found.stat)
             if remembered is not None and remembered == prior.digest:
@@ -160,7 +158,7 @@ class Adder:
         """Look up the chunks of the batch together and append those that are new."""
         batch, self._batch, self._batch_bytes = self._batch, [], 0
         own, counts, session = self._known.own, self.counts, self._session
-        places = self._known.find([chunk.digest for chunk in batch if own(chunk.digest) is None])
+        places = self._known.find([name for _, name, _ in batch if own(name) is None])
         for file, name, data in batch:
             length = len(data)
             position = own(name)
@@ -197,15 +195,18 @@ class Adder:
             before = found.stat
             for _ in range(_TRIES):
                 file = _File(found)
+                data = b""
                 if before.size <= _SMALL:
-                    chunks = self._read_small(fd, file, before.size, prior)
+                    data = os.read(fd, before.size + 1)
+                    if len(data) < before.size:
+                        data = _read_on(fd, data)
+                    file.size = len(data)
                 else:
-                    chunks = []
                     self._read_large(fd, file, prior)
-                status = os.fstat(fd)
-                after = FileStat(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+                now = os.fstat(fd)
+                after = FileStat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
                 if after == before and file.size == after.size:
-                    self._accept(file, chunks, after, prior)
+                    self._accept(file, data, after, prior)
                     return
                 before = after
                 os.lseek(fd, 0, os.SEEK_SET)
@@ -213,45 +214,37 @@ class Adder:
             os.close(fd)
         self._problems.append((found.source, "it kept changing while it was read"))
 
-    def _accept(self, file: _File, chunks: list[_Chunk], seen: FileStat, prior: Entry | None) -> None:
+    def _accept(self, file: _File, data: bytes, seen: FileStat, prior: Entry | None) -> None:
+        """Take a file that was read well; `data` is its content where that was read in one go."""
         counts = self.counts
         counts.files += 1
         counts.size += file.size
+        if not file.digest:
+            file.digest = digest(data)
         self._stats.put(file.found.path, seen, file.digest)
         if prior is not None and prior.digest == file.digest:
             if prior.kind == file.found.kind:
                 counts.unchanged += 1
                 return
             file.extents = prior.extents
-        else:
-            self._batch += chunks
-            self._batch_bytes += file.size if chunks else 0
+        elif data:
+            if prior is not None:
+                self._known.learn(extent.pack for extent in prior.extents)
+            self._cut(file, data)
         self._files.append(file)
 
-    def _read_small(self, fd: int, file: _File, size: int, prior: Entry | None) -> list[_Chunk]:
-        data = os.read(fd, size + 1)
-        while 0 < len(data) < size:
-            more = os.read(fd, size + 1 - len(data))
-            if not more:
-                break
-            data += more
-        file.size = len(data)
-        file.digest = digest(data)
-        if not data or (prior is not None and prior.digest == file.digest):
-            return []
-        if prior is not None:
-            self._known.learn(extent.pack for extent in prior.extents)
-        if len(data) <= self._smallest:
-            return [_Chunk(file, file.digest, data)]
-        ends = self._chunker.cut(data, final=True)
-        if len(ends) == 1:
-            return [_Chunk(file, file.digest, data)]
-        view, start, chunks = memoryview(data), 0, []
+    def _cut(self, file: _File, data: bytes) -> None:
+        """Put the chunks of a small file into the batch."""
+        self._batch_bytes += len(data)
+        ends = self._chunker.cut(data, final=True) if len(data) > self._smallest else ()
+        if len(ends) < 2:
+            self._batch.append((file, file.digest, data))  # one chunk: its digest is the file's
+            return
+        view, start = memoryview(data), 0
         for end in ends:
             part = view[start:end]
-            chunks.append(_Chunk(file, digest(part), part))
+            self._batch.append((file, digest(part), part))
             start = end
-        return chunks
 
     def _read_large(self, fd: int, file: _File, prior: Entry | None) -> None:
         """Read in windows; each window's chunks are appended before the buffer is used again."""
@@ -272,7 +265,7 @@ class Adder:
             start = 0
             for end in self._chunker.cut(buffer[:held], final=final):
                 part = buffer[start:end]
-                self._batch.append(_Chunk(file, digest(part), part))
+                self._batch.append((file, digest(part), part))
                 start = end
             self.flush()
             rest = bytes(buffer[start:held])
@@ -288,3 +281,10 @@ class Adder:
                 yield from self._session.extents(piece.start, piece.length)
             else:
                 yield interval_extent(piece.footer, piece.start, piece.length)
+
+
+def _read_on(fd: int, data: bytes) -> bytes:
+    """Read what a short read left over."""
+    while more := os.read(fd, _SMALL):
+        data += more
+    return data

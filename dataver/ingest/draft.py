@@ -381,7 +381,7 @@ class DraftCore:
             cache_root() / "stat", f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}"
         )
         adder = Adder(
-            prior=self.tree.get,
+            prior=self.tree.get if self.tree.summary().entries else None,
             known=known,
             session=session,
             chunking=self._repository.config.chunking,
@@ -389,10 +389,11 @@ class DraftCore:
             problems=how.problems,
             report=progress.advance,
         )
-        for found in scan(source, how):
+        for folder in scan(source, how):
             if seen is not None:
-                seen.add(found.path)
-            adder.add(found)
+                seen.update(found.path for found in folder)
+            for found in folder:
+                adder.add(found)
             if adder.waiting >= _FLUSH:
                 self._apply(adder.entries(), how, seen is not None)
         self._apply(adder.entries(), how, seen is not None)

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,8 +84,8 @@ class _Rule(NamedTuple):
     spec: "GitIgnoreSpec"
 
 
-def scan(source: str | Path, how: Scan) -> Iterator[Found]:
-    """Yield everything in `source`: a folder's contents go below `how.dest`, a file goes into it.
+def scan(source: str | Path, how: Scan) -> Iterator[list[Found]]:
+    """Yield everything in `source`, a folder at a time; a folder's contents go below `how.dest`.
 
     Raises:
         PathNotFound: the source does not exist.
@@ -105,14 +106,14 @@ def scan(source: str | Path, how: Scan) -> Iterator[Found]:
     if stat.S_ISDIR(status.st_mode):
         rules = [_Rule("", _compile(how.exclude))] if how.exclude else []
         wanted = _compile(how.include) if how.include else None
-        yield from _Walk(how, root, dest, wanted).folder(root, dest, "", rules)
+        yield from _Walk(how, root, dest, wanted).folder(root, dest, rules)
         return
     name = Path(root).name
     path = f"{dest}/{name}" if dest else name
     if not stat.S_ISREG(status.st_mode):
         how.refuse(root, _what(status.st_mode), path)
     elif _good_name(path, root, how):
-        yield Found(path, root, _file_kind(status), _file_stat(status))
+        yield [Found(path, root, _file_kind(status), _file_stat(status))]
 
 
 class _Walk:
@@ -121,60 +122,68 @@ class _Walk:
         self._root = os.path.realpath(root)
         self._skip = len(dest) + 1 if dest else 0
         self._wanted = wanted
-        self._open: list[
-            tuple[int, int]
-        ] = []  # folders being walked: followed links must not lead in circles
+        self._open: list[tuple[int, int]] = []  # folders on the way: followed links must not run in circles
 
-    def folder(self, source: str, path: str, inside: str, rules: list[_Rule]) -> Iterator[Found]:
-        """Yield what is in one folder; `inside` is its path from the source root."""
+    def folder(self, source: str, path: str, rules: list[_Rule]) -> Iterator[list[Found]]:
+        """Yield what is in one folder, then what is in the folders below it."""
         try:
             with os.scandir(source) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(listing, key=attrgetter("name"))
         except OSError as error:
             self._how.refuse(source, f"the folder cannot be read: {error.strerror}", path)
             return
         if any(entry.name == IGNORE_FILE for entry in entries):
-            rules = [*rules, *self._rule(source, inside)]
+            rules = [*rules, *self._rule(source, path[self._skip :])]
         if not entries and path:
-            yield Found(path, source, Kind.DIRECTORY, FileStat(0, 0, 0, 0))
+            yield [Found(path, source, Kind.DIRECTORY, FileStat(0, 0, 0, 0))]
         prefix = f"{path}/" if path else ""
         good = len(path) < _SHORT and _all_good([entry.name for entry in entries])
+        here: list[Found] = []
+        below: list[os.DirEntry[str]] = []
         for entry in entries:
             if entry.name in _ALWAYS_OUT:
                 self._how.ignored += 1
                 continue
-            yield from self._entry(entry, prefix + entry.name, rules, good)
+            try:
+                self._entry(entry, prefix + entry.name, rules, good, here, below)
+            except OSError as error:
+                self._how.refuse(entry.path, f"it cannot be read: {error.strerror}", prefix + entry.name)
+        if here:
+            yield here
+        for entry in below:
+            yield from self._subfolder(entry, prefix + entry.name, rules)
 
-    def _entry(self, entry: os.DirEntry[str], path: str, rules: list[_Rule], good: bool) -> Iterator[Found]:
+    def _entry(
+        self,
+        entry: os.DirEntry[str],
+        path: str,
+        rules: list[_Rule],
+        good: bool,
+        here: list[Found],
+        below: list[os.DirEntry[str]],
+    ) -> None:
+        """Put an entry where it belongs: found here, a folder below, left out, or refused."""
         how = self._how
-        inside = path[self._skip :]
-        try:
-            is_folder = entry.is_dir(follow_symlinks=how.follow_links)
-            if (rules or self._wanted) and self._left_out(inside, is_folder, rules):
-                how.ignored += 1
-                return
-            if not good and not _good_name(path, entry.path, how):
-                return
-            if is_folder:
-                yield from self._subfolder(entry, path, inside, rules)
-                return
-            if entry.is_symlink() and not how.follow_links:
-                yield from self._link(entry, path)
-                return
-            status = entry.stat(follow_symlinks=how.follow_links)
-        except OSError as error:
-            how.refuse(entry.path, f"it cannot be read: {error.strerror}", path)
+        follow = how.follow_links
+        is_folder = entry.is_dir(follow_symlinks=follow)
+        if (rules or self._wanted) and self._left_out(path[self._skip :], is_folder, rules):
+            how.ignored += 1
             return
-        if stat.S_ISREG(status.st_mode):
-            yield Found(path, entry.path, _file_kind(status), _file_stat(status))
+        if not good and not _good_name(path, entry.path, how):
+            return
+        if is_folder:
+            below.append(entry)
+        elif entry.is_file(follow_symlinks=follow):
+            status = entry.stat(follow_symlinks=follow)
+            here.append(Found(path, entry.path, _file_kind(status), _file_stat(status)))
+        elif entry.is_symlink() and not follow:
+            self._link(entry, path, here)
         else:
-            how.refuse(entry.path, _what(status.st_mode), path)
+            how.refuse(entry.path, _what(entry.stat(follow_symlinks=follow).st_mode), path)
 
-    def _subfolder(
-        self, entry: os.DirEntry[str], path: str, inside: str, rules: list[_Rule]
-    ) -> Iterator[Found]:
+    def _subfolder(self, entry: os.DirEntry[str], path: str, rules: list[_Rule]) -> Iterator[list[Found]]:
         if not self._how.follow_links:
-            yield from self.folder(entry.path, path, inside, rules)
+            yield from self.folder(entry.path, path, rules)
             return
         status = entry.stat()
         identity = (status.st_dev, status.st_ino)
@@ -182,10 +191,10 @@ class _Walk:
             self._how.refuse(entry.path, "the link leads back into a folder that contains it", path)
             return
         self._open.append(identity)
-        yield from self.folder(entry.path, path, inside, rules)
+        yield from self.folder(entry.path, path, rules)
         self._open.pop()
 
-    def _link(self, entry: os.DirEntry[str], path: str) -> Iterator[Found]:
+    def _link(self, entry: os.DirEntry[str], path: str, here: list[Found]) -> None:
         target = os.readlink(entry.path)  # noqa: PTH115  # a Path would normalise the target
         try:
             target.encode()
@@ -200,7 +209,7 @@ class _Walk:
             )
             self._how.refuse(entry.path, reason, path)
             return
-        yield Found(path, entry.path, Kind.SYMLINK, FileStat(0, 0, 0, 0), target)
+        here.append(Found(path, entry.path, Kind.SYMLINK, FileStat(0, 0, 0, 0), target))
 
     def _rule(self, source: str, inside: str) -> list[_Rule]:
         try:
