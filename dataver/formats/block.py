@@ -205,7 +205,7 @@ class Leaf(_Common):
             if self._columns_of(start + equal, count) == other._columns_of(other_start + equal, count):
                 equal += count
             else:
-                step = count // 4
+                step = (count + 3) // 4 if count > 1 else 0
         return equal
 
     def _columns_of(self, start: int, count: int) -> tuple[object, ...]:
