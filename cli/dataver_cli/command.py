@@ -1,11 +1,12 @@
 """What all commands share: examples in their help, `--repo`, `--quiet`, `--json`, and a `Session`.
 
-A command module holds one `command`, made with `@subcommand(…)`; its docstring is its help, and its examples are what
-a reader copies first, so a test runs over them too.
+A command module holds one `command`, made with `@subcommand(…)`; its docstring is its help, and its examples
+are what a reader copies first, so a test runs over them too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from inspect import cleandoc
 from typing import Any
 
 import click
@@ -62,7 +63,9 @@ def subcommand(
             return function(session, **values)
 
         parameters = [*reversed(getattr(function, "__click_params__", [])), *_shared(repo, as_json)]
-        return Command(name, callback=run, params=parameters, help=function.__doc__, examples=examples)
+        return Command(
+            name, callback=run, params=parameters, help=cleandoc(function.__doc__ or ""), examples=examples
+        )
 
     return decorate
 
@@ -92,7 +95,7 @@ def _shared(repo: bool, as_json: bool) -> list[click.Parameter]:
 
 
 class Option(click.Option):
-    """An option that also answers to other names, those ClearML Data uses, without listing them in the help."""
+    """An option that answers to other names too, such as ClearML Data's, which the help leaves out."""
 
     def __init__(self, *args: Any, also: Sequence[str] = (), **values: Any) -> None:
         super().__init__(*args, **values)

@@ -1,6 +1,7 @@
 """Completion in the shell: datasets, versions and tags of a local repository, and the drafts of this folder.
 
-A shell must not hang on a key press, so remote repositories are not asked, and any error completes to nothing.
+A shell must not hang on a key press, so remote repositories are not asked, and any error completes to
+nothing.
 """
 
 import click

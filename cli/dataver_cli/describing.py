@@ -26,7 +26,7 @@ _KINDS = ("file", "executable", "symlink", "directory")
 
 def version_values(version: "Version", tags: Iterable[str] | None = None) -> dict[str, Any]:
     """Return what is known of a version."""
-    values = {
+    values: dict[str, Any] = {
         "ref": version.ref,
         "dataset": version.dataset,
         "label": version.label,

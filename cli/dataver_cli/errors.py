@@ -1,7 +1,8 @@
 """From an exception to one sentence, a hint and an exit code: the only place that does it.
 
-`EXIT_CODES` is the table that README and `docs/cli.md` print. Text goes to stderr, as JSON where `--json` asked for
-it; control characters in names are escaped, and no secret is ever in a message (the library keeps them out).
+`EXIT_CODES` is the table that README and `docs/cli.md` print. Text goes to stderr, as JSON where `--json`
+asked for it; control characters in names are escaped, and no secret is ever in a message (the library keeps
+them out).
 """
 
 import json

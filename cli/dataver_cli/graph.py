@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 __all__ = ["children_first", "draw"]
 
 
-def children_first(parents: Mapping[str, Sequence[str]], age: Callable[[str], object]) -> list[str]:
+def children_first(parents: Mapping[str, Sequence[str]], age: Callable[[str], float]) -> list[str]:
     """Return the nodes so that each comes before its parents; among those that could, the youngest."""
     from heapq import heapify, heappop, heappush
 
@@ -17,7 +17,7 @@ def children_first(parents: Mapping[str, Sequence[str]], age: Callable[[str], ob
     for each in parents.values():
         for parent in set(each) & parents.keys():
             waiting[parent] += 1
-    rank = {node: -n for n, node in enumerate(sorted(parents, key=lambda node: (age(node), node)))}  # type: ignore[arg-type, return-value]
+    rank = {node: -n for n, node in enumerate(sorted(parents, key=lambda node: (age(node), node)))}
     ready = [(rank[node], node) for node, left in waiting.items() if not left]
     heapify(ready)
     order = []

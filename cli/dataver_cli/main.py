@@ -1,7 +1,7 @@
 """The command `dataver`: finds the command that was meant, runs it, returns its exit code.
 
-The one idea: commands are imported when they are used. The table below holds what `dataver --help` needs, so help
-starts in the time that Python and click need, and no library of data is touched.
+The one idea: commands are imported when they are used. The table below holds what `dataver --help` needs, so
+help starts in the time that Python and click need, and no library of data is touched.
 """
 
 import sys
@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], [*_HELP, *ALIASES], n=2)
-            hint = f" Did you mean {' or '.join(near)}?" if near else " `dataver --help` lists them."
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
             ctx.fail(f"there is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 

@@ -56,11 +56,12 @@ def size(number: int) -> str:
     if abs(number) < 1000:
         return f"{number} B"
     value = float(number)
-    for unit in ("kB", "MB", "GB", "TB", "PB"):
+    units = ["kB", "MB", "GB", "TB", "PB"]
+    value /= 1000
+    while abs(value) >= 999.95 and len(units) > 1:
         value /= 1000
-        if abs(value) < 999.95:
-            break
-    return f"{value:.1f} {unit}"
+        del units[0]
+    return f"{value:.1f} {units[0]}"
 
 
 def count(number: int, thing: str, things: str | None = None) -> str:

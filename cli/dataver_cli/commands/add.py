@@ -1,5 +1,7 @@
 """`dataver add`."""
 
+from typing import Any
+
 import click
 
 from dataver_cli.command import draft_option, option, subcommand
@@ -26,33 +28,19 @@ from dataver_cli.session import Session
 @option("--files", "more", also=["--file"], multiple=True, type=click.Path(), hidden=True)
 @draft_option
 def command(
-    session: Session,
-    sources: tuple[str, ...],
-    dest: str,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    follow_links: bool,
-    more: tuple[str, ...],
-    draft: str | None,
+    session: Session, sources: tuple[str, ...], more: tuple[str, ...], draft: str | None, **how: Any
 ) -> None:
     """Add files and folders to the draft.
 
-    What the sources hold now is safe when this returns: later edits change nothing. Patterns are those of .gitignore,
-    and a .dataverignore in a folder is obeyed. What cannot be added is listed, and the exit code is 3.
+    What the sources hold now is safe when this returns: later edits change nothing. Patterns are those of
+    .gitignore, and a .dataverignore in a folder is obeyed. What cannot be added is listed, and the exit code
+    is 3.
     """
     if not (*more, *sources):
         raise click.UsageError("say what to add: dataver add FILE_OR_FOLDER …")
     target = session.draft(draft)
     with session.progress("Adding") as progress:
-        report = target.add(
-            *more,
-            *sources,
-            dest=dest,
-            include=include,
-            exclude=exclude,
-            follow_links=follow_links,
-            progress=progress,
-        )
+        report = target.add(*more, *sources, progress=progress, **how)
     session.out.show({"draft": target.id, "dataset": target.dataset, **add_values(report)}, [])
     session.out.note(f"Added to {target.dataset}: {add_line(report)}, {duration(report.seconds)}.")
     session.finish(report.problems, "could not be added")

@@ -20,7 +20,8 @@ from dataver_cli.session import Session
 def command(session: Session, shell: str) -> None:
     """Print the shell's completion script.
 
-    It completes commands, options, ids of drafts, and names of datasets, versions and tags in local repositories.
+    It completes commands, options, ids of drafts, and names of datasets, versions and tags in local
+    repositories.
     """
     from click.shell_completion import get_completion_class
 

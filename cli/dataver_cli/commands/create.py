@@ -28,8 +28,9 @@ from dataver_cli.session import Session
 def command(session: Session, name: str | None, parent: tuple[str, ...]) -> None:
     """Start a draft of the next version of a dataset.
 
-    NAME is one or more parts of letters, digits, '.', '_' and '-', with '/' between them. The draft lives in this
-    folder's .dataver/ and is the one that the next commands mean; several can be open, see `dataver drafts`.
+    NAME is one or more parts of letters, digits, '.', '_' and '-', with '/' between them. The draft lives in
+    this folder's .dataver/ and is the one that the next commands mean; several can be open, see `dataver
+    drafts`.
     """
     if name is None:
         raise click.UsageError("say which dataset: dataver create NAME")

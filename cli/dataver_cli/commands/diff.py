@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """Show what differs between two versions.
 
-    A is for added, D for removed, M for modified, R for renamed paths. With one REF: from it to the latest version of
-    the same dataset.
+    A is for added, D for removed, M for modified, R for renamed paths. With one REF: from it to the latest
+    version of the same dataset.
     """
     before, after = source or old, target or new
     if before is None:

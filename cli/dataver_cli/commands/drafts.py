@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(session: Session, everything: bool) -> None:
     """List the drafts of this folder.
 
-    They live in the .dataver/ of this folder or the nearest one above. `*` marks the current draft, the one that
-    commands mean without --draft.
+    They live in the .dataver/ of this folder or the nearest one above. `*` marks the current draft, the one
+    that commands mean without --draft.
     """
     states = [state for state in draft_states() if everything or state.status != "uploaded"]
     current = _current()

@@ -38,8 +38,8 @@ def command(
 ) -> None:
     """Bring a version to this machine, every byte verified.
 
-    REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only what is missing moves: files and parts of files
-    that the cache holds from other versions are used again. Prints the folder.
+    REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only what is missing moves: files and
+    parts of files that the cache holds from other versions are used again. Prints the folder.
     """
     repository = session.repository()
     with session.progress("Fetching") as progress:
@@ -53,12 +53,15 @@ def command(
         "size": report.size,
         "transferred": report.transferred,
         "reused": report.reused,
+        "extra": report.extra,
         "seconds": round(report.seconds, 3),
         "problems": [{"name": name, "reason": reason} for name, reason in report.problems],
     }
     session.out.show(values, [str(report.path)])
     session.out.note(
-        f"Fetched {ref}: {count(report.files, 'file')}, {size(report.size)}; {size(report.transferred)} moved, "
-        f"{size(report.reused)} reused, {duration(report.seconds)}."
+        f"Fetched {ref}: {count(report.files, 'file')}, {size(report.size)}; "
+        f"{size(report.transferred)} moved, {size(report.reused)} reused, {duration(report.seconds)}."
     )
+    if report.extra:
+        session.out.warn(f"{report.path} also holds {count(report.extra, 'file')} that {ref} does not know")
     session.finish(report.problems, "could not be fetched")

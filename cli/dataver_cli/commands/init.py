@@ -39,8 +39,9 @@ def command(
 ) -> None:
     """Make a repository.
 
-    A repository is a folder or a bucket prefix that holds everything. Its URL is noted in .dataver/config.toml of this
-    folder, meant to be committed, so that commands in and below this folder find it.
+    A repository is a folder or a bucket prefix that holds everything. Its URL is noted in
+    .dataver/config.toml of this folder, meant to be committed, so that commands in and below this folder find
+    it.
     """
     import dataver
 

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def command(session: Session, ref: str, limit: int | None) -> None:
     """Show the history of a dataset as a graph.
 
-    With a name: all its versions and what they were made from, other datasets included. With name@label or a tag: only
-    what led to that version.
+    With a name: all its versions and what they were made from, other datasets included. With name@label or a
+    tag: only what led to that version.
     """
     repository = session.repository()
     versions = _history(repository, ref)
     parents = {key: [each.record for each in version.parents] for key, version in versions.items()}
-    order = children_first(parents, lambda key: versions[key].created)[:limit]
+    order = children_first(parents, lambda key: versions[key].created.timestamp())[:limit]
     tags = _tags(repository, {versions[key].dataset for key in order})
     values = [version_values(versions[key], tags.get(versions[key].ref, ())) for key in order]
     shown = {key: parents[key] for key in order}

@@ -76,10 +76,11 @@ def _below(
         yield from (_entry(entry) for entry in tree.iterate(f"{folder}/" if folder else ""))
     else:
         for each in tree.list(folder):
-            if isinstance(each, str):
-                yield {"path": each, "kind": "folder"}, f"{each}/", ("folder", "", "", f"{each}/")
+            if each.entry is not None:
+                yield _entry(each.entry)
             else:
-                yield _entry(each)
+                path = f"{folder}/{each.name}" if folder else each.name
+                yield {"path": path, "kind": "folder"}, f"{path}/", ("folder", "", "", f"{path}/")
 
 
 def _entry(entry: "Entry") -> tuple[dict[str, Any], str, tuple[str, ...]]:
@@ -87,4 +88,4 @@ def _entry(entry: "Entry") -> tuple[dict[str, Any], str, tuple[str, ...]]:
     ending = "/" if value["kind"] == "directory" else f" -> {entry.target}" if entry.target else ""
     digest = (value["digest"] or "")[:16]
     number = size(entry.size) if value["kind"] in ("file", "executable") else ""
-    return value, entry.path, (str(value["kind"]), number, digest, entry.path + ending)
+    return value, entry.path + ending, (str(value["kind"]), number, digest, entry.path + ending)

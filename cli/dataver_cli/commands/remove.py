@@ -21,8 +21,9 @@ from dataver_cli.session import Session
 def command(session: Session, patterns: tuple[str, ...], more: tuple[str, ...], draft: str | None) -> None:
     """Take files out of the draft.
 
-    PATTERNS are paths inside the draft, folders (with all below them), or globs; quote globs, so that the shell leaves
-    them alone. A pattern that matches nothing is an error, and then nothing is removed. Files on disk stay.
+    PATTERNS are paths inside the draft, folders (with all below them), or globs; quote globs, so that the
+    shell leaves them alone. A pattern that matches nothing is an error, and then nothing is removed. Files on
+    disk stay.
     """
     if not (*more, *patterns):
         raise click.UsageError("say what to remove: dataver remove PATTERN …")

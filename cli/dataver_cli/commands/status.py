@@ -36,11 +36,11 @@ def command(session: Session, stat: bool, draft: str | None) -> None:
         **({"summary": diff.summary()} if stat else diff_values(diff)),
     }
     since = f", from {', '.join(target.parents)}" if target.parents else ""
+    state = f"{target.status_name}{since}: {count(summary.files, 'file')}, {size(summary.size)}."
     session.out.show(
         values,
         [
-            f"Draft {target.id} of {target.dataset}, {target.status_name}{since}: "
-            f"{count(summary.files, 'file')}, {size(summary.size)}.",
+            f"Draft {target.id} of {target.dataset}, {state}",
             *(() if stat else diff_lines(diff)),
             f"Changes: {diff_summary(diff)}.",
         ],

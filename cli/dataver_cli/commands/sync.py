@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from dataver_cli.command import dataset_name, draft_option, option, subcommand
+from dataver_cli.command import draft_option, option, subcommand
 from dataver_cli.describing import add_line, add_values, upload_line, upload_values
 from dataver_cli.output import duration
 from dataver_cli.session import Session
@@ -49,8 +49,9 @@ def command(
 ) -> None:
     """Make the draft, or a dataset in one step, mirror a folder.
 
-    What is in FOLDER is added, what is not is removed. Without --name this changes the current draft. With --name it
-    makes a child of the dataset's latest version, finalizes and uploads it; nothing is made when nothing changed.
+    What is in FOLDER is added, what is not is removed. Without --name this changes the current draft. With
+    --name it makes a child of the dataset's latest version, finalizes and uploads it; nothing is made when
+    nothing changed.
     """
     source = folder or folder_option
     if source is None:

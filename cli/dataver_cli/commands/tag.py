@@ -21,7 +21,8 @@ from dataver_cli.session import Session
 def command(session: Session, ref: str, tag: str | None, history: bool) -> None:
     """Point a tag at a version, or list tags.
 
-    A tag that exists moves; its history stays. A tag may not be named latest, nor like a label of the dataset.
+    A tag that exists moves; its history stays. A tag may not be named latest, nor like a label of the
+    dataset.
     """
     if history:
         if tag is None:

@@ -19,8 +19,8 @@ from dataver_cli.session import Session
 def command(session: Session, tag: tuple[str, ...], draft: str | None) -> None:
     """Publish the sealed draft.
 
-    Everyone sees the version whole or not at all. Interrupted uploads continue when the command is repeated; a version
-    that is uploaded already is left as it is.
+    Everyone sees the version whole or not at all. Interrupted uploads continue when the command is repeated;
+    a version that is uploaded already is left as it is.
     """
     target, repository = session.draft_and_repository(draft)
     with session.progress("Uploading") as progress:

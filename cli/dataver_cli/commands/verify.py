@@ -65,6 +65,6 @@ def command(session: Session, ref: str, folder: str | None, folder_option: str |
         raise IntegrityError(f"{subject}: {found}.", hint=hint)
     packs = "" if where else f" in {count(report.packs, 'pack')}"
     session.out.note(
-        f"Verified {subject}: {count(report.files, 'file')}, {size(report.size)}{packs}, all as they should be, "
-        f"{duration(seconds)}."
+        f"Verified {subject}: {count(report.files, 'file')}, {size(report.size)}{packs}, "
+        f"all as they should be, {duration(seconds)}."
     )

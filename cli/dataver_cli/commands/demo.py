@@ -1,0 +1,160 @@
+"""`dataver demo`: the main job on made-up data, as a user would type it.
+
+The commands run in this process, through the same `main` as on a command line, in a folder of their own with
+a repository and a cache of their own: nothing of the user's is read or changed.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from shlex import join
+
+import click
+
+from dataver_cli.command import subcommand
+from dataver_cli.demo_data import differences, files_in, first, second
+from dataver_cli.output import count, size
+from dataver_cli.session import Session
+
+
+@subcommand(
+    "demo",
+    examples="""
+        dataver demo
+        dataver demo --keep                   # leave the folder there to look around
+        dataver demo --folder /tmp/try        # choose it, and keep it
+    """,
+    repo=False,
+    as_json=False,
+)
+@click.option("--folder", type=click.Path(path_type=Path), help="Empty or new folder to work in; it is kept.")
+@click.option("--keep", is_flag=True, help="Keep the folder.")
+def command(session: Session, folder: Path | None, keep: bool) -> int:
+    """Make two versions of a dataset from made-up data, in a throw-away repository.
+
+    Shows each command as you would type it and what it prints: the difference, what was stored, the fetched
+    files compared byte for byte, and the history. Takes a few seconds and 60 MB of disk.
+    """
+    place = _place(folder)
+    click.echo(f"# Everything happens in {place}")
+    try:
+        with _at_home_in(place), redirect_stderr(sys.stdout):
+            code = _story(place)
+    finally:
+        if not keep and folder is None:
+            _delete(place)
+    if code == 0:
+        kept = keep or folder is not None
+        click.echo(
+            f"# {'Kept' if kept else 'Deleted'} {place}" + ("" if kept else "; --keep leaves it there")
+        )
+    return code
+
+
+def _story(place: Path) -> int:
+    click.echo("# photos/ and a table, made from a fixed seed")
+    first(place / "photos")
+    steps: list[Sequence[str]] = [
+        ("init", "repo"),
+        ("create", "vision/cats"),
+        ("add", "photos"),
+        ("finalize", "-m", "first photos"),
+        ("upload", "--tag", "production"),
+    ]
+    code = _run(steps)
+    if code:
+        return code
+    before = _stored(place)
+    click.echo("\n# Some photos are replaced, renamed, added and removed, and 300 rows of the table edited")
+    second(place / "photos")
+    code = _run(
+        [
+            ("sync", "photos", "--name", "vision/cats", "-m", "better photos"),
+            ("diff", "vision/cats@1.0.0", "vision/cats@1.0.1"),
+            ("list", "vision/cats"),
+        ]
+    )
+    if code:
+        return code
+    _say_what_is_stored(place, before)
+    return _fetch_back(place) or _run([("log", "vision/cats")])
+
+
+def _fetch_back(place: Path) -> int:
+    code = _run(
+        [
+            ("fetch", "vision/cats@1.0.0"),
+            ("fetch", "vision/cats@1.0.1", "--dest", "work"),
+            ("verify", "vision/cats@1.0.1"),
+        ]
+    )
+    if code:
+        return code
+    wrong = differences(place / "photos", place / "work")
+    files = len(files_in(place / "photos"))
+    click.echo(f"\n# work/ compared with photos/ byte for byte: {count(files, 'file')}, ", nl=False)
+    click.echo(f"{count(len(wrong), 'difference')}: {', '.join(wrong)}" if wrong else "no difference")
+    return 6 if wrong else 0
+
+
+def _run(steps: Sequence[Sequence[str]]) -> int:
+    from dataver_cli.main import main
+
+    for step in steps:
+        click.echo(f"\n$ dataver {join(step)}")
+        code = main(step)
+        if code:
+            click.echo(f"# that ended with exit code {code}")
+            return code
+    return 0
+
+
+def _say_what_is_stored(place: Path, before: int) -> None:
+    after, raw = _stored(place), sum(path.stat().st_size for path in files_in(place / "photos"))
+    click.echo(
+        f"\n# Stored: {size(before)} for the first version, {size(after - before)} more for the second, "
+        f"which holds {size(raw)}"
+    )
+
+
+def _stored(place: Path) -> int:
+    return sum(path.stat().st_size for path in files_in(place / "repo"))
+
+
+def _place(folder: Path | None) -> Path:
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="dataver-demo-"))
+    place = folder.absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    if any(place.iterdir()):
+        raise click.UsageError(f"{place} is not empty")
+    return place
+
+
+@contextmanager
+def _at_home_in(place: Path) -> Iterator[None]:
+    """Work in `place`, with no repository but the one made there and a cache of its own."""
+    here, kept = Path.cwd(), os.environ.copy()
+    os.environ.pop("DATAVER_REPO", None)
+    os.environ["DATAVER_CACHE"] = str(place / "cache")
+    os.chdir(place)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+def _delete(place: Path) -> None:
+    import shutil
+
+    for root, folders, _ in os.walk(place):
+        for folder in folders:
+            path = Path(root, folder)
+            if not path.is_symlink():
+                path.chmod(0o700)  # fetched folders are read-only
+    shutil.rmtree(place)

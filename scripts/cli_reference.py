@@ -1,0 +1,70 @@
+"""Write docs/cli.md from the commands themselves, or with --check fail when it is stale."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from dataver_cli.command import Command
+from dataver_cli.errors import EXIT_CODES
+from dataver_cli.main import ALIASES, SECTIONS, cli
+
+PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
+
+
+def main() -> int:
+    """Write or check the page; return the exit code."""
+    text = page()
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(text, "utf-8")
+        return 0
+    if PAGE.is_file() and PAGE.read_text("utf-8") == text:
+        return 0
+    sys.stderr.write("docs/cli.md is stale: run `make docs`\n")
+    return 1
+
+
+def page() -> str:
+    """Return the whole page."""
+    lines = [
+        "# Command line",
+        "",
+        "Made from the commands by `make docs`; do not edit. `REF` is `name`, `name@label`, `name@tag`,",
+        "`name@latest` or `dv1:<digest>`, of which any unambiguous beginning will do. Results go to standard",
+        "output; closing lines, warnings and progress to standard error.",
+        "",
+    ]
+    context = click.Context(cli, info_name="dataver", help_option_names=["-h", "--help"])
+    for title, commands in SECTIONS.items():
+        lines += [f"## {title}", ""]
+        for name in commands:
+            found = cli.get_command(context, name)
+            assert isinstance(found, Command)
+            lines += section(name, found, click.Context(found, parent=context, info_name=name))
+    lines += ["## Other names", "", "For hands that are used to ClearML Data:", ""]
+    lines += [f"- `dataver {other}` is `dataver {name}`" for other, name in ALIASES.items()]
+    lines += ["", "## Exit codes", "", "| code | meaning |", "|---|---|"]
+    lines += [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def section(name: str, command: Command, context: click.Context) -> list[str]:
+    """Return one command's part."""
+    usage = " ".join(command.collect_usage_pieces(context))
+    title, _, rest = (command.help or "").partition("\n")
+    lines = [
+        f"### {name}",
+        "",
+        f"    dataver {name} {usage}",
+        "",
+        title,
+        *rest.replace("\b", "").splitlines(),
+    ]
+    rows = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
+    lines += ["", "| option | |", "|---|---|"]
+    lines += [f"| `{option}` | {text} |".replace("[ID]", "ID") for option, text in rows]
+    return [*lines, "", *(f"    $ {example}" for example in command.examples), ""]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
