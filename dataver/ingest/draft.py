@@ -313,7 +313,10 @@ class DraftCore:
             self._drop()
 
     def seal(self, sealed: dict[str, Any], *, label: str | None, bump: str, allow_empty: bool) -> None:
-        """Fix the draft's content and what its record will say; repeating it changes nothing.
+        """Fix the draft's content and what its record will say.
+
+        Repeating it changes nothing but the label, where another one is given: should the first be taken by
+        then, the draft is not lost.
 
         Raises:
             InvalidInput: nothing changed, or the label cannot be one.
@@ -323,6 +326,9 @@ class DraftCore:
         with self._locked():
             self._state = load_state(self._folder)
             state = self._state
+            if state.status == "sealed" and label not in (None, state.label):
+                state.label = label
+                save_state(self._folder, state)
             if state.status != "open":
                 return
             if state.tree == state.base and not allow_empty:

@@ -65,11 +65,13 @@ def upload_draft(
     """Send what the repository lacks and publish `record`.
 
     Raises:
-        Conflict: the chosen label is taken.
+        Conflict: the chosen label is taken, or is a tag.
         StoreError: the store failed; repeating the call continues.
         IntegrityError: a pack the draft relies on has vanished from the repository.
     """
     began = time.perf_counter()
+    if label is not None:
+        repository.tags.refuse_label(record.dataset, label)
     need = _needs(draft, record.tree)
     local = {bytes.fromhex(path.name): path for path in spooled(draft.spool)}
     mine = {pack: path for pack, path in local.items() if pack in need.packs}

@@ -3,7 +3,11 @@
 Keys are `/`-separated and relative to the repository's URL. Nothing else in dataver spells a key.
 """
 
+import re
 from typing import NamedTuple
+
+from dataver.errors import InvalidInput
+from dataver.formats.names import check_dataset_name, check_label
 
 __all__ = [
     "CONFIG",
@@ -26,6 +30,8 @@ CONFIG = "dataver.json"
 PACKS = "packs/"
 TREES = "trees/"
 DATASETS = "datasets/"
+
+_NUMBER = re.compile(r"(\d{8,})\.json", re.ASCII)
 
 
 class TagKey(NamedTuple):
@@ -79,7 +85,8 @@ def parse_record_key(key: str) -> tuple[str, str] | None:
     parts = key.split("/")
     if len(parts) < 4 or parts[0] != "datasets" or parts[-2] != "versions" or not parts[-1].endswith(".json"):
         return None
-    return "/".join(parts[1:-2]), parts[-1].removesuffix(".json")
+    dataset, label = "/".join(parts[1:-2]), parts[-1].removesuffix(".json")
+    return (dataset, label) if _are_names(dataset, label) else None
 
 
 def parse_tag_key(key: str) -> TagKey | None:
@@ -87,7 +94,16 @@ def parse_tag_key(key: str) -> TagKey | None:
     parts = key.split("/")
     if len(parts) < 5 or parts[0] != "datasets" or parts[-3] != "tags":
         return None
-    number = parts[-1].removesuffix(".json")
-    if not number.isdecimal():
-        return None
-    return TagKey("/".join(parts[1:-3]), parts[-2], int(number))
+    number = _NUMBER.fullmatch(parts[-1])
+    dataset, tag = "/".join(parts[1:-3]), parts[-2]
+    return TagKey(dataset, tag, int(number[1])) if number and _are_names(dataset, tag) else None
+
+
+def _are_names(dataset: str, selector: str) -> bool:
+    """Tell ours from what a sync tool or a hand left beside it, such as `._1.0.0.json`."""
+    try:
+        check_dataset_name(dataset)
+        check_label(selector)
+    except InvalidInput:
+        return False
+    return True

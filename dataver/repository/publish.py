@@ -102,7 +102,7 @@ def publish(
     if label is not None:
         raise Conflict(
             f"{record.dataset}@{label} is already published and is never overwritten.",
-            hint="choose another label, or leave --label out for the next free one",
+            hint="finalize again with another label, then upload",
         )
     raise Conflict(
         f"{record.dataset} gained {_LABELS} versions while this one was waiting.", hint="try again"

@@ -7,8 +7,8 @@ the tag's history. A removal is a move to nothing.
 from collections import defaultdict
 from datetime import UTC, datetime
 
-from dataver.errors import Conflict, InvalidInput, NotFound
-from dataver.formats.names import check_tag
+from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from dataver.formats.names import check_tag, parse_semver
 from dataver.formats.tag import TagMove, parse_tag_move
 from dataver.repository.layout import parse_tag_key, tag_key, tag_prefix
 from dataver.repository.publish import Outcome, create_once
@@ -17,6 +17,7 @@ from dataver.storage import Store
 
 __all__ = ["Tags"]
 
+_MEND = "restore the object from a copy of the repository, or name the version by its label"
 _TRIES = 20  # moves by others that may get in between one reading and our writing
 
 
@@ -60,6 +61,11 @@ class Tags:
                 f"'{tag}' is the label of a version of {dataset} and cannot be a tag too.",
                 hint="choose another name for the tag",
             )
+        if parse_semver(tag) is not None:
+            raise InvalidInput(
+                f"'{tag}' cannot be a tag: it would be the label of a version one day.",
+                hint="choose a word, such as production",
+            )
         return self._append(dataset, tag, published.record_id, published.record.label, author, write_id)
 
     def remove(self, dataset: str, tag: str, *, author: str, write_id: str) -> None:
@@ -73,6 +79,19 @@ class Tags:
                 f"{dataset} has no tag '{tag}'.", hint=f"see the tags with `dataver show {dataset}`"
             )
         self._append(dataset, tag, None, None, author, write_id)
+
+    def refuse_label(self, dataset: str, label: str) -> None:
+        """Refuse a label that is a tag now: the same name would mean another version from then on.
+
+        Raises:
+            Conflict: there is such a tag.
+        """
+        target = self.target(dataset, label)
+        if target is not None:
+            raise Conflict(
+                f"'{label}' is a tag of {dataset}, which points to {target}, and cannot be a label too.",
+                hint="choose another label, or remove the tag",
+            )
 
     def _append(
         self, dataset: str, tag: str, record: str | None, label: str | None, author: str, write_id: str
@@ -98,4 +117,13 @@ class Tags:
         return sorted(key.number for key in keys if key and (key.dataset, key.tag) == (dataset, tag))
 
     def _move(self, dataset: str, tag: str, number: int) -> TagMove:
-        return parse_tag_move(self._store.get(tag_key(dataset, tag, number)))
+        what = f"move {number} of the tag {dataset}@{tag} in {self._store.url}"
+        try:
+            move = parse_tag_move(self._store.get(tag_key(dataset, tag, number)))
+        except IntegrityError as error:
+            raise IntegrityError(f"{what} is damaged: {error.message}.", hint=_MEND) from error
+        if (move.dataset, move.tag, move.number) != (dataset, tag, number):
+            raise IntegrityError(
+                f"{what} says it is move {move.number} of {move.dataset}@{move.tag}.", hint=_MEND
+            )
+        return move
