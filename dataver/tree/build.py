@@ -72,14 +72,16 @@ class Builder:
 
     def reuse(self, level: int, child: Child) -> None:
         """Take a whole unchanged block of `level`, which must be clean."""
+        self._reach(level)
+        for each in self._levels[: level + 1]:
+            each.blocks += 1  # what stands above a whole block is not the whole of any level below
         if level:
             self._reused.add(child.digest)
         self._push(level, child)
 
     def lean_on(self, level: int, base: tuple[bytes, bytes] | None) -> None:
         """Name a block (digest, logical part) that the next blocks of a level probably resemble."""
-        while level >= len(self._levels):
-            self._levels.append(_Level())
+        self._reach(level)
         self._levels[level].base = base
 
     def finish(self, load: Load | None = None) -> TreeRoot:
@@ -93,6 +95,10 @@ class Builder:
             if here.items or (not level and not here.blocks):
                 self._end(level)
             level += 1
+
+    def _reach(self, level: int) -> None:
+        while level >= len(self._levels):
+            self._levels.append(_Level())
 
     def _root(self, child: Child, load: Load | None) -> TreeRoot:
         """Return the root below a block that holds everything: what has a single child is none."""
@@ -142,8 +148,7 @@ class Builder:
 
     def _push(self, number: int, child: Child) -> None:
         """Hand a finished block of level `number` to the level above."""
-        if number + 1 == len(self._levels):
-            self._levels.append(_Level())
+        self._reach(number + 1)
         above = self._levels[number + 1]
         above.items.append(child)  # type: ignore[arg-type]  # levels above 0 hold children
         self._grown(number + 1, child.first_path.encode())
