@@ -4,6 +4,7 @@ A workspace is the nearest folder upwards that holds `.dataver/`. Its `config.to
 repository and is meant to be committed; everything else in `.dataver/` is local.
 """
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -75,7 +76,9 @@ def write_config(workspace: Path, url: str) -> Path:
     ignore = folder / ".gitignore"
     if not ignore.exists():
         ignore.write_text(f"*\n!{_CONFIG}\n!.gitignore\n", "utf-8")
-    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = json.dumps(url, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # TOML's strings are JSON's but for DEL
     path = folder / _CONFIG
-    path.write_text(f'# The project\'s dataver repository.\n[repository]\nurl = "{quoted}"\n', "utf-8")
+    path.write_text(f"# The project's dataver repository.\n[repository]\nurl = {quoted}\n", "utf-8")
     return path
