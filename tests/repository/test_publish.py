@@ -2,6 +2,7 @@
 
 import itertools
 import secrets
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +22,9 @@ def inner():
 @pytest.fixture
 def no_pauses(monkeypatch):
     """Let the pauses between tries take no time."""
-    monkeypatch.setattr("dataver.repository.publish.time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr(
+        sys.modules[create_once.__module__], "time", SimpleNamespace(sleep=lambda seconds: None)
+    )
 
 
 def test_who_comes_first_wins_and_is_told_so_again(inner):
