@@ -145,7 +145,9 @@ class ChunkIndex:
         try:
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute(
+                "PRAGMA synchronous = OFF"
+            )  # a hint: what a power cut damages is a miss, or begun anew
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _SCHEMA):
                 raise sqlite3.DatabaseError(f"schema {version}")

@@ -78,18 +78,15 @@ class StatCache:
             return
 
     def _encode(self) -> bytes:
-        paths, columns, digests = [], [array("q") for _ in FileStat._fields], []
-        for path, row in self._rows.items():
-            if path not in self._new:
-                paths.append(path)
-                digests.append(self._digests[32 * row : 32 * row + 32])
-                for column, old in zip(columns, self._columns, strict=True):
-                    column.append(old[row])
-        for path, (stat, file_digest) in self._new.items():
-            paths.append(path)
-            digests.append(file_digest)
-            for column, value in zip(columns, stat, strict=True):
-                column.append(value)
+        kept = [(path, row) for path, row in self._rows.items() if path not in self._new]
+        paths = [path for path, _ in kept] + list(self._new)
+        digests = [self._digests[32 * row : 32 * row + 32] for _, row in kept]
+        digests += [name for _, name in self._new.values()]
+        fresh = zip(*(stat for stat, _ in self._new.values()), strict=True)
+        columns = [
+            array("q", [old[row] for _, row in kept] + list(new))
+            for old, new in zip(self._columns, fresh, strict=True)
+        ]
         names = "\0".join(paths).encode("utf-8", "surrogateescape")
         body = b"".join((*(column.tobytes() for column in columns), *digests, names))
         head = _HEAD.pack(_MAGIC, len(paths), len(names), checksum(body))
