@@ -58,7 +58,7 @@ def section(name: str, command: Command, context: click.Context) -> list[str]:
         f"    dataver {name} {usage}",
         "",
         title,
-        *rest.replace("\b", "").splitlines(),
+        *rest.splitlines(),
     ]
     rows = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
     lines += ["", "| option | |", "|---|---|"]

@@ -50,7 +50,7 @@ _SHOWN = 20  # problems listed in text; --json lists all
 def exit_code_of(error: BaseException, *, as_json: bool) -> int:
     """Report an error on stderr and return the exit code."""
     if isinstance(error, BrokenPipeError):
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # so that the last flush fails no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush fails no more
         return _SIGPIPE
     if isinstance(error, (KeyboardInterrupt, EOFError, click.Abort)):
         _print(

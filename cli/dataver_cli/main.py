@@ -78,6 +78,15 @@ class LazyGroup(click.Group):
         assert isinstance(found, click.Command)
         return found
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; click would make an ordinary failure of a reader that went away."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            from dataver_cli.errors import exit_code_of
+
+            ctx.exit(exit_code_of(error, as_json=False))
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

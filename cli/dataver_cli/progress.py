@@ -58,6 +58,7 @@ class Bar:
                 self._bar = None
 
     def _draw(self) -> None:
+        first = self._bar is None
         if self._bar is None:
             from tqdm import tqdm
 
@@ -74,6 +75,8 @@ class Bar:
             self._bar.start_t -= time.monotonic() - self._began
         self._bar.set_postfix_str(self._details(), refresh=False)
         self._bar.update(self._size - self._bar.n)
+        if first:
+            self._bar.refresh()
 
     def _details(self) -> str:
         files = (

@@ -1,0 +1,123 @@
+"""Help teaches, is complete, and costs nothing."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+import dataver
+import dataver_cli.commands
+from dataver_cli.command import Command
+from dataver_cli.errors import EXIT_CODES
+from dataver_cli.main import ALIASES, SECTIONS, cli
+
+ROOT = Path(__file__).parents[2]
+NAMES = [name for section in SECTIONS.values() for name in section]
+HEAVY = (
+    "dataver.ingest",
+    "dataver.storage",
+    "fsspec",
+    "s3fs",
+    "tqdm",
+    "zstandard",
+    "blake3",
+    "pyfastcdc",
+    "asyncio",
+)
+
+
+def find(name: str) -> Command:
+    found = cli.get_command(click.Context(cli), name)
+    assert isinstance(found, Command)
+    return found
+
+
+def test_every_command_file_is_listed_and_every_listed_command_has_a_file() -> None:
+    """The table of commands and the folder of commands agree."""
+    folder = Path(next(iter(dataver_cli.commands.__path__)))
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(NAMES)
+    assert set(ALIASES.values()) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_explains_itself(name: str) -> None:
+    """A command has help that begins with its line in the table, examples, and help on every option shown."""
+    command = find(name)
+    line = next(section[name] for section in SECTIONS.values() if name in section)
+    assert (command.help or "").splitlines()[0] == line
+    assert command.examples
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert parameter.help, f"{name} {parameter.opts} has no help"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_examples_are_understood(name: str) -> None:
+    """Every example is a command line that the parser takes."""
+    for line in find(name).examples:
+        for part in re.split(r"&&|\||\$\(|>|\)", line.partition("  #")[0]):
+            words = shlex.split(part.replace('"', "") if part.count('"') % 2 else part)
+            if "dataver" in words[:1]:
+                find(words[1]).make_context(words[1], words[2:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_command_that_prints_takes_json(name: str) -> None:
+    """Programs can read every command's result, except of those that print bytes, scripts or a story."""
+    options = {option for parameter in find(name).params for option in parameter.opts}
+    assert ("--json" in options) == (name not in {"cat", "completion", "demo"})
+
+
+def test_reference_page_is_what_the_commands_say() -> None:
+    """docs/cli.md is not stale."""
+    script = ROOT / "scripts" / "cli_reference.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_lists_the_exit_codes() -> None:
+    """README's table of exit codes is the program's."""
+    readme = (ROOT / "README.md").read_text()
+    for code, meaning in EXIT_CODES.items():
+        assert f"| {code} | {meaning} |" in readme
+
+
+def test_hints_of_the_library_name_real_commands() -> None:
+    """A hint such as "`dataver drafts` lists them" names a command and options that exist."""
+    sources = Path(dataver.__file__ or "").parent.rglob("*.py")
+    for path in sources:
+        for words in re.findall(r"`dataver ([^`]+)`", path.read_text()):
+            name, *rest = words.split()
+            if not name.startswith("{"):
+                known = {option for parameter in find(name).params for option in parameter.opts}
+                assert {word for word in rest if word.startswith("--")} <= known, f"{path}: {words}"
+
+
+def test_help_imports_no_library_of_data() -> None:
+    """`dataver --help` and an import of dataver load nothing heavy."""
+    show = f"print([each for each in {HEAVY!r} if each in sys.modules])"
+    for code in (
+        f"import sys; from dataver_cli.main import main; main(['--help']); {show}",
+        f"import sys, dataver; {show}",
+    ):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.slow
+def test_help_and_import_are_quick() -> None:
+    """Both take less than 150 ms, interpreter included, at the best of ten."""
+    for code in ("from dataver_cli.main import main; main(['--help'])", "import dataver"):
+        best = min(_seconds(code) for _ in range(10))
+        assert best < 0.150, f"{code}: {best:.3f} s"
+
+
+def _seconds(code: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    return time.perf_counter() - began

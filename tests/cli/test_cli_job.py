@@ -1,0 +1,260 @@
+"""The main job as a user types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import Run
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def test_create_add_finalize_upload_fetch(run: Run, photos: Path, work: Path) -> None:
+    """The five steps bring every byte back."""
+    run("init", "repo")
+    run("create", "vision/cats")
+    added = run("add", photos, "--dest", "train")
+    assert "Added to vision/cats: 5 files" in added.err
+    assert "A  train/sub/c.jpg" in run("status").out
+    digest = run("finalize", "-m", "first", "-q").out.strip()
+    assert run("upload").out.split() == ["vision/cats@1.0.0", digest]
+    fetched = run("fetch", "vision/cats", "--dest", "out")
+    assert fetched.out.strip() == str(work / "out")
+    assert snapshot(work / "out" / "train") == snapshot(photos)
+
+
+def test_upload_twice_says_so(run: Run, photos: Path) -> None:
+    """The second upload sends nothing and succeeds."""
+    run("init", "repo")
+    run("create", "cats")
+    run("add", photos)
+    run("finalize")
+    assert not run("upload", "--json").json["already"]
+    again = run("upload", "--json").json
+    assert again["already"]
+    assert again["version"]["ref"] == "cats@1.0.0"
+
+
+def test_sync_in_one_step_makes_nothing_when_nothing_changed(run: Run, two_versions: Path) -> None:
+    """Mirroring an unchanged folder leaves the dataset as it is."""
+    done = run("sync", two_versions, "--name", "vision/cats")
+    assert done.out == ""
+    assert "Nothing changed" in done.err
+    assert len(run("list", "vision/cats", "--json").json) == 2
+
+
+def test_sync_inside_a_draft_mirrors(run: Run, two_versions: Path) -> None:
+    """`sync` without --name changes the draft, deletions included."""
+    run("create", "vision/cats", "--parent", "vision/cats@1.0.0")
+    report = run("sync", two_versions, "--json").json
+    assert report["removed"] == 2
+    status = run("status", "--json").json
+    assert status["summary"]["renamed"] == 1
+    assert status["parents"] == ["vision/cats@1.0.0"]
+    run("sync", two_versions, "-m", "no message here", expect=2)
+
+
+def test_remove_and_move_in_a_draft(run: Run, two_versions: Path) -> None:
+    """Files leave and move by path, folder and glob."""
+    run("create", "vision/cats", "--parent", "vision/cats")
+    assert run("remove", "*.csv", "sub", "--json").json["removed"] == ["labels.csv", "sub/c.jpg"]
+    run("move", "z.jpg", "deep/down/a.jpg")
+    assert run("ls", "--draft", "-r").out.split() == ["deep/down/a.jpg", "empty", "new.txt"]
+    run("remove", "nothing-like-this", expect=4)
+
+
+def test_diff_lists_what_changed(run: Run, two_versions: Path) -> None:
+    """Added, removed, modified and renamed paths stand in path order, with the counts at the end."""
+    lines = run("diff", "vision/cats@1.0.0", "vision/cats").out.splitlines()
+    assert [line.split("  (")[0] for line in lines[:-1]] == [
+        "R  a.jpg -> z.jpg",
+        "D  b.jpg",
+        "M  labels.csv",
+        "A  new.txt",
+    ]
+    assert "1 added, 1 removed, 1 modified, 1 renamed" in lines[-1]
+    assert len(run("diff", "vision/cats@1.0.0", "--stat").out.splitlines()) == 1
+    assert run("diff", "vision/cats@1.0.0", "--json").json["renamed"][0]["new"]["path"] == "z.jpg"
+
+
+def test_list_show_and_log_tell_the_versions(run: Run, two_versions: Path) -> None:
+    """Names, ids, tags and history are printed."""
+    assert run("list").out.splitlines()[1].split()[:3] == ["vision/cats", "2", "1.0.1"]
+    assert run("list", "vision").out == run("list", "--project", "vision").out
+    newest, oldest = run("list", "vision/cats", "--json").json
+    assert newest["tags"] == ["production"]
+    assert newest["parents"][0]["record"] == oldest["record"]
+    shown = run("show", newest["digest"][:14]).out
+    assert newest["digest"] in shown
+    assert "second" in shown
+    log = run("log", "vision/cats").out.splitlines()
+    assert [line[:20] for line in log[::2]] == ["* vision/cats@1.0.1 ", "* vision/cats@1.0.0 "]
+    assert len(run("log", "vision/cats@1.0.0", "--json").json) == 1
+
+
+def test_ls_lists_a_folder_at_a_time(run: Run, two_versions: Path) -> None:
+    """Folders end in a slash; long lines tell kind and size; a file lists itself."""
+    assert run("ls", "vision/cats@1.0.0").out.split() == ["a.jpg", "b.jpg", "empty", "labels.csv", "sub/"]
+    assert run("ls", "vision/cats@1.0.0", "sub/").out.split() == ["sub/c.jpg"]
+    assert run("ls", "vision/cats@1.0.0", "sub/c.jpg", "--long").out.split()[:3] == ["file", "30.0", "kB"]
+    assert run("ls", "vision/cats@1.0.0", "--json").json[-1] == {"path": "sub", "kind": "folder"}
+    run("ls", "vision/cats", "nowhere", expect=4)
+
+
+def test_tags_move_and_remember(run: Run, two_versions: Path) -> None:
+    """A tag moves, is resolved, keeps its history, and can be removed."""
+    run("tag", "vision/cats@1.0.0", "production")
+    assert run("tag", "vision/cats", "--json").json == {"production": "1.0.0"}
+    assert run("show", "vision/cats@production", "--json").json["label"] == "1.0.0"
+    moves = run("tag", "vision/cats", "production", "--history", "--json").json
+    assert [(each["label"], each["author"]) for each in moves] == [("1.0.1", "ana"), ("1.0.0", "ana")]
+    run("untag", "vision/cats@production")
+    run("untag", "vision/cats", "production", expect=4)
+
+
+def test_fetch_takes_a_part(run: Run, two_versions: Path, work: Path) -> None:
+    """--paths fetches only what matches, and tells in JSON what it cost."""
+    report = run("fetch", "vision/cats@1.0.0", "--dest", "part", "--paths", "*.jpg", "--json").json
+    assert sorted(snapshot(work / "part")) == ["a.jpg", "b.jpg", "sub/c.jpg"]
+    assert report["files"] == 3
+
+
+def test_fetch_refuses_to_overwrite_unless_told(run: Run, two_versions: Path, work: Path) -> None:
+    """Changed files in the target are named and kept."""
+    run("fetch", "vision/cats", "--dest", "copy")
+    (work / "copy" / "labels.csv").write_text("mine")
+    refused = run("fetch", "vision/cats", "--dest", "copy", expect=5)
+    assert "labels.csv" in refused.err
+    assert (work / "copy" / "labels.csv").read_text() == "mine"
+    run("verify", "vision/cats", "copy", expect=6)
+    run("fetch", "vision/cats", "--dest", "copy", "--overwrite")
+    run("verify", "vision/cats", "copy")
+
+
+def test_several_drafts_are_told_apart(run: Run, two_versions: Path) -> None:
+    """The latest is the current one, and marked; others are named by the beginning of their id."""
+    one = run("create", "one", "--json").json["draft"]
+    two = run("create", "two", "--json").json["draft"]
+    run("add", two_versions / "new.txt", "--draft", one)
+    listed = {each["draft"]: each for each in run("drafts", "--json").json}
+    assert listed[one]["changed"] and not listed[two]["changed"]
+    assert listed[two]["current"]
+    run("discard", "--id", one, expect=2)  # nobody to ask
+    run("discard", "--id", one, "--yes")
+    assert two in run("drafts").out
+    assert one not in run("drafts", "--all").out
+
+
+def test_a_draft_finds_its_own_repository(run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft goes to the repository it was made for, whatever the environment says later."""
+    run("init", "one", "--no-config")
+    run("init", "two", "--no-config")
+    run("create", "cats", "--repo", "one")
+    monkeypatch.setenv("DATAVER_REPO", "two")
+    run("add", photos)
+    run("finalize", "--upload")
+    assert run("--repo", "one", "list", "--json").json[0]["name"] == "cats"
+    assert run("list", "--json").json == []
+
+
+def test_clearml_words_are_understood(run: Run, photos: Path, work: Path) -> None:
+    """Hands used to clearml-data find their options."""
+    run("init", "repo")
+    run("create", "--project", "vision", "--name", "cats")
+    run("add", "--files", photos / "a.jpg", photos / "b.jpg", "--dataset-folder", "train")
+    run("add", "--files", photos, "--wildcard", "*.csv")
+    run("close", "--version", "2.0", "--upload", "--tags", "gold")
+    run("create", "--project", "vision", "--name", "cats", "--parents", "vision/cats@gold")
+    run("remove", "--files", "train/*")
+    run("sync", "--folder", photos, "--project", "vision", "--name", "cats", "--storage", "repo")
+    run("get", "vision/cats@2.0", "--copy", "copy")
+    assert sorted(snapshot(work / "copy")) == ["labels.csv", "train/a.jpg", "train/b.jpg"]
+    assert run("compare", "--source", "vision/cats@2.0", "--target", "vision/cats", "--stat").out
+
+
+def test_metadata_is_json_or_text(run: Run, photos: Path) -> None:
+    """Values that are JSON stay what they are."""
+    run("init", "repo")
+    run("create", "cats")
+    run("add", photos)
+    run(
+        "finalize",
+        "--upload",
+        "--metadata",
+        "lux=410",
+        "--metadata",
+        "camera=A 7",
+        "--metadata",
+        "roi=[1, 2]",
+    )
+    assert run("show", "cats", "--json").json["metadata"] == {"lux": 410, "camera": "A 7", "roi": [1, 2]}
+
+
+def test_quiet_prints_results_only(run: Run, photos: Path) -> None:
+    """With --quiet, before or behind the command, stderr stays empty."""
+    run("init", "repo", "-q")
+    run("create", "cats")
+    for done in (
+        run("add", photos, "-q"),
+        run("-q", "finalize", "--upload"),
+        run("fetch", "cats", "--quiet"),
+    ):
+        assert done.err == ""
+
+
+def test_init_can_join_a_repository_that_exists(run: Run, tmp_path: Path, work: Path) -> None:
+    """A second init fails; --existing notes the repository for this folder."""
+    run("init", tmp_path / "shared", "--no-config")
+    assert not (work / ".dataver").exists()
+    run("init", tmp_path / "shared", expect=5)
+    report = run("init", tmp_path / "shared", "--existing", "--json").json
+    assert Path(report["config"]).is_file()
+    run("init", tmp_path / "nowhere", "--existing", expect=4)
+
+
+def test_parents_that_disagree_are_listed(run: Run, photos: Path) -> None:
+    """A draft of several parents names the paths in which the later one won."""
+    run("init", "repo")
+    run("sync", photos, "--name", "one")
+    (photos / "labels.csv").write_text("other")
+    run("sync", photos, "--name", "two")
+    done = run("create", "both", "--parent", "one", "--parent", "two", "--json")
+    assert done.json["conflicts"] == ["labels.csv"]
+    assert "labels.csv" in done.err
+
+
+def test_names_that_some_systems_cannot_hold_are_warned_of(run: Run, work: Path) -> None:
+    """Two names equal but for case: a warning at finalize, not an error."""
+    folder = work / "data"
+    folder.mkdir()
+    (folder / "readme").write_text("1")
+    (folder / "README").write_text("2")
+    run("init", "repo")
+    run("create", "cats")
+    run("add", folder)
+    assert "only in case" in run("finalize").err
+
+
+def test_demo_tells_the_whole_story(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo ends well, leaves nothing behind, and touches neither the user's repository nor the folder."""
+    monkeypatch.setenv("DATAVER_REPO", str(tmp_path / "untouched"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / "tmp").mkdir()
+    out = run("demo").out
+    assert "no difference" in out
+    assert out.count("$ dataver ") == 12
+    assert "vision/cats@1.0.1" in out
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert not (tmp_path / "untouched").exists()
+
+
+def test_demo_keeps_a_folder_that_was_chosen(run: Run, work: Path) -> None:
+    """--folder keeps the repository to look around in; a folder that holds things is refused."""
+    run("demo", "--folder", work / "try")
+    assert json.loads((work / "try" / "repo" / "dataver.json").read_bytes())["format"] == 1
+    run("demo", "--folder", work / "try", expect=2)

@@ -1,0 +1,178 @@
+"""Sizes, tables, progress bars, graphs and completion."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import Run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataver_cli import progress
+from dataver_cli.graph import children_first, draw
+from dataver_cli.output import count, duration, safe, size, table
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_951, "1.0 MB"),
+        (553_300_000, "553.3 MB"),
+        (5 * 10**12, "5.0 TB"),
+        (7 * 10**18, "7000.0 PB"),
+    ],
+)
+def test_sizes_read_well(number: int, text: str) -> None:
+    """1 MB is 10^6 bytes, and no rounding shows 1000.0 of a unit that has a next one."""
+    assert size(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.1234, "0.12 s"), (12.34, "12.3 s"), (200, "3 min 20 s"), (7300, "2 h 1 min")]
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    """Seconds, then minutes, then hours."""
+    assert duration(seconds) == text
+
+
+def test_counts_agree_with_their_noun() -> None:
+    """One file, many files."""
+    assert [count(n, "file") for n in (0, 1, 8000)] == ["0 files", "1 file", "8,000 files"]
+    assert count(2, "entry", "entries") == "2 entries"
+
+
+@given(st.text())
+def test_safe_text_is_printable(text: str) -> None:
+    """Whatever a name holds, what is printed moves no cursor; printable text stays as it is."""
+    assert safe(text).isprintable()
+    if text.isprintable():
+        assert safe(text) == text
+
+
+def test_columns_align_for_wide_characters() -> None:
+    """A wide character takes two columns; numbers align to the right."""
+    rows = table([("猫", "1"), ("cats", "100")], ("NAME", "N"), right=(1,))
+    assert rows == ["NAME    N", "猫      1", "cats  100"]
+
+
+class Terminal(io.StringIO):
+    """A stderr that people look at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bar_shows_bytes_files_and_what_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar on a terminal tells bytes, files and the new share."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    with progress.Bar("Adding", shown=True) as bar:
+        bar.start(10, 4_000_000)
+        bar.advance(5, 2_000_000, new=500_000)
+    said = screen.getvalue()
+    assert "Adding" in said
+    assert "5/10 files, 500.0 kB new (25 %)" in said
+
+
+@pytest.mark.parametrize(("screen", "shown"), [(Terminal(), False), (io.StringIO(), True)])
+def test_no_bar_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO, shown: bool) -> None:
+    """Quiet commands and streams that are no terminal get no bar."""
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    with progress.Bar("Adding", shown=shown) as bar:
+        bar.advance(1, 1)
+    assert screen.getvalue() == ""
+
+
+def test_no_bar_for_what_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its second is over, nothing is drawn."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(progress, "_PATIENCE", 1e9)
+    with progress.Bar("Adding", shown=True) as bar:
+        bar.advance(1, 1)
+    assert screen.getvalue() == ""
+
+
+def lines(parents: dict[str, list[str]]) -> list[str]:
+    order = children_first(parents, ord)
+    return list(draw(order, parents, lambda node: [node, node.upper()]))
+
+
+def test_graph_of_a_line() -> None:
+    """A history without branches is one column."""
+    assert lines({"b": ["a"], "a": []}) == ["* b", "| B", "* a", "  A"]
+
+
+def test_graph_of_a_merge() -> None:
+    """A merge opens a column, and the common parent closes it."""
+    assert lines({"d": ["b", "c"], "c": ["a"], "b": ["a"], "a": []}) == [
+        "* d",
+        "|\\ ",
+        "| | D",
+        "| * c",
+        "| | C",
+        "* | b",
+        "| | B",
+        "|/",
+        "* a",
+        "  A",
+    ]
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=3), max_size=25))
+def test_graph_shows_every_node_once_and_children_first(picks: list[list[int]]) -> None:
+    """Any history: each node has one star, and stands before its parents."""
+    parents = {
+        str(node): [str(pick % node) for pick in picked] if node else [] for node, picked in enumerate(picks)
+    }
+    order = children_first(parents, float)
+    assert sorted(order) == sorted(parents)
+    assert all(order.index(node) < order.index(parent) for node in parents for parent in parents[node])
+    stars = [
+        line.partition("* ")[2] for line in draw(order, parents, lambda node: [f"n{node}"]) if "*" in line
+    ]
+    assert [star.split()[-1] for star in stars] == [f"n{node}" for node in order]
+
+
+def complete(words: str, work: Path) -> list[str]:
+    environment = {
+        "_DATAVER_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    import os
+
+    done = subprocess.run(
+        [sys.executable, "-m", "dataver_cli"],
+        env={**os.environ, **environment},
+        cwd=work,
+        capture_output=True,
+        text=True,
+    )
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_shells_complete_commands_names_and_drafts(run: Run, two_versions: Path, work: Path) -> None:
+    """Commands, datasets, labels, tags and ids of drafts complete; what is wrong completes to nothing."""
+    draft = run("create", "dogs", "--json").json["draft"]
+    assert complete("dataver fi", work) == ["finalize"]
+    assert complete("dataver show vis", work) == ["vision/cats"]
+    assert complete("dataver show vision/cats@", work) == [
+        f"vision/cats@{each}" for each in ("1.0.0", "1.0.1", "production", "latest")
+    ]
+    assert complete(f"dataver upload --draft {draft[:3]}", work) == [draft]
+    assert complete("dataver show nothing-like-this", work) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed(run: Run, shell: str) -> None:
+    """Every shell gets a script for the command `dataver`."""
+    assert "_DATAVER_COMPLETE" in run("completion", shell).out
