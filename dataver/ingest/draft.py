@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from dataver.errors import Conflict, InvalidInput, NotFound
+from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, StoreError
 from dataver.formats.block import Inner, Leaf
 from dataver.formats.entry import Entry, Kind, check_path
 from dataver.formats.names import check_dataset_name, check_label
@@ -175,14 +175,19 @@ class DraftCore:
         )
         folder = draft_folder(workspace, state.id)
         _make_folder(workspace, folder)
-        draft = cls(repository, workspace, state)
-        root, conflicts = merge_parents(repository, parents, draft._load, draft._log.add)
-        draft._log.commit()
-        state.base = state.tree = root.hex()
-        state.conflicts = conflicts
-        save_state(folder, state)
-        if current:
-            set_current(workspace, state.id)
+        try:
+            with _kept_in(folder):
+                draft = cls(repository, workspace, state)
+                root, conflicts = merge_parents(repository, parents, draft._load, draft._log.add)
+                draft._log.commit()
+                state.base = state.tree = root.hex()
+                state.conflicts = conflicts
+                save_state(folder, state)
+                if current:
+                    set_current(workspace, state.id)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return draft
 
     @classmethod
@@ -524,16 +529,17 @@ class DraftCore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         lock = FileLock(self._folder / "lock", timeout=_LOCK_WAIT)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise Conflict(
-                f"draft {self.id} is being changed by another command.", hint="try again"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        with _kept_in(self._folder):
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise Conflict(
+                    f"draft {self.id} is being changed by another command.", hint="try again"
+                ) from error
+            try:
+                yield
+            finally:
+                lock.release()
 
     def _drop(self) -> None:
         """Remove the draft's folder; `draft.json` goes first, so that a crash leaves no half draft."""
@@ -542,6 +548,20 @@ class DraftCore:
         current = self.workspace / FOLDER / "current"
         if current.is_file() and current.read_text("ascii", "replace").strip() == self.id:
             set_current(self.workspace, None)
+
+
+@contextmanager
+def _kept_in(folder: Path) -> Iterator[None]:
+    """Say in our words what the disk refuses; the draft stays as the last finished command left it."""
+    try:
+        yield
+    except DataverError:
+        raise  # some of ours are OSErrors, too
+    except OSError as error:
+        raise StoreError(
+            f"the draft in {folder} cannot be written: {error.strerror or error}.",
+            hint="make room or fix permissions there and repeat the command; nothing is lost",
+        ) from error
 
 
 def _make_folder(workspace: Path, folder: Path) -> None:
