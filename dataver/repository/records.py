@@ -98,7 +98,13 @@ class Records:
 
 
 def _parse(data: bytes, dataset: str, label: str) -> Published:
-    record = parse_record(data)
+    try:
+        record = parse_record(data)
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"the record of {dataset}@{label} is damaged: {error.message}.",
+            hint="other versions stay readable; restore the record from a copy of the repository",
+        ) from error
     if (record.dataset, record.label) != (dataset, label):
         raise IntegrityError(
             f"the record stored as {dataset}@{label} says it is {record.dataset}@{record.label}.",
