@@ -178,7 +178,9 @@ class DraftCore:
         try:
             with _kept_in(folder):
                 draft = cls(repository, workspace, state)
-                root, conflicts = merge_parents(repository, parents, draft._load, draft._log.add)
+                root, conflicts = merge_parents(
+                    repository, parents, draft._load, draft._log.add, draft._is_published
+                )
                 draft._log.commit()
                 state.base = state.tree = root.hex()
                 state.conflicts = conflicts
@@ -470,7 +472,7 @@ class DraftCore:
             return self._repository.blocks.load(digest)
         block = self._parsed.get(digest)
         if block is None:
-            block = self._parsed[digest] = self._log.load(digest, self.block_object)
+            block = self._parsed[digest] = self._log.load(digest, self._repository.blocks.object)
             while len(self._parsed) > _KEPT:
                 self._parsed.popitem(last=False)
         else:

@@ -172,10 +172,9 @@ class PackSession:
         self._lengths.append(len(data))
         self._digests.append(digest)
         self.position = start + len(data)
-        size = len(self._raw)
-        if size >= FRAME_RAW and (size >= SMALL_FRAME_RAW or size >= SMALL_CHUNK * len(self._lengths)):
-            self._close_frame()
-        elif len(self._lengths) >= _FRAME_CHUNKS:
+        chunks = len(self._lengths)
+        enough = SMALL_FRAME_RAW if len(self._raw) < SMALL_CHUNK * chunks else FRAME_RAW
+        if len(self._raw) >= enough or chunks >= _FRAME_CHUNKS:
             self._close_frame()
         return start
 
@@ -233,7 +232,7 @@ class PackSession:
     def _encode(self, raw: bytearray, lengths: list[int]) -> tuple[bytes, bytes]:
         small = len(raw) < SMALL_CHUNK * len(lengths)
         level = max(self._level, _SMALL_LEVEL) if small else self._level
-        compressors: dict[int, Compressor] = self._local.__dict__
+        compressors: dict[int, Compressor] = self._local.__dict__.setdefault("compressors", {})
         if level not in compressors:
             compressors[level] = make_compressor(level)
         return encode_frame(raw, lengths, compressors[level])

@@ -16,6 +16,7 @@ def merge_parents(
     parents: Sequence[Published],
     load: Callable[[bytes], Leaf | Inner],
     save: Callable[[Encoded], None],
+    may_be_base: Callable[[bytes], bool],
 ) -> tuple[bytes, list[str]]:
     """Return the tree a draft of these parents starts from, and the paths they disagreed about.
 
@@ -29,7 +30,9 @@ def merge_parents(
     merged = [parents[0]]
     for parent in parents[1:]:
         base = _common_ancestor(repository, merged, parent)
-        result, clashes = merge(base, root, parent.record.tree, load, save, prefer="theirs")
+        result, clashes = merge(
+            base, root, parent.record.tree, load, save, prefer="theirs", may_be_base=may_be_base
+        )
         root = result.digest
         conflicts.update(clash.path for clash in clashes)
         merged.append(parent)
