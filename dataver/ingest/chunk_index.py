@@ -127,17 +127,17 @@ class ChunkIndex:
             self._footers.clear()
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._connect(self._path)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                    raise
+            for end in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + end).unlink(missing_ok=True)
             return self._connect(self._path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                return self._connect(":memory:")
-        for name in (self._path, *(self._path.with_name(self._path.name + end) for end in ("-wal", "-shm"))):
-            name.unlink(missing_ok=True)
-        try:
-            return self._connect(self._path)
-        except sqlite3.DatabaseError:
+        except (OSError, sqlite3.DatabaseError):
             return self._connect(":memory:")  # an unwritable cache costs duplicates, nothing else
 
     def _connect(self, path: Path | str) -> sqlite3.Connection:

@@ -560,8 +560,9 @@ def _kept_in(folder: Path) -> Iterator[None]:
     except DataverError:
         raise  # some of ours are OSErrors, too
     except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
         raise StoreError(
-            f"the draft in {folder} cannot be written: {error.strerror or error}.",
+            f"the draft in {folder} cannot be written: {error.strerror or error}{where}.",
             hint="make room or fix permissions there and repeat the command; nothing is lost",
         ) from error
 

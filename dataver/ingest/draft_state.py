@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dataver.errors import IntegrityError, InvalidInput, NotFound
+from dataver.errors import IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.repository.places import FOLDER, find_workspace
 
 __all__ = [
@@ -84,6 +84,7 @@ def load_state(folder: Path) -> DraftState:
 
     Raises:
         NotFound: there is no such draft.
+        StoreError: it may not be read.
         IntegrityError: the file is damaged.
     """
     try:
@@ -92,6 +93,11 @@ def load_state(folder: Path) -> DraftState:
     except FileNotFoundError as error:
         raise NotFound(
             f"there is no draft {folder.name} here.", hint="`dataver drafts` lists them"
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"{folder / _STATE} cannot be read: {error.strerror or error}.",
+            hint="look at the folder's owner and mode: whose draft is it?",
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(
@@ -103,7 +109,8 @@ def load_state(folder: Path) -> DraftState:
 def list_drafts(workspace: Path) -> list[DraftState]:
     """Return the drafts of a workspace that can be read, oldest first."""
     folder = workspace / FOLDER / "drafts"
-    found = [load_state(path.parent) for path in folder.glob(f"*/{_STATE}")] if folder.is_dir() else []
+    states = folder.glob(f"*/{_STATE}") if os.path.isdir(folder) else ()  # noqa: PTH112  # never raises
+    found = [load_state(path.parent) for path in states]
     return sorted(found, key=lambda state: (state.created, state.id))
 
 

@@ -40,7 +40,8 @@ def default_repository() -> Path:
 def find_workspace(start: Path | None = None) -> Path | None:
     """Return the nearest folder from `start` upwards that holds `.dataver/`, or None."""
     here = (start or Path.cwd()).absolute()
-    return next((folder for folder in (here, *here.parents) if (folder / FOLDER).is_dir()), None)
+    above = (here, *here.parents)
+    return next((each for each in above if os.path.isdir(each / FOLDER)), None)  # noqa: PTH112  # never raises
 
 
 def configured_url(start: Path | None = None) -> str | None:
