@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
@@ -13,10 +14,12 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 # pip reads dependency groups from 25.1 on, and some Pythons bring an older one.
-$(STAMP): pyproject.toml
+$(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group test --group check
+	$(PIP) --upgrade 'pip>=25.1'
+
+$(STAMP): pyproject.toml | $(VENV)/pyvenv.cfg
+	$(PIP) --editable . --group test --group check
 	@touch $@
 
 setup: $(STAMP) ## make the virtual environment .venv with dataver and all its tools
