@@ -15,6 +15,7 @@ from dataver.formats.record import ParentRef, Record
 from dataver.ingest import DraftCore, Sent, upload_draft
 from dataver.ingest.draft_state import save_state
 from dataver.progress import SILENT, Progress
+from dataver.tree import Tree, new_name_problems
 
 __all__ = ["Draft", "author"]
 
@@ -62,6 +63,14 @@ class Draft(DraftCore):
         self._record(values).encode()  # refuses what no record can hold, before anything is fixed
         self.seal(values, label=label, bump=bump, allow_empty=allow_empty)
         return self.version()
+
+    def portability(self) -> list[tuple[str, str]]:
+        """Return `(path, why)` of names this draft adds that some file systems cannot hold.
+
+        Looks at the folders that gained a name, not at the whole version.
+        """
+        added = [change.path for change in self.changes() if change.old is None]
+        return new_name_problems(self.tree, Tree(bytes.fromhex(self._state.base), self._load), added)
 
     def version(self) -> Version:
         """Return the sealed version.

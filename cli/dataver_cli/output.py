@@ -8,10 +8,14 @@ import json
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 
 import click
 
 __all__ = ["Output", "count", "duration", "safe", "size", "table", "when"]
+
+
+_PAGE = 64  # lines printed together: a long listing is quick and its first page comes at once
 
 
 class Output:
@@ -26,8 +30,9 @@ class Output:
         if self.as_json:
             click.echo(json.dumps(value, indent=2, default=str))
             return
-        for line in lines:
-            click.echo(safe(line))
+        source = iter(lines)
+        while page := list(islice(source, _PAGE)):
+            click.echo("\n".join(map(safe, page)))
 
     def note(self, line: str) -> None:
         """Print a closing line: what happened and what it cost. Neither for programs nor for the quiet."""

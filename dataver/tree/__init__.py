@@ -5,6 +5,7 @@ from dataver.tree.descend import Load
 from dataver.tree.diff import Change, diff, find_renames
 from dataver.tree.edit import edit
 from dataver.tree.merge import MergeConflict, merge
+from dataver.tree.naming import new_name_problems
 from dataver.tree.read import Listed, Tree
 from dataver.tree.select import Selection
 from dataver.tree.shape import FORMAT_1, Shape
@@ -26,4 +27,5 @@ __all__ = [
     "edit",
     "find_renames",
     "merge",
+    "new_name_problems",
 ]

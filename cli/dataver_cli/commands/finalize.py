@@ -11,7 +11,7 @@ from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session, parse_pairs
 
 if TYPE_CHECKING:
-    from dataver import Version
+    from dataver import Draft
 
 _SHOWN = 5  # names that other systems cannot hold
 
@@ -62,7 +62,7 @@ def command(
         raise click.UsageError("--tag goes with --upload: a local version cannot be tagged")
     target, repository = session.draft_and_repository(draft)
     version = target.finalize(metadata={key: _value(text) for key, text in metadata.items()}, **how)
-    _warn(session, version)
+    _warn(session, target)
     if not upload:
         session.out.show({"draft": target.id, **version_values(version)}, [version.digest])
         session.out.note(
@@ -87,8 +87,8 @@ def _value(text: str) -> Any:
         return text
 
 
-def _warn(session: Session, version: "Version") -> None:
-    problems = version.portability()
+def _warn(session: Session, draft: "Draft") -> None:
+    problems = draft.portability()
     for path, why in problems[:_SHOWN]:
         session.out.warn(f"{path} {why}; some systems cannot fetch it")
     if len(problems) > _SHOWN:

@@ -1,6 +1,7 @@
 """`dataver ls`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,22 +54,24 @@ def command(
     else:
         version = session.repository().version(ref or "")
         tree, name, inside = version.tree, version.ref, folder
-    entries = list(_below(tree, inside.strip("/"), recursive))
-    if inside.strip("/") and not entries:
+    found = _below(tree, inside.strip("/"), recursive)
+    first = next(found, None)
+    if inside.strip("/") and first is None:
         from dataver.errors import PathNotFound
 
         raise PathNotFound(f"{name} has no '{inside}'.", hint="`dataver ls` without a folder lists the top")
-    if long:
-        session.out.show(
-            [value for value, _, _ in entries], table([row for _, _, row in entries], right=(1,))
-        )
+    entries = chain((first,) if first else (), found)
+    if session.out.as_json:
+        session.out.show([value for value, _, _ in entries], ())
+    elif long:
+        session.out.show(None, table([row for _, _, row in entries], right=(1,)))
     else:
-        session.out.show([value for value, _, _ in entries], (shown for _, shown, _ in entries))
+        session.out.show(None, (shown for _, shown, _ in entries))  # a line at a time: a version may be large
 
 
 def _below(
     tree: "Tree", folder: str, recursive: bool
-) -> Iterable[tuple[dict[str, Any], str, tuple[str, ...]]]:
+) -> Iterator[tuple[dict[str, Any], str, tuple[str, ...]]]:
     single = tree.get(folder) if folder else None
     if single is not None:
         yield _entry(single)
