@@ -28,10 +28,10 @@ demo: $(STAMP) ## install, then make two versions of a dataset and fetch them ba
 	@$(BIN)/dataver demo
 
 test: $(STAMP) ## install, then run the tests (ARGS="-k name" chooses)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
 
 test-all: $(STAMP) ## the tests, slow ones included
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 format: $(STAMP) ## rewrite the code in the house format
 	$(BIN)/ruff format $(wildcard $(CODE))
