@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["FetchReport", "fetch"]
 
 _EMPTY_FOLDER: Final = int(Kind.DIRECTORY)
+_STAGING: Final = "fetch-"
 
 
 @dataclass(slots=True)
@@ -391,11 +392,14 @@ def _writable_folders(path: Path) -> Iterator[None]:
 def _staging(dest: Path, wish: Wish) -> Iterator[Path]:
     """Give a path for a private folder below `dest`, where no entry can lie."""
     parent = dest / ".dataver"
-    made = not os.path.lexists(parent)
-    if made:
+    ours = not os.path.lexists(parent)
+    if ours:
         parent.mkdir()
     os.close(open_folder(parent))  # a link there would lead elsewhere
-    yield parent / f"fetch-{folder_name(wish.tree, wish.patterns)[:90]}"
-    if made:
-        with suppress(OSError):
-            parent.rmdir()
+    ours = ours or any(path.name.startswith(_STAGING) for path in parent.iterdir())  # of an interrupted fetch
+    try:
+        yield parent / f"{_STAGING}{folder_name(wish.tree, wish.patterns)[:90]}"
+    finally:
+        if ours:
+            with suppress(OSError):  # what an interrupted fetch can go on with stays
+                parent.rmdir()
