@@ -109,7 +109,7 @@ def init_repository(
         InvalidInput: the folder holds other things.
     """
     store = open_store(url, storage_options)
-    if store.exists(CONFIG):
+    if _holds_config(store):
         raise AlreadyExists(f"{store.url} is a dataver repository already.", hint="use it as it is")
     _refuse_other_content(store.local_root)
     config = RepositoryConfig(
@@ -124,6 +124,14 @@ def init_repository(
             f"somebody else has just made a repository at {store.url}.", hint="use it as it is"
         )
     return store, config
+
+
+def _holds_config(store: Store) -> bool:
+    try:
+        store.get(CONFIG)  # and not `exists`: S3 answers a HEAD without saying that the credentials are wrong
+    except NotFound:
+        return False
+    return True
 
 
 def _refuse_other_content(root: Path | None) -> None:
