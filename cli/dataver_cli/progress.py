@@ -20,10 +20,17 @@ _PATIENCE = 1.0  # seconds of work before a bar is worth drawing
 
 
 class Bar:
-    """Draws what the library reports (`dataver.progress.Progress`). Close it, or use it in a `with`."""
+    """Draws what the library reports (`dataver.progress.Progress`), in a `with`.
 
-    def __init__(self, verb: str, *, shown: bool) -> None:
-        self._verb = verb
+    Args:
+        verb: what is being done.
+        shown: whether anybody wants to see it.
+        thing: what is counted.
+        fresh: what to call bytes that had to be stored or moved; None where they say nothing.
+    """
+
+    def __init__(self, verb: str, *, shown: bool, thing: str = "file", fresh: str | None = None) -> None:
+        self._verb, self._thing, self._fresh = verb, thing, fresh
         self._shown = shown and sys.stderr.isatty()
         self._began = time.monotonic()
         self._lock = threading.Lock()
@@ -79,11 +86,9 @@ class Bar:
             self._bar.refresh()
 
     def _details(self) -> str:
-        files = (
-            f"{self._files:,}/{self._total_files:,} files"
-            if self._total_files
-            else count(self._files, "file")
-        )
-        if not self._size:
+        files = count(self._files, self._thing)
+        if self._total_files:
+            files = f"{self._files:,} of {count(self._total_files, self._thing)}"
+        if not self._size or self._fresh is None:
             return files
-        return f"{files}, {size(self._new)} new ({100 * self._new // self._size} %)"
+        return f"{files}, {size(self._new)} {self._fresh} ({100 * self._new // self._size} %)"

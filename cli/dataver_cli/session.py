@@ -60,9 +60,9 @@ class Session:
             raise InvalidInput(f"'{wanted}' fits several drafts: {ids}.", hint="write more of the id")
         return fitting[0]
 
-    def progress(self, verb: str) -> Bar:
+    def progress(self, verb: str, thing: str = "file", fresh: str | None = None) -> Bar:
         """Return a progress bar; it shows itself only on a terminal, and only when it takes long."""
-        return Bar(verb, shown=not self.out.quiet)
+        return Bar(verb, shown=not self.out.quiet, thing=thing, fresh=fresh)
 
     def finish(self, problems: Sequence[tuple[str, str]], what: str) -> None:
         """End as done in part where something was left out (invariant 10)."""

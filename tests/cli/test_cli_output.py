@@ -73,12 +73,12 @@ def test_bar_shows_bytes_files_and_what_is_new(monkeypatch: pytest.MonkeyPatch) 
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setattr(progress, "_PATIENCE", 0.0)
-    with progress.Bar("Adding", shown=True) as bar:
+    with progress.Bar("Adding", shown=True, fresh="new") as bar:
         bar.start(10, 4_000_000)
         bar.advance(5, 2_000_000, new=500_000)
     said = screen.getvalue()
     assert "Adding" in said
-    assert "5/10 files, 500.0 kB new (25 %)" in said
+    assert "5 of 10 files, 500.0 kB new (25 %)" in said
 
 
 @pytest.mark.parametrize(("screen", "shown"), [(Terminal(), False), (io.StringIO(), True)])

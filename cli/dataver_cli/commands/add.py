@@ -39,7 +39,7 @@ def command(
     if not (*more, *sources):
         raise click.UsageError("say what to add: dataver add FILE_OR_FOLDER …")
     target = session.draft(draft)
-    with session.progress("Adding") as progress:
+    with session.progress("Adding", fresh="new") as progress:
         report = target.add(*more, *sources, progress=progress, **how)
     session.out.show({"draft": target.id, "dataset": target.dataset, **add_values(report)}, [])
     session.out.note(f"Added to {target.dataset}: {add_line(report)}, {duration(report.seconds)}.")

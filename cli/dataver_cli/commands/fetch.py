@@ -42,7 +42,7 @@ def command(
     parts of files that the cache holds from other versions are used again. Prints the folder.
     """
     repository = session.repository()
-    with session.progress("Fetching") as progress:
+    with session.progress("Fetching", fresh="moved") as progress:
         report = repository.fetch(
             ref, dest=dest, paths=paths or None, verify=verify, overwrite=overwrite, progress=progress
         )

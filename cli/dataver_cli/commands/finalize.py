@@ -70,7 +70,7 @@ def command(
             "`dataver upload` publishes it."
         )
         return
-    with session.progress("Uploading") as progress:
+    with session.progress("Uploading", "pack") as progress:
         report = target.upload(progress)
     for each in tag:
         repository.tag(report.version.ref, each)

@@ -68,7 +68,7 @@ def _into_draft(session: Session, folder: str, wanted: str | None, how: dict[str
     if given:
         raise click.UsageError(f"{', '.join(given)} goes with --name; a draft is told at `dataver finalize`")
     draft = session.draft(wanted)
-    with session.progress("Mirroring") as progress:
+    with session.progress("Mirroring", fresh="new") as progress:
         report = draft.sync(folder, progress=progress, **how)
     session.out.show({"draft": draft.id, "dataset": draft.dataset, **add_values(report)}, [])
     session.out.note(f"{draft.dataset} mirrors {folder}: {add_line(report)}, {duration(report.seconds)}.")
@@ -78,7 +78,7 @@ def _into_draft(session: Session, folder: str, wanted: str | None, how: dict[str
 def _in_one_step(session: Session, folder: str, name: str, how: dict[str, Any]) -> None:
     tags = how.pop("tag")
     repository = session.repository()
-    with session.progress("Mirroring") as progress:
+    with session.progress("Mirroring", fresh="new") as progress:
         report = repository.sync(folder, name, progress=progress, **how)
     values = {
         "dataset": name,

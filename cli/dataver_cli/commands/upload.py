@@ -23,7 +23,7 @@ def command(session: Session, tag: tuple[str, ...], draft: str | None) -> None:
     a version that is uploaded already is left as it is.
     """
     target, repository = session.draft_and_repository(draft)
-    with session.progress("Uploading") as progress:
+    with session.progress("Uploading", "pack") as progress:
         report = target.upload(progress)
     version = report.version
     for each in tag:
