@@ -137,7 +137,8 @@ def _holds_config(store: Store) -> bool:
 def _refuse_other_content(root: Path | None) -> None:
     if root is None or not root.is_dir():
         return
-    others = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+    names = [path.name for path in root.iterdir() if not path.name.startswith(".")]
+    others = sorted(name for name in names if name != CONFIG)  # another init, just now: creating it will tell
     if others:
         shown = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
         raise InvalidInput(
