@@ -3,6 +3,7 @@
 Nothing is drawn, and tqdm not even imported, before the second is over, or where stderr is no terminal.
 """
 
+import os
 import sys
 import threading
 import time
@@ -76,10 +77,14 @@ class Bar:
                 unit="B",
                 unit_scale=True,
                 leave=False,
-                dynamic_ncols=True,
+                delay=1e-6,  # not before it has something to say
                 file=sys.stderr,
+                **_screen(),
             )
-            self._bar.start_t -= time.monotonic() - self._began
+            self._bar.delay = 0
+            elapsed = time.monotonic() - self._began
+            self._bar.start_t -= elapsed
+            self._bar.last_print_t -= elapsed  # the first rate is the whole time's
         self._bar.set_postfix_str(self._details(), refresh=False)
         self._bar.update(self._size - self._bar.n)
         if first:
@@ -92,3 +97,12 @@ class Bar:
         if not self._size or self._fresh is None:
             return files
         return f"{files}, {size(self._new)} {self._fresh} ({100 * self._new // self._size} %)"
+
+
+def _screen() -> dict[str, Any]:
+    """Return how large to draw; on terminals that say 0 x 0, as some containers' do, tqdm draws nothing."""
+    try:
+        real = os.get_terminal_size(sys.stderr.fileno())
+    except (OSError, ValueError):
+        real = os.terminal_size((0, 0))
+    return {"dynamic_ncols": True} if real.columns and real.lines else {"ncols": 100, "nrows": 24}

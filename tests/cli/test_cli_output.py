@@ -1,6 +1,9 @@
 """Sizes, tables, progress bars, graphs and completion."""
 
+import contextlib
 import io
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +84,26 @@ def test_bar_shows_bytes_files_and_what_is_new(monkeypatch: pytest.MonkeyPatch) 
     assert "5 of 10 files, 500.0 kB new (25 %)" in said
 
 
+def test_bar_is_drawn_on_a_real_terminal() -> None:
+    """On a terminal, here one that does not know its size, the bar appears and is cleared at the end."""
+    code = (
+        "from dataver_cli import progress; progress._PATIENCE = 0.0\n"
+        "with progress.Bar('Adding', shown=True) as bar:\n"
+        "    bar.start(2, 100); bar.advance(1, 50)"
+    )
+    master, slave = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=slave)
+    os.close(slave)
+    said = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+        while piece := os.read(master, 4096):
+            said += piece
+    os.close(master)
+    assert process.wait() == 0
+    assert b"1 of 2 files" in said
+    assert said.endswith(b"\r")
+
+
 @pytest.mark.parametrize(("screen", "shown"), [(Terminal(), False), (io.StringIO(), True)])
 def test_no_bar_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO, shown: bool) -> None:
     """Quiet commands and streams that are no terminal get no bar."""
@@ -148,8 +171,6 @@ def complete(words: str, work: Path) -> list[str]:
         "COMP_WORDS": words,
         "COMP_CWORD": str(words.count(" ")),
     }
-    import os
-
     done = subprocess.run(
         [sys.executable, "-m", "dataver_cli"],
         env={**os.environ, **environment},
