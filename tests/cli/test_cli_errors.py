@@ -173,8 +173,13 @@ def test_control_characters_are_shown_not_obeyed(run: Run, two_versions: Path) -
 
 def cat(repo: Path) -> "subprocess.Popen[bytes]":
     """Start writing a file that no pipe holds; return when its first byte has arrived."""
+    code = (
+        "import signal, sys; from dataver_cli.main import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run in the background
+        "sys.exit(main(sys.argv[1:]))"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "dataver_cli", "cat", "big", "big.bin", "--repo", str(repo)],
+        [sys.executable, "-c", code, "cat", "big", "big.bin", "--repo", str(repo)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
