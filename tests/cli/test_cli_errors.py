@@ -175,7 +175,7 @@ def cat(repo: Path) -> "subprocess.Popen[bytes]":
     """Start writing a file that no pipe holds; return when its first byte has arrived."""
     code = (
         "import signal, sys; from dataver_cli.main import main\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run in the background
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # background jobs inherit SIG_IGN
         "sys.exit(main(sys.argv[1:]))"
     )
     process = subprocess.Popen(
