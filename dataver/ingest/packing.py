@@ -13,7 +13,6 @@ bounded by the frames in flight. It knows nothing of files, trees or repositorie
 
 import os
 import queue
-import secrets
 import threading
 from bisect import bisect_right
 from collections.abc import Callable
@@ -24,24 +23,23 @@ from typing import NamedTuple
 from dataver.errors import StoreError
 from dataver.formats.compression import Compressor, make_compressor
 from dataver.formats.entry import Extent
-from dataver.formats.frame import HEADER_SIZE, encode_frame
-from dataver.formats.pack import MAGIC, Footer, FooterBuilder
+from dataver.formats.frame import CODEC_RAW, encode_frame, parse_header
+from dataver.formats.pack import Footer
+from dataver.ingest.pack_file import PackFile
 
-__all__ = ["PackSession", "PackWriter", "interval_extent"]
+__all__ = ["PackSession", "interval_extent"]
 
 FRAME_RAW = 128 * 1024  # a frame closes when it holds this much …
 SMALL_FRAME_RAW = 256 * 1024  # … or this much where its chunks are small: tiny files store 15 % less this way
 SMALL_CHUNK = 8 * 1024  # average length below which a frame's chunks are small
 _SMALL_LEVEL = 3  # of such frames: 5 % less again, and the compressing threads wait for the reader anyway
-_PACK_RAW = 1 << 30  # a pack of very compressible bytes closes here, so that raw positions stay in 32 bits
-_PACK_CHUNKS = 400_000
 _FRAME_CHUNKS = 4096
 _IN_FLIGHT = 64  # frames between `append` and the disk: ~20 MB
-_WRITE = 1 << 20  # bytes collected before one write
+_DULL = 4  # raw frames in a row after which a frame is only probed
+_PROBE = 16 * 1024  # bytes of a frame compressed to see whether all of it is worth it
 
 
 class _Frame(NamedTuple):
-    raw_length: int
     lengths: list[int]
     digests: bytes
     encoded: Future[tuple[bytes, bytes]]
@@ -61,60 +59,6 @@ def interval_extent(footer: Footer, start: int, length: int) -> Extent:
     offset = footer.frame_offsets[first]
     stored = footer.frame_offsets[last + 1] - offset
     return Extent(footer.pack_id, offset, stored, start - footer.raw_starts[first], length)
-
-
-class PackWriter:
-    """One pack file being written."""
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self._size = size
-        self._path = folder / f".tmp-{secrets.token_hex(8)}"
-        self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        self._waiting: list[bytes] = [MAGIC]
-        self._waiting_size = len(MAGIC)
-        self.footer = FooterBuilder()
-        self.raw = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the pack should be closed."""
-        builder = self.footer
-        return builder.size >= self._size or self.raw >= _PACK_RAW or builder.chunk_count >= _PACK_CHUNKS
-
-    def add(self, frame: _Frame) -> None:
-        """Append an encoded frame."""
-        header, stored = frame.encoded.result()
-        check = int.from_bytes(header[16:24], "little")
-        self.footer.add_frame(check, len(stored), frame.raw_length, frame.lengths, frame.digests)
-        self.raw += frame.raw_length
-        self._waiting += (header, stored)
-        self._waiting_size += HEADER_SIZE + len(stored)
-        if self._waiting_size >= _WRITE:
-            self._drain()
-
-    def finish(self) -> Footer:
-        """Write the footer, force everything to the disk, give the file its name."""
-        footer = self.footer.footer()
-        self._waiting.append(footer.encode())
-        self._drain()
-        os.fsync(self._fd)
-        os.close(self._fd)
-        self._fd = -1
-        self._path.replace(self._path.parent / footer.pack_id.hex())
-        return footer
-
-    def abandon(self) -> None:
-        """Remove the unfinished file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            self._path.unlink(missing_ok=True)
-
-    def _drain(self) -> None:
-        data = memoryview(b"".join(self._waiting))
-        self._waiting, self._waiting_size = [], 0
-        while data:
-            data = data[os.write(self._fd, data) :]
 
 
 class PackSession:
@@ -151,6 +95,9 @@ class PackSession:
         self._parts: list[_PackPart] = []
         self._starts: list[int] = []
         self._writer_position = 0
+        self._dull = 0
+        self._finisher = ThreadPoolExecutor(1, "dataver-finish")
+        self._finishing: list[Future[None]] = []
         self._near: tuple[Extent | None, int, int] = (None, 0, 0)
         self._thread = threading.Thread(target=self._write_all, name="dataver-write", daemon=True)
         self._thread.start()
@@ -226,7 +173,7 @@ class PackSession:
             return
         raw, lengths = self._raw, self._lengths
         encoded = self._pool.submit(self._encode, raw, lengths)
-        self._put(_Frame(len(raw), lengths, b"".join(self._digests), encoded))
+        self._put(_Frame(lengths, b"".join(self._digests), encoded))
         self._raw, self._lengths, self._digests = bytearray(), [], []
 
     def _encode(self, raw: bytearray, lengths: list[int]) -> tuple[bytes, bytes]:
@@ -235,7 +182,15 @@ class PackSession:
         compressors: dict[int, Compressor] = self._local.__dict__.setdefault("compressors", {})
         if level not in compressors:
             compressors[level] = make_compressor(level)
-        return encode_frame(raw, lengths, compressors[level])
+        compressor: Compressor | None = compressors[level]
+        if self._dull >= _DULL and len(compressors[level](raw[:_PROBE])) > _PROBE * 49 // 50:
+            compressor = (
+                None  # photos and the like: the last frames gained nothing and this one begins so, too
+            )
+        header, stored = encode_frame(raw, lengths, compressor)
+        # read and written by several threads without a lock: a lost count costs one more try
+        self._dull = self._dull + 1 if parse_header(header).codec == CODEC_RAW else 0
+        return header, stored
 
     def _put(self, item: "_Frame | Callable[[], None] | None") -> None:
         while True:
@@ -267,38 +222,52 @@ class PackSession:
                         break
             self._thread.join()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._finisher.shutdown(wait=True)
 
-    # The writer's thread: the only one that touches pack files and the list of finished packs.
+    # The writer's thread touches the open pack; the finisher's, those that are full: a flush to the disk takes
+    # as long as writing the pack, and must not hold up the next one.
 
     def _write_all(self) -> None:
-        writer: PackWriter | None = None
+        pack: PackFile | None = None
         while (item := self._queue.get()) is not None:
             if self._failure is not None:
                 continue  # keep draining, so that nobody waits for a place in the queue
             try:
                 if isinstance(item, _Frame):
-                    writer = writer or PackWriter(self._folder, self._pack_size)
-                    writer.add(item)
-                    if writer.full:
-                        self._finish(writer)
-                        writer = None
+                    pack = pack or PackFile(self._folder, self._pack_size)
+                    pack.add(*item.encoded.result(), item.lengths, item.digests)
+                    if pack.full:
+                        self._finish(pack)
+                        pack = None
                 else:
-                    if writer:
-                        self._finish(writer)
-                        writer = None
+                    if pack:
+                        self._finish(pack)
+                        pack = None
+                    while self._finishing:
+                        self._finishing.pop(0).result()
                     item()
             except BaseException as failure:  # noqa: BLE001  # handed to the caller's thread by _check
                 self._failure = failure
-        if writer:
-            writer.abandon()
+        if pack:
+            pack.abandon()
 
-    def _finish(self, writer: PackWriter) -> None:
-        footer = writer.finish()
+    def _finish(self, pack: PackFile) -> None:
+        """Hand a full pack to the finisher, behind at most one other."""
+        while len(self._finishing) > 1:
+            self._finishing.pop(0).result()
+        self._finishing.append(self._finisher.submit(self._complete, pack, self._writer_position))
+        self._writer_position += pack.raw
+
+    def _complete(self, pack: PackFile, start: int) -> None:
+        try:
+            footer = pack.finish()
+        except BaseException:
+            pack.abandon()
+            raise
         self._on_pack(footer)
-        self._starts.append(self._writer_position)
-        self._parts.append(_PackPart(self._writer_position, footer))
-        self._writer_position += footer.raw_starts[-1]
-        self.stored += writer.footer.size
+        self._starts.append(start)
+        self._parts.append(_PackPart(start, footer))
+        self.stored += pack.footer.size
         self.packs += 1
 
 

@@ -13,7 +13,7 @@ from dataver.errors import AlreadyExists, Conflict, InvalidInput, NotFound, Path
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frames
 from dataver.hashing import digest
-from dataver.ingest import packing
+from dataver.ingest import pack_file
 
 
 @pytest.fixture(autouse=True)
@@ -366,14 +366,14 @@ def test_a_crash_after_any_write_leaves_the_draft_as_before_or_after(repo, sourc
 def test_a_full_disk_is_one_sentence_and_the_draft_goes_on_later(repo, source, monkeypatch):
     """The writer's failure reaches the caller; a retry succeeds."""
     draft = repo.create("d")
-    real = os.write
+    real = os.writev
 
-    def full(fd, data):
-        if len(data) > 100_000:
+    def full(fd, parts):
+        if sum(map(len, parts)) > 100_000:
             raise OSError(28, "No space left on device")
-        return real(fd, data)
+        return real(fd, parts)
 
-    monkeypatch.setattr(packing.os, "write", full)
+    monkeypatch.setattr(pack_file.os, "writev", full)
     with pytest.raises(dataver.StoreError, match="No space left on device"):
         draft.add(source)
     monkeypatch.undo()

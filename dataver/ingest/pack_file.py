@@ -1,0 +1,76 @@
+"""One pack file being written: frames in, a file named by its footer out.
+
+Keeps invariant 4: the file has a temporary name until its bytes and its footer are on the disk.
+"""
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataver.formats.frame import HEADER_SIZE, parse_header
+from dataver.formats.pack import MAGIC, Footer, FooterBuilder
+
+__all__ = ["PackFile"]
+
+_PACK_RAW = 1 << 30  # a pack of very compressible bytes closes here, so that raw positions stay in 32 bits
+_PACK_CHUNKS = 400_000
+_WRITE = 1 << 20  # bytes collected before one write
+_PARTS = 512  # buffers in one write; the least IOV_MAX of any system is 1,024
+
+
+class PackFile:
+    """One pack file being written."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._size = size
+        self._path = folder / f".tmp-{secrets.token_hex(8)}"
+        self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        self._waiting: list[bytes] = [MAGIC]
+        self._waiting_size = len(MAGIC)
+        self.footer = FooterBuilder()
+        self.raw = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether the pack should be closed."""
+        builder = self.footer
+        return builder.size >= self._size or self.raw >= _PACK_RAW or builder.chunk_count >= _PACK_CHUNKS
+
+    def add(self, header: bytes, stored: bytes, lengths: Sequence[int], digests: bytes) -> None:
+        """Append an encoded frame; its chunks' lengths and digests go into the footer."""
+        raw_length = parse_header(header).raw_length
+        check = int.from_bytes(header[16:24], "little")
+        self.footer.add_frame(check, len(stored), raw_length, lengths, digests)
+        self.raw += raw_length
+        self._waiting += (header, stored)
+        self._waiting_size += HEADER_SIZE + len(stored)
+        if self._waiting_size >= _WRITE:
+            self._drain()
+
+    def finish(self) -> Footer:
+        """Write the footer, force everything to the disk, give the file its name."""
+        footer = self.footer.footer()
+        self._waiting.append(footer.encode())
+        self._drain()
+        os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        self._path.replace(self._path.parent / footer.pack_id.hex())
+        return footer
+
+    def abandon(self) -> None:
+        """Remove the unfinished file."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._path.unlink(missing_ok=True)
+
+    def _drain(self) -> None:
+        parts, self._waiting, self._waiting_size = self._waiting, [], 0
+        while parts:
+            written = os.writev(self._fd, parts[:_PARTS])
+            while parts and written >= len(parts[0]):
+                written -= len(parts.pop(0))
+            if written:
+                parts[0] = parts[0][written:]
