@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataver._draft import Draft, author
 from dataver._version import Diff, UploadReport, Version
-from dataver.errors import InvalidInput, NotFound
+from dataver.errors import Conflict, InvalidInput, NotFound
 from dataver.formats.config import RepositoryConfig
 from dataver.formats.names import check_dataset_name
 from dataver.formats.tag import TagMove
@@ -157,7 +157,11 @@ class Repository(RepositoryCore):
             draft.discard()
             return SyncReport(None, report, None, time.perf_counter() - began)
         draft.finalize(message, label=label, bump=bump, metadata=metadata, allow_empty=True)
-        sent = draft.upload()
+        try:
+            sent = draft.upload()
+        except Conflict:
+            draft.discard()  # repeating with another label adds again what little was new
+            raise
         draft.forget()
         return SyncReport(sent.version, report, sent, time.perf_counter() - began)
 

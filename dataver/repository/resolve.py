@@ -63,11 +63,11 @@ def resolve(records: Records, tags: Tags, ref: str, where: str) -> Published:
         return records.get(name, latest(records, name, labels))
     if selector in labels:
         return records.get(name, selector)
-    label = tags.target(name, selector)
-    if label is None:
+    found = tags.version(name, selector)
+    if found is None:
         known = [*labels, *tags.current(name)]
         raise NotFound(f"{name} has no version or tag '{selector}' in {where}.", hint=_near(selector, known))
-    return records.get(name, label)
+    return found
 
 
 def _by_digest(records: Records, ref: str, where: str) -> Published:

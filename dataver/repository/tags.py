@@ -42,6 +42,24 @@ class Tags:
         """Return all moves of a tag, oldest first; empty when there never was one."""
         return [self._move(dataset, tag, number) for number in self._numbers(dataset, tag)]
 
+    def version(self, dataset: str, tag: str) -> Published | None:
+        """Return the version a tag points to, or None.
+
+        Raises:
+            IntegrityError: another record has taken the place of the one the tag was put on.
+        """
+        numbers = self._numbers(dataset, tag)
+        move = self._move(dataset, tag, numbers[-1]) if numbers else None
+        if move is None or move.label is None:
+            return None
+        published = self._records.get(dataset, move.label)
+        if published.record_id != move.record:
+            raise IntegrityError(
+                f"{published.ref} is not the version that the tag '{tag}' was put on.",
+                hint="its record was replaced; restore it from a copy, or move the tag",
+            )
+        return published
+
     def target(self, dataset: str, tag: str) -> str | None:
         """Return the label a tag points to, or None."""
         numbers = self._numbers(dataset, tag)

@@ -399,3 +399,25 @@ def test_a_draft_never_goes_to_another_repository(repo, source, tmp_path):
     other = dataver.init(tmp_path / "other")
     with pytest.raises(InvalidInput, match="belongs to the repository"):
         other.draft(draft.id)
+
+
+def test_a_one_step_sync_that_meets_a_taken_label_leaves_no_draft(repo, source):
+    """The conflict is told, and nothing waits to be cleaned up."""
+    repo.sync(source, "d", label="gold")
+    (source / "empty.txt").unlink()
+    with pytest.raises(Conflict):
+        repo.sync(source, "d", label="gold")
+    assert repo.drafts() == []
+
+
+def test_a_tag_notices_a_replaced_record(repo, source):
+    """A tag names one record, not whatever stands under its label."""
+    repo.sync(source, "d")
+    repo.tag("d", "production")
+    (source / "empty.txt").unlink()
+    other = dataver.init(source.parent / "other")
+    other.sync(source, "d")
+    record = other.store.get("datasets/d/versions/1.0.0.json")
+    repo.store.put("datasets/d/versions/1.0.0.json", record)
+    with pytest.raises(dataver.IntegrityError, match="production"):
+        repo.version("d@production")
