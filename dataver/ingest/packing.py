@@ -224,7 +224,7 @@ class PackSession:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._finisher.shutdown(wait=True)
 
-    # The writer's thread touches the open pack; the finisher's, those that are full: a flush to the disk takes
+    # The writer's thread touches the open pack, the finisher's those that are full: a flush to the disk takes
     # as long as writing the pack, and must not hold up the next one.
 
     def _write_all(self) -> None:
