@@ -1,12 +1,17 @@
-"""Seeded data sets for the benchmarks: each has a `v1` and a realistic `v2`.
+"""Seeded data sets for the benchmarks: each has a `v1` and a realistic `v2`; `source` has ten versions.
 
-`make(name, folder, scale)` writes `folder/v1` and `folder/v2` once and returns them; the same name, scale and
-seed give the same bytes. Sizes at scale 1 are those of `benchmarks/README.md`.
+`make(name, folder, scale)` writes the versions once and returns their folders; the same name, scale and seed
+give the same bytes. Sizes at scale 1 are those of `benchmarks/README.md`.
+`python -m benchmarks.data NAME FOLDER SCALE` does the same in a process of its own, so that the memory it
+takes is nobody else's.
 """
 
 import json
 import random
 import shutil
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +21,7 @@ SEED = 20261121
 
 
 def images(folder: Path, scale: float) -> None:
-    """8,000 incompressible files of 20–120 KB; v2: 2 % replaced, 2 % added, 1 % removed, 50 renamed."""
+    """8,000 incompressible files of 20 to 120 KB; v2: 2 % replaced, 2 % added, 1 % removed, 50 renamed."""
     rng = random.Random(SEED)
     count = max(20, round(8000 * scale))
     names = [f"{number % 40:02d}/img_{number:05d}.jpg" for number in range(count)]
@@ -83,7 +88,7 @@ def parquet(folder: Path, scale: float) -> None:
 
 
 def tiny(folder: Path, scale: float) -> None:
-    """50,000 files of 100–2,000 bytes; v2: 1 % edited."""
+    """50,000 files of 100 to 2,000 bytes; v2: 1 % edited."""
     rng = random.Random(SEED)
     count = max(100, round(50_000 * scale))
     words = ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(2, 10))) for _ in range(4000)]
@@ -109,17 +114,33 @@ def tensor(folder: Path, scale: float) -> None:
     _write(folder / "v2" / "weights.bin", data[:front] + rng.bytes(4096) + data[front:])
 
 
+def source(folder: Path, scale: float) -> None:
+    """Ten consecutive releases of Django's wheel, unpacked, from the package index that pip uses."""
+    for number in range(max(2, round(len(_RELEASES) * min(1, scale)))):
+        wheels = folder / "wheels"
+        words = ["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+        release = f"django=={_RELEASES[number]}"
+        subprocess.run([sys.executable, "-m", "pip", *words, "--dest", str(wheels), release], check=True)
+        (wheel,) = wheels.iterdir()
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder / f"v{number + 1}")
+        shutil.rmtree(wheels)
+
+
+_RELEASES = ["5.1", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.5", "5.1.6", "5.1.7", "5.1.8", "5.1.9"]
+
 DATASETS: dict[str, Callable[[Path, float], None]] = {
     "images": images,
     "table": table,
     "parquet": parquet,
     "tiny": tiny,
     "tensor": tensor,
+    "source": source,
 }
 
 
-def make(name: str, folder: Path, scale: float = 1.0) -> tuple[Path, Path]:
-    """Make a data set unless it is there; return its `v1` and `v2`."""
+def make(name: str, folder: Path, scale: float = 1.0) -> tuple[Path, ...]:
+    """Make a data set unless it is there; return the folders of its versions, `v1` first."""
     home = folder / f"{name}-{scale:g}"
     done = home / "done"
     if not done.exists():
@@ -127,7 +148,7 @@ def make(name: str, folder: Path, scale: float = 1.0) -> tuple[Path, Path]:
         home.mkdir(parents=True)
         DATASETS[name](home, scale)
         done.touch()
-    return home / "v1", home / "v2"
+    return tuple(sorted(home.glob("v*"), key=lambda version: int(version.name[1:])))
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -154,7 +175,7 @@ def _note(rng: random.Random, words: list[str]) -> bytes:
     return json.dumps(note).encode()
 
 
-def _columns(rng: "np.random.Generator", start: int, rows: int) -> "dict[str, np.ndarray]":  # type: ignore[name-defined,type-arg]  # noqa: F821
+def _columns(rng: "np.random.Generator", start: int, rows: int) -> "dict[str, np.ndarray]":  # type: ignore[name-defined]  # noqa: F821
     import numpy as np
 
     return {
@@ -167,5 +188,21 @@ def _columns(rng: "np.random.Generator", start: int, rows: int) -> "dict[str, np
     }
 
 
-_CITIES = ["Berlin", "Lagos", "Lima", "Osaka", "Pune", "Quito", "Riga", "Sydney", "Tunis", "Utrecht", "Vienna"]
+_CITIES = [
+    "Berlin",
+    "Lagos",
+    "Lima",
+    "Osaka",
+    "Pune",
+    "Quito",
+    "Riga",
+    "Sydney",
+    "Tunis",
+    "Utrecht",
+    "Vienna",
+]
 _COMMENTS = ["", "", "", "late", "returned", "gift", "second order", "paid in cash", "address changed", "ok"]
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]))
