@@ -4,7 +4,7 @@
 
 Makes a repository whose one dataset has a version of a million files in 1,000 folders (the entries are made,
 the tree and everything above it is dataver's own; all files share one real pack), and a second version that
-differs in ten files. Then times whole commands, start-up included, and prints a JSON line each with the median.
+differs in ten files. Then times whole commands, start-up included; prints a JSON line each with the median.
 """
 
 import argparse

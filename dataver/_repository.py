@@ -135,11 +135,12 @@ class Repository(RepositoryCore):
         follow_links: bool = False,
         workspace: str | Path | None = None,
         progress: Progress = SILENT,
+        sending: Progress = SILENT,
     ) -> SyncReport:
         """Make and publish the next version of a dataset so that it mirrors a folder, in one step.
 
         The latest version is the parent; nothing is made when nothing changed. Arguments as for `Draft.sync`
-        and `Draft.finalize`.
+        and `Draft.finalize`; `sending` is told of the upload as `progress` is of the folder.
         """
         began = time.perf_counter()
         check_dataset_name(name)
@@ -158,7 +159,7 @@ class Repository(RepositoryCore):
             return SyncReport(None, report, None, time.perf_counter() - began)
         draft.finalize(message, label=label, bump=bump, metadata=metadata, allow_empty=True)
         try:
-            sent = draft.upload()
+            sent = draft.upload(sending)
         except Conflict:
             draft.discard()  # repeating with another label adds again what little was new
             raise
@@ -302,7 +303,7 @@ def init(
         AlreadyExists: there is one already.
         StoreError: the store cannot be reached or written.
     """
-    where = str(url if url is not None else default_repository())
+    where = _absolute(url if url is not None else default_repository())
     store, config = init_repository(where, storage_options, chunk_size=chunk_size)
     return Repository(store, config, where)
 
@@ -321,7 +322,7 @@ def open(  # noqa: A001  # dataver.open reads as gzip.open does
         NotFound: there is no repository.
         FormatTooNew: a newer dataver made it.
     """
-    where = str(url) if url is not None else configured_url()
+    where = _absolute(url) if url is not None else configured_url()
     if where is None:
         where = str(default_repository())
         try:
@@ -352,6 +353,12 @@ def fetch(
     """
     opened = repo if isinstance(repo, Repository) else open(repo)
     return opened.fetch(ref, dest=dest, paths=paths, verify=verify, overwrite=overwrite).path
+
+
+def _absolute(url: str | Path) -> str:
+    """Return a folder's absolute path, so that drafts find it from anywhere; any other URL as it is."""
+    text = str(url)
+    return text if "://" in text else str(Path(text).expanduser().absolute())
 
 
 def _workspace(chosen: str | Path | None) -> Path:

@@ -78,8 +78,11 @@ def _into_draft(session: Session, folder: str, wanted: str | None, how: dict[str
 def _in_one_step(session: Session, folder: str, name: str, how: dict[str, Any]) -> None:
     tags = how.pop("tag")
     repository = session.repository()
-    with session.progress("Mirroring", fresh="new") as progress:
-        report = repository.sync(folder, name, progress=progress, **how)
+    with (
+        session.progress("Mirroring", fresh="new") as progress,
+        session.progress("Uploading", thing="pack") as sending,
+    ):
+        report = repository.sync(folder, name, progress=progress, sending=sending, **how)
     values = {
         "dataset": name,
         **add_values(report.add),
