@@ -1,0 +1,188 @@
+"""One round: every tool does an operation before any tool does the next.
+
+So whatever drifts, a busy neighbour or a slow disk, hits all tools alike; the first tool of an operation is
+another one in each round. Before each measured operation everything is written to disk and what it will read
+is read once, so that nobody pays for another's writes or for a cold page cache.
+
+Many small files are removed only when the round is over: where ext4 has no journal, it makes new files up to
+twenty times slower while it remembers deleted ones (`recently_deleted` in its ialloc.c).
+"""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.folders import Size, difference, measure_size, turn_into, warm
+from benchmarks.machine import Machine, settle
+from benchmarks.measure import Failed, Usage, measure
+from benchmarks.players import Player, enroll
+from benchmarks.results import Result
+from benchmarks.tools.base import Commands, Tool
+
+__all__ = ["OPERATIONS", "Round", "run_round"]
+
+OPERATIONS = ("start", "add", "again", "fetch-v1", "fetch-v2", "view-v2", "verify", "diff", "list")
+_RACY = 1.5  # seconds after a change during which tools must distrust a file's times
+_MANY = 500  # files, from which on removing them would slow those that come after
+
+Deed = Callable[[Tool, Path], Commands]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round does: a data set, its versions, the run's number and the operations wanted."""
+
+    number: int
+    dataset: str
+    scale: float
+    versions: tuple[Path, ...]
+    operations: frozenset[str]
+    timeout: float
+    work: Path
+    machine: Machine
+    sizes: list[Size] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that tools share and that turns from one version into the next."""
+        return self.work / "data"
+
+    def dest(self, operation: str, tool: Tool) -> Path:
+        """Where a restore goes."""
+        return self.work / "restored" / f"{operation}-{tool.name}"
+
+
+def run_round(plan: Round, tools: dict[type[Tool], list[str]]) -> Iterator[Result]:
+    """Do all operations with all tools and give each result as it comes; everything made is removed."""
+    shutil.rmtree(plan.work, ignore_errors=True)
+    (plan.work / "restored").mkdir(parents=True)
+    settle()
+    plan.sizes.extend(measure_size([version]) for version in plan.versions)
+    try:
+        players: list[Player] = []
+        for kind, program in tools.items():
+            player, error = enroll(kind, program, plan.work / "tools")
+            players.append(player)
+            if error:
+                yield _result(plan, player, "prepare", 0, Usage(), error)
+        yield from _adds(plan, players)
+        yield from _reads(plan, players)
+    finally:
+        shutil.rmtree(plan.work, ignore_errors=True)
+
+
+def _adds(plan: Round, players: list[Player]) -> Iterator[Result]:
+    shared = [player.tool for player in players if not player.tool.in_place]
+    for index, version in enumerate(plan.versions):
+        if shared:
+            turn_into(plan.folder, version)
+        yield from _each(plan, players, f"add-v{index + 1}", _adder(plan, f"v{index + 1}", version), index)
+    if "again" in plan.operations:
+        last = len(plan.versions) - 1
+        yield from _each(plan, players, "add-again", _adder(plan, "again", plan.versions[-1]), last)
+
+
+def _adder(plan: Round, label: str, version: Path) -> Deed:
+    def add(tool: Tool, _: Path) -> Commands:
+        folder = tool.data if tool.in_place else plan.folder
+        if tool.in_place:
+            turn_into(folder, version)
+        warm([folder])
+        time.sleep(_RACY)
+        return tool.add(folder, label)
+
+    return add
+
+
+def _reads(plan: Round, players: list[Player]) -> Iterator[Result]:
+    deeds: dict[str, Deed] = {
+        "start": lambda tool, _: tool.start(),
+        "fetch-v1": lambda tool, dest: tool.restore("v1", dest),
+        "fetch-v2": lambda tool, dest: tool.restore("v2", dest),
+        "view-v2": lambda tool, _: tool.view("v2"),
+        "verify": lambda tool, _: tool.verify("v2"),
+        "diff": lambda tool, _: tool.diff("v1", "v2"),
+        "list": lambda tool, _: tool.list("v2"),
+    }
+    for operation, deed in deeds.items():
+        if operation in plan.operations:
+            yield from _each(plan, players, operation, deed, 0 if operation == "fetch-v1" else 1)
+
+
+def _each(plan: Round, players: list[Player], operation: str, deed: Deed, index: int) -> Iterator[Result]:
+    """Let each tool do one operation, starting with another tool in each round."""
+    turn = plan.number % len(players)
+    for player in players[turn:] + players[:turn]:
+        if not player.alive:
+            continue
+        dest = plan.dest(operation, player.tool)
+        try:
+            commands = _prepared(player.tool, operation, deed, dest)
+        except Failed as error:
+            yield _result(plan, player, operation, index, Usage(), f"preparation: {error}")
+            continue
+        if commands is None:
+            continue
+        yield _perform(plan, player, operation, index, commands)
+        if plan.sizes[index].files < _MANY:
+            shutil.rmtree(dest, ignore_errors=True)
+
+
+def _prepared(tool: Tool, operation: str, deed: Deed, dest: Path) -> Commands:
+    commands = deed(tool, dest)
+    if commands is not None and not operation.startswith("add"):
+        warm(tool.stored())
+    if commands is not None:
+        os.sync()
+    return commands
+
+
+def _perform(plan: Round, player: Player, operation: str, index: int, commands: Commands) -> Result:
+    print(
+        f"{plan.number} {plan.dataset} {operation} {player.tool.name}", end=" ", file=sys.stderr, flush=True
+    )
+    try:
+        usage, error = measure(commands or [], plan.timeout), None
+    except Failed as failed:
+        usage, error = Usage(), str(failed)
+        player.alive = not operation.startswith("add")  # without this version nothing later means anything
+    print(error or f"{usage.wall_s:.2f} s", file=sys.stderr, flush=True)
+    result = _result(plan, player, operation, index, usage, error)
+    if error is None and operation.startswith("fetch"):
+        dest = player.tool.restored(plan.dest(operation, player.tool))
+        result.error = difference(plan.versions[index], dest)
+        result.identical = result.error is None
+    if error is None and operation.startswith("add-v"):
+        stored = measure_size(player.tool.stored())
+        result.stored_bytes, result.stored_on_disk = stored.length, stored.on_disk
+        result.stored_objects = stored.files
+    return result
+
+
+def _result(
+    plan: Round, player: Player, operation: str, index: int, usage: Usage, error: str | None
+) -> Result:
+    result = Result(
+        tool=player.tool.name,
+        version=player.version,
+        dataset=plan.dataset,
+        scale=plan.scale,
+        operation=operation,
+        run=plan.number,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        load=round(os.getloadavg()[0], 2),
+        source_bytes=plan.sizes[index].length,
+        source_files=plan.sizes[index].files,
+        error=error,
+        machine=plan.machine,
+    )
+    if error is None:
+        result.wall_s = round(usage.wall_s, 4)
+        result.user_s, result.sys_s = round(usage.user_s, 4), round(usage.sys_s, 4)
+        result.rss_largest, result.rss_tree = usage.rss_largest, usage.rss_tree
+    return result
