@@ -8,7 +8,7 @@ CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
+.PHONY: help setup demo test test-slow test-all format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -29,6 +29,9 @@ demo: $(STAMP) ## install, then make two versions of a dataset and fetch them ba
 
 test: $(STAMP) ## install, then run the tests (ARGS="-k name" chooses)
 	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+
+test-slow: $(STAMP) ## the slow tests alone: large sizes, every damage to the golden repository
+	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
 
 test-all: $(STAMP) ## the tests, slow ones included
 	$(BIN)/python -m pytest -n auto $(ARGS)
