@@ -121,14 +121,15 @@ def walk(kind: str, name: str, folders: list[Path], repository: dataver.Reposito
     made = time.perf_counter() - began
     versions = repository.versions(name)
     shutil.rmtree(work / "cache", ignore_errors=True)
-    began = time.perf_counter()
+    fetched = 0.0
     for version, folder in zip(versions, folders, strict=True):
         target = work / "out" / str(version.label)
+        began = time.perf_counter()
         repository.fetch(version.ref, dest=target)
+        fetched += time.perf_counter() - began
         if contents(target) != contents(folder):
             raise SystemExit(f"{version.ref} from {kind} is not what went in")
         shutil.rmtree(target)
-    fetched = time.perf_counter() - began
     raw = sum(version.size for version in versions)
     stored = sum(info.size for info in repository.store.list())
     return (
