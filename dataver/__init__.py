@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from dataver.formats.entry import Entry, Kind
-    from dataver.ingest.draft import AddReport
+    from dataver.ingest.taking import AddReport
 
 __all__ = [
     "AddReport",
@@ -71,7 +71,7 @@ _HOMES = {
     "dataver._repository": ("DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"),
     "dataver._version": ("Diff", "UploadReport", "Version"),
     "dataver.formats.entry": ("Entry", "Kind"),
-    "dataver.ingest.draft": ("AddReport",),
+    "dataver.ingest.taking": ("AddReport",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

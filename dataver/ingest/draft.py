@@ -15,7 +15,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -24,9 +23,8 @@ from filelock import FileLock, Timeout
 
 from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, StoreError
 from dataver.formats.block import Inner, Leaf
-from dataver.formats.entry import Entry, Kind, check_path
+from dataver.formats.entry import Entry, check_path
 from dataver.formats.names import check_dataset_name, check_label
-from dataver.ingest.adding import Adder
 from dataver.ingest.block_log import BlockLog
 from dataver.ingest.chunk_index import ChunkIndex
 from dataver.ingest.draft_state import DraftState, draft_folder, load_state, save_state, set_current
@@ -34,46 +32,16 @@ from dataver.ingest.known import KnownChunks
 from dataver.ingest.packing import PackSession
 from dataver.ingest.parents import merge_parents
 from dataver.ingest.scan import Scan, scan
-from dataver.ingest.stat_cache import StatCache
+from dataver.ingest.taking import AddReport, Taking
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository
 from dataver.repository.places import FOLDER, cache_root
 from dataver.tree import Change, Selection, Tree, diff, edit
 
-__all__ = ["AddReport", "DraftCore"]
+__all__ = ["DraftCore"]
 
 _LOCK_WAIT = 600.0  # seconds a command waits for another one on the same draft
-_FLUSH = 50_000  # changed files that are turned into tree blocks together: bounds memory
 _KEPT = 32  # parsed blocks of the draft's own kept in memory
-
-
-@dataclass
-class AddReport:
-    """What an `add` or `sync` did, and what it cost. Sizes in bytes.
-
-    Attributes:
-        files: files, links and empty folders looked at.
-        size: their bytes.
-        unchanged: how many stood in the draft already, with the same content.
-        new_chunks: chunks that were not known.
-        new_size: their raw bytes.
-        stored: bytes written for them, compressed.
-        removed: paths that `sync` took out.
-        ignored: files and folders that patterns left out.
-        seconds: wall time.
-        problems: `(name, reason)` of everything that was not added.
-    """
-
-    files: int = 0
-    size: int = 0
-    unchanged: int = 0
-    new_chunks: int = 0
-    new_size: int = 0
-    stored: int = 0
-    removed: int = 0
-    ignored: int = 0
-    seconds: float = 0.0
-    problems: list[tuple[str, str]] = field(default_factory=list)
 
 
 class DraftCore:
@@ -234,7 +202,7 @@ class DraftCore:
             Conflict: another command holds the draft, or it was finalized.
         """
         how = Scan(dest, exclude, include, follow_links)
-        return self._take(sources, how, None, progress)
+        return self._take(sources, how, progress, mirror=False)
 
     def sync(
         self,
@@ -252,7 +220,7 @@ class DraftCore:
                 f"{folder} is not a folder, and only a folder can be mirrored.", hint="use add"
             )
         how = Scan(dest, exclude, include, follow_links)
-        return self._take((folder,), how, set(), progress)
+        return self._take((folder,), how, progress, mirror=True)
 
     def remove(self, *patterns: str) -> list[str]:
         """Take out every path that matches a pattern; return them.
@@ -361,98 +329,33 @@ class DraftCore:
     # inside
 
     def _take(
-        self, sources: Sequence[str | Path], how: Scan, seen: set[str] | None, progress: Progress
+        self, sources: Sequence[str | Path], how: Scan, progress: Progress, *, mirror: bool
     ) -> AddReport:
         began = time.perf_counter()
         for source in sources:
             if not os.path.lexists(source):
                 next(scan(source, how), None)  # raises its error before anything is changed
-        report = AddReport()
         with self._changing(), self._session() as (session, known):
+            taking = Taking(
+                how,
+                repository=self._repository,
+                tree=lambda: self.tree,
+                edit=self._edit,
+                session=session,
+                known=known,
+                mirror=mirror,
+                progress=progress,
+            )
             for source in sources:
-                self._take_one(source, how, seen, session, known, progress, report)
-            if seen is not None:
-                report.removed = self._remove_unseen(how, seen)
+                taking.take(source)
+            taking.remove_unseen()
             session.close()
             self._commit()
-            report.stored = session.stored
+        report = taking.report
+        report.stored = session.stored
         report.ignored, report.problems = how.ignored, how.problems
         report.seconds = time.perf_counter() - began
         return report
-
-    def _take_one(
-        self,
-        source: str | Path,
-        how: Scan,
-        seen: set[str] | None,
-        session: PackSession,
-        known: KnownChunks,
-        progress: Progress,
-        report: AddReport,
-    ) -> None:
-        stats = StatCache(
-            cache_root() / "stat", f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}"
-        )
-        adder = Adder(
-            prior=self.tree.get if self.tree.summary().entries else None,
-            known=known,
-            session=session,
-            chunking=self._repository.config.chunking,
-            stats=stats,
-            problems=how.problems,
-            report=progress.advance,
-        )
-        for folder in scan(source, how):
-            if seen is not None:
-                seen.update(found.path for found in folder)
-            for found in folder:
-                adder.add(found)
-            if adder.waiting >= _FLUSH:
-                self._apply(adder.entries(), how, seen is not None)
-        self._apply(adder.entries(), how, seen is not None)
-        stats.save()
-        counts = adder.counts
-        report.files += counts.files
-        report.size += counts.size
-        report.unchanged += counts.unchanged
-        report.new_chunks += counts.new_chunks
-        report.new_size += counts.new_size
-
-    def _apply(self, entries: Iterable[Entry], how: Scan, mirror: bool) -> None:
-        """Edit the tree with new entries, and with the removals that follow from them."""
-        changes: dict[str, Entry | None] = {}
-        tree, folders = self.tree, set[str]()
-        filled = tree.summary().entries > 0
-        for entry in entries:
-            if filled and not mirror and self._covers_folder(tree, entry):
-                if entry.kind != Kind.DIRECTORY:
-                    how.refuse(entry.path, "it is a folder in the draft; remove that first", entry.path)
-                continue
-            changes[entry.path] = entry
-            folder = entry.path.rpartition("/")[0]
-            while filled and folder and folder not in folders:
-                folders.add(folder)
-                if tree.get(folder) is not None:
-                    changes.setdefault(folder, None)  # a file or an empty folder became a folder of files
-                folder = folder.rpartition("/")[0]
-        if changes:
-            self._edit(changes)
-
-    def _covers_folder(self, tree: Tree, entry: Entry) -> bool:
-        return tree.get(entry.path) is None and next(tree.iterate(entry.path + "/"), None) is not None
-
-    def _remove_unseen(self, how: Scan, seen: set[str]) -> int:
-        dest = how.dest.strip("/")
-        hidden = tuple(how.unseen)
-        under = tuple(f"{path}/" if path else "" for path in hidden)
-        gone: dict[str, Entry | None] = {
-            path: None
-            for path in self.tree.paths(f"{dest}/" if dest else "")
-            if path not in seen and path not in hidden and not path.startswith(under)
-        }
-        if gone:
-            self._edit(gone)
-        return len(gone)
 
     def _edit(self, changes: dict[str, Entry | None]) -> None:
         root = bytes.fromhex(self._state.tree)
