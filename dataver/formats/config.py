@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.jsontext import Fields, decode_json, encode_json, format_time
+from dataver.formats.jsontext import Fields, decode_json, encode_checked, format_time
 from dataver.formats.pack import MAX_PACK_SIZE
 from dataver.hashing.chunker import ChunkingParameters
 
@@ -67,12 +67,7 @@ class RepositoryConfig:
             "pack_size": self.pack_size,
             "write_id": self.write_id,
         }
-        data = encode_json(values, what)
-        try:
-            _from_values(Fields(values, what))
-        except IntegrityError as error:
-            raise InvalidInput(error.message) from error
-        return data
+        return encode_checked(values, what, _from_values)
 
 
 def parse_config(data: bytes) -> RepositoryConfig:

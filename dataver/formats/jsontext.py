@@ -13,11 +13,23 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from typing import Any, Final, Never
+from typing import TYPE_CHECKING, Any, Final, Never
 
 from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
 
-__all__ = ["MAX_DEPTH", "MAX_SIZE", "Fields", "decode_json", "encode_json", "format_time", "is_hex"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_SIZE",
+    "Fields",
+    "decode_json",
+    "encode_checked",
+    "encode_json",
+    "format_time",
+    "is_hex",
+]
 
 MAX_SIZE: Final = 1 << 20
 MAX_DEPTH: Final = 32
@@ -40,6 +52,20 @@ def encode_json(value: dict[str, Any], what: str) -> bytes:
         raise InvalidInput(f"{what} holds a value that JSON cannot: {error}") from error
     if len(data) > MAX_SIZE:
         raise InvalidInput(f"{what} takes {len(data)} bytes; {MAX_SIZE} is the most")
+    return data
+
+
+def encode_checked(values: dict[str, Any], what: str, read: Callable[[Fields], object]) -> bytes:
+    """Return the canonical bytes of a JSON object, after reading it as a reader will.
+
+    Raises:
+        InvalidInput: a value that JSON cannot hold, or that `read` refuses.
+    """
+    data = encode_json(values, what)
+    try:
+        read(Fields(values, what))
+    except IntegrityError as error:
+        raise InvalidInput(error.message) from error
     return data
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.jsontext import Fields, decode_json, encode_json, format_time
+from dataver.formats.jsontext import Fields, decode_json, encode_checked, format_time
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.hashing.digest import CONTEXT_RECORD, derived
 
@@ -102,12 +102,7 @@ class Record:
             "tree": self.tree.hex(),
             "write_id": self.write_id,
         }
-        data = encode_json(values, what)
-        try:
-            _from_values(Fields(values, what))
-        except IntegrityError as error:
-            raise InvalidInput(error.message) from error
-        return data
+        return encode_checked(values, what, _from_values)
 
 
 def parse_record(data: bytes) -> Record:

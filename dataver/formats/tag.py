@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.jsontext import Fields, decode_json, encode_json, format_time
+from dataver.formats.jsontext import Fields, decode_json, encode_checked, format_time
 from dataver.formats.names import check_dataset_name, check_label, check_tag
 
 if TYPE_CHECKING:
@@ -63,12 +63,7 @@ class TagMove:
             "tag": self.tag,
             "write_id": self.write_id,
         }
-        data = encode_json(values, what)
-        try:
-            _from_values(Fields(values, what))
-        except IntegrityError as error:
-            raise InvalidInput(error.message) from error
-        return data
+        return encode_checked(values, what, _from_values)
 
 
 def parse_tag_move(data: bytes) -> TagMove:
