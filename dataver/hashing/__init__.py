@@ -2,9 +2,12 @@
 
 from dataver.hashing.chunker import BUFFER_SIZE, Chunker, ChunkingParameters, chunk_stream
 from dataver.hashing.digest import (
+    CONTEXT_ATTACHMENT,
     CONTEXT_BLOCK,
+    CONTEXT_LINK,
     CONTEXT_PACK,
     CONTEXT_RECORD,
+    CONTEXT_RUN,
     DIGEST_SIZE,
     checksum,
     derived,
@@ -15,9 +18,12 @@ from dataver.hashing.digest import (
 
 __all__ = [
     "BUFFER_SIZE",
+    "CONTEXT_ATTACHMENT",
     "CONTEXT_BLOCK",
+    "CONTEXT_LINK",
     "CONTEXT_PACK",
     "CONTEXT_RECORD",
+    "CONTEXT_RUN",
     "DIGEST_SIZE",
     "Chunker",
     "ChunkingParameters",

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = [
+    "CONTEXT_ATTACHMENT",
     "CONTEXT_BLOCK",
+    "CONTEXT_LINK",
     "CONTEXT_PACK",
     "CONTEXT_RECORD",
+    "CONTEXT_RUN",
     "DIGEST_SIZE",
     "checksum",
     "derived",
@@ -38,6 +41,9 @@ DIGEST_SIZE: Final = 32
 CONTEXT_BLOCK: Final = "dataver 1 tree block"
 CONTEXT_PACK: Final = "dataver 1 pack footer"
 CONTEXT_RECORD: Final = "dataver 1 record"
+CONTEXT_RUN: Final = "dataver 1 run key"
+CONTEXT_LINK: Final = "dataver 1 lineage link"
+CONTEXT_ATTACHMENT: Final = "dataver 1 lineage attachment"
 
 
 def digest(data: Buffer) -> bytes:

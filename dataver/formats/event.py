@@ -1,0 +1,389 @@
+"""An event: one immutable JSON object that says something about one run, and which versions it touched.
+
+The idea: events are facts that only add up. The state of lineage is a function of the *set* of all events, so
+replaying, doubling or reordering them changes nothing:
+
+- what a process says of a run (`RunFacts`) is a whole; of several such of one process the one with the
+  highest `(sequence, event id)` holds;
+- contexts and links are united; a link's identity is a hash of what it says (`link_id`), so the same fetch
+  twice, or in eight ranks of one run, is one link, and of its times the earliest holds.
+
+Canonical JSON (`jsontext`), at most 1 MiB. `docs/format.md` lists the keys. Keeps invariants 1 (what does not
+parse strictly is never used) and 7. It does not say where events live.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver.errors import IntegrityError, InvalidInput
+from dataver.formats.jsontext import Fields, decode_json, encode_checked, encode_json, format_time, is_hex
+from dataver.formats.names import check_dataset_name, check_label
+from dataver.hashing.digest import CONTEXT_LINK, derived
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = [
+    "Context",
+    "Event",
+    "Link",
+    "RunFacts",
+    "Subset",
+    "check_run_key",
+    "link_id",
+    "new_event_id",
+    "parse_event",
+]
+
+FORMAT: Final = 1
+MAX_LINKS: Final = 4_000
+MAX_CONTEXTS: Final = 64
+MAX_LISTED: Final = 2_000  # paths spelled out in a link; more are listed in an attachment
+KINDS: Final = ("explicit", "tracker", "orchestrator", "cluster", "ci", "launcher")
+OUTCOMES: Final = ("finished", "failed", "killed")
+ROLES: Final = ("input", "output")
+
+_RUN_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}:[^\x00-\x20\x7f]{1,480}")
+_SYSTEM: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One system that a run belongs to.
+
+    Attributes:
+        system: `mlflow`, `slurm` …; lower case.
+        id: the run's id there, as unique as that system makes it (`entity/project/id` for W&B).
+        kind: one of `KINDS`; the first tracker is a run's primary context, unless the user named the run.
+        facts: short text facts to show: experiment, project, name, url. Never a secret.
+    """
+
+    system: str
+    id: str
+    kind: str
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """`system:id`, by which people and the index find it."""
+        return f"{self.system}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What one process says of the run it works for.
+
+    Attributes:
+        key: the run: its primary context's key, or `dataver:<32 hex>` where the user named it or nobody did.
+        process: 32 hex digits drawn by the process (a forked child draws its own).
+        sequence: grows with each event of this process about this run.
+        name: what the user calls it, or None.
+        contexts: everything the run belongs to, primary first.
+        started: when, aware UTC.
+        ended: when it ended, or None while it goes on.
+        outcome: one of `OUTCOMES`, or None while it goes on.
+        part_of: the key of the run that took over what this one had (a tracker's run that began later).
+        facts: JSON values about the process: `argv`, `host`, `user`, `python`, `platform`, `git`, `packages`.
+    """
+
+    key: str
+    process: str
+    sequence: int
+    started: datetime
+    name: str | None = None
+    contexts: tuple[Context, ...] = ()
+    ended: datetime | None = None
+    outcome: str | None = None
+    part_of: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subset:
+    """Which part of a version was read; a `Subset()` without anything is the whole.
+
+    Attributes:
+        patterns: globs that chose the files, as `fetch(paths=…)` takes them.
+        paths: the files, sorted, where they were read one by one.
+        listed: the attachment (64 hex) that lists the files, where they are too many for `paths`.
+        shard: `(rank, world)` where the files were split; of those that `patterns` choose.
+    """
+
+    patterns: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    listed: str | None = None
+    shard: tuple[int, int] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.patterns or self.paths or self.listed or self.shard)
+
+    def values(self) -> dict[str, Any]:
+        """Return it as JSON values; what does not apply is left out, so the whole version is `{}`."""
+        found: dict[str, Any] = {}
+        if self.patterns:
+            found["patterns"] = list(self.patterns)
+        if self.paths:
+            found["paths"] = list(self.paths)
+        if self.listed:
+            found["listed"] = self.listed
+        if self.shard:
+            found["shard"] = list(self.shard)
+        return found
+
+    @classmethod
+    def of(cls, values: dict[str, Any], what: str = "a subset") -> Subset:
+        """Return the subset of JSON values.
+
+        Raises:
+            IntegrityError: they are none.
+        """
+        patterns, paths = values.get("patterns", []), values.get("paths", [])
+        listed, shard = values.get("listed"), values.get("shard")
+        for texts in (patterns, paths):
+            if (
+                type(texts) is not list
+                or len(texts) > MAX_LISTED
+                or not all(type(text) is str for text in texts)
+            ):
+                raise IntegrityError(f"{what}: the subset is not a list of up to {MAX_LISTED} texts")
+        if listed is not None and not (type(listed) is str and is_hex(listed, 64)):
+            raise IntegrityError(f"{what}: 'listed' is not 64 hexadecimal digits")
+        if shard is not None:
+            numbers = type(shard) is list and len(shard) == 2 and all(type(number) is int for number in shard)
+            if not (numbers and 0 <= shard[0] < shard[1]):
+                raise IntegrityError(f"{what}: 'shard' is not a rank and a world size")
+        return cls(
+            patterns=tuple(patterns), paths=tuple(paths), listed=listed, shard=tuple(shard) if shard else None
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One edge: a run consumed or produced a version.
+
+    Attributes:
+        role: `input` or `output`.
+        dataset: the dataset, as it was called then.
+        label: the version's label; None for an output that was not published yet.
+        record: the id of its record, 64 hex; None for an output that was not published yet.
+        write_id: the record's write id, 32 hex, by which an output is found once published; None for inputs.
+        tree: the digest of its tree, 64 hex.
+        subset: what of it was read.
+        files: how many files that is.
+        size: bytes of them.
+        time: when, aware UTC.
+        how: `fetch`, `read`, `finalize`, `declared` …
+        context: the key of the tracker's run that was active, where that is not the run's own key; else None.
+    """
+
+    role: str
+    dataset: str
+    tree: str
+    time: datetime
+    how: str
+    label: str | None = None
+    record: str | None = None
+    write_id: str | None = None
+    subset: Subset = field(default_factory=Subset)
+    files: int = 0
+    size: int = 0
+    context: str | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Return the link as JSON values."""
+        return {
+            "context": self.context,
+            "dataset": self.dataset,
+            "files": self.files,
+            "how": self.how,
+            "label": self.label,
+            "record": self.record,
+            "role": self.role,
+            "size": self.size,
+            "subset": self.subset.values(),
+            "time": format_time(self.time, "a link"),
+            "tree": self.tree,
+            "write_id": self.write_id,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something said of one run.
+
+    Attributes:
+        id: 32 hex digits that sort by the time of writing (`new_event_id`).
+        written: when it was written, aware UTC, by the writer's clock.
+        tool: name and version of the program that wrote it.
+        run: the run, as one process sees it.
+        links: versions it touched.
+    """
+
+    id: str
+    written: datetime
+    tool: str
+    run: RunFacts
+    links: tuple[Link, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the event's bytes.
+
+        Raises:
+            InvalidInput: a value that an event cannot hold, or more than 1 MiB of it.
+        """
+        what = f"the event {self.id}"
+        run = self.run
+        values = {
+            "format": FORMAT,
+            "id": self.id,
+            "links": [link.values() for link in self.links],
+            "run": {
+                "contexts": [
+                    {"facts": each.facts, "id": each.id, "kind": each.kind, "system": each.system}
+                    for each in run.contexts
+                ],
+                "ended": None if run.ended is None else format_time(run.ended, what),
+                "facts": run.facts,
+                "key": run.key,
+                "name": run.name,
+                "outcome": run.outcome,
+                "part_of": run.part_of,
+                "process": run.process,
+                "sequence": run.sequence,
+                "started": format_time(run.started, what),
+            },
+            "tool": self.tool,
+            "written": format_time(self.written, what),
+        }
+        return encode_checked(values, what, _from_values)
+
+
+def parse_event(data: bytes) -> Event:
+    """Return the event in `data`.
+
+    Raises:
+        IntegrityError: not an event.
+        FormatTooNew: an event of a newer version.
+    """
+    return _from_values(Fields(decode_json(data, "the event"), "the event"))
+
+
+def new_event_id(now_ns: int | None = None) -> str:
+    """Return a fresh id: 12 hex digits of Unix milliseconds, then 20 random ones (as UUIDv7 orders by time).
+
+    Source of the idea: RFC 9562, section 5.7.
+    """
+    milliseconds = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
+    return f"{milliseconds & 0xFFFFFFFFFFFF:012x}{secrets.token_hex(10)}"
+
+
+def link_id(run_key: str, link: Link) -> bytes:
+    """Return the 16-byte identity of a link: equal for equal edges, whoever noted them, and when."""
+    values = {
+        "context": link.context,
+        "dataset": link.dataset,
+        "role": link.role,
+        "run": run_key,
+        "subset": link.subset.values(),
+        "tree": link.tree,
+        "version": link.write_id if link.role == "output" and link.write_id else link.record,
+    }
+    return derived(CONTEXT_LINK, encode_json(values, "a link"))[:16]
+
+
+def check_run_key(key: str) -> str:
+    """Return `key` if it is `system:id`.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not _RUN_KEY.fullmatch(key):
+        raise InvalidInput(
+            f"{key[:80]!r} is no run: it is not system:id with at most 480 characters and no spaces.",
+            hint="write it as in mlflow:4f1c or slurm:cluster/123",
+        )
+    return key
+
+
+def _from_values(fields: Fields) -> Event:
+    fields.expect_format(FORMAT)
+    return Event(
+        id=fields.hex("id", 32),
+        written=fields.time("written"),
+        tool=fields.text("tool"),
+        run=_run(fields.table("run")),
+        links=tuple(_link(each) for each in fields.tables("links", most=MAX_LINKS)),
+    )
+
+
+def _run(fields: Fields) -> RunFacts:
+    ended = None if fields.optional_text("ended") is None else fields.time("ended")
+    outcome, part_of = fields.optional_text("outcome"), fields.optional_text("part_of")
+    if outcome is not None and outcome not in OUTCOMES:
+        raise IntegrityError(f"{fields.what}: {outcome[:40]!r} is no outcome")
+    return RunFacts(
+        key=_key(fields, fields.text("key")),
+        process=fields.hex("process", 32),
+        sequence=fields.number("sequence"),
+        name=fields.optional_text("name"),
+        contexts=tuple(_context(each) for each in fields.tables("contexts", most=MAX_CONTEXTS)),
+        started=fields.time("started"),
+        ended=ended,
+        outcome=outcome,
+        part_of=None if part_of is None else _key(fields, part_of),
+        facts=fields.value("facts", dict),
+    )
+
+
+def _context(fields: Fields) -> Context:
+    facts: dict[str, Any] = fields.value("facts", dict)
+    kind, system = fields.text("kind"), fields.text("system")
+    if kind not in KINDS or not _SYSTEM.fullmatch(system):
+        raise IntegrityError(f"{fields.what} has an unknown kind or no system")
+    if not all(type(value) is str for value in facts.values()):
+        raise IntegrityError(f"{fields.what}: a fact is not text")
+    context = Context(system=system, id=fields.text("id"), kind=kind, facts=facts)
+    _key(fields, context.key)
+    return context
+
+
+def _link(fields: Fields) -> Link:
+    role, dataset, label = fields.text("role"), fields.text("dataset"), fields.optional_text("label")
+    if role not in ROLES:
+        raise IntegrityError(f"{fields.what}: {role[:40]!r} is no role")
+    try:
+        check_dataset_name(dataset)
+        if label is not None:
+            check_label(label)
+    except InvalidInput as error:
+        raise IntegrityError(f"{fields.what}: {error.message}") from error
+    record = None if fields.optional_text("record") is None else fields.hex("record", 64)
+    write_id = None if fields.optional_text("write_id") is None else fields.hex("write_id", 32)
+    if record is None and write_id is None:
+        raise IntegrityError(f"{fields.what} names no version")
+    context = fields.optional_text("context")
+    return Link(
+        role=role,
+        dataset=dataset,
+        label=label,
+        record=record,
+        write_id=write_id,
+        tree=fields.hex("tree", 64),
+        subset=Subset.of(fields.value("subset", dict), fields.what),
+        files=fields.number("files"),
+        size=fields.number("size"),
+        time=fields.time("time"),
+        how=fields.text("how"),
+        context=None if context is None else _key(fields, context),
+    )
+
+
+def _key(fields: Fields, key: str) -> str:
+    if not _RUN_KEY.fullmatch(key):
+        raise IntegrityError(f"{fields.what}: {key[:80]!r} is not the key of a run")
+    return key
