@@ -1,13 +1,13 @@
 """The tables of the lineage index, and how an older index becomes a newer one.
 
-Every key follows from the content it stands for (hashes of run keys, record ids and links), never from the order
-of arrival: so an index built anew from the repository is the same, row for row.
+Every key follows from the content it stands for (hashes of run keys, record ids and links), never from the
+order of arrival: so an index built anew from the repository is the same, row for row.
 
-`PRAGMA user_version` holds the schema's number. `MIGRATIONS[n]` leads from version n to n + 1; they are applied
-in one transaction each. An index of a higher number was made by a newer dataver and is left alone.
+`PRAGMA user_version` holds the schema's number. `MIGRATIONS[n]` leads from version n to n + 1; each is applied
+in one transaction. An index of a higher number was made by a newer dataver and is left alone.
 """
 
-from dataver.hashing.digest import CONTEXT_RECORD, CONTEXT_RUN, derived
+from dataver.hashing.digest import CONTEXT_RUN, derived
 
 __all__ = ["MIGRATIONS", "SCHEMA", "run_number", "version_number"]
 
@@ -143,8 +143,8 @@ def run_number(key: str) -> int:
 
 
 def version_number(record: str) -> int:
-    """Return the number of a version in the index: 63 bits that follow from its record id (64 hex)."""
-    return _number(derived(CONTEXT_RECORD, bytes.fromhex(record)))
+    """Return the number of a version in the index: the first 63 bits of its record id (64 hex)."""
+    return _number(bytes.fromhex(record))
 
 
 def _number(digest: bytes) -> int:
