@@ -3,8 +3,8 @@
 Every key follows from the content it stands for (hashes of run keys, record ids and links), never from the
 order of arrival: so an index built anew from the repository is the same, row for row.
 
-`PRAGMA user_version` holds the schema's number. `MIGRATIONS[n]` leads from version n to n + 1; each is applied
-in one transaction. An index of a higher number was made by a newer dataver and is left alone.
+`PRAGMA user_version` holds the schema's number. `MIGRATIONS[n]` leads from version n to n + 1; each is
+applied in one transaction. An index of a higher number was made by a newer dataver and is left alone.
 """
 
 from dataver.hashing.digest import CONTEXT_RUN, derived
