@@ -20,6 +20,7 @@ from dataver._about import __version__
 
 if TYPE_CHECKING:
     from dataver._draft import Draft
+    from dataver._lock import LockedVersion, LockFile
     from dataver._repository import DatasetSummary, Repository, SyncReport, fetch, init, open  # noqa: A004
     from dataver._version import Diff, UploadReport, Version
     from dataver.errors import (
@@ -53,6 +54,8 @@ __all__ = [
     "InternalError",
     "InvalidInput",
     "Kind",
+    "LockFile",
+    "LockedVersion",
     "NotFound",
     "PathNotFound",
     "Repository",
@@ -68,6 +71,7 @@ __all__ = [
 
 _HOMES = {
     "dataver._draft": ("Draft",),
+    "dataver._lock": ("LockFile", "LockedVersion"),
     "dataver._repository": ("DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"),
     "dataver._version": ("Diff", "UploadReport", "Version"),
     "dataver.formats.entry": ("Entry", "Kind"),

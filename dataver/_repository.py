@@ -1,6 +1,10 @@
-"""The public repository: everything one does with datasets, versions and drafts, in one place."""
+"""The public repository: everything one does with datasets, versions and drafts, in one place.
 
-import secrets
+What makes versions and what fetches them is imported by the methods that need it: looking around starts in
+two thirds of the time.
+"""
+
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,13 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataver._draft import Draft, author
+from dataver._author import author
 from dataver._version import Diff, UploadReport, Version
 from dataver.errors import Conflict, InvalidInput, NotFound
 from dataver.formats.config import RepositoryConfig
 from dataver.formats.names import check_dataset_name
 from dataver.formats.tag import TagMove
-from dataver.ingest import AddReport, current_draft, list_drafts
 from dataver.progress import SILENT, Progress
 from dataver.repository import Repository as RepositoryCore
 from dataver.repository import init_repository, open_repository
@@ -24,7 +27,9 @@ from dataver.storage import Store
 from dataver.tree import diff
 
 if TYPE_CHECKING:
+    from dataver._draft import Draft
     from dataver.checkout import FetchReport, VerifyReport
+    from dataver.ingest import AddReport
 
 __all__ = ["DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"]
 
@@ -54,7 +59,7 @@ class SyncReport:
     """What a one-step `sync` did: `version` is None when nothing had changed."""
 
     version: Version | None
-    add: AddReport
+    add: "AddReport"
     upload: UploadReport | None
     seconds: float
 
@@ -73,7 +78,7 @@ class Repository(RepositoryCore):
 
     def create(
         self, name: str, *, parents: str | Sequence[str] = (), workspace: str | Path | None = None
-    ) -> Draft:
+    ) -> "Draft":
         """Start a draft, and make it the current one of its workspace.
 
         Args:
@@ -85,18 +90,23 @@ class Repository(RepositoryCore):
         Raises:
             NotFound: a parent does not exist.
         """
+        from dataver._draft import Draft
+
         check_dataset_name(name)
         wanted = [parents] if isinstance(parents, str) else list(parents)
         found = [self.resolve(ref) for ref in wanted]
         home = _workspace(workspace)
         return Draft.start(self, self._given_url, home, name, found)
 
-    def draft(self, draft_id: str | None = None, *, workspace: str | Path | None = None) -> Draft:
+    def draft(self, draft_id: str | None = None, *, workspace: str | Path | None = None) -> "Draft":
         """Return a draft of this workspace: by id or unambiguous prefix, else the current one.
 
         Raises:
             NotFound: there is none.
         """
+        from dataver._draft import Draft
+        from dataver.ingest import current_draft, list_drafts
+
         start = Path(workspace) if workspace is not None else None
         if draft_id is None:
             home, draft_id = current_draft(start)
@@ -110,8 +120,11 @@ class Repository(RepositoryCore):
             draft_id = fitting[0] if fitting else draft_id
         return Draft.load(self, home, draft_id)
 
-    def drafts(self, workspace: str | Path | None = None) -> list[Draft]:
+    def drafts(self, workspace: str | Path | None = None) -> "list[Draft]":
         """Return this workspace's drafts for this repository that wait for upload, oldest first."""
+        from dataver._draft import Draft
+        from dataver.ingest import list_drafts
+
         home = find_workspace(Path(workspace) if workspace is not None else None)
         states = list_drafts(home) if home else []
         return [
@@ -142,6 +155,8 @@ class Repository(RepositoryCore):
         The latest version is the parent; nothing is made when nothing changed. Arguments as for `Draft.sync`
         and `Draft.finalize`; `sending` is told of the upload as `progress` is of the folder.
         """
+        from dataver._draft import Draft
+
         began = time.perf_counter()
         check_dataset_name(name)
         labels = self.records.labels(name)
@@ -208,7 +223,7 @@ class Repository(RepositoryCore):
     def tag(self, ref: str, tag: str) -> Version:
         """Point a tag at a version; return the version."""
         published = self.resolve(ref)
-        self.tags.move(published, tag, author=author(), write_id=secrets.token_hex(16))
+        self.tags.move(published, tag, author=author(), write_id=os.urandom(16).hex())
         return Version.of(self, published)
 
     def untag(self, name: str, tag: str) -> None:
@@ -217,7 +232,7 @@ class Repository(RepositoryCore):
         Raises:
             NotFound: there is no such tag.
         """
-        self.tags.remove(name, tag, author=author(), write_id=secrets.token_hex(16))
+        self.tags.remove(name, tag, author=author(), write_id=os.urandom(16).hex())
 
     def tagged(self, name: str) -> dict[str, str]:
         """Return the tags of a dataset and the labels they point to."""
@@ -339,6 +354,7 @@ def fetch(
     paths: str | Iterable[str] | None = None,
     verify: str = "stat",
     overwrite: bool = False,
+    locked: bool = False,
     repo: str | Path | Repository | None = None,
 ) -> Path:
     """Fetch a version and return its folder; see `Repository.fetch`.
@@ -349,9 +365,14 @@ def fetch(
         paths: globs; only what matches is fetched.
         verify: "stat" or "full".
         overwrite: replace files in `dest` that differ.
+        locked: take the version that the project's `dataver.lock` has for `ref`, wherever `ref` points now.
         repo: the repository, or its URL; None means what `dataver.open()` opens.
     """
     opened = repo if isinstance(repo, Repository) else open(repo)
+    if locked:
+        from dataver._lock import LockFile
+
+        ref = LockFile.find().pinned(opened, ref)
     return opened.fetch(ref, dest=dest, paths=paths, verify=verify, overwrite=overwrite).path
 
 

@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Use a version": {
         "fetch": "Bring a version to this machine, every byte verified.",
         "cat": "Write files of a version to standard output.",
+        "lock": "Write down which versions this code uses, in `dataver.lock` beside it.",
         "verify": "Check a version in the repository, or a local folder against it.",
     },
     "Look around": {
@@ -151,9 +152,14 @@ def cli(ctx: click.Context, repo: str | None, quiet: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    from dataver_cli.errors import exit_code_of
+    if arguments is not None:
+        return _run(list(arguments))
+    code = _run(sys.argv[1:])
+    gc.freeze()  # the process ends: looking through everything once more for cycles would take 10 ms
+    return code
 
-    given = list(sys.argv[1:] if arguments is None else arguments)
+
+def _run(given: list[str]) -> int:
     gc.set_threshold(_COLLECT_EVERY, 50, 100)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -164,5 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # shell completion leaves this way
         return stop.code if isinstance(stop.code, int) else 0
     except BaseException as error:  # noqa: BLE001  # the one place where every error becomes an exit code
+        from dataver_cli.errors import exit_code_of
+
         return exit_code_of(error, as_json="--json" in given)
     return code if isinstance(code, int) else 0

@@ -13,6 +13,7 @@ from dataver_cli.session import Session
         dataver fetch vision/cats@1.0.1                          # prints a read-only folder in the cache
         dataver fetch vision/cats@production --dest work/        # an own, writable copy
         dataver fetch vision/cats --dest work/ --paths 'train/**' --paths '*.csv'
+        dataver fetch --locked vision/cats@production            # the version that dataver.lock has for it
         DATA=$(dataver fetch --quiet vision/cats@1.0.1) && python train.py "$DATA"
     """,
 )
@@ -33,8 +34,15 @@ from dataver_cli.session import Session
     help="How files that are there already are checked: by size and time, or by hashing them.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in DIR that differ.")
+@click.option("--locked", is_flag=True, help="Take the version that dataver.lock has for REF.")
 def command(
-    session: Session, ref: str, dest: str | None, paths: tuple[str, ...], verify: str, overwrite: bool
+    session: Session,
+    ref: str,
+    dest: str | None,
+    paths: tuple[str, ...],
+    verify: str,
+    overwrite: bool,
+    locked: bool,
 ) -> None:
     """Bring a version to this machine, every byte verified.
 
@@ -42,6 +50,10 @@ def command(
     parts of files that the cache holds from other versions are used again. Prints the folder.
     """
     repository = session.repository()
+    if locked:
+        from dataver import LockFile
+
+        ref = LockFile.find().pinned(repository, ref)
     with session.progress("Fetching", fresh="moved") as progress:
         report = repository.fetch(
             ref, dest=dest, paths=paths or None, verify=verify, overwrite=overwrite, progress=progress
