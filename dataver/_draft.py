@@ -1,14 +1,13 @@
 """Drafts as people hold them: a `DraftCore` that can become a `Version`."""
 
-import getpass
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from dataver._about import __version__
+from dataver._author import author
 from dataver._version import Diff, UploadReport, Version
 from dataver.errors import InvalidInput
 from dataver.formats.record import ParentRef, Record
@@ -17,7 +16,7 @@ from dataver.ingest.draft_state import save_state
 from dataver.progress import SILENT, Progress
 from dataver.tree import Tree, new_name_problems
 
-__all__ = ["Draft", "author"]
+__all__ = ["Draft"]
 
 
 class Draft(DraftCore):
@@ -58,7 +57,7 @@ class Draft(DraftCore):
             "author": author(),
             "created": datetime.now(UTC).isoformat(),
             "metadata": dict(metadata or {}),
-            "write_id": secrets.token_hex(16),
+            "write_id": os.urandom(16).hex(),
         }
         self._record(values).encode()  # refuses what no record can hold, before anything is fixed
         self.seal(values, label=label, bump=bump, allow_empty=allow_empty)
@@ -136,14 +135,3 @@ class Draft(DraftCore):
             )
             self._published(sent.published, sent.packs)
         return sent
-
-
-def author() -> str:
-    """Return who is at work: `DATAVER_AUTHOR`, else the user's login name."""
-    chosen = os.environ.get("DATAVER_AUTHOR")
-    if chosen:
-        return chosen
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
-from dataver.ingest import Sent
 from dataver.progress import SILENT, Progress
-from dataver.repository import Published
-from dataver.repository import Repository as RepositoryCore
 from dataver.tree import Change, Tree, find_renames
+
+if TYPE_CHECKING:
+    from dataver.ingest import Sent
+    from dataver.repository import Published
+    from dataver.repository import Repository as RepositoryCore
 
 __all__ = ["Diff", "UploadReport", "Version"]
 
@@ -46,11 +48,11 @@ class Version:
 
     def __init__(
         self,
-        repository: RepositoryCore,
+        repository: "RepositoryCore",
         record: Record,
         record_id: str | None,
         tree: Tree,
-        uploader: Callable[[Progress], Sent] | None = None,
+        uploader: "Callable[[Progress], Sent] | None" = None,
     ) -> None:
         self._repository = repository
         self._record = record
@@ -198,7 +200,7 @@ class Version:
         return UploadReport(self, len(sent.packs), sent.blocks, sent.size, sent.seconds, already=False)
 
     @classmethod
-    def of(cls, repository: RepositoryCore, published: Published) -> "Version":
+    def of(cls, repository: "RepositoryCore", published: "Published") -> "Version":
         """Return the version of a published record."""
         return cls(repository, published.record, published.record_id, repository.tree(published.record.tree))
 

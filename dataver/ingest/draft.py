@@ -9,7 +9,6 @@ disk before the next. One command at a time holds the draft's lock; others wait.
 """
 
 import os
-import secrets
 import shutil
 import time
 from collections import OrderedDict
@@ -124,7 +123,7 @@ class DraftCore:
         """Make a draft, and unless `current` is off make it the workspace's current one."""
         check_dataset_name(dataset)
         state = DraftState(
-            id=secrets.token_hex(6),
+            id=os.urandom(6).hex(),
             repository=url,
             repository_id=repository.id,
             dataset=dataset,

@@ -9,7 +9,6 @@ everything it names; so after a crash the draft is as it was before or after the
 
 import json
 import os
-import secrets
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -147,7 +146,7 @@ def current_draft(start: Path | None = None) -> tuple[Path, str]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".tmp-{secrets.token_hex(6)}")
+    temporary = path.with_name(f".tmp-{os.urandom(6).hex()}")
     with temporary.open("wb") as file:
         file.write(data)
         file.flush()

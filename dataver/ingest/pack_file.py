@@ -4,7 +4,6 @@ Keeps invariant 4: the file has a temporary name until its bytes and its footer 
 """
 
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ class PackFile:
 
     def __init__(self, folder: Path, size: int) -> None:
         self._size = size
-        self._path = folder / f".tmp-{secrets.token_hex(8)}"
+        self._path = folder / f".tmp-{os.urandom(8).hex()}"
         self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         self._waiting: list[bytes] = [MAGIC]
         self._waiting_size = len(MAGIC)

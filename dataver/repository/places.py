@@ -6,10 +6,7 @@ repository and is meant to be committed; everything else in `.dataver/` is local
 
 import json
 import os
-import tomllib
 from pathlib import Path
-
-import platformdirs
 
 from dataver.errors import InvalidInput
 
@@ -19,6 +16,7 @@ __all__ = [
     "configured_url",
     "default_repository",
     "find_workspace",
+    "state_root",
     "write_config",
 ]
 
@@ -29,12 +27,32 @@ _CONFIG = "config.toml"
 def cache_root() -> Path:
     """Return the folder of everything that may be deleted: `DATAVER_CACHE`, else the user's cache folder."""
     chosen = os.environ.get("DATAVER_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("dataver")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("dataver")
 
 
 def default_repository() -> Path:
     """Return the folder of the user's default local repository (it need not exist)."""
-    return platformdirs.user_data_path("dataver") / "repository"
+    from platformdirs import user_data_path
+
+    return user_data_path("dataver") / "repository"
+
+
+def state_root() -> Path:
+    """Return the folder of what outlives a cache: `DATAVER_STATE`, else the user's state folder.
+
+    It holds the lineage index, which can be made anew, and the queue of events that wait to be sent, which
+    cannot.
+    """
+    chosen = os.environ.get("DATAVER_STATE")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_state_path
+
+    return user_state_path("dataver")
 
 
 def find_workspace(start: Path | None = None) -> Path | None:
@@ -57,6 +75,8 @@ def configured_url(start: Path | None = None) -> str | None:
     path = workspace / FOLDER / _CONFIG if workspace else None
     if workspace is None or path is None or not path.is_file():
         return None
+    import tomllib
+
     try:
         url = tomllib.loads(path.read_text("utf-8")).get("repository", {}).get("url")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:

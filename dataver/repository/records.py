@@ -6,7 +6,6 @@ good as the object (its bytes still have to parse as the record of that key).
 
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from dataver.errors import IntegrityError, NotFound
@@ -88,6 +87,8 @@ class Records:
         wanted = list(refs)
         if self._store.local_root is not None or len(wanted) < 2:
             return [self.get(*ref) for ref in wanted]
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(_PARALLEL, len(wanted))) as pool:
             return list(pool.map(lambda ref: self.get(*ref), wanted))
 

@@ -4,7 +4,7 @@
 it, and the public `dataver.Repository` joins the three.
 """
 
-import secrets
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,11 +113,11 @@ def init_repository(
         raise AlreadyExists(f"{store.url} is a dataver repository already.", hint="use it as it is")
     _refuse_other_content(store.local_root)
     config = RepositoryConfig(
-        id=secrets.token_hex(16),
+        id=os.urandom(16).hex(),
         chunking=ChunkingParameters() if chunk_size is None else ChunkingParameters.for_average(chunk_size),
         create_if_absent=probe_exclusive_create(store),
         created=datetime.now(UTC),
-        write_id=secrets.token_hex(16),
+        write_id=os.urandom(16).hex(),
     )
     if create_once(store, CONFIG, config.encode()) is Outcome.LOST:
         raise AlreadyExists(

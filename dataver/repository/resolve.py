@@ -3,8 +3,6 @@
 References: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`.
 """
 
-import difflib
-
 from dataver.errors import InvalidInput, NotFound
 from dataver.formats.names import check_dataset_name, parse_semver
 from dataver.repository.records import Published, Records
@@ -95,7 +93,9 @@ def _by_digest(records: Records, ref: str, where: str) -> Published:
 def _near(word: str, known: list[str]) -> str:
     if not known:
         return "the repository is empty; `dataver create NAME` starts a dataset"
-    close = difflib.get_close_matches(word, known, n=3, cutoff=0.5)
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
     shown = ", ".join(known[-8:])

@@ -9,9 +9,7 @@ File: value | 16 bytes BLAKE2b(key, NUL, value).
 """
 
 import contextlib
-import hashlib
 import os
-import secrets
 import threading
 import time
 from pathlib import Path
@@ -72,7 +70,7 @@ class DiskCache:
         if len(data) > self._limit * _KEEP:
             return
         path = self._path(key)
-        temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+        temporary = path.parent / f"{TEMPORARY}{os.urandom(8).hex()}"
         try:
             self._make(path.parent)
             try:
@@ -93,7 +91,9 @@ class DiskCache:
             self._path(key).unlink()
 
     def _path(self, key: str) -> Path:
-        name = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+        from hashlib import blake2b  # OpenSSL comes with it, which a local repository need not wait for
+
+        name = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
         return self.root / name[:2] / name[2:]
 
     def _make(self, folder: Path) -> None:
@@ -113,7 +113,9 @@ class DiskCache:
 
 
 def _sum(key: str, data: BytesLike) -> bytes:
-    hasher = hashlib.blake2b(key.encode("utf-8", "surrogatepass") + b"\x00", digest_size=_SUM)
+    from hashlib import blake2b
+
+    hasher = blake2b(key.encode("utf-8", "surrogatepass") + b"\x00", digest_size=_SUM)
     hasher.update(data)
     return hasher.digest()
 

@@ -9,8 +9,6 @@ the second.
 import contextlib
 import errno
 import os
-import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,7 +25,7 @@ _MODE = 0o666  # less the umask, so that a group can share a repository
 @contextlib.contextmanager
 def temporary_file(folder: Path, parts: Sequence[BytesLike]) -> Iterator[Path]:
     """Give a flushed temporary file in `folder` with these bytes; it is gone afterwards, if still there."""
-    path = folder / f"{TEMPORARY}{secrets.token_hex(12)}"
+    path = folder / f"{TEMPORARY}{os.urandom(12).hex()}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _MODE)
     try:
         try:
@@ -44,8 +42,10 @@ def temporary_file(folder: Path, parts: Sequence[BytesLike]) -> Iterator[Path]:
 @contextlib.contextmanager
 def temporary_copy(folder: Path, source: Path) -> Iterator[Path]:
     """Give a flushed temporary file in `folder` with the bytes of `source`; it is gone afterwards."""
-    path = folder / f"{TEMPORARY}{secrets.token_hex(12)}"
+    path = folder / f"{TEMPORARY}{os.urandom(12).hex()}"
     try:
+        import shutil
+
         shutil.copyfile(source, path)
         flush_file(path)
         yield path

@@ -6,7 +6,7 @@ Some servers accept `If-None-Match: *` and ignore it (`rclone serve s3`, old Min
 """
 
 import contextlib
-import secrets
+import os
 
 from dataver.errors import AlreadyExists, DataverError, NotFound, StoreError
 from dataver.storage.base import Store
@@ -26,7 +26,7 @@ def probe_exclusive_create(store: Store) -> bool:
         StoreError: the store cannot be written.
     """
     for remaining in reversed(range(_TRIES)):
-        key = f".probe-{secrets.token_hex(16)}"
+        key = f".probe-{os.urandom(16).hex()}"
         try:
             store.exclusive_create = _refuses_second(store, key) and store.exclusive_create
             return store.exclusive_create
@@ -41,7 +41,7 @@ def probe_exclusive_create(store: Store) -> bool:
 
 
 def _refuses_second(store: Store, key: str) -> bool:
-    first, second = secrets.token_bytes(16), secrets.token_bytes(16)
+    first, second = os.urandom(16), os.urandom(16)
     with contextlib.suppress(AlreadyExists):  # our own first request, sent twice below us
         store.create(key, first)
     try:
