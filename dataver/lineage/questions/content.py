@@ -1,0 +1,153 @@
+"""Who holds this content, under any name, and which runs saw it.
+
+The idea: `changes` says where a content appears at a path and where it leaves it, each against the version's
+base; bases form a forest. So the versions that hold it are the branches of that forest from where it appears
+to where it leaves: one recursive question, at a cost that grows with the number of versions that hold it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from dataver.errors import IntegrityError
+from dataver.lineage.questions.answers import FileAnswer, Holding, Saw
+from dataver.lineage.questions.reading import LINK_COLUMNS, link_of, runs_of, versions_of
+from dataver.tree import Selection
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable, Sequence
+
+    from dataver.formats.event import Subset
+
+__all__ = ["CONTENT_SIZE", "Covers", "contents_at", "contents_like", "describe_content", "holders"]
+
+CONTENT_SIZE = 16  # bytes of a file's digest that the index keeps
+
+_HOLDERS = """
+WITH RECURSIVE held(content, version, path) AS (
+    SELECT c.content, c.version, c.path FROM temp.wanted w
+    JOIN changes c ON c.content = w.content AND c.kind = 1
+    UNION
+    SELECT held.content, child.id, held.path FROM held JOIN versions child ON child.base = held.version
+    WHERE NOT EXISTS (
+        SELECT 1 FROM changes gone WHERE gone.content = held.content AND gone.version = child.id
+        AND gone.path = held.path AND gone.kind = 0)
+)
+SELECT content, version, path FROM held
+"""
+
+
+class Covers:
+    """Tells whether what a link read held a path.
+
+    Args:
+        listing: returns the paths of an attachment that lists them; may raise.
+    """
+
+    def __init__(self, listing: Callable[[str], Iterable[str]]) -> None:
+        self._listing = listing
+        self._selections: dict[tuple[str, ...], Selection] = {}
+        self._listed: dict[str, frozenset[str] | None] = {}
+
+    def __call__(self, subset: Subset, path: str) -> bool | None:
+        """Return True or False, or None where it cannot be told (a shard, a listing that is gone)."""
+        if subset.patterns and not self._selection(subset.patterns).matches(path):
+            return False
+        if subset.paths and path not in subset.paths:
+            return False
+        if subset.listed is not None:
+            listed = self._paths(subset.listed)
+            return None if listed is None else path in listed
+        return None if subset.shard is not None else True
+
+    def _selection(self, patterns: tuple[str, ...]) -> Selection:
+        if patterns not in self._selections:
+            self._selections[patterns] = Selection(patterns)
+        return self._selections[patterns]
+
+    def _paths(self, listed: str) -> frozenset[str] | None:
+        if listed not in self._listed:
+            from dataver.errors import DataverError
+
+            try:
+                self._listed[listed] = frozenset(self._listing(listed))
+            except DataverError:
+                self._listed[listed] = None
+        return self._listed[listed]
+
+
+def contents_at(db: sqlite3.Connection, path: str) -> list[bytes]:
+    """Return all contents that any version ever held at a path."""
+    rows = db.execute("SELECT DISTINCT content FROM changes WHERE path = ? AND kind = 1", [path])
+    return sorted(content for (content,) in rows)
+
+
+def contents_like(db: sqlite3.Connection, digest: str) -> list[bytes]:
+    """Return the contents whose digest starts with these hex digits (an even number counts)."""
+    start = bytes.fromhex(digest[: len(digest) & ~1])[:CONTENT_SIZE]
+    if len(start) == CONTENT_SIZE:
+        row = db.execute("SELECT 1 FROM changes WHERE content = ? LIMIT 1", [start]).fetchone()
+        return [start] if row else []
+    after = int.from_bytes(start, "big") + 1
+    if after >> (8 * len(start)):
+        rows = db.execute("SELECT DISTINCT content FROM changes WHERE content >= ?", [start])
+    else:
+        end = after.to_bytes(len(start), "big")
+        rows = db.execute(
+            "SELECT DISTINCT content FROM changes WHERE content >= ? AND content < ?", [start, end]
+        )
+    return [content for (content,) in rows if content.hex().startswith(digest[: 2 * CONTENT_SIZE])]
+
+
+def holders(db: sqlite3.Connection, contents: Iterable[bytes]) -> list[tuple[bytes, int, str]]:
+    """Return `(content, version number, path)` of everything that holds any of these contents."""
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (content BLOB PRIMARY KEY) WITHOUT ROWID")
+    db.execute("DELETE FROM temp.wanted")
+    db.executemany("INSERT OR IGNORE INTO temp.wanted VALUES (?)", ((content,) for content in contents))
+    return db.execute(_HOLDERS).fetchall()
+
+
+def describe_content(
+    db: sqlite3.Connection, asked: str, contents: Sequence[bytes], covers: Covers
+) -> FileAnswer:
+    """Return every version that holds these contents, under any name, and every run that saw one."""
+    held = holders(db, contents)
+    versions = versions_of(db, [version for _, version, _ in held])
+    at: dict[int, list[str]] = {}
+    for _, version, path in held:
+        at.setdefault(version, []).append(path)
+    rows = db.execute(
+        f"""SELECT {LINK_COLUMNS} FROM links l LEFT JOIN versions v ON v.id = l.version
+        WHERE l.version IN (SELECT value FROM json_each(?)) ORDER BY l.time, l.id""",  # noqa: S608
+        [json.dumps(list(at))],
+    )
+    links = [link_of(row) for row in rows]
+    runs = runs_of(db, [link.run for link in links])
+    saw = []
+    for link in links:
+        for path in sorted(at[link.version or 0]):
+            covered = covers(link.subset, path)
+            if covered is not False:
+                saw.append(Saw(runs[link.run], link, path, covered is True))
+    found = [Holding(versions[version], path, content) for content, version, path in held]
+    found.sort(
+        key=lambda each: (each.version.dataset or "", each.version.created is None, each.version.created)
+    )
+    return FileAnswer(asked=asked, contents=list(contents), holdings=found, saw=saw)
+
+
+def parse_listing(data: bytes) -> list[str]:
+    """Return the paths of an attachment that lists them: a JSON list of texts.
+
+    Raises:
+        IntegrityError: it is none.
+    """
+    try:
+        paths = json.loads(data)
+    except ValueError as error:
+        raise IntegrityError(f"the list of paths is not JSON: {error}") from error
+    if type(paths) is not list or not all(type(path) is str for path in paths):
+        raise IntegrityError("the list of paths is not a list of texts")
+    return paths

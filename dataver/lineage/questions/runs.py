@@ -1,0 +1,127 @@
+"""Which versions did this run consume and produce, what was it; and which runs are there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dataver.formats.jsontext import format_time
+from dataver.lineage.questions.answers import Run, RunAnswer
+from dataver.lineage.questions.finding import find_run, find_version
+from dataver.lineage.questions.reading import links_where, runs_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from datetime import datetime
+
+__all__ = ["RunFilter", "describe_run", "list_runs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs to list; what is None does not choose.
+
+    Attributes:
+        version: runs linked to this version, or to any of a dataset where it has no selector.
+        system: runs of this system, such as `mlflow` or `slurm`, or of one context, such as `slurm:17`.
+        name: text in the run's name.
+        user: who ran it.
+        host: where.
+        commit: the start of a git commit.
+        outcome: `finished`, `failed`, `killed`, or `open` for what has not ended.
+        since: started then or later.
+        until: started before.
+        everything: list also what a later run took over.
+    """
+
+    version: str | None = None
+    system: str | None = None
+    name: str | None = None
+    user: str | None = None
+    host: str | None = None
+    commit: str | None = None
+    outcome: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    everything: bool = False
+
+
+def describe_run(db: sqlite3.Connection, text: str) -> RunAnswer:
+    """Return what a run consumed and produced, and what it was.
+
+    Raises:
+        NotFound: there is no such run.
+        InvalidInput: `text` fits several.
+    """
+    number, context = find_run(db, text)
+    condition, values = "l.run = ?", [number]
+    if context is not None:  # a tracker's run inside a run: what was touched while it was active
+        links = links_where(db, "l.run = ? AND (l.context IS NULL OR l.context = ?)", [number, context])
+    else:
+        links = links_where(db, condition, values)
+    rows = db.execute(
+        "SELECT facts FROM processes WHERE run = ? ORDER BY started, process", [number]
+    ).fetchall()
+    return RunAnswer(
+        run=runs_of(db, [number])[number],
+        inputs=[link for link in links if link.role == "input"],
+        outputs=[link for link in links if link.role == "output"],
+        facts=json.loads(rows[0][0]) if rows else {},
+        processes=len(rows),
+    )
+
+
+def list_runs(db: sqlite3.Connection, chosen: RunFilter, limit: int | None = None) -> list[Run]:
+    """Return runs, the latest first.
+
+    Raises:
+        NotFound: the filter's version does not exist.
+    """
+    conditions, values = _conditions(db, chosen)
+    where = " AND ".join(conditions) or "TRUE"
+    rows = db.execute(
+        f"SELECT r.id FROM runs r WHERE {where} ORDER BY r.started DESC, r.id LIMIT ?",  # noqa: S608
+        [*values, -1 if limit is None else limit],
+    )
+    numbers = [number for (number,) in rows]
+    found = runs_of(db, numbers)
+    return [found[number] for number in numbers]
+
+
+def _conditions(db: sqlite3.Connection, chosen: RunFilter) -> tuple[list[str], list[object]]:
+    """Return conditions on `runs r`, all of them constant texts, and the values they bind."""
+    found: list[tuple[str, list[object]]] = []
+    if not chosen.everything:
+        found.append(("r.part_of IS NULL", []))
+    if chosen.version is not None:
+        found.append(_of_version(db, chosen.version))
+    if chosen.system is not None:
+        start = chosen.system if ":" in chosen.system else f"{chosen.system}:"
+        end = start + "\U0010ffff"
+        condition = "(r.key BETWEEN ? AND ? OR r.id IN (SELECT run FROM contexts WHERE key BETWEEN ? AND ?))"
+        found.append((condition, [start, end, start, end]))
+    if chosen.name is not None:
+        found.append(("instr(lower(r.name), lower(?))", [chosen.name]))
+    if chosen.commit is not None:
+        found.append(("substr(r.commit_id, 1, length(?)) = ?", [chosen.commit, chosen.commit]))
+    if chosen.outcome is not None:
+        is_open = chosen.outcome == "open"
+        found.append(("r.ended IS NULL", []) if is_open else ("r.outcome = ?", [chosen.outcome]))
+    for condition, value in (("r.user = ?", chosen.user), ("r.host = ?", chosen.host)):
+        if value is not None:
+            found.append((condition, [value]))
+    for condition, moment in (("r.started >= ?", chosen.since), ("r.started < ?", chosen.until)):
+        if moment is not None:
+            found.append((condition, [format_time(moment, "the time")]))
+    return [condition for condition, _ in found], [value for _, values in found for value in values]
+
+
+def _of_version(db: sqlite3.Connection, ref: str) -> tuple[str, list[object]]:
+    if "@" in ref or ref.startswith("dv1:"):
+        return "r.id IN (SELECT run FROM links WHERE version = ?)", [find_version(db, ref)]
+    return (
+        """r.id IN (SELECT run FROM links WHERE version IN (SELECT id FROM versions WHERE dataset = ?)
+        UNION SELECT run FROM links WHERE version IS NULL AND dataset = ?)""",
+        [ref, ref],
+    )
