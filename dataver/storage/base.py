@@ -137,8 +137,13 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """Yield every object whose key begins with the text `prefix`, by code points of the key.
+
+        Where `after` is given, only those whose key sorts behind that text, which need not be a key or begin
+        with `prefix`; a store that can says so to its server, so that the listing costs what it gives. Some
+        servers leave out a folder that `after` parts from what is in it, as `a` and `a-b` do with `a/b`
+        (SeaweedFS 4.48); so `after` must be a text that does this to no folder.
 
         Objects written or deleted meanwhile may or may not be seen; all others are seen once.
         """

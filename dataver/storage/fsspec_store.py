@@ -153,7 +153,7 @@ class FsspecStore(Store):
             raise NotFound(f"{key} in {self.url} does not exist.")
         return _info(key, found)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`."""
         folder = prefix.rpartition("/")[0]
         if folder:
@@ -172,7 +172,8 @@ class FsspecStore(Store):
             return {name.removeprefix(f"{root}/"): one for name, one in found.items()}
 
         for key, one in sorted(self._retry(find).items()):
-            if key.startswith(prefix) and not key.rpartition("/")[2].startswith(TEMPORARY):
+            wanted = key.startswith(prefix) and (after is None or key > after)
+            if wanted and not key.rpartition("/")[2].startswith(TEMPORARY):
                 yield _info(key, one)
 
     def _write(self, key: str, body: bytes) -> None:

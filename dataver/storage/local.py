@@ -162,13 +162,13 @@ class LocalStore(Store):
             raise self._missing(key)
         return _info(key, status)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`."""
         folder = prefix.rpartition("/")[0]
         if folder:
             check_key(folder)
         with self._translating("list", folder):
-            yield from _walk(self.root / folder, f"{folder}/" if folder else "", prefix)
+            yield from _walk(self.root / folder, f"{folder}/" if folder else "", prefix, after or "")
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -249,7 +249,7 @@ def _info(key: str, status: os.stat_result) -> ObjectInfo:
     return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
-def _walk(folder: Path, above: str, prefix: str) -> Iterator[ObjectInfo]:
+def _walk(folder: Path, above: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
     try:
         with os.scandir(folder) as found:
             # "a/" sorts where its keys do: between "a-" and "a0"
@@ -261,9 +261,11 @@ def _walk(folder: Path, above: str, prefix: str) -> Iterator[ObjectInfo]:
     for key in named:
         if not key.startswith(prefix[: len(key)]) or key.removeprefix(above).startswith(TEMPORARY):
             continue
+        if key <= after and not (key.endswith("/") and after.startswith(key)):
+            continue  # a folder that sorts before it does so with all that it holds
         path = folder / key.removeprefix(above)
         if key.endswith("/"):
-            yield from _walk(path, key, prefix)
+            yield from _walk(path, key, prefix, after)
         elif key.startswith(prefix):
             try:
                 yield _info(key, path.stat())

@@ -72,12 +72,13 @@ class MemoryStore(Store):
         """See `Store.stat`."""
         return ObjectInfo(key, len(self._object(key)), self._times.get(key))
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`."""
         with self._lock:
             found = [(key, len(data)) for key, data in self.objects.items() if key.startswith(prefix)]
         for key, size in sorted(found):
-            yield ObjectInfo(key, size, self._times.get(key))
+            if after is None or key > after:
+                yield ObjectInfo(key, size, self._times.get(key))
 
     def _object(self, key: str) -> bytes:
         data = self.objects.get(check_key(key))

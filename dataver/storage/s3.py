@@ -150,15 +150,18 @@ class S3Store(FsspecStore):
         found = self._request("look at", key, _call, "head_object", self._target(key))
         return ObjectInfo(key, int(found["ContentLength"]), _utc(found.get("LastModified")))
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`; pages are read before the first is given, as not every server sorts them."""
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        if after:
+            request["StartAfter"] = self._prefix + after
         found = []
         while True:
             page = self._request("list", prefix, _call, "list_objects_v2", request)
             for one in page.get("Contents", ()):
                 key = one["Key"].removeprefix(self._prefix)
-                if key and not key.endswith("/"):  # consoles leave empty "folder" objects behind
+                # consoles leave empty "folder" objects behind; some servers do not know StartAfter
+                if key and not key.endswith("/") and (after is None or key > after):
                     found.append(ObjectInfo(key, int(one["Size"]), _utc(one.get("LastModified"))))
             if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
                 break

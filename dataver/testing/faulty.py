@@ -87,10 +87,10 @@ class FaultyStore(Store):
         self._note("stat", key)
         return self.inner.stat(key)
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`."""
         self._note("list", prefix)
-        return self.inner.list(prefix)
+        return self.inner.list(prefix, after)
 
     def put(self, key: str, data: Data) -> None:
         """See `Store.put`."""

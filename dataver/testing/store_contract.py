@@ -219,6 +219,20 @@ def a_listing_is_sorted_and_complete(store: Store) -> None:
 
 
 @_clause
+def a_listing_begins_behind_any_text(store: Store) -> None:
+    """With `after`, a listing holds what sorts behind that text, be it a key, a part of one or neither."""
+    keys = ["a/b/c", "a/b/d", "a/c", "a0", "ab/1", "b/1-0/06", "b/1-1/05", "b/1-1/07", "b/1-2/04", "b/é"]
+    for key in keys:
+        store.put(key, b"x")
+    texts = ("", "0", "a/", "a/b/", "a/b/c", "a/b/cc", "a/c", "a/z", "a0", "b/1-1/06", "b/1-1/9", "b/é", "c")
+    for prefix in ("", "a", "a/", "a/b/", "b/", "b/1"):
+        for after in texts:
+            expected = sorted(key for key in keys if key.startswith(prefix) and key > after)
+            assert [info.key for info in store.list(prefix, after=after)] == expected, (prefix, after)
+    assert [info.key for info in store.list(after=None)] == sorted(keys)
+
+
+@_clause
 def times_are_the_stores_and_aware(store: Store) -> None:
     """Where a store tells times they are aware, in UTC and about now."""
     store.put("key", b"12345")
