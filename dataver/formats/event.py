@@ -15,7 +15,6 @@ parse strictly is never used) and 7. It does not say where events live.
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -48,7 +47,13 @@ KINDS: Final = ("explicit", "tracker", "orchestrator", "cluster", "ci", "launche
 OUTCOMES: Final = ("finished", "failed", "killed")
 ROLES: Final = ("input", "output")
 
-_RUN_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}:[^\x00-\x20\x7f]{1,480}")
+# no spaces, no control characters, and nothing that changes how a terminal shows the rest of a line
+_RUN_KEY: Final = re.compile(
+    r"[a-z][a-z0-9_-]{0,31}:"
+    r"[^\x00-\x20\x7f-\xa0\xad\u061c\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164"
+    r"\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]{1,480}"
+)
+_LATEST: Final = 32_503_679_999_999  # milliseconds of the last moment of 2999
 _SYSTEM: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
@@ -276,10 +281,13 @@ def parse_event(data: bytes) -> Event:
 def new_event_id(now_ns: int | None = None) -> str:
     """Return a fresh id: 12 hex digits of Unix milliseconds, then 20 random ones (as UUIDv7 orders by time).
 
-    Source of the idea: RFC 9562, section 5.7.
+    A clock that stands before 1970 or behind 2999 is taken to show the end that is nearer. Source of the
+    idea: RFC 9562, section 5.7.
     """
+    import secrets
+
     milliseconds = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
-    return f"{milliseconds & 0xFFFFFFFFFFFF:012x}{secrets.token_hex(10)}"
+    return f"{min(max(milliseconds, 0), _LATEST):012x}{secrets.token_hex(10)}"
 
 
 def link_id(run_key: str, link: Link) -> bytes:
@@ -304,7 +312,7 @@ def check_run_key(key: str) -> str:
     """
     if not _RUN_KEY.fullmatch(key):
         raise InvalidInput(
-            f"{key[:80]!r} is no run: it is not system:id with at most 480 characters and no spaces.",
+            f"{key[:80]!r} is no run: it is not system:id with at most 480 characters, all of them visible.",
             hint="write it as in mlflow:4f1c or slurm:cluster/123",
         )
     return key

@@ -4,6 +4,7 @@ from dataver.hashing.chunker import BUFFER_SIZE, Chunker, ChunkingParameters, ch
 from dataver.hashing.digest import (
     CONTEXT_ATTACHMENT,
     CONTEXT_BLOCK,
+    CONTEXT_BUNDLE,
     CONTEXT_LINK,
     CONTEXT_PACK,
     CONTEXT_RECORD,
@@ -20,6 +21,7 @@ __all__ = [
     "BUFFER_SIZE",
     "CONTEXT_ATTACHMENT",
     "CONTEXT_BLOCK",
+    "CONTEXT_BUNDLE",
     "CONTEXT_LINK",
     "CONTEXT_PACK",
     "CONTEXT_RECORD",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTEXT_ATTACHMENT",
     "CONTEXT_BLOCK",
+    "CONTEXT_BUNDLE",
     "CONTEXT_LINK",
     "CONTEXT_PACK",
     "CONTEXT_RECORD",
@@ -44,6 +45,7 @@ CONTEXT_RECORD: Final = "dataver 1 record"
 CONTEXT_RUN: Final = "dataver 1 run key"
 CONTEXT_LINK: Final = "dataver 1 lineage link"
 CONTEXT_ATTACHMENT: Final = "dataver 1 lineage attachment"
+CONTEXT_BUNDLE: Final = "dataver 1 lineage bundle"
 
 
 def digest(data: Buffer) -> bytes:

@@ -4,6 +4,7 @@ Keys are `/`-separated and relative to the repository's URL. Nothing else in dat
 """
 
 import re
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from dataver.errors import InvalidInput
@@ -12,12 +13,19 @@ from dataver.formats.names import check_dataset_name, check_label
 __all__ = [
     "CONFIG",
     "DATASETS",
+    "EVENT_PREFIXES",
     "PACKS",
     "TREES",
+    "EventKey",
     "TagKey",
+    "attachment_key",
     "block_key",
+    "bundle_key",
     "dataset_prefix",
+    "event_key",
+    "events_after",
     "pack_key",
+    "parse_event_key",
     "parse_record_key",
     "parse_tag_key",
     "record_key",
@@ -31,7 +39,20 @@ PACKS = "packs/"
 TREES = "trees/"
 DATASETS = "datasets/"
 
+EVENT_PREFIXES = ("lineage/1", "lineage/2")
+"""Events by year, those of clocks that stand before 2000 first; so attachments are never listed with them."""
+
 _NUMBER = re.compile(r"(\d{8,})\.json", re.ASCII)
+_EVENT = re.compile(r"lineage/([12]\d{3}-\d\d)/([0-9a-f]{32})\.(json|bundle)", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_YEAR = 2999
+
+
+class EventKey(NamedTuple):
+    """What the key of an event, or of a bundle of events, says."""
+
+    id: str
+    bundle: bool
 
 
 class TagKey(NamedTuple):
@@ -80,6 +101,45 @@ def tag_key(dataset: str, tag: str, number: int) -> str:
     return f"{tag_prefix(dataset, tag)}{number:08d}.json"
 
 
+def event_key(event_id: str) -> str:
+    """Return the key of an event: its id begins with its time in milliseconds, which gives the month.
+
+    Raises:
+        InvalidInput: the id's time is not between 1970 and 2999.
+    """
+    return f"lineage/{_month(event_id)}/{event_id}.json"
+
+
+def bundle_key(bundle_id: str) -> str:
+    """Return the key of a bundle of events; its id has a time as an event's has.
+
+    Raises:
+        InvalidInput: the id's time is not between 1970 and 2999.
+    """
+    return f"lineage/{_month(bundle_id)}/{bundle_id}.bundle"
+
+
+def attachment_key(digest: str) -> str:
+    """Return the key of an attachment."""
+    return f"lineage/attachments/{digest[:2]}/{digest}"
+
+
+def events_after(day: date) -> str:
+    """Return a text behind which, by code points, the keys of all events of that day and later sort."""
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    milliseconds = max(0, (start - _EPOCH) // timedelta(milliseconds=1))
+    return f"lineage/{start:%Y-%m}/{milliseconds:012x}"
+
+
+def parse_event_key(key: str) -> EventKey | None:
+    """Return what the key of an event or a bundle says, or None for any other key.
+
+    That the month is the id's is for the reader of the object to check: such a key is somebody's mistake.
+    """
+    found = _EVENT.fullmatch(key)
+    return EventKey(found[2], found[3] == "bundle") if found else None
+
+
 def parse_record_key(key: str) -> tuple[str, str] | None:
     """Return `(dataset, label)` of a record's key, or None for any other key."""
     parts = key.split("/")
@@ -97,6 +157,16 @@ def parse_tag_key(key: str) -> TagKey | None:
     number = _NUMBER.fullmatch(parts[-1])
     dataset, tag = "/".join(parts[1:-3]), parts[-2]
     return TagKey(dataset, tag, int(number[1])) if number and _are_names(dataset, tag) else None
+
+
+def _month(event_id: str) -> str:
+    try:
+        moment = _EPOCH + timedelta(milliseconds=int(event_id[:12], 16))
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"the id {event_id[:40]!r} does not begin with a time.") from error
+    if moment.year > _LAST_YEAR:
+        raise InvalidInput(f"the id {event_id[:40]!r} has a time behind the year {_LAST_YEAR}.")
+    return f"{moment:%Y-%m}"
 
 
 def _are_names(dataset: str, selector: str) -> bool:

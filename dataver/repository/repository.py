@@ -7,8 +7,9 @@ it, and the public `dataver.Repository` joins the three.
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataver.errors import AlreadyExists, InvalidInput, NotFound
 from dataver.formats.config import RepositoryConfig, parse_config
@@ -23,6 +24,9 @@ from dataver.repository.resolve import resolve
 from dataver.repository.tags import Tags
 from dataver.storage import DiskCache, Store, open_store, probe_exclusive_create
 from dataver.tree import Tree
+
+if TYPE_CHECKING:
+    from dataver.repository.events import Events
 
 __all__ = ["Repository", "init_repository", "open_repository"]
 
@@ -62,6 +66,13 @@ class Repository:
     def id(self) -> str:
         """The repository's random id, 32 hex characters."""
         return self.config.id
+
+    @cached_property
+    def events(self) -> "Events":
+        """What runs did with the versions."""
+        from dataver.repository.events import Events
+
+        return Events(self.store)
 
     def resolve(self, ref: str) -> Published:
         """Return the version that `ref` names (see `dataver.repository.resolve`)."""
