@@ -1,0 +1,135 @@
+"""Secrets do not pass; what is no secret does."""
+
+import pytest
+
+from dataver.lineage.capture.redact import (
+    is_secret_name,
+    redact,
+    redact_arguments,
+    redact_diff,
+    redact_url,
+    secret_values,
+)
+
+AWS = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+WORD = "correcthorse"  # no shape of its own: only its place or name tells
+
+HARMLESS = """
+    train.py --lr 0.001 --tokenizer bert-base --max-tokens 512 --author me --n_keys 12 --seed=7 --pass-through
+    --data /home/User1/projects/ImageNet2012/train --out runs/2024-05-01T12-00-00_ResNet50_bs256_lr0.1
+    s3://bucket/prefix/Key-1 4f1c2e9a0b3d4f1c2e9a0b3d4f1c2e9a0b3d4f1c dataver:0123456789abcdef0123456789abcdef
+    https://github.com/a/b.git git@github.com:a/b.git vision/cats@1.0.0 --optimizer=AdamW --keypoints 17
+    ssh://git@host/repo --model meta-llama/Llama-3.1-8B-Instruct --run-id train_2024_10_11_experiment_001_v2
+"""
+SECRETS = {
+    "option with =": (["train.py", f"--password={WORD}"], WORD),
+    "option and value": (["train.py", "--api-key", WORD], WORD),
+    "short option of curl": (["curl", "-u", f"me:{WORD}"], WORD),
+    "camel case": (["java", f"-DauthToken={WORD}"], WORD),
+    "variable before a command": (["env", f"DB_PASSWORD={WORD}", "python"], WORD),
+    "hydra": (["train.py", f"+wandb.api_key={WORD}"], WORD),
+    "value with spaces": (["x", "--secret", f"a {WORD} b"], WORD),
+    "quoted JSON": (["x", "--config", f'{{"token": "{WORD}", "lr": 0.1}}'], WORD),
+    "YAML": (["x", f"password: {WORD}"], WORD),
+    "URL with a password": (["x", f"--db=postgres://me:{WORD}@host/db"], WORD),
+    "URL with a token alone": (["x", f"https://{WORD}@github.com/a/b"], WORD),
+    "URL query": (["x", f"https://host/p?a=1&token={WORD}&b=2"], WORD),
+    "signed URL of AWS": (["x", f"https://b.s3.amazonaws.com/k?X-Amz-Signature={WORD}&X-Amz-Date=1"], WORD),
+    "signed URL of Azure": (["x", f"https://a.blob.core.windows.net/c?sv=2024&sig={WORD}"], WORD),
+    "connection string": (["x", f"AccountName=a;AccountKey={WORD};Suffix=b"], WORD),
+    "header": (["curl", "-H", f"Authorization: Bearer {WORD}12"], WORD),
+    "header of another name": (["curl", "-H", f"X-Api-Key: {WORD}"], WORD),
+    "AWS key id": (["x", "AKIAIOSFODNN7EXAMPLE"], "AKIAIOSFODNN7EXAMPLE"),
+    "AWS secret by looks": (["x", AWS], AWS),
+    "GitHub": (["x", "ghp_" + "a1B2" * 9], "a1B2a1B2"),
+    "Hugging Face": (["x", "hf_" + "aBcDeFgH" * 4], "aBcDeFgHaBcDeFgH"),
+    "OpenAI": (["x", "sk-proj-" + "aB3dE6gH" * 3], "aB3dE6gHaB3dE6gH"),
+    "Slack": (["x", "xoxb-1234567890-abcdef"], "1234567890-abcdef"),
+    "JWT": (["x", "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSM"], "eyJzdWIiOiIx"),
+    "Databricks": (["x", "dapi" + "0123456789abcdef" * 2], "0123456789abcdef0123"),
+    "random characters": (["x", "q8Zr2LmX0pTv7KsWb4Nd"], "q8Zr2LmX0pTv7KsWb4Nd"),
+    "private key": (
+        ["x", "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"],
+        "MIIabc",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_on_a_command_line_does_not_pass(name: str) -> None:
+    """Whatever form it has."""
+    arguments, secret = SECRETS[name]
+    shown = redact_arguments(arguments, values=[])
+    assert len(shown) == len(arguments)
+    assert secret not in "\0".join(shown)
+
+
+def test_what_is_no_secret_passes() -> None:
+    """Options, paths, digests, dates and code stay as they are."""
+    arguments = HARMLESS.split()
+    assert redact_arguments(arguments, values=[]) == arguments
+
+
+def test_values_of_secret_variables_are_cut_wherever_they_turn_up() -> None:
+    """A shell puts `$API_KEY` into arguments of any name."""
+    values = secret_values(
+        {
+            "MY_API_KEY": "plainword",
+            "HOME": "/home/me",
+            "SSH_AUTH_SOCK": "/tmp/agent.1",
+            "N_TOKEN": "12345678",
+        }
+    )
+    assert values == ["plainword"]
+    assert redact_arguments(["--x=aplainwordb", "plainword"], values=values) == ["--x=a***b", "***"]
+
+
+def test_a_url_keeps_what_leads_to_the_place() -> None:
+    """Only the secret parts go."""
+    assert redact_url("https://me:pw@github.com/a/b.git") == "https://github.com/a/b.git"
+    assert redact_url("ssh://git@github.com/a/b.git") == "ssh://git@github.com/a/b.git"
+    assert redact_url("git@github.com:a/b.git") == "git@github.com:a/b.git"
+    assert redact_url("https://x/y?page=2&access_token=abc") == "https://x/y?page=2&access_token=***"
+
+
+def test_a_diff_keeps_code_and_loses_secrets() -> None:
+    """In code only quoted values are secrets, in settings all; a file of secrets loses its lines."""
+    diff = "\n".join(
+        [
+            "diff --git a/train.py b/train.py",
+            "@@ -1 +1 @@",
+            "+    token = tokenizer.encode(text)",
+            f'+    password = "{WORD}"',
+            "diff --git a/settings.yaml b/settings.yaml",
+            f"+db_password: {WORD}",
+            "+learning_rate: 0.1",
+            "diff --git a/.env b/.env",
+            f"+HARMLESS={WORD}",
+            "diff --git a/last.py b/last.py",
+            "+x = 1",
+            "",
+        ]
+    )
+    shown = redact_diff(diff, values=[])
+    assert WORD not in shown
+    for kept in ("token = tokenizer.encode(text)", "learning_rate: 0.1", "diff --git a/.env", "+x = 1"):
+        assert kept in shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tokenizer", "max_tokens", "author", "keyboard", "n_keys", "HOME", "SSH_AUTH_SOCK", "AWS_PROFILE"],
+)
+def test_names_that_only_resemble(name: str) -> None:
+    """A name counts by its words."""
+    assert not is_secret_name(name)
+
+
+def test_redacting_takes_bounded_time() -> None:
+    """No input makes a pattern slow: a megabyte of the worst kinds of text passes in seconds."""
+    import time
+
+    for piece in ("a" * 50, "a=b;", "://", "eyJ" + "a" * 40 + ".", "key: '", "A1b2C3d4/", '"\\'):
+        began = time.process_time()
+        redact(piece * (200_000 // len(piece)), values=[])
+        assert time.process_time() - began < 10, piece
