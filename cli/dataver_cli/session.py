@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataver_cli.memory import keep_freed_memory
 from dataver_cli.output import Output, count
 from dataver_cli.progress import Bar
 
@@ -61,7 +62,11 @@ class Session:
         return fitting[0]
 
     def progress(self, verb: str, thing: str = "file", fresh: str | None = None) -> Bar:
-        """Return a progress bar; it shows itself only on a terminal, and only when it takes long."""
+        """Return a progress bar; it shows itself only on a terminal, and only when it takes long.
+
+        Whoever asks for one is about to move data.
+        """
+        keep_freed_memory()
         return Bar(verb, shown=not self.out.quiet, thing=thing, fresh=fresh)
 
     def finish(self, problems: Sequence[tuple[str, str]], what: str) -> None:
