@@ -11,7 +11,8 @@ from typing import TextIO
 from benchmarks.data import DATASETS, make
 from benchmarks.machine import Machine, machine_facts
 from benchmarks.report import markdown
-from benchmarks.results import Result, read_results, write_result
+from benchmarks.requests import can_count
+from benchmarks.results import Result, keep_finished, read_results, write_result
 from benchmarks.rounds import OPERATIONS, Round, run_round
 from benchmarks.tools import TOOLS, Tool
 
@@ -22,16 +23,24 @@ def main() -> int:
     work = args.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    finished = keep_finished(args.out) if args.resume else set()
+    before = read_results([args.out]) if args.append and args.out.exists() else []
     machine = machine_facts(work)
     failures = 0
-    with args.out.open("a" if args.append else "w") as out:
-        tools = _find(args.tools, machine, out)
+    with args.out.open("a" if args.append or args.resume else "w") as out:
+        tools = _find(args.tools, machine, out, before)
         for name in args.datasets:
             _make_apart(name, work / "sets", args.scale)
-        for number in range(1, args.runs + 1):
+        for turn in [0] if args.requests else range(1, args.runs + 1):
             for name in args.datasets:
-                plan = _plan(args, name, number, work, machine)
-                for result in run_round(plan, tools):
+                number = turn + max((row.run or 0 for row in before if row.dataset == name), default=0)
+                number = 0 if args.requests else number
+                here = {
+                    kind: words for kind, words in tools.items() if turn < 2 or kind.name not in args.once
+                }
+                if (name, number) in finished or not here:
+                    continue
+                for result in run_round(_plan(args, name, number, work, machine), here):
                     failures += result.error is not None
                     write_result(out, result)
     print(markdown(read_results([args.out])))
@@ -61,18 +70,36 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--scale", type=float, default=1.0, help="size of the data sets, 1 is that of README.md"
     )
-    parser.add_argument("--timeout", type=float, default=1200, help="seconds one command may take")
+    parser.add_argument(
+        "--once",
+        type=_names(TOOLS),
+        default=[],
+        metavar="A,B",
+        help="tools that take part in the first round only",
+    )
+    parser.add_argument(
+        "--requests", action="store_true", help="one untimed round that counts requests, instead (strace)"
+    )
+    parser.add_argument("--timeout", type=float, default=600, help="seconds one command may take")
+    parser.add_argument(
+        "--nice", type=int, default=0, help="niceness of what is measured; below 0 takes root"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/results/latest.jsonl"), help="JSON lines"
     )
-    parser.add_argument("--append", action="store_true", help="add to the results that are there")
+    more = parser.add_mutually_exclusive_group()
+    more.add_argument("--append", action="store_true", help="add rounds to the results that are there")
+    more.add_argument("--resume", action="store_true", help="keep the finished rounds, do those that are not")
     parser.add_argument(
         "--work",
         type=Path,
         default=Path(tempfile.gettempdir(), "dataver-benchmarks"),
         help="data sets (kept) and repositories (removed)",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.requests and not can_count():
+        parser.error("--requests needs strace")
+    return args
 
 
 def _names(known: Collection[str]) -> Callable[[str], list[str]]:
@@ -85,7 +112,9 @@ def _names(known: Collection[str]) -> Callable[[str], list[str]]:
     return parse
 
 
-def _find(names: list[str], machine: Machine, out: TextIO) -> dict[type[Tool], list[str]]:
+def _find(
+    names: list[str], machine: Machine, out: TextIO, before: list[Result]
+) -> dict[type[Tool], list[str]]:
     """Return the tools that are here with the words that start them; name the others, also in the results."""
     found = {}
     for name in names:
@@ -97,7 +126,8 @@ def _find(names: list[str], machine: Machine, out: TextIO) -> dict[type[Tool], l
         variable = f"BENCH_{name.upper().replace('-', '_')}"
         missing = f"not found; {kind.source}, then PATH, {variable} or BENCH_PEERS"
         print(f"{name}: {missing}", file=sys.stderr)
-        write_result(out, Result(tool=name, missing=missing, machine=machine))
+        if not any(row.tool == name and row.missing for row in before):
+            write_result(out, Result(tool=name, missing=missing, machine=machine))
     return found
 
 
@@ -116,6 +146,8 @@ def _plan(args: argparse.Namespace, name: str, number: int, work: Path, machine:
         timeout=args.timeout,
         work=work / "round",
         machine=machine,
+        nice=args.nice,
+        counting=args.requests,
     )
 
 

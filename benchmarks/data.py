@@ -1,4 +1,4 @@
-"""Seeded data sets for the benchmarks: each has a `v1` and a realistic `v2`; `source` has ten versions.
+"""Seeded data sets: each has a `v1` and a realistic `v2`; `source` and `checkpoints` have ten versions.
 
 `make(name, folder, scale)` writes the versions once and returns their folders; the same name, scale and seed
 give the same bytes. Sizes at scale 1 are those of `benchmarks/README.md`.
@@ -127,6 +127,24 @@ def source(folder: Path, scale: float) -> None:
         shutil.rmtree(wheels)
 
 
+def checkpoints(folder: Path, scale: float) -> None:
+    """Ten checkpoints of a training run (`training.py`), each in the place of the one before; ~90 MB each."""
+    from benchmarks.training import save, train
+
+    for number, state in enumerate(train(10, scale, SEED)):
+        save(state, folder / f"v{number + 1}")
+
+
+def flat(folder: Path, scale: float) -> None:
+    """One version of one file of 1 GB: nothing twice in it, every other MB compresses to half its size."""
+    rng = random.Random(SEED)
+    (folder / "v1").mkdir()
+    with (folder / "v1" / "one-file.bin").open("wb") as out:
+        for _ in range(round(500 * scale)):
+            out.write(rng.randbytes(1_000_000))
+            out.write(rng.randbytes(500_000).hex().encode())
+
+
 _RELEASES = ["5.1", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.5", "5.1.6", "5.1.7", "5.1.8", "5.1.9"]
 
 DATASETS: dict[str, Callable[[Path, float], None]] = {
@@ -136,6 +154,7 @@ DATASETS: dict[str, Callable[[Path, float], None]] = {
     "tiny": tiny,
     "tensor": tensor,
     "source": source,
+    "checkpoints": checkpoints,
 }
 
 
@@ -146,7 +165,7 @@ def make(name: str, folder: Path, scale: float = 1.0) -> tuple[Path, ...]:
     if not done.exists():
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
-        DATASETS[name](home, scale)
+        (DATASETS | {"flat": flat})[name](home, scale)
         done.touch()
     return tuple(sorted(home.glob("v*"), key=lambda version: int(version.name[1:])))
 

@@ -7,7 +7,7 @@ from benchmarks.figures import Figures
 
 __all__ = ["draw"]
 
-_OPERATIONS = ("add-v1", "add-v2", "add-again", "fetch-v1", "fetch-v2")
+_OPERATIONS = ("add-v1", "add-v2", "add-next", "add-again", "fetch-v1", "fetch-v2", "verify")
 _OURS, _PEERS, _LIMITS = "#1f6feb", "#9aa4b2", "#d9b45b"
 
 
@@ -37,7 +37,12 @@ def draw(figures: Figures, folder: Path) -> None:
         for panel, axis in zip(panels, axes, strict=True):
             values = [_value(figures, dataset, tool, panel) for tool in tools]
             bars = axis.barh(tools, [value or 0 for value in values], color=[_colour(tool) for tool in tools])
-            axis.bar_label(bars, [_label(value) for value in values], padding=3, fontsize=8)
+            axis.bar_label(
+                bars,
+                [_label(figures, dataset, *pair, panel) for pair in zip(tools, values, strict=True)],
+                padding=3,
+                fontsize=8,
+            )
             axis.set_title(
                 "MB stored at the end" if panel == "stored" else f"{panel.replace('-', ' ')}, s", fontsize=9
             )
@@ -57,8 +62,8 @@ def _value(figures: Figures, dataset: str, tool: str, panel: str) -> float | Non
     return None if stored is None else stored / 1e6
 
 
-def _label(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _label(figures: Figures, dataset: str, tool: str, value: float | None, panel: str) -> str:
+    return figures.excuse(dataset, tool, panel) if value is None else f"{value:.3g}"
 
 
 def _colour(tool: str) -> str:

@@ -1,7 +1,8 @@
-"""Makes the Markdown tables from JSON lines: `python -m benchmarks.report FILE… [--plots FOLDER]`.
+"""Makes Markdown tables from JSON lines: `python -m benchmarks.report FILE… [--out FILE] [--plots FOLDER]`.
 
-Every figure is the median of its runs. A time is followed by two ratios: to dataver and to the limit, which
-is `tar | zstd -1 -T2` for adding and `cp -r` for fetching; below 1 is faster than that.
+Every figure is the median of its rounds. `2.7x` is the ratio to dataver in the same rounds: below 1 is faster
+or smaller than dataver. `--readme README.md` writes the short form between the marks in that file, so that
+what it says is what was measured.
 """
 
 import argparse
@@ -10,22 +11,41 @@ from pathlib import Path
 
 from benchmarks.figures import Figures
 from benchmarks.results import Result, read_results
+from benchmarks.targets import Target, read_million, targets
 from benchmarks.tools import TOOLS
 
 __all__ = ["markdown"]
 
-_LIMITS = {"add": "tar", "fetch": "cp"}
 _MB = 1e6
+_MAIN = ("add-v1", "add-v2", "add-next", "add-again", "fetch-v1", "fetch-v2", "verify", "diff", "list")
+_GRIDS = {
+    "wall_s": "Seconds (least to most; ratio to dataver)",
+    "cpu_s": "CPU seconds, user and system, of all processes",
+    "rss_tree": "Peak MB of all processes together",
+    "requests": "Requests: files of the repository opened, put into place or removed, folders listed",
+}
 
 
-def markdown(results: Iterable[Result]) -> str:
-    """Return all tables as Markdown."""
+def markdown(results: Iterable[Result], million: dict[str, float] | None = None) -> str:
+    """Return all tables; `million` are the seconds that `million.py` measured."""
     figures = Figures(results)
-    parts = [_head(figures)]
+    small = any(row.scale != 1 for row in figures.results if row.dataset in figures.datasets())
+    parts = [_head(figures), _targets(targets(figures, million or {}), small=small), _overview(figures)]
     for dataset in figures.datasets():
-        parts += [_title(figures, dataset), _times(figures, dataset), _costs(figures, dataset)]
-    parts.append(_troubles(figures))
+        parts += [_title(figures, dataset), *_grids(figures, dataset), _stored(figures, dataset)]
+    parts += [_flat(figures), _troubles(figures)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def name_operation(operation: str, last: int = 2) -> str:
+    """Return an operation's name as a person reads it."""
+    return f"add v2 to v{last}, each" if operation == "add-next" else operation.replace("-", " ")
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _head(figures: Figures) -> str:
@@ -38,133 +58,175 @@ def _head(figures: Figures) -> str:
             f"{machine['system']}, Python {machine['python']}."
         )
     versions = {row.tool: row.version for row in figures.results if row.version}
-    lines.append(
-        "Versions: " + ", ".join(f"{tool} {versions[tool]}" for tool in TOOLS if tool in versions) + "."
-    )
-    return "\n\n".join(lines)
+    named = ", ".join(f"{tool} {versions[tool]}" for tool in TOOLS if tool in versions)
+    return "\n\n".join([*lines, f"Versions: {named}."])
+
+
+def _targets(found: list[Target], *, small: bool) -> str:
+    if not found:
+        return ""
+    met = sum(target.met for target in found)
+    rows = [[one.what, one.where, one.aim, one.value, "met" if one.met else "**missed**"] for one in found]
+    title = f"## Targets: {met} of {len(found)} met"
+    if small:
+        title += "\n\nThe targets are for scale 1; these figures are not."
+    return f"{title}\n\n{table(['target', 'data set', 'aim', 'measured', ''], rows)}"
+
+
+def _overview(figures: Figures) -> str:
+    tools = [tool for tool in TOOLS if any(tool in figures.tools(name) for name in figures.datasets())]
+    rows = []
+    for dataset in figures.datasets():
+        if figures.peak(dataset, "dataver") is None:
+            continue
+        here = figures.operations(dataset)
+        for operation in [name for name in _MAIN if name in here]:
+            cells = [_cell(figures, dataset, tool, operation, "wall_s") for tool in tools]
+            rows.append([dataset, f"{name_operation(operation, figures.last(dataset))}, s", *cells])
+        rows.append([dataset, "stored at the end, MB", *(_end(figures, dataset, tool) for tool in tools)])
+        peaks = [figures.peak(dataset, tool) for tool in tools]
+        rows.append([dataset, "peak memory, MB", *(_millions(peak, 0) for peak in peaks)])
+    return "## All of it\n\n" + table(["data set", "", *tools], rows)
+
+
+def _end(figures: Figures, dataset: str, tool: str) -> str:
+    stored, ours = figures.stored(dataset, tool), figures.stored(dataset, "dataver")
+    if stored is None:
+        return "-"
+    ratio = f" {stored[1] / ours[1]:.2f}x" if ours and tool != "dataver" else ""
+    return _millions(stored[1]) + ratio
 
 
 def _title(figures: Figures, dataset: str) -> str:
-    rows = [row for row in figures.results if row.dataset == dataset and row.source_bytes]
-    first = next(row for row in rows if row.operation == "add-v1")
-    runs = len(
-        {(row.run, row.started) for row in rows if row.operation == "add-v1" and row.tool == first.tool}
-    )
+    rows = [row for row in figures.results if row.dataset == dataset and row.operation == "add-v1"]
+    first = next(row for row in rows if row.source_bytes)
+    runs = {tool: len({row.run for row in rows if row.tool == tool and row.wall_s}) for tool in TOOLS}
+    counts = {
+        count: [tool for tool in TOOLS if runs[tool] == count] for count in sorted(set(runs.values()) - {0})
+    }
+    told = "; ".join(f"{count} rounds: {', '.join(names)}" for count, names in reversed(counts.items()))
     return (
         f"## {dataset}\n\nv1: {_millions(first.source_bytes)} MB in {first.source_files:,} files, scale "
-        f"{first.scale:g}, {runs} runs. Seconds (x dataver, x limit)."
+        f"{first.scale:g}. {told}."
     )
 
 
-def _times(figures: Figures, dataset: str) -> str:
-    operations = figures.operations(dataset)
-    rows = [
-        [
-            tool,
-            *(_time(figures, dataset, tool, operation) for operation in operations),
-            _widest(figures, dataset, tool),
+def _grids(figures: Figures, dataset: str) -> list[str]:
+    parts = []
+    for field, title in _GRIDS.items():
+        tools = figures.tools(dataset)
+        operations = [
+            name
+            for name in figures.operations(dataset)
+            if any(figures.get(dataset, tool, name, field) is not None for tool in tools)
         ]
-        for tool in figures.tools(dataset)
-    ]
-    return _table(["tool", *(name.replace("-", " ") for name in operations), "spread"], rows)
-
-
-def _time(figures: Figures, dataset: str, tool: str, operation: str) -> str:
-    value = figures.get(dataset, tool, operation, "wall_s")
-    if value is None:
-        return "-"
-    limit = _LIMITS.get(operation.partition("-")[0], "")
-    ratios = []
-    for other in ("dataver", limit):
-        if not other:
+        if field == "requests":
+            operations = [name for name in operations if name != "start"]
+        if not operations:
             continue
-        base = figures.get(dataset, other, operation, "wall_s")
-        ratios.append("-" if base is None or other == tool else f"{value / base:.2f}x")
-    return f"{value:.2f} ({', '.join(ratios)})" if set(ratios) != {"-"} else f"{value:.2f}"
-
-
-def _widest(figures: Figures, dataset: str, tool: str) -> str:
-    spreads = [figures.spread(dataset, tool, operation) for operation in figures.operations(dataset)]
-    known = [spread for spread in spreads if spread]
-    return f"{max(known):.1f}x" if known else "-"
-
-
-def _costs(figures: Figures, dataset: str) -> str:
-    adds = [name for name in figures.operations(dataset) if name.startswith("add-v")]
-    last = adds[-1]
-    head = ["tool", "CPU s add v1", "CPU s fetch v1", "peak MB add v1", "peak MB fetch v1", "tree MB add v1"]
-    head += [
-        "stored v1 MB",
-        "v2 adds MB",
-        f"stored {last[4:]} MB",
-        "on disk MB",
-        "objects v1",
-        f"objects {last[4:]}",
-    ]
-
-    def row(tool: str) -> list[str]:
-        def get(operation: str, field: str) -> float | None:
-            return figures.get(dataset, tool, operation, field)
-
-        one, two = get("add-v1", "stored_bytes"), get("add-v2", "stored_bytes")
-        return [
-            tool,
-            _cpu(get, "add-v1"),
-            _cpu(get, "fetch-v1"),
-            _millions(get("add-v1", "rss_largest"), 0),
-            _millions(get("fetch-v1", "rss_largest"), 0),
-            _millions(get("add-v1", "rss_tree"), 0),
-            _millions(one),
-            _millions(two - one if one is not None and two is not None else None),
-            _millions(get(last, "stored_bytes")),
-            _millions(get(last, "stored_on_disk")),
-            _count(get("add-v1", "stored_objects")),
-            _count(get(last, "stored_objects")),
+        head = ["tool", *(name_operation(name, figures.last(dataset)) for name in operations)]
+        rows = [
+            [tool, *(_cell(figures, dataset, tool, name, field) for name in operations)] for tool in tools
         ]
+        parts.append(f"{title}.\n\n{table(head, rows)}")
+    return parts
 
-    return _table(head, [row(tool) for tool in figures.tools(dataset)])
+
+def _cell(figures: Figures, dataset: str, tool: str, operation: str, field: str) -> str:
+    value = figures.get(dataset, tool, operation, field)
+    if value is None:
+        return figures.excuse(dataset, tool, operation)
+    if field == "requests":
+        return f"{value:,.0f}"
+    if field == "rss_tree":
+        return _millions(value, 0)
+    if field == "cpu_s":
+        return f"{value:.2f}"
+    bounds = figures.bounds(dataset, tool, operation, field)
+    ratio = None if tool == "dataver" else figures.ratio(dataset, tool, "dataver", operation)
+    parts = [f"{value:.2f}"]
+    parts += [f"({bounds[0]:.2f}-{bounds[1]:.2f})"] if bounds else []
+    parts += [f"{ratio:.2f}x"] if ratio is not None else []
+    return " ".join(parts)
+
+
+def _stored(figures: Figures, dataset: str) -> str:
+    last = figures.last(dataset)
+    upon = "v2 adds MB" if last == 2 else f"v2 to v{last} add MB"
+    head = ["tool", "v1 MB", upon, f"v{last} MB", "on disk MB", "files v1", f"files v{last}"]
+    rows = []
+    for tool in figures.tools(dataset):
+        size = figures.stored(dataset, tool)
+        disk = figures.stored(dataset, tool, "stored_on_disk")
+        files = figures.stored(dataset, tool, "stored_objects")
+        if size and disk and files:
+            numbers = [
+                _millions(size[0]),
+                _millions(size[1] - size[0]),
+                _millions(size[1]),
+                _millions(disk[1]),
+            ]
+            rows.append([tool, *numbers, f"{files[0]:,.0f}", f"{files[1]:,.0f}"])
+        else:
+            rows.append([tool, *["-"] * 6])
+    return f"Stored.\n\n{table(head, rows)}"
+
+
+def _flat(figures: Figures) -> str:
+    sizes = dict.fromkeys(row.dataset for row in figures.results if (row.dataset or "").startswith("flat"))
+    rows = []
+    for dataset in filter(None, sizes):
+        for operation in figures.operations(dataset):
+            one = figures.rows(dataset, "dataver", operation)[0]
+            peak, wall = (
+                figures.get(dataset, "dataver", operation, field) for field in ("rss_tree", "wall_s")
+            )
+            told = [_millions(one.source_bytes, 0), operation.replace("-", " "), _millions(peak, 0)]
+            rows.append([*told, "-" if wall is None else f"{wall:.1f}"])
+    if not rows:
+        return ""
+    return "## Flat memory: one file, dataver\n\n" + table(["file MB", "", "peak MB", "seconds"], rows)
 
 
 def _troubles(figures: Figures) -> str:
-    lines = [f"- {row.tool}: {row.missing}" for row in figures.results if row.missing]
+    present = {row.tool for row in figures.results if row.version}
+    lines = [
+        f"- {row.tool}: {row.missing}" for row in figures.results if row.missing and row.tool not in present
+    ]
     lines += [
         f"- {row.tool}, {row.dataset}, {row.operation}, run {row.run}: {row.error}"
         for row in figures.results
         if row.error
     ]
-    return "## Missing and failed\n\n" + "\n".join(dict.fromkeys(lines)) if lines else ""
-
-
-def _cpu(get: Callable[[str, str], float | None], operation: str) -> str:
-    user, system = get(operation, "user_s"), get(operation, "sys_s")
-    return "-" if user is None or system is None else f"{user + system:.2f}"
+    return "## Missing, failed and stopped\n\n" + "\n".join(dict.fromkeys(lines)) if lines else ""
 
 
 def _millions(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value / _MB:,.{digits}f}"
 
 
-def _count(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def main() -> None:
     """Print the tables of result files, and draw them where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=main.__doc__)
     parser.add_argument("files", nargs="+", type=Path, help="JSON lines")
+    parser.add_argument("--million", type=Path, help="JSON lines of benchmarks.million")
+    parser.add_argument("--out", type=Path, help="Markdown file to write instead of printing")
     parser.add_argument("--plots", type=Path, help="folder for the drawings (SVG); needs matplotlib")
+    parser.add_argument("--readme", type=Path, help="file with the marks of `short.py`, to be filled anew")
     args = parser.parse_args()
     results = read_results(args.files)
-    print(markdown(results))
+    million = read_million(args.million) if args.million else {}
+    write: Callable[[str], object] = args.out.write_text if args.out else print
+    write(markdown(results, million))
+    figures = Figures(results)
     if args.plots:
         from benchmarks.plots import draw
 
-        draw(Figures(results), args.plots)
+        draw(figures, args.plots)
+    if args.readme:
+        from benchmarks.short import fill
+
+        fill(args.readme, figures)
 
 
 if __name__ == "__main__":

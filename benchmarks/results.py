@@ -8,14 +8,16 @@ from typing import TextIO
 
 from benchmarks.machine import Machine
 
-__all__ = ["Result", "read_results", "write_result"]
+__all__ = ["Result", "finished_rounds", "keep_finished", "read_results", "write_result"]
 
 
 @dataclass
 class Result:
     """What one tool used for one operation, once; the columns are explained in README.md.
 
-    A tool that is not here has one line with `missing`, an operation that failed has `error`.
+    A tool that is not here has one line with `missing`, an operation that failed has `error`, one that was
+    stopped has `stopped_s`, one that the tool does not have is `lacking`. `run` counts the rounds of a data
+    set from 1; 0 is the untimed round that counts requests. `done` ends a round.
     """
 
     tool: str
@@ -36,10 +38,19 @@ class Result:
     stored_bytes: int | None = None
     stored_on_disk: int | None = None
     stored_objects: int | None = None
+    requests: int | None = None
     identical: bool | None = None
     error: str | None = None
+    stopped_s: float | None = None
+    lacking: bool | None = None
+    done: bool | None = None
     missing: str | None = None
     machine: Machine | None = field(default=None, repr=False)
+
+    @property
+    def cpu_s(self) -> float | None:
+        """User and system time together."""
+        return None if self.user_s is None or self.sys_s is None else self.user_s + self.sys_s
 
 
 def write_result(out: TextIO, result: Result) -> None:
@@ -52,3 +63,19 @@ def write_result(out: TextIO, result: Result) -> None:
 def read_results(paths: Iterable[Path]) -> list[Result]:
     """Return the results of files, in their order."""
     return [Result(**json.loads(line)) for path in paths for line in path.read_text().splitlines() if line]
+
+
+def finished_rounds(results: Iterable[Result]) -> set[tuple[str | None, int | None]]:
+    """Return which rounds, a data set and a run each, were done to the end."""
+    return {(row.dataset, row.run) for row in results if row.done}
+
+
+def keep_finished(path: Path) -> set[tuple[str | None, int | None]]:
+    """Take the rounds that were cut out of a file of results, and return those that are left."""
+    results = read_results([path]) if path.exists() else []
+    finished = finished_rounds(results)
+    with path.open("w") as out:
+        for row in results:
+            if row.missing or (row.dataset, row.run) in finished:
+                write_result(out, row)
+    return finished

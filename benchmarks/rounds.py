@@ -13,14 +13,15 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.folders import Size, difference, measure_size, turn_into, warm
 from benchmarks.machine import Machine, settle
-from benchmarks.measure import Failed, Usage, measure
+from benchmarks.measure import Command, Failed, Stopped, Usage, measure
 from benchmarks.players import Player, enroll
+from benchmarks.requests import count_requests
 from benchmarks.results import Result
 from benchmarks.tools.base import Commands, Tool
 
@@ -35,7 +36,12 @@ Deed = Callable[[Tool, Path], Commands]
 
 @dataclass(frozen=True)
 class Round:
-    """What one round does: a data set, its versions, the run's number and the operations wanted."""
+    """What one round does: a data set, its versions, the run's number and the operations wanted.
+
+    Attributes:
+        counting: nothing is timed; the requests of each operation are counted instead, by `requests.py`.
+        nice: the niceness of measured commands.
+    """
 
     number: int
     dataset: str
@@ -45,6 +51,8 @@ class Round:
     timeout: float
     work: Path
     machine: Machine
+    nice: int = 0
+    counting: bool = False
     sizes: list[Size] = field(default_factory=list)
 
     @property
@@ -69,18 +77,16 @@ def run_round(plan: Round, tools: dict[type[Tool], list[str]]) -> Iterator[Resul
             player, error = enroll(kind, program, plan.work / "tools")
             players.append(player)
             if error:
-                yield _result(plan, player, "prepare", 0, Usage(), error)
+                yield replace(_result(plan, player, "prepare", 0), error=error)
         yield from _adds(plan, players)
         yield from _reads(plan, players)
+        yield Result(tool="", dataset=plan.dataset, scale=plan.scale, run=plan.number, done=True)
     finally:
         shutil.rmtree(plan.work, ignore_errors=True)
 
 
 def _adds(plan: Round, players: list[Player]) -> Iterator[Result]:
-    shared = [player.tool for player in players if not player.tool.in_place]
     for index, version in enumerate(plan.versions):
-        if shared:
-            turn_into(plan.folder, version)
         yield from _each(plan, players, f"add-v{index + 1}", _adder(plan, f"v{index + 1}", version), index)
     if "again" in plan.operations:
         last = len(plan.versions) - 1
@@ -88,30 +94,36 @@ def _adds(plan: Round, players: list[Player]) -> Iterator[Result]:
 
 
 def _adder(plan: Round, label: str, version: Path) -> Deed:
+    turned: dict[Path, float] = {}
+
     def add(tool: Tool, _: Path) -> Commands:
         folder = tool.data if tool.in_place else plan.folder
-        if tool.in_place:
+        if folder not in turned:
             turn_into(folder, version)
-        warm([folder])
-        time.sleep(_RACY)
+            turned[folder] = time.monotonic()
+        if not plan.counting:
+            warm([folder])
+        time.sleep(max(0.0, turned[folder] + _RACY - time.monotonic()))
         return tool.add(folder, label)
 
     return add
 
 
 def _reads(plan: Round, players: list[Player]) -> Iterator[Result]:
+    second = f"v{min(2, len(plan.versions))}"  # the only version, where there is no other
     deeds: dict[str, Deed] = {
         "start": lambda tool, _: tool.start(),
         "fetch-v1": lambda tool, dest: tool.restore("v1", dest),
         "fetch-v2": lambda tool, dest: tool.restore("v2", dest),
         "view-v2": lambda tool, _: tool.view("v2"),
-        "verify": lambda tool, _: tool.verify("v2"),
+        "verify": lambda tool, _: tool.verify(second),
         "diff": lambda tool, _: tool.diff("v1", "v2"),
-        "list": lambda tool, _: tool.list("v2"),
+        "list": lambda tool, _: tool.list(second),
     }
     for operation, deed in deeds.items():
         if operation in plan.operations:
-            yield from _each(plan, players, operation, deed, 0 if operation == "fetch-v1" else 1)
+            index = 0 if operation == "fetch-v1" else min(1, len(plan.versions) - 1)
+            yield from _each(plan, players, operation, deed, index)
 
 
 def _each(plan: Round, players: list[Player], operation: str, deed: Deed, index: int) -> Iterator[Result]:
@@ -122,52 +134,60 @@ def _each(plan: Round, players: list[Player], operation: str, deed: Deed, index:
             continue
         dest = plan.dest(operation, player.tool)
         try:
-            commands = _prepared(player.tool, operation, deed, dest)
+            commands = _prepared(plan, player.tool, operation, deed, dest)
         except Failed as error:
-            yield _result(plan, player, operation, index, Usage(), f"preparation: {error}")
+            yield replace(_result(plan, player, operation, index), error=f"preparation: {error}")
+            player.alive = not operation.startswith("add")
             continue
         if commands is None:
+            yield replace(_result(plan, player, operation, index), lacking=True)
             continue
         yield _perform(plan, player, operation, index, commands)
         if plan.sizes[index].files < _MANY:
             shutil.rmtree(dest, ignore_errors=True)
 
 
-def _prepared(tool: Tool, operation: str, deed: Deed, dest: Path) -> Commands:
+def _prepared(plan: Round, tool: Tool, operation: str, deed: Deed, dest: Path) -> Commands:
     commands = deed(tool, dest)
-    if commands is not None and not operation.startswith("add"):
-        warm(tool.stored())
-    if commands is not None:
+    if commands is not None and not plan.counting:
+        if not operation.startswith("add"):
+            warm(tool.stored())
         os.sync()
     return commands
 
 
-def _perform(plan: Round, player: Player, operation: str, index: int, commands: Commands) -> Result:
-    print(
-        f"{plan.number} {plan.dataset} {operation} {player.tool.name}", end=" ", file=sys.stderr, flush=True
-    )
+def _perform(plan: Round, player: Player, operation: str, index: int, commands: list[Command]) -> Result:
+    result = _result(plan, player, operation, index)
+    print(plan.number, plan.dataset, operation, player.tool.name, end=" ", file=sys.stderr, flush=True)
     try:
-        usage, error = measure(commands or [], plan.timeout), None
+        if plan.counting:
+            result.requests = count_requests(commands, player.tool.stored, plan.timeout)
+        else:
+            _note(result, measure(commands, plan.timeout, plan.nice))
+            _inspect(plan, player.tool, operation, index, result)
     except Failed as failed:
-        usage, error = Usage(), str(failed)
+        result.error = str(failed)
+        result.stopped_s = failed.seconds if isinstance(failed, Stopped) else None
         player.alive = not operation.startswith("add")  # without this version nothing later means anything
-    print(error or f"{usage.wall_s:.2f} s", file=sys.stderr, flush=True)
-    result = _result(plan, player, operation, index, usage, error)
-    if error is None and operation.startswith("fetch"):
-        dest = player.tool.restored(plan.dest(operation, player.tool))
-        result.error = difference(plan.versions[index], dest)
-        result.identical = result.error is None
-    if error is None and operation.startswith("add-v"):
-        stored = measure_size(player.tool.stored())
-        result.stored_bytes, result.stored_on_disk = stored.length, stored.on_disk
-        result.stored_objects = stored.files
+    what = f"{result.requests} requests" if plan.counting else f"{result.wall_s} s"
+    print(result.error or what, file=sys.stderr, flush=True)
     return result
 
 
-def _result(
-    plan: Round, player: Player, operation: str, index: int, usage: Usage, error: str | None
-) -> Result:
-    result = Result(
+def _inspect(plan: Round, tool: Tool, operation: str, index: int, result: Result) -> None:
+    """Compare what an operation restored, measure what it stored."""
+    if operation.startswith("fetch"):
+        result.error = difference(plan.versions[index], tool.restored(plan.dest(operation, tool)))
+        result.identical = result.error is None
+    if operation.startswith("add-v"):
+        stored = measure_size(tool.stored())
+        result.stored_bytes, result.stored_on_disk = stored.length, stored.on_disk
+        result.stored_objects = stored.files
+
+
+def _result(plan: Round, player: Player, operation: str, index: int) -> Result:
+    """Return the facts of an operation that has not begun."""
+    return Result(
         tool=player.tool.name,
         version=player.version,
         dataset=plan.dataset,
@@ -178,11 +198,11 @@ def _result(
         load=round(os.getloadavg()[0], 2),
         source_bytes=plan.sizes[index].length,
         source_files=plan.sizes[index].files,
-        error=error,
         machine=plan.machine,
     )
-    if error is None:
-        result.wall_s = round(usage.wall_s, 4)
-        result.user_s, result.sys_s = round(usage.user_s, 4), round(usage.sys_s, 4)
-        result.rss_largest, result.rss_tree = usage.rss_largest, usage.rss_tree
-    return result
+
+
+def _note(result: Result, usage: Usage) -> None:
+    result.wall_s = round(usage.wall_s, 4)
+    result.user_s, result.sys_s = round(usage.user_s, 4), round(usage.sys_s, 4)
+    result.rss_largest, result.rss_tree = usage.rss_largest, usage.rss_tree

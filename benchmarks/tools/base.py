@@ -92,7 +92,7 @@ class Tool(ABC):
 
     @abstractmethod
     def stored(self) -> list[Path]:
-        """Return the files and folders that hold what is stored, and no cache."""
+        """Return the folders that hold what is stored, and no cache; what `again` left counts too."""
 
     def restored(self, dest: Path) -> Path:
         """Return where the version's files are after `restore`."""

@@ -9,7 +9,10 @@ __all__ = ["Casync"]
 
 
 class Casync(Tool):
-    """A local chunk store beside one index file a version. It has no check of what is stored, and no diff."""
+    """A local chunk store beside one index file a version. It has no diff.
+
+    `casync digest` reads a version's every chunk and fails where one is not what its name says.
+    """
 
     name = "casync"
     source = "Debian: casync"
@@ -28,10 +31,13 @@ class Casync(Tool):
         return [self.command("extract", self._store, self._index(label), dest)]
 
     def stored(self) -> list[Path]:
-        return [self.home / "store", *(self.home / "indexes").glob("v*")]
+        return [self.home / "store", self.home / "indexes"]
 
     def start(self) -> Commands:
         return [self.command("--version")]
+
+    def verify(self, label: str) -> Commands:
+        return [self.command("digest", self._store, self._index(label))]
 
     def list(self, label: str) -> Commands:
         return [self.command("list", self._store, self._index(label))]

@@ -31,7 +31,7 @@ class ClearMl(PythonPeer):
         return [self.drive("restore", self._store, label, dest)]
 
     def stored(self) -> list[Path]:
-        return [file for file in self._store.iterdir() if not file.name.startswith("again")]
+        return [self._store]
 
     @property
     def _store(self) -> Path:

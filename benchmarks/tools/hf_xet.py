@@ -27,7 +27,7 @@ class HfXet(PythonPeer):
         return [self.drive("restore", self._manifest(label), self._store, dest)]
 
     def stored(self) -> list[Path]:
-        return [self._store, *(self.home / "repository").glob("v*.json")]
+        return [self.home / "repository"]
 
     @property
     def _store(self) -> Path:
