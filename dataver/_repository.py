@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from dataver._draft import Draft
     from dataver.checkout import FetchReport, VerifyReport
     from dataver.ingest import AddReport
+    from dataver.lineage.lineage import Lineage
 
 __all__ = ["DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"]
 
@@ -241,6 +243,15 @@ class Repository(RepositoryCore):
     def tag_history(self, name: str, tag: str) -> list[TagMove]:
         """Return all moves of a tag, oldest first."""
         return self.tags.history(name, tag)
+
+    # lineage
+
+    @cached_property
+    def lineage(self) -> "Lineage":
+        """Which runs consumed and produced its versions."""
+        from dataver.lineage.lineage import Lineage
+
+        return Lineage(self)
 
     # fetching
 

@@ -7,6 +7,7 @@ import click
 
 from dataver_cli.command import Command
 from dataver_cli.errors import EXIT_CODES
+from dataver_cli.group import LazyGroup
 from dataver_cli.main import ALIASES, SECTIONS, cli
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
@@ -38,14 +39,25 @@ def page() -> str:
     for title, commands in SECTIONS.items():
         lines += [f"## {title}", ""]
         for name in commands:
-            found = cli.get_command(context, name)
-            assert isinstance(found, Command)
-            lines += section(name, found, click.Context(found, parent=context, info_name=name))
+            lines += part(cli, name, context)
     lines += ["## Other names", "", "For hands that are used to ClearML Data:", ""]
     lines += [f"- `dataver {other}` is `dataver {name}`" for other, name in ALIASES.items()]
     lines += ["", "## Exit codes", "", "| code | meaning |", "|---|---|"]
     lines += [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
     return "\n".join(lines) + "\n"
+
+
+def part(group: LazyGroup, name: str, above: click.Context, before: str = "") -> list[str]:
+    """Return the part of a command, or of all commands of a group."""
+    found = group.get_command(above, name)
+    context = click.Context(found, parent=above, info_name=name)
+    if isinstance(found, Command):
+        return section(before + name, found, context)
+    assert isinstance(found, LazyGroup)
+    lines = [f"### {before}{name}", "", found.help or "", ""]
+    for each in found.list_commands(context):
+        lines += part(found, each, context, f"{before}{name} ")
+    return lines
 
 
 def section(name: str, command: Command, context: click.Context) -> list[str]:

@@ -7,15 +7,11 @@ help starts in the time that Python and click need, and no library of data is to
 import gc
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 import click
 
 from dataver._about import __version__
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
+from dataver_cli.group import LazyGroup
 
 __all__ = ["ALIASES", "SECTIONS", "cli", "main"]
 
@@ -51,6 +47,10 @@ SECTIONS: dict[str, dict[str, str]] = {
         "tag": "Point a tag at a version, or list tags.",
         "untag": "Remove a tag.",
     },
+    "Runs and their data": {
+        "runs": "List the runs that consumed or produced versions.",
+        "lineage": "Ask from a run to its data, and from data to every run that saw it.",
+    },
     "This tool": {
         "completion": "Print the shell's completion script.",
     },
@@ -59,69 +59,6 @@ ALIASES = {"get": "fetch", "close": "finalize", "compare": "diff"}  # ClearML Da
 # A command makes many objects and no cycles to speak of: collecting rarely saves a seventh of `add` on 50,000
 # files and no memory is lost (measured; see docs/performance.md).
 _COLLECT_EVERY = 200_000
-
-_HELP = {name: text for section in SECTIONS.values() for name, text in section.items()}
-
-
-class LazyGroup(click.Group):
-    """A group that imports a command when it is used, and lists all without importing any."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands, in the order of the help."""
-        return list(_HELP)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command by its name or alias."""
-        name = ALIASES.get(cmd_name, cmd_name)
-        if name not in _HELP:
-            return None
-        found = import_module(f"dataver_cli.commands.{name}").command
-        assert isinstance(found, click.Command)
-        return found
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; click would make an ordinary failure of a reader that went away."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError as error:
-            from dataver_cli.errors import exit_code_of
-
-            ctx.exit(exit_code_of(error, as_json=False))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a word that is none, name the nearest."""
-        if args[0] not in _HELP and args[0] not in ALIASES and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], [*_HELP, *ALIASES], n=2)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"there is no command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of commands, section by section."""
-        for title, commands in SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name.ljust(10), text) for name, text in commands.items()])
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the main job as examples."""
-        with formatter.section("Examples"):
-            for line in _EXAMPLES:
-                formatter.write(f"  {line}\n")
-        formatter.write("\n`dataver COMMAND --help` shows more, with examples.\n")
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
-        """Complete the names of commands without importing them."""
-        from click.shell_completion import CompletionItem
-
-        items = [
-            CompletionItem(name, help=text) for name, text in _HELP.items() if name.startswith(incomplete)
-        ]
-        return items + click.Command.shell_complete(self, ctx, incomplete)
-
 
 _EXAMPLES = (
     "$ dataver init s3://ml-data/repo",
@@ -134,6 +71,10 @@ _EXAMPLES = (
 
 @click.command(
     cls=LazyGroup,
+    package="dataver_cli.commands",
+    sections=SECTIONS,
+    aliases=ALIASES,
+    examples=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     no_args_is_help=True,
 )

@@ -11,13 +11,15 @@ import click
 import pytest
 
 import dataver
+import dataver_cli
 import dataver_cli.commands
 from dataver_cli.command import Command
 from dataver_cli.errors import EXIT_CODES
+from dataver_cli.group import LazyGroup
 from dataver_cli.main import ALIASES, SECTIONS, cli
 
 ROOT = Path(__file__).parents[2]
-NAMES = [name for section in SECTIONS.values() for name in section]
+TOP = [name for section in SECTIONS.values() for name in section]
 HEAVY = (
     "dataver.ingest",
     "dataver.storage",
@@ -31,24 +33,52 @@ HEAVY = (
 )
 
 
+def walk(name: str) -> Command | LazyGroup:
+    """Return a command or a group by its whole name, such as `lineage run`."""
+    found: click.Command = cli
+    for word in name.split():
+        assert isinstance(found, LazyGroup)
+        found = found.get_command(click.Context(found), word)  # type: ignore[assignment]
+    assert isinstance(found, Command | LazyGroup), name
+    return found
+
+
 def find(name: str) -> Command:
-    found = cli.get_command(click.Context(cli), name)
+    found = walk(name)
     assert isinstance(found, Command)
     return found
+
+
+def meant(words: list[str]) -> tuple[Command, list[str]]:
+    """Return the command that a line names, and the words behind its name."""
+    group = isinstance(walk(words[0]), LazyGroup)
+    return find(" ".join(words[: 1 + group])), words[1 + group :]
+
+
+GROUPS = [name for name in TOP if isinstance(walk(name), LazyGroup)]
+NAMES = [name for name in TOP if name not in GROUPS] + [
+    f"{name} {each}" for name in GROUPS for each in walk(name).list_commands(click.Context(cli))
+]
 
 
 def test_every_command_file_is_listed_and_every_listed_command_has_a_file() -> None:
     """The table of commands and the folder of commands agree."""
     folder = Path(next(iter(dataver_cli.commands.__path__)))
-    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(NAMES)
-    assert set(ALIASES.values()) <= set(NAMES)
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(TOP)
+    assert set(ALIASES.values()) <= set(TOP)
+    for name in GROUPS:
+        folder = Path(dataver_cli.__file__).parent / name
+        listed = walk(name).list_commands(click.Context(cli))
+        assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(listed)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_explains_itself(name: str) -> None:
     """A command has help that begins with its line in the table, examples, and help on every option shown."""
     command = find(name)
-    line = next(section[name] for section in SECTIONS.values() if name in section)
+    *above, last = name.split()
+    sections = walk(above[0]).sections if above else SECTIONS
+    line = next(section[last] for section in sections.values() if last in section)
     assert (command.help or "").splitlines()[0] == line
     assert command.examples
     for parameter in command.params:
@@ -63,14 +93,15 @@ def test_examples_are_understood(name: str) -> None:
         for part in re.split(r"&&|\||\$\(|>|\)", line.partition("  #")[0]):
             words = shlex.split(part.replace('"', "") if part.count('"') % 2 else part)
             if "dataver" in words[:1]:
-                find(words[1]).make_context(words[1], words[2:])
+                command, rest = meant(words[1:])
+                command.make_context(command.name, rest)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_command_that_prints_takes_json(name: str) -> None:
     """Programs can read every command's result, except of those that print bytes, scripts or a story."""
     options = {option for parameter in find(name).params for option in parameter.opts}
-    assert ("--json" in options) == (name not in {"cat", "completion", "demo"})
+    assert ("--json" in options) == (name not in {"cat", "completion", "demo", "lineage export"})
 
 
 def test_reference_page_is_what_the_commands_say() -> None:
@@ -92,9 +123,9 @@ def test_hints_of_the_library_name_real_commands() -> None:
     sources = Path(dataver.__file__ or "").parent.rglob("*.py")
     for path in sources:
         for words in re.findall(r"`dataver ([^`]+)`", path.read_text()):
-            name, *rest = words.split()
-            if not name.startswith("{"):
-                known = {option for parameter in find(name).params for option in parameter.opts}
+            if not words.startswith("{"):
+                command, rest = meant(words.split())
+                known = {option for parameter in command.params for option in parameter.opts}
                 assert {word for word in rest if word.startswith("--")} <= known, f"{path}: {words}"
 
 

@@ -203,13 +203,15 @@ class FileAnswer:
         asked: what was asked.
         contents: the first 16 bytes of the digests it stands for.
         holdings: versions and paths that hold it.
-        saw: runs that saw it.
+        saw: runs that saw it, the latest first, as many as were asked for.
+        links: how many links there are to the versions that hold it: no more runs than these saw it.
     """
 
     asked: str
     contents: list[bytes]
     holdings: list[Holding]
     saw: list[Saw]
+    links: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

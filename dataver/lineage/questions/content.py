@@ -8,22 +8,32 @@ to where it leaves: one recursive question, at a cost that grows with the number
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dataver.errors import IntegrityError
 from dataver.lineage.questions.answers import FileAnswer, Holding, Saw
-from dataver.lineage.questions.reading import LINK_COLUMNS, link_of, runs_of, versions_of
+from dataver.lineage.questions.reading import links_where, runs_of, versions_of
 from dataver.tree import Selection
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dataver.formats.event import Subset
 
-__all__ = ["CONTENT_SIZE", "Covers", "contents_at", "contents_like", "describe_content", "holders"]
+__all__ = [
+    "CONTENT_SIZE",
+    "Covers",
+    "contents_at",
+    "contents_like",
+    "describe_content",
+    "holders",
+    "parse_listing",
+]
 
 CONTENT_SIZE = 16  # bytes of a file's digest that the index keeps
+_SOME = 100  # links looked at together
 
 _HOLDERS = """
 WITH RECURSIVE held(content, version, path) AS (
@@ -110,32 +120,55 @@ def holders(db: sqlite3.Connection, contents: Iterable[bytes]) -> list[tuple[byt
 
 
 def describe_content(
-    db: sqlite3.Connection, asked: str, contents: Sequence[bytes], covers: Covers
+    db: sqlite3.Connection, asked: str, contents: Sequence[bytes], covers: Covers, limit: int | None = None
 ) -> FileAnswer:
-    """Return every version that holds these contents, under any name, and every run that saw one."""
+    """Return every version that holds these contents, under any name, and the runs that saw one.
+
+    Args:
+        db: the index.
+        asked: what was asked, for the answer.
+        contents: the contents.
+        covers: tells what a link covers.
+        limit: how many sightings are wanted, the latest ones; None means all.
+    """
     held = holders(db, contents)
     versions = versions_of(db, [version for _, version, _ in held])
     at: dict[int, list[str]] = {}
     for _, version, path in held:
         at.setdefault(version, []).append(path)
-    rows = db.execute(
-        f"""SELECT {LINK_COLUMNS} FROM links l LEFT JOIN versions v ON v.id = l.version
-        WHERE l.version IN (SELECT value FROM json_each(?)) ORDER BY l.time, l.id""",  # noqa: S608
-        [json.dumps(list(at))],
-    )
-    links = [link_of(row) for row in rows]
-    runs = runs_of(db, [link.run for link in links])
-    saw = []
-    for link in links:
-        for path in sorted(at[link.version or 0]):
-            covered = covers(link.subset, path)
-            if covered is not False:
-                saw.append(Saw(runs[link.run], link, path, covered is True))
+    wanted = json.dumps(list(at))
+    saw = list(islice(_sightings(db, wanted, at, covers), limit))
+    (links,) = db.execute(
+        "SELECT count(*) FROM links WHERE version IN (SELECT value FROM json_each(?))", [wanted]
+    ).fetchone()
     found = [Holding(versions[version], path, content) for content, version, path in held]
     found.sort(
         key=lambda each: (each.version.dataset or "", each.version.created is None, each.version.created)
     )
-    return FileAnswer(asked=asked, contents=list(contents), holdings=found, saw=saw)
+    return FileAnswer(asked=asked, contents=list(contents), holdings=found, saw=saw, links=links)
+
+
+def _sightings(
+    db: sqlite3.Connection, wanted: str, at: dict[int, list[str]], covers: Covers
+) -> Iterator[Saw]:
+    """Yield who saw what, the latest first; links are taken from their index in order, some at a time."""
+    ids = [
+        key
+        for (key,) in db.execute(
+            "SELECT id FROM links WHERE version IN (SELECT value FROM json_each(?)) ORDER BY time DESC",
+            [wanted],
+        )
+    ]
+    for start in range(0, len(ids), _SOME):
+        some = ids[start : start + _SOME]
+        marks = ",".join("?" * len(some))
+        links = links_where(db, f"l.id IN ({marks})", some)
+        runs = runs_of(db, [link.run for link in links])
+        for link in reversed(links):
+            for path in sorted(at[link.version or 0]):
+                covered = covers(link.subset, path)
+                if covered is not False:
+                    yield Saw(runs[link.run], link, path, covered is True)
 
 
 def parse_listing(data: bytes) -> list[str]:

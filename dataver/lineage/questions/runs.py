@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFilter", "describe_run", "list_runs"]
 
+_MANY = 2_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
@@ -97,10 +99,7 @@ def _conditions(db: sqlite3.Connection, chosen: RunFilter) -> tuple[list[str], l
     if chosen.version is not None:
         found.append(_of_version(db, chosen.version))
     if chosen.system is not None:
-        start = chosen.system if ":" in chosen.system else f"{chosen.system}:"
-        end = start + "\U0010ffff"
-        condition = "(r.key BETWEEN ? AND ? OR r.id IN (SELECT run FROM contexts WHERE key BETWEEN ? AND ?))"
-        found.append((condition, [start, end, start, end]))
+        found.append(_of_system(chosen.system))
     if chosen.name is not None:
         found.append(("instr(lower(r.name), lower(?))", [chosen.name]))
     if chosen.commit is not None:
@@ -117,11 +116,30 @@ def _conditions(db: sqlite3.Connection, chosen: RunFilter) -> tuple[list[str], l
     return [condition for condition, _ in found], [value for _, values in found for value in values]
 
 
+def _of_system(system: str) -> tuple[str, list[object]]:
+    """Choose by a whole system, which many runs have, or by one context, which few have."""
+    start = system if ":" in system else f"{system}:"
+    ends: list[object] = [start, start + "\U0010ffff"]
+    if ":" in system:
+        return (
+            "(r.key BETWEEN ? AND ? OR r.id IN (SELECT run FROM contexts WHERE key BETWEEN ? AND ?))",
+            ends * 2,
+        )
+    condition = "EXISTS (SELECT 1 FROM contexts c WHERE c.run = r.id AND c.key BETWEEN ? AND ?)"
+    return f"(r.key BETWEEN ? AND ? OR {condition})", ends * 2
+
+
 def _of_version(db: sqlite3.Connection, ref: str) -> tuple[str, list[object]]:
     if "@" in ref or ref.startswith("dv1:"):
         return "r.id IN (SELECT run FROM links WHERE version = ?)", [find_version(db, ref)]
-    return (
-        """r.id IN (SELECT run FROM links WHERE version IN (SELECT id FROM versions WHERE dataset = ?)
-        UNION SELECT run FROM links WHERE version IS NULL AND dataset = ?)""",
-        [ref, ref],
-    )
+    linked = "links WHERE version IN (SELECT id FROM versions WHERE dataset = ?)"
+    (many,) = db.execute(f"SELECT count(*) FROM (SELECT 1 FROM {linked} LIMIT {_MANY})", [ref]).fetchone()  # noqa: S608
+    if many < _MANY:
+        return (
+            f"""r.id IN (SELECT run FROM {linked}
+            UNION SELECT run FROM links WHERE version IS NULL AND dataset = ?)""",  # noqa: S608
+            [ref, ref],
+        )
+    # so many that the latest runs are soon found by looking at them one by one
+    condition = "SELECT 1 FROM links l LEFT JOIN versions v ON v.id = l.version WHERE l.run = r.id"
+    return f"EXISTS ({condition} AND coalesce(v.dataset, l.dataset) = ?)", [ref]

@@ -1,0 +1,97 @@
+"""Groups of commands that import a command when it is used, and list all without importing any."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["LazyGroup"]
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules of a package, each with one `command`.
+
+    Attributes:
+        package: the package.
+        sections: title → name → line of help, in the order of the help.
+        aliases: other names, which the help leaves out.
+        examples: what stands below the help, as a user types it.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        package: str,
+        sections: Mapping[str, Mapping[str, str]],
+        aliases: Mapping[str, str] | None = None,
+        examples: Sequence[str] = (),
+        **values: Any,
+    ) -> None:
+        super().__init__(*args, **values)
+        self.package = package
+        self.sections = sections
+        self.aliases = aliases or {}
+        self.examples = examples
+        self._lines = {name: text for section in sections.values() for name, text in section.items()}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order of the help."""
+        return list(self._lines)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command by its name or alias."""
+        name = self.aliases.get(cmd_name, cmd_name)
+        if name not in self._lines:
+            return None
+        found = import_module(f"{self.package}.{name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; click would make an ordinary failure of a reader that went away."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            from dataver_cli.errors import exit_code_of
+
+            ctx.exit(exit_code_of(error, as_json=False))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a word that is none, name the nearest."""
+        if args[0] not in self._lines and args[0] not in self.aliases and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], [*self._lines, *self.aliases], n=2)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            ctx.fail(f"there is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands, section by section."""
+        for title, commands in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(10), text) for name, text in commands.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the main job as examples."""
+        with formatter.section("Examples"):
+            for line in self.examples:
+                formatter.write(f"  {line}\n")
+        formatter.write(f"\n`{ctx.command_path} COMMAND --help` shows more, with examples.\n")
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Complete the names of commands without importing them."""
+        from click.shell_completion import CompletionItem
+
+        items = [
+            CompletionItem(name, help=text)
+            for name, text in self._lines.items()
+            if name.startswith(incomplete)
+        ]
+        return items + click.Command.shell_complete(self, ctx, incomplete)

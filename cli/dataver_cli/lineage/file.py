@@ -1,0 +1,76 @@
+"""`dataver lineage file`."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from dataver_cli.command import subcommand
+from dataver_cli.output import count, table, when
+from dataver_cli.session import Session
+from dataver_cli.tracing import indented, link_values, open_lineage, run_cells, run_values, traced_values
+
+if TYPE_CHECKING:
+    from dataver.lineage.questions.answers import FileAnswer
+
+
+@subcommand(
+    "file",
+    examples="""
+        dataver lineage file downloads/img_0042.jpg     # a file here: by its content, whatever it is called
+        dataver lineage file train/img_0042.jpg         # a path in versions
+        dataver lineage file 5d41402abc4b2a76           # the start of a digest, as b3sum prints it
+    """,
+)
+@click.argument("file")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Lines of each part."
+)
+def command(session: Session, file: str, limit: int) -> None:
+    """Show every version that holds a content, and every run that saw it.
+
+    FILE is a file on this machine, else a path in versions, else the start of a digest. What counts is the
+    content: renaming and copying do not hide it. --json lists everything.
+    """
+    answer = open_lineage(session).file(file)
+    values = {
+        "asked": answer.asked,
+        "contents": [each.hex() for each in answer.contents],
+        "versions": [
+            {"path": each.path, "content": each.content.hex(), "version": traced_values(each.version)}
+            for each in answer.holdings
+        ],
+        "runs": [
+            {
+                **run_values(each.run),
+                "path": each.path,
+                "certain": each.certain,
+                "link": link_values(each.link),
+            }
+            for each in answer.saw
+        ],
+    }
+    session.out.show(values, _lines(answer, limit))
+
+
+def _lines(answer: "FileAnswer", limit: int) -> Iterator[str]:
+    yield from indented("content", [f"{each.hex()}…" for each in answer.contents[:limit]])
+    rows = [
+        (each.version.ref, each.path, "" if each.version.created is None else when(each.version.created))
+        for each in answer.holdings
+    ]
+    yield from indented("held by", _some(table(rows[-limit:]), len(rows), limit, "version") or ["no version"])
+    seen = {(each.run.key, each.link.role): each for each in answer.saw}
+    lines = [
+        (
+            *run_cells(each.run),
+            "produced it" if each.link.role == "output" else "" if each.certain else "perhaps",
+        )
+        for each in seen.values()
+    ]
+    more = [f"… of {count(answer.links, 'link')} to these versions"] if len(answer.saw) == limit else []
+    yield from indented("seen by", [*table(lines), *more] or ["no run that is known"])
+
+
+def _some(lines: list[str], every: int, limit: int, thing: str) -> list[str]:
+    return [*lines, f"… and {count(every - limit, thing)} before"] if every > limit else lines

@@ -1,0 +1,86 @@
+"""`dataver lineage run`."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from dataver_cli.command import subcommand
+from dataver_cli.output import table, when
+from dataver_cli.session import Session
+from dataver_cli.tracing import (
+    graph_options,
+    indented,
+    link_cells,
+    link_values,
+    open_lineage,
+    outcome,
+    run_values,
+    show_graph,
+)
+
+if TYPE_CHECKING:
+    from dataver.lineage.questions.answers import RunAnswer
+
+
+@subcommand(
+    "run",
+    examples="""
+        dataver lineage run mlflow:4f1c                # any tracker's id, or the start of it
+        dataver lineage run 4f1c --json
+        dataver lineage run slurm:1234 --graph         # what led to it and what came of it
+        dataver lineage run 4f1c --mermaid > run.mmd
+    """,
+)
+@click.argument("run")
+@click.option(
+    "--graph", is_flag=True, help="Show what led to the run and what came of it, any number of steps."
+)
+@click.option("--depth", type=click.IntRange(min=1), help="With a graph: how many steps.")
+@graph_options
+def command(session: Session, run: str, graph: bool, depth: int | None, drawing: str | None) -> None:
+    """Show which versions a run consumed and produced, and what it was.
+
+    RUN is the id that any system gave it (mlflow:…, clearml:…, wandb:…, slurm:…), dataver's own, or any
+    unambiguous beginning, with or without the system's name.
+    """
+    lineage = open_lineage(session)
+    if graph or drawing:
+        show_graph(session, lineage.graph_of_run(run, depth=depth), drawing)
+        return
+    answer = lineage.run(run)
+    values = {
+        **run_values(answer.run),
+        "processes": answer.processes,
+        "facts": answer.facts,
+        "inputs": [link_values(each) for each in answer.inputs],
+        "outputs": [link_values(each) for each in answer.outputs],
+    }
+    session.out.show(values, _lines(answer))
+
+
+def _lines(answer: "RunAnswer") -> Iterator[str]:
+    run, facts = answer.run, answer.facts
+    yield from indented("run", [run.key + (f"  {run.name}" if run.name else "")])
+    who = f", {run.user or '?'} on {run.host}" if run.host else ""
+    yield from indented("when", [f"{when(run.started)}, {outcome(run)}{who}"])
+    yield from indented(
+        "in", [_context(each.key, each.facts) for each in run.contexts if each.key != run.key]
+    )
+    git = facts.get("git") or {}
+    if git.get("commit"):
+        dirty = ", with uncommitted changes" if git.get("dirty") else ""
+        yield from indented("code", [f"{git['commit'][:12]}{dirty}  {git.get('remote') or ''}".rstrip()])
+    if facts.get("argv"):
+        import shlex
+
+        yield from indented("command", [shlex.join(map(str, facts["argv"]))])
+    yield from indented("consumed", table([link_cells(each) for each in answer.inputs]) or ["nothing"])
+    yield from indented("produced", table([link_cells(each) for each in answer.outputs]) or ["nothing"])
+    if run.part_of:
+        yield from indented("went on as", [run.part_of])
+
+
+def _context(key: str, facts: dict[str, str]) -> str:
+    shown = ", ".join(f"{name} {value}" for name, value in sorted(facts.items()) if name != "url")
+    return key + (f"  ({shown})" if shown else "")
