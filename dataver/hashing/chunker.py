@@ -123,6 +123,15 @@ class Chunker:
             normalized_chunking=self.params.normalization,  # type: ignore[arg-type]  # checked: 0 to 3
         ).cut_buf
 
+    def ends(self, buffer: bytes | bytearray | memoryview) -> Iterator[int]:
+        """Yield the end offsets of the chunks in `buffer`, each found when it is asked for.
+
+        The buffer begins where a chunk begins. A chunk that ends at the buffer's end and is shorter than
+        `maximum` might be longer, if more bytes followed.
+        """
+        for chunk in self._cut(buffer):
+            yield chunk.offset + chunk.length
+
     def cut(self, buffer: bytes | bytearray | memoryview, *, final: bool) -> list[int]:
         """Return the end offsets of the chunks in `buffer` that no later byte can move.
 

@@ -1,22 +1,29 @@
 """From found files to entries: read, cut, hash, deduplicate, hand new chunks to the packs.
 
-The idea: the caller's thread only reads, cuts and hashes (long calls that release the GIL) and does the
-bookkeeping in batches; compression and writing happen behind `PackSession`. A file's bytes become *pieces*,
-stretches of the raw stream of a known pack or of this session, and pieces become extents when the packs are
-closed.
+The idea: the caller's thread reads files into *windows*, buffers that are used again and again, and does the
+bookkeeping in batches; a thread of its own cuts and hashes one window (`dataver.ingest.cutting`) while the
+next is being read and the one before is looked up and appended. Compression and writing happen behind
+`PackSession`. Windows of tiny files are not handed to the thread: two threads would only take turns. A file's
+bytes become *pieces*, stretches of the raw stream of a known pack or of this session, and pieces become
+extents when the packs are closed.
 
 Keeps invariants 1 (a file that changes while it is read is read again, or refused) and 6 (chunks are copied
-out of the source at once). Memory is bounded by the batch and by the frames in flight. It does not touch
-trees or drafts: it answers with entries.
+out of the source at once). Memory is bounded by the windows and by the frames in flight. What a job raises is
+raised here. It does not touch trees or drafts: it answers with entries.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from dataver.formats.entry import Entry, Extent, Kind
-from dataver.formats.pack import Footer
-from dataver.hashing import Chunker, ChunkingParameters, digest, new_hasher
+from dataver.hashing import ChunkingParameters, new_hasher
+from dataver.ingest.chunk_index import Place
+from dataver.ingest.cutting import Chunk, Cutter, File, LargeFile, Span, Window
+from dataver.ingest.expected import Expected
 from dataver.ingest.known import KnownChunks
 from dataver.ingest.packing import PackSession, interval_extent
 from dataver.ingest.scan import Found
@@ -24,10 +31,10 @@ from dataver.ingest.stat_cache import FileStat, StatCache
 
 __all__ = ["Adder", "Counts"]
 
-_SMALL = 1 << 20  # a file up to this size is read in one go
-_BATCH_BYTES = 4 << 20
-_BATCH_FILES = 512
-_WINDOW = 4 << 20  # buffer of a large file
+_WINDOW = 1 << 20  # bytes read before they are cut; a file up to this size is read in one go
+_WINDOWS = 3  # one being read into, one being cut, one being looked up
+_FILES = 512  # files in a window
+_TINY = 4096  # average size below which a window's files are hashed by the thread that read them
 _TRIES = 3  # readings of a file that keeps changing
 _OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -41,42 +48,16 @@ class Counts:
         self.files = self.size = self.unchanged = self.new_chunks = self.new_size = 0
 
 
-class _Piece:
-    """A stretch of raw bytes: of the pack with this footer, or of the session's stream (None)."""
+class _Job(NamedTuple):
+    """A window on its way: what will be its chunks, and the files that are complete with it."""
 
-    __slots__ = ("footer", "length", "start")
-
-    def __init__(self, footer: Footer | None, start: int, length: int) -> None:
-        self.footer, self.start, self.length = footer, start, length
-
-
-class _File:
-    """One file on its way to an entry."""
-
-    __slots__ = ("digest", "extents", "found", "pieces", "size")
-
-    def __init__(self, found: Found) -> None:
-        self.found = found
-        self.size = 0
-        self.digest = b""
-        self.pieces: list[_Piece] = []
-        self.extents: tuple[Extent, ...] | None = None
-
-    def extend(self, footer: Footer | None, start: int, length: int) -> None:
-        """Add the next stretch of the file's bytes; neighbours merge."""
-        if self.pieces:
-            last = self.pieces[-1]
-            if last.footer is footer and last.start + last.length == start:
-                last.length += length
-                return
-        self.pieces.append(_Piece(footer, start, length))
-
-
-_Chunk: TypeAlias = tuple[_File, bytes, "memoryview | bytes"]  # of which file, its digest, its bytes
+    window: Window
+    chunks: "Future[list[Chunk]]"
+    complete: list[tuple[File, FileStat]]
 
 
 class Adder:
-    """Turns found things into entries, one command long. Use from one thread.
+    """Turns found things into entries, one command long. Use from one thread, in a `with`; it ends its own.
 
     Args:
         prior: gives the entry that stands at a path now, or None; None where there are no entries at all.
@@ -103,18 +84,33 @@ class Adder:
         self._fresh = prior is None
         self._known = known
         self._session = session
-        self._chunker = Chunker(chunking)
-        self._smallest = chunking.minimum
+        self._chunking = chunking
+        self._cutter = Cutter(chunking)
         self._stats = stats
         self._problems = problems
         self._report = report
-        self._buffer: memoryview | None = None
-        self._batch: list[_Chunk] = []
-        self._batch_bytes = 0
-        self._files: list[_File] = []
+        self._size = max(_WINDOW, chunking.maximum)
+        self._free: list[Window] = []
+        self._windows = 0
+        self._thread: ThreadPoolExecutor | None = None
+        self._jobs: deque[_Job] = deque()
+        self._open: Window | None = None  # the window that small files are read into
+        self._used = 0
+        self._spans: list[Span] = []
+        self._complete: list[tuple[File, FileStat]] = []
+        self._files: list[File] = []
         self._plain: list[Entry] = []
         self._told = (0, 0, 0)
         self.counts = Counts()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=True, cancel_futures=True)
 
     def add(self, found: Found) -> None:
         """Take one thing; its entry appears in a later `entries()`."""
@@ -134,8 +130,6 @@ class Adder:
             self._read(found, prior)
         except OSError as error:
             self._problems.append((found.source, f"it cannot be read: {error.strerror or error}"))
-        if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
-            self.flush()
 
     @property
     def waiting(self) -> int:
@@ -155,11 +149,63 @@ class Adder:
             yield Entry(file.found.path, file.found.kind, file.size, file.digest, "", extents)
 
     def flush(self) -> None:
-        """Look up the chunks of the batch together and append those that are new."""
-        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        """Finish what was read: cut it, look up its chunks and append those that are new."""
+        self._hand_over()
+        self._finish_jobs()
+
+    # windows: taken, filled, handed over, settled, free again
+
+    def _take(self) -> Window:
+        """Return a window to read into; settles the oldest job where all windows are on their way."""
+        if not self._free:
+            if self._windows < _WINDOWS:
+                self._windows += 1
+                return Window(self._size, self._chunking)
+            self._finish_job()
+        return self._free.pop()
+
+    def _hand_over(self) -> None:
+        """Let the small files read so far be hashed and cut."""
+        window, spans, complete = self._open, self._spans, self._complete
+        if window is None:
+            return
+        used, self._open, self._spans, self._complete = self._used - window.begin, None, [], []
+        if used >= _TINY * len(spans):
+            self._submit(window, complete, self._cutter.small, window, spans)
+            return
+        self._finish_jobs()
+        self._settle(window, self._cutter.small(window, spans), complete)
+
+    def _submit(
+        self,
+        window: Window,
+        complete: list[tuple[File, FileStat]],
+        job: Callable[..., list[Chunk]],
+        *what: object,
+        **how: object,
+    ) -> None:
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "dataver-cut")
+        self._jobs.append(_Job(window, self._thread.submit(job, *what, **how), complete))
+
+    def _finish_jobs(self) -> None:
+        while self._jobs:
+            self._finish_job()
+
+    def _finish_job(self) -> None:
+        job = self._jobs.popleft()
+        self._settle(job.window, job.chunks.result(), job.complete)
+
+    def _settle(self, window: Window, chunks: list[Chunk], complete: list[tuple[File, FileStat]]) -> None:
+        """Look up the chunks of a window together and append those that are new."""
+        for file, seen in complete:
+            self._accept(file, seen)
         own, counts, session = self._known.own, self.counts, self._session
-        places = self._known.find([name for _, name, _ in batch if own(name) is None])
-        for file, name, data in batch:
+        places = self._known.find([name for _, name, _ in chunks if name and own(name) is None])
+        for file, name, data in chunks:
+            if isinstance(data, Place):
+                file.extend(data.footer, data.start, data.length)
+                continue
             length = len(data)
             position = own(name)
             if position is None:
@@ -172,7 +218,24 @@ class Adder:
                 counts.new_chunks += 1
                 counts.new_size += length
             file.extend(None, position, length)
+        self._free.append(window)
         self._tell()
+
+    def _accept(self, file: File, seen: FileStat) -> None:
+        """Take a file that was read well and hashed."""
+        counts, prior = self.counts, file.prior
+        counts.files += 1
+        counts.size += file.size
+        self._stats.put(file.found.path, seen, file.digest)
+        if prior is not None:
+            if file.same:
+                if prior.kind == file.found.kind:
+                    counts.unchanged += 1
+                    return
+                file.extents = prior.extents
+            else:
+                self._known.learn(extent.pack for extent in prior.extents)
+        self._files.append(file)
 
     def _tell(self) -> None:
         now = (self.counts.files, self.counts.size, self.counts.new_size)
@@ -194,19 +257,10 @@ class Adder:
         try:
             before = found.stat
             for _ in range(_TRIES):
-                file = _File(found)
-                data = b""
-                if before.size <= _SMALL:
-                    data = os.read(fd, before.size + 1)
-                    if len(data) < before.size:
-                        data = _read_on(fd, data)
-                    file.size = len(data)
-                else:
-                    self._read_large(fd, file, prior)
-                now = os.fstat(fd)
-                after = FileStat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
-                if after == before and file.size == after.size:
-                    self._accept(file, data, after, prior)
+                file = File(found, prior)
+                read = self._read_small if before.size < self._size else self._read_large
+                good, after = read(fd, file, before)
+                if good:
                     return
                 before = after
                 os.lseek(fd, 0, os.SEEK_SET)
@@ -214,68 +268,58 @@ class Adder:
             os.close(fd)
         self._problems.append((found.source, "it kept changing while it was read"))
 
-    def _accept(self, file: _File, data: bytes, seen: FileStat, prior: Entry | None) -> None:
-        """Take a file that was read well; `data` is its content where that was read in one go."""
-        counts = self.counts
-        counts.files += 1
-        counts.size += file.size
-        if not file.digest:
-            file.digest = digest(data)
-        self._stats.put(file.found.path, seen, file.digest)
-        if prior is not None and prior.digest == file.digest:
-            if prior.kind == file.found.kind:
-                counts.unchanged += 1
-                return
-            file.extents = prior.extents
-        elif data:
-            if prior is not None:
-                self._known.learn(extent.pack for extent in prior.extents)
-            self._cut(file, data)
-        self._files.append(file)
+    def _read_small(self, fd: int, file: File, before: FileStat) -> tuple[bool, FileStat]:
+        """Read a file of less than a window behind those before it; return whether it held still."""
+        size = before.size
+        window = self._open
+        if window is None or self._used + size >= len(window.view) or len(self._spans) >= _FILES:
+            self._hand_over()
+            window = self._open = self._take()
+            self._used = window.begin
+        start = self._used
+        room = window.view[start : start + size + 1]  # one more byte shows that the file has grown
+        count = os.readv(fd, [room])
+        if count < size:
+            count += _fill(fd, room[count:])
+        after = _look(fd)
+        good = after == before and count == size
+        if good:
+            file.size = size
+            self._used = start + size
+            self._spans.append((file, start, self._used))
+            self._complete.append((file, after))
+        return good, after
 
-    def _cut(self, file: _File, data: bytes) -> None:
-        """Put the chunks of a small file into the batch."""
-        self._batch_bytes += len(data)
-        ends = self._chunker.cut(data, final=True) if len(data) > self._smallest else ()
-        if len(ends) < 2:
-            self._batch.append((file, file.digest, data))  # one chunk: its digest is the file's
-            return
-        view, start = memoryview(data), 0
-        for end in ends:
-            part = view[start:end]
-            self._batch.append((file, digest(part), part))
-            start = end
-
-    def _read_large(self, fd: int, file: _File, prior: Entry | None) -> None:
-        """Read in windows; each window's chunks are appended before the buffer is used again."""
-        if self._buffer is None:
-            self._buffer = memoryview(bytearray(_WINDOW + self._chunker.params.maximum))
-        if prior is not None:
-            self._known.learn(extent.pack for extent in prior.extents)
-        buffer, hasher = self._buffer, new_hasher()
-        held, final = 0, False
-        while not final:
-            count = os.readv(fd, [buffer[held:]])
-            final = count == 0
-            hasher.update(buffer[held : held + count])
-            held += count
+    def _read_large(self, fd: int, file: File, before: FileStat) -> tuple[bool, FileStat]:
+        """Read a window after the other and hand each over; return whether the file held still."""
+        self._hand_over()
+        expected = None
+        if file.prior is not None:
+            self._known.learn(extent.pack for extent in file.prior.extents)
+            expected = Expected(file.prior.extents, self._known.footer)
+        large, hasher = LargeFile(file, expected), new_hasher()
+        while True:
+            window = self._take()
+            try:
+                count = _fill(fd, window.view[window.begin :])
+                after = _look(fd)
+            except OSError:
+                self._free.append(window)
+                raise
+            hasher.update(window.view[window.begin : window.begin + count])
             file.size += count
-            if not final and held < _WINDOW:
-                continue
-            start = 0
-            for end in self._chunker.cut(buffer[:held], final=final):
-                part = buffer[start:end]
-                self._batch.append((file, digest(part), part))
-                start = end
-            self.flush()
-            rest = bytes(buffer[start:held])
-            held = len(rest)
-            buffer[:held] = rest
-        file.digest = hasher.digest()
-        if prior is not None and prior.digest == file.digest:
-            file.pieces = []
+            if count < self._size:
+                break
+            self._submit(window, [], self._cutter.large, window, large, count, final=False)
+        good = after == before and file.size == after.size
+        if good:
+            file.digest = hasher.digest()
+            self._submit(window, [(file, after)], self._cutter.large, window, large, count, final=True)
+        else:
+            self._free.append(window)
+        return good, after
 
-    def _extents(self, file: _File) -> Iterator[Extent]:
+    def _extents(self, file: File) -> Iterator[Extent]:
         for piece in file.pieces:
             if piece.footer is None:
                 yield from self._session.extents(piece.start, piece.length)
@@ -283,8 +327,14 @@ class Adder:
                 yield interval_extent(piece.footer, piece.start, piece.length)
 
 
-def _read_on(fd: int, data: bytes) -> bytes:
-    """Read what a short read left over."""
-    while more := os.read(fd, _SMALL):
-        data += more
-    return data
+def _fill(fd: int, room: memoryview) -> int:
+    """Read until `room` is full or the file ends; return how many bytes came."""
+    count = 0
+    while count < len(room) and (more := os.readv(fd, [room[count:]])):
+        count += more
+    return count
+
+
+def _look(fd: int) -> FileStat:
+    now = os.fstat(fd)
+    return FileStat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)

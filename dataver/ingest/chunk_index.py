@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ _SCHEMA = 1
 _SHIFT = 20  # a place is pack number << 20 | chunk number; a pack holds less than 2**20 chunks
 _MASK = (1 << _SHIFT) - 1
 _ASK = 900  # keys in one question; SQLite's historic limit of variables is 999
+_ROWS = 450  # chunks in one insertion: each step of a statement takes its turn with the other threads
 _KEPT = 64  # footers kept parsed
 _BUSY = 30.0  # seconds to wait for another process that writes
 
@@ -84,13 +86,14 @@ class ChunkIndex:
                 owner = None if published else self._owner
                 number = self._number(footer, owner)
                 base = number << _SHIFT
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO chunks VALUES (?, ?)",
-                    (
-                        (int.from_bytes(digests[32 * i : 32 * i + 8], "little", signed=True), base | i)
-                        for i in range(footer.chunk_count)
-                    ),
+                rows = sorted(
+                    (int.from_bytes(digests[32 * i : 32 * i + 8], "little", signed=True), base | i)
+                    for i in range(footer.chunk_count)
                 )
+                for start in range(0, len(rows), _ROWS):
+                    some = rows[start : start + _ROWS]
+                    question = f"INSERT OR REPLACE INTO chunks VALUES {','.join(['(?,?)'] * len(some))}"  # noqa: S608
+                    self._db.execute(question, list(chain.from_iterable(some)))
             self._keep(number, footer)
             self.empty = False
 
@@ -108,6 +111,15 @@ class ChunkIndex:
                 }
             except sqlite3.Error:
                 return set()
+
+    def footer(self, pack_id: bytes) -> Footer | None:
+        """Return the footer of a pack that the index has and this draft may use, else None."""
+        with self._lock:
+            try:
+                row = self._db.execute("SELECT number FROM packs WHERE id = ?", (pack_id,)).fetchone()
+            except sqlite3.Error:
+                return None
+            return self._footer(row[0]) if row else None
 
     def forget(self, pack_id: bytes) -> None:
         """Drop a pack that turned out not to exist."""

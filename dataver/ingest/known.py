@@ -28,16 +28,23 @@ class KnownChunks:
         self._own: dict[bytes, int] = {}
         self._confirmed = {bytes.fromhex(path.name) for path in spooled(spool)}
         self._missing: set[bytes] = set()
+        self._others = not index.empty  # whether the index may know of more than what this session appends
         self._learned: set[bytes] = set()
         for pack_id in self._confirmed - index.known_packs(self._confirmed):
+            self._others = True
             index.add(_spooled_footer(spool / pack_id.hex(), pack_id), published=False)
 
     def find(self, digests: Sequence[bytes]) -> dict[bytes, Place]:
         """Return the places, in packs that exist, of those chunks that are known."""
-        found = self._index.find(digests)
+        found = self._index.find(digests) if self._others else {}
         if found:
             found = {each: place for each, place in found.items() if self._usable(place.footer.pack_id)}
         return found
+
+    def footer(self, pack_id: bytes) -> Footer | None:
+        """Return the footer of a pack that exists, where the index has it. Safe to call from any thread."""
+        footer = self._index.footer(pack_id)
+        return footer if footer is not None and self._usable(pack_id) else None
 
     def own(self, digest: bytes) -> int | None:
         """Return where this session appended the chunk, or None."""
@@ -56,12 +63,14 @@ class KnownChunks:
         """Forget own positions when there are too many: their packs are finished and in the index."""
         if len(self._own) > _OWN_LIMIT:
             self._own.clear()
+            self._others = True
 
     def learn(self, pack_ids: Iterable[bytes]) -> None:
         """Read the footers of packs that probably hold neighbours of what comes next."""
         fresh = set(pack_ids) - self._learned - self._confirmed
         self._learned |= fresh
         for pack_id in fresh - self._index.known_packs(fresh):
+            self._others = True
             try:
                 self._index.add(self._packs.footer(pack_id), published=True)
             except IntegrityError:

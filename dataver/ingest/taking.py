@@ -99,7 +99,7 @@ class Taking:
         how, tree = self._how, self._tree()
         root = f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}"
         stats = StatCache(cache_root() / "stat", root)
-        adder = Adder(
+        with Adder(
             prior=tree.get if tree.summary().entries else None,
             known=self._known,
             session=self._session,
@@ -107,15 +107,15 @@ class Taking:
             stats=stats,
             problems=how.problems,
             report=self._progress.advance,
-        )
-        for folder in scan(source, how):
-            if self._seen is not None:
-                self._seen.update(found.path for found in folder)
-            for found in folder:
-                adder.add(found)
-            if adder.waiting >= _FLUSH:
-                self._apply(adder.entries())
-        self._apply(adder.entries())
+        ) as adder:
+            for folder in scan(source, how):
+                if self._seen is not None:
+                    self._seen.update(found.path for found in folder)
+                for found in folder:
+                    adder.add(found)
+                if adder.waiting >= _FLUSH:
+                    self._apply(adder.entries())
+            self._apply(adder.entries())
         stats.save()
         report, counts = self.report, adder.counts
         report.files += counts.files

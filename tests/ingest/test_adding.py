@@ -1,0 +1,165 @@
+"""Adding with a thread of its own that cuts: what fails there is said here, and nothing stays behind."""
+
+import os
+import secrets
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+import dataver
+from dataver.errors import StoreError
+from dataver.formats.config import RepositoryConfig
+from dataver.hashing import digest
+from dataver.storage import MemoryStore
+from dataver.testing.faulty import FaultyStore
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+
+
+class Forgetful(FaultyStore):
+    """Cannot tell, while `broken`, whether a pack is there."""
+
+    broken = False
+
+    def exists(self, key):
+        if self.broken and key.startswith("packs/"):
+            raise StoreError("the network is down.")
+        return super().exists(key)
+
+
+def repository(store):
+    config = RepositoryConfig(
+        id=secrets.token_hex(16),
+        created=datetime.now(UTC),
+        write_id=secrets.token_hex(16),
+        create_if_absent=True,
+    )
+    return dataver.Repository(store, config, "memory://test")
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("dataver-")]
+
+
+def entries(draft):
+    return {entry.path: (entry.size, entry.digest) for entry in draft.tree.iterate()}
+
+
+def facts(folder):
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_size, digest(path.read_bytes()))
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Files below, at and above the size of a window, photos and tiny ones in between."""
+    folder = tmp_path / "src"
+    (folder / "sub").mkdir(parents=True)
+    for number, size in enumerate([0, 1, 4096, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20, 5_000_001]):
+        (folder / f"size{number}").write_bytes(os.urandom(size))
+    for number in range(1_200):
+        (folder / "sub" / f"tiny{number:04d}").write_bytes(b"%d" % number * (number % 97))
+    for number in range(40):
+        (folder / f"photo{number:02d}").write_bytes(os.urandom(20_000 + 2_000 * number))
+    return folder
+
+
+def test_files_of_all_sizes_keep_their_bytes(source, tmp_path):
+    """Every size and digest is the file's own, whichever thread hashed it, and the threads are gone."""
+    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    report = draft.add(source)
+    assert entries(draft) == facts(source)
+    assert (report.files, report.problems) == (len(facts(source)), [])
+    assert threads() == []
+
+
+def test_a_failure_in_the_cutting_thread_is_the_callers(source, tmp_path):
+    """A store that breaks while known packs are asked for ends `add`, does not hang it, and a retry works."""
+    store = Forgetful(MemoryStore())
+    repo = repository(store)
+    repo.sync(source, "d", workspace=tmp_path)
+    with (source / "size7").open("r+b") as file:
+        file.write(b"changed")
+    draft = repo.create("d", parents="d", workspace=tmp_path)
+    before = entries(draft)
+    store.broken = True
+    with pytest.raises(StoreError, match="network is down"):
+        draft.add(source)
+    assert threads() == []
+    assert entries(draft) == before
+    store.broken = False
+    assert draft.add(source).new_size < 200_000
+    assert entries(draft) == facts(source)
+
+
+def test_an_interrupt_ends_the_threads_and_leaves_the_draft_as_it_was(source, tmp_path):
+    """Ctrl-C while windows are on their way."""
+
+    class Impatient:
+        told = 0
+
+        def start(self, files, size):
+            pass
+
+        def advance(self, files, size, new=0):
+            self.told += 1
+            if self.told == 4:
+                raise KeyboardInterrupt
+
+    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        draft.add(source, progress=Impatient())
+    assert threads() == []
+    assert entries(draft) == {}
+    draft.add(source)
+    assert entries(draft) == facts(source)
+
+
+@pytest.mark.parametrize("name", ["photo05", "size6"])
+def test_a_file_that_changes_once_while_it_is_read_is_read_again(source, tmp_path, monkeypatch, name):
+    """What is stored is what it was in the end, and its neighbours in the window are not disturbed."""
+    target, real, left = source / name, os.fstat, [1]
+    inode = target.stat().st_ino
+
+    def restless(fd):
+        if real(fd).st_ino == inode and left:
+            left.pop()
+            with target.open("ab") as file:
+                file.write(b"more" * 400_000)
+        return real(fd)
+
+    monkeypatch.setattr(os, "fstat", restless)
+    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    assert draft.add(source).problems == []
+    assert entries(draft) == facts(source)
+
+
+def test_an_error_in_the_middle_of_a_large_file_costs_that_file_only(source, tmp_path, monkeypatch):
+    """A bad sector is a problem by name; as often as it happens, windows do not run out."""
+    real = os.readv
+    bad = {(source / f"size{number}").stat().st_ino for number in (5, 6, 7)} | {
+        (source / "photo03").stat().st_ino
+    }
+
+    def reading(fd, buffers):
+        if os.fstat(fd).st_ino in bad and os.lseek(fd, 0, os.SEEK_CUR) >= (1 << 20) * (
+            len(buffers[0]) > 1 << 19
+        ):
+            raise OSError(5, "Input/output error")
+        return real(fd, buffers)
+
+    monkeypatch.setattr(os, "readv", reading)
+    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    report = draft.add(source)
+    assert {name.rpartition("/")[2] for name, _ in report.problems} == {"size5", "size6", "size7", "photo03"}
+    expected = facts(source)
+    for name, _ in report.problems:
+        del expected[name.rpartition("/")[2]]
+    assert entries(draft) == expected
