@@ -18,9 +18,17 @@ from dataver.errors import IntegrityError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Compressor", "Decompressor", "decompress_exactly", "make_compressor", "make_decompressor"]
+__all__ = [
+    "Compressor",
+    "Decompressor",
+    "decompress_exactly",
+    "make_compressor",
+    "make_decompressor",
+    "make_plane_compressor",
+]
 
 DEFAULT_LEVEL: Final = 1  # level 3 costs 1.6 times the time for 0.1 % less on tables
+_THOROUGH: Final = 10
 
 
 class Compressor(Protocol):
@@ -44,6 +52,28 @@ def make_compressor(level: int = DEFAULT_LEVEL, *, dictionary: Buffer | None = N
     dict_data = None if dictionary is None else _raw_dictionary(dictionary)
     context = zstandard.ZstdCompressor(level=level, dict_data=dict_data, write_content_size=True)
     return context.compress  # type: ignore[return-value]  # zstandard still says ByteString for Buffer
+
+
+def make_plane_compressor(level: int = DEFAULT_LEVEL) -> Compressor:
+    """Return a compressor for one thread, for bytes that follow no order but take few of their values.
+
+    Short matches only split what Huffman's code stores well: with matches of 7 bytes or more and a table of
+    64 places, exponents of float32 weights take 10 % less than at level 1, in 0.6 of the time. Levels from
+    10 are taken as they are: they find something where the bytes do repeat.
+    """
+    if level >= _THOROUGH:
+        return make_compressor(level)
+    parameters = zstandard.ZstdCompressionParameters(
+        strategy=zstandard.STRATEGY_FAST,
+        window_log=18,
+        chain_log=6,
+        hash_log=6,
+        search_log=1,
+        min_match=7,
+        target_length=0,
+        write_content_size=True,
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compress  # type: ignore[return-value]
 
 
 def make_decompressor(*, dictionary: Buffer | None = None) -> Decompressor:

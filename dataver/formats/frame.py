@@ -1,7 +1,7 @@
 """A frame: chunks that are compressed together, behind a header that says how much there is.
 
     offset | size | field          | meaning
-         0 |    2 | codec          | 0 raw, 1 zstd
+         0 |    2 | codec          | 0 raw, 1 zstd; 2, 4, 8 grouped by so many bytes
          2 |    2 | chunk_count    | 1 to 65535
          4 |    4 | stored_length  | bytes behind the header
          8 |    4 | raw_length     | sum of the chunks' lengths, at most 16 MiB
@@ -9,7 +9,8 @@
         16 |    8 | checksum       | XXH3-64 of header[0:16] and the stored bytes
 
 All little-endian. What is stored is the *payload* (the chunks' bytes, then a table of u32 chunk lengths), as
-it is or as one zstd frame. The table is why a pack whose footer is lost can be rebuilt by walking its frames.
+it is, as one zstd frame, or regrouped (`dataver.formats.grouping`). The table is why a pack whose footer is
+lost can be rebuilt by walking its frames.
 
 Keeps invariants 1 (the checksum is compared before anything else looks at the stored bytes) and 7. Lengths
 are bounded before anything is allocated. It does not hash chunks: their digests are in the pack's footer.
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
 from dataver.formats.compression import decompress_exactly
+from dataver.formats.grouping import STRIDES, group, ungroup
 from dataver.hashing.digest import checksum
 
 if TYPE_CHECKING:
@@ -71,15 +73,16 @@ class FrameHeader(NamedTuple):
 
 
 def encode_frame(
-    chunks_bytes: Buffer, lengths: Sequence[int], compressor: Compressor | None
+    chunks_bytes: Buffer, lengths: Sequence[int], compressor: Compressor | None, *, stride: int = 1
 ) -> tuple[bytes, bytes]:
     """Return the header and the stored bytes of a frame.
 
     Args:
         chunks_bytes: the chunks, one behind the other.
         lengths: the length of each, in order; none is zero.
-        compressor: of the calling thread; None stores raw. Raw is also what is stored where zstd saves less
-            than 2 %: such bytes are then read back without decompressing.
+        compressor: of the calling thread; None stores raw. Raw is also what is stored where compression saves
+            less than 2 %: such bytes are then read back without decompressing.
+        stride: 2, 4 or 8 group the bytes before they are compressed.
     """
     table = array("I", lengths)
     raw_length = sum(lengths)
@@ -94,9 +97,9 @@ def encode_frame(
         )
     codec, stored = CODEC_RAW, payload
     if compressor is not None:
-        compressed = compressor(payload)
-        if len(compressed) <= len(payload) - len(payload) // 50:
-            codec, stored = CODEC_ZSTD, compressed
+        smaller = compressor(payload) if stride == 1 else group(bytearray(payload), stride, compressor)
+        if len(smaller) <= len(payload) - len(payload) // 50:
+            codec, stored = CODEC_ZSTD if stride == 1 else stride, smaller
     covered = _COVERED.pack(codec, len(table), len(stored), raw_length, 0)
     return covered + checksum(covered, stored).to_bytes(8, "little"), stored
 
@@ -187,7 +190,7 @@ def _bounded_header(buffer: memoryview, offset: int) -> FrameHeader:
 
 
 def _known_codec(codec: int, offset: int) -> None:
-    if codec not in (CODEC_RAW, CODEC_ZSTD):
+    if codec not in (CODEC_RAW, CODEC_ZSTD, *STRIDES):
         raise FormatTooNew(
             f"the frame at byte {offset} uses codec {codec}, which this version does not know",
             hint="install a newer dataver",
@@ -211,4 +214,7 @@ def _payload(header: FrameHeader, stored: memoryview, offset: int, decompressor:
         return stored
     _known_codec(header.codec, offset)
     size = header.raw_length + 4 * header.chunk_count
-    return memoryview(decompress_exactly(stored, size, decompressor, f"the frame at byte {offset}"))
+    what = f"the frame at byte {offset}"
+    if header.codec == CODEC_ZSTD:
+        return memoryview(decompress_exactly(stored, size, decompressor, what))
+    return memoryview(ungroup(stored, header.codec, size, decompressor, what))

@@ -21,22 +21,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataver.errors import StoreError
-from dataver.formats.compression import Compressor, make_compressor
 from dataver.formats.entry import Extent
-from dataver.formats.frame import CODEC_RAW, encode_frame, parse_header
 from dataver.formats.pack import Footer
+from dataver.ingest.frame_coder import SMALL_CHUNK, FrameCoder
 from dataver.ingest.pack_file import PackFile
 
 __all__ = ["PackSession", "interval_extent"]
 
 FRAME_RAW = 128 * 1024  # a frame closes when it holds this much …
 SMALL_FRAME_RAW = 256 * 1024  # … or this much where its chunks are small: tiny files store 15 % less this way
-SMALL_CHUNK = 8 * 1024  # average length below which a frame's chunks are small
-_SMALL_LEVEL = 3  # of such frames: 5 % less again, and the compressing threads wait for the reader anyway
 _FRAME_CHUNKS = 4096
 _IN_FLIGHT = 64  # frames between `append` and the disk: ~20 MB
-_DULL = 4  # raw frames in a row after which a frame is only probed
-_PROBE = 16 * 1024  # bytes of a frame compressed to see whether all of it is worth it
 
 
 class _Frame(NamedTuple):
@@ -85,17 +80,15 @@ class PackSession:
         for stale in folder.glob(".tmp-*"):
             stale.unlink()
         self._folder = folder
-        self._level = level
+        self._coder = FrameCoder(level)
         self._pack_size = pack_size
         self._on_pack = on_pack
         self._pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1), "dataver-compress")
-        self._local = threading.local()
         self._queue: queue.Queue[_Frame | Callable[[], None] | None] = queue.Queue(_IN_FLIGHT)
         self._failure: BaseException | None = None
         self._parts: list[_PackPart] = []
         self._starts: list[int] = []
         self._writer_position = 0
-        self._dull = 0
         self._finisher = ThreadPoolExecutor(1, "dataver-finish")
         self._finishing: list[Future[None]] = []
         self._near: tuple[Extent | None, int, int] = (None, 0, 0)
@@ -172,25 +165,9 @@ class PackSession:
         if not self._lengths:
             return
         raw, lengths = self._raw, self._lengths
-        encoded = self._pool.submit(self._encode, raw, lengths)
+        encoded = self._pool.submit(self._coder.encode, raw, lengths)
         self._put(_Frame(lengths, b"".join(self._digests), encoded))
         self._raw, self._lengths, self._digests = bytearray(), [], []
-
-    def _encode(self, raw: bytearray, lengths: list[int]) -> tuple[bytes, bytes]:
-        small = len(raw) < SMALL_CHUNK * len(lengths)
-        level = max(self._level, _SMALL_LEVEL) if small else self._level
-        compressors: dict[int, Compressor] = self._local.__dict__.setdefault("compressors", {})
-        if level not in compressors:
-            compressors[level] = make_compressor(level)
-        compressor: Compressor | None = compressors[level]
-        if self._dull >= _DULL and len(compressors[level](raw[:_PROBE])) > _PROBE * 49 // 50:
-            compressor = (
-                None  # photos and the like: the last frames gained nothing and this one begins so, too
-            )
-        header, stored = encode_frame(raw, lengths, compressor)
-        # read and written by several threads without a lock: a lost count costs one more try
-        self._dull = self._dull + 1 if parse_header(header).codec == CODEC_RAW else 0
-        return header, stored
 
     def _put(self, item: "_Frame | Callable[[], None] | None") -> None:
         while True:

@@ -1,11 +1,12 @@
 """What the frozen repository of format 1 holds, and how it was made.
 
-`python tests/golden/golden_contents.py FOLDER` makes such a repository. The one in `format1/` is never made
-again: it stays as it was first written, so that every later release must read it. A new format gets a folder
-beside it.
+`python tests/golden/golden_contents.py FOLDER` makes such a repository, and one of numbers beside it. Those
+in `format1/` and `format1-numbers/` are never made again: they stay as they were first written, so that every
+later release must read them. A new format gets a folder beside them.
 """
 
 import os
+import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -48,6 +49,16 @@ def versions() -> dict[str, Contents]:
     third["data/noise-twice.bin"] = noise("one", 70_000) * 2
     third["tools/run.sh"] = b"#!/bin/sh\necho hello\n"
     return {"1.0.0": first, "1.0.1": second, "2.0.0": third}
+
+
+def numbers() -> dict[str, Contents]:
+    """Return versions that hold floating-point numbers: the high bytes of float32, float32, float64."""
+    uniform = struct.unpack("<24000I", noise("numbers", 96_000))
+    values = [(sum(uniform[at : at + 4]) / 2**31 - 4) / 50 for at in range(0, 24_000, 4)]
+    single = struct.pack("<6000f", *values)
+    half = b"".join(single[at + 2 : at + 4] for at in range(0, len(single), 4))
+    files = {"1.0.0": half, "1.0.1": single, "1.0.2": struct.pack("<3000d", *values[:3000])}
+    return {label: {"weights.bin": data} for label, data in files.items()}
 
 
 def write(contents: Contents, folder: Path) -> None:
@@ -105,7 +116,21 @@ def make(folder: Path) -> dict[str, str]:
     return digests
 
 
+def make_numbers(folder: Path) -> None:
+    """Make the repository of numbers in a new folder."""
+    import dataver
+
+    repository = dataver.init(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        for label, contents in numbers().items():
+            write(contents, Path(scratch) / label)
+            draft = repository.create("golden/numbers", workspace=scratch)
+            draft.sync(Path(scratch) / label)
+            draft.finalize(message=f"version {label}", label=label).upload()
+
+
 if __name__ == "__main__":
     os.environ["DATAVER_CACHE"] = tempfile.mkdtemp()
     for label, digest in make(Path(sys.argv[1])).items():
         print(label, digest)
+    make_numbers(Path(f"{sys.argv[1]}-numbers"))

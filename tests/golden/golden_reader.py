@@ -34,6 +34,14 @@ class Fields:
         assert len(found) == count, "number of texts"
         return found
 
+    def planes(self, stride: int, size: int) -> bytes:
+        payload = bytearray(size)
+        for first, length in enumerate(self.numbers("I", stride)):
+            plane, full = self.take(length), len(range(first, size, stride))
+            payload[first::stride] = plane if length == full else zstandard.decompress(plane)
+        assert self.at == len(self.data), "planes"
+        return bytes(payload)
+
 
 class Repository:
     def __init__(self, folder: Path) -> None:
@@ -76,11 +84,7 @@ class Repository:
             return [entry for child in fields.digests(count) for entry in self.entries(child)]
         kinds, sizes = fields.numbers("B", count), fields.numbers("Q", count)
         files = [size for kind, size in zip(kinds, sizes, strict=True) if kind < 2]
-        digests, paths, targets = (
-            fields.digests(len(files)),
-            fields.texts(count),
-            fields.texts(kinds.count(2)),
-        )
+        digests, (paths, targets) = fields.digests(len(files)), map(fields.texts, (count, kinds.count(2)))
         assert fields.at == len(fields.data), "bytes too many, or too few"
         file = zip(digests, self.extents(Fields(layout), files) if files else [], strict=True)
         link, entries = iter(targets), []
@@ -98,14 +102,14 @@ class Repository:
         assert fields.at == len(fields.data), "bytes too many, or too few"
         found, before, end = [], None, 0
         for size, count in zip(sizes, counts, strict=True):
-            left, mine = size, []
+            left = size
+            found.append([])
             for number in range(count):
                 pack, offset, stored, written = next(rows)
                 skip = (written + end) % 2**32 if before == (pack, offset) else written
                 length = left if number == count - 1 else next(lengths)
                 left, before, end = left - length, (pack, offset), skip + length
-                mine.append((packs[pack], offset, stored, skip, length))
-            found.append(mine)
+                found[-1].append((packs[pack], offset, stored, skip, length))
         return found
 
     def content(self, extents: list[tuple]) -> bytes:
@@ -116,8 +120,10 @@ class Repository:
                 codec, count, size, raw_length, _, checksum = struct.unpack_from("<HHIIIQ", run)
                 data, head, run = run[24 : 24 + size], run[:16], run[24 + size :]
                 assert xxh3_64_intdigest(head + data) == checksum, "frame checksum"
-                payload = {0: bytes, 1: zstandard.decompress}[codec](data)
-                assert len(payload) == raw_length + 4 * count, "frame length"
+                full = raw_length + 4 * count
+                grouped = codec in (2, 4, 8) and Fields(data).planes(codec, full)
+                payload = grouped or (bytes, zstandard.decompress)[codec](data)
+                assert len(payload) == full, "frame length"
                 raw += payload[:raw_length]
             parts.append(raw[skip : skip + length])
         return b"".join(parts)

@@ -1,0 +1,121 @@
+"""Chooses how a frame is stored: raw, zstd, or grouped bytes and zstd; by what paid for the frames before.
+
+The idea: neighbours in the raw stream are mostly of one file, so what paid for one frame is done to the next
+without asking. Photos: after a few frames that gained nothing, a frame is only probed. Numbers: where zstd
+gains little, a sample is tried grouped by 2, 4 and 8 bytes, and what wins is kept while frames go on to
+shrink as much. Text never comes that far: zstd gains too much of it.
+
+What is remembered is read and written by several threads without a lock: each value is replaced as a whole,
+and a lost update costs one more try, never a wrong byte. So equal files may be stored in different ways.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dataver.formats.compression import Compressor, make_compressor, make_plane_compressor
+from dataver.formats.frame import CODEC_RAW, encode_frame, parse_header
+from dataver.formats.grouping import STRIDES, group, has_noise
+
+__all__ = ["SMALL_CHUNK", "FrameCoder"]
+
+SMALL_CHUNK = 8 * 1024  # average length below which a frame's chunks are small
+_SMALL_LEVEL = 3  # of such frames: 5 % less again, and the compressing threads wait for the reader anyway
+_DULL = 4  # raw frames in a row after which a frame is only probed
+_PROBE = 16 * 1024  # bytes of a frame compressed to see whether all of it is worth it
+
+# docs/decisions/0008-bytes-of-numbers-are-grouped.md has the measurements
+_SAMPLE = 32 * 1024  # bytes of a frame that are tried grouped
+_LITTLE = 0.5  # zstd leaves at least this share: text and tables shrink more, numbers seldom do
+_GAIN = 0.97  # grouped bytes are to take less than this share of what zstd makes of them
+_TERM = 128  # frames after which a stride that wins is compared with zstd again: 16 MB
+_PAID = 16  # frames after which a stride has earned what finding it cost: columns of tables end sooner
+_PATIENCE = 128  # frames between two tries where grouping does not win or not for long, at most
+
+
+class _Habit(NamedTuple):
+    """What to do with the next `left` frames before all is tried again.
+
+    `wait` is how many frames to leave in peace after the next disappointment.
+    """
+
+    stride: int
+    left: int
+    wait: int
+
+
+class _Contexts(NamedTuple):
+    plain: Compressor
+    small: Compressor
+    planes: Compressor
+
+
+class FrameCoder:
+    """Encodes the frames of one session; any thread may call it."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._local = threading.local()
+        self._dull = 0
+        self._habit = _Habit(1, 0, 1)
+
+    def encode(self, raw: bytearray, lengths: Sequence[int]) -> tuple[bytes, bytes]:
+        """Return a frame's header and stored bytes, as `encode_frame` does."""
+        contexts = self._contexts()
+        if len(raw) < SMALL_CHUNK * len(lengths):
+            return encode_frame(raw, lengths, contexts.small)
+        if self._dull >= _DULL and len(contexts.plain(raw[:_PROBE])) > _PROBE * 49 // 50:
+            return encode_frame(raw, lengths, None)  # photos and the like
+        habit = self._habit
+        if habit.left:
+            self._habit = habit._replace(left=habit.left - 1)
+            if habit.stride > 1:
+                frame = encode_frame(raw, lengths, contexts.planes, stride=habit.stride)
+                if _as_expected(frame, len(raw)):
+                    return frame
+                self._disappointed(habit)
+        frame = encode_frame(raw, lengths, contexts.plain)
+        self._dull = self._dull + 1 if parse_header(frame[0]).codec == CODEC_RAW else 0
+        if not habit.left and not self._dull and len(frame[1]) > _LITTLE * len(raw):
+            stride = _best_stride(raw, contexts)
+            if stride > 1:
+                self._habit = _Habit(stride, _TERM, habit.wait)
+                return encode_frame(raw, lengths, contexts.planes, stride=stride)
+            self._disappointed(habit)
+        return frame
+
+    def _disappointed(self, habit: _Habit) -> None:
+        wait = 1 if habit.stride > 1 and _TERM - habit.left >= _PAID else habit.wait
+        self._habit = _Habit(1, wait, min(2 * wait, _PATIENCE))
+
+    def _contexts(self) -> _Contexts:
+        found: _Contexts | None = getattr(self._local, "contexts", None)
+        if found is None:
+            level = self._level
+            found = self._local.contexts = _Contexts(
+                make_compressor(level),
+                make_compressor(max(level, _SMALL_LEVEL)),
+                make_plane_compressor(level),
+            )
+        return found
+
+
+def _best_stride(raw: bytearray, contexts: _Contexts) -> int:
+    """Return the stride under which a sample from the frame's middle becomes smallest, or 1."""
+    middle = max(0, len(raw) - _SAMPLE) // 2
+    sample = raw[middle : middle + _SAMPLE]
+    bar = int(_GAIN * min(len(sample), len(contexts.plain(sample))))
+    best, least = 1, bar
+    for stride in reversed(STRIDES):  # the widest gains where any does, the narrower ones are faster
+        size = len(group(sample, stride, contexts.planes))
+        if size > bar:
+            break
+        if size <= least + least // 200:
+            best, least = stride, min(least, size)
+    return best
+
+
+def _as_expected(frame: tuple[bytes, bytes], size: int) -> bool:
+    """Return whether a grouped frame is still one of numbers: some planes shrink and some are noise."""
+    codec = parse_header(frame[0]).codec
+    return codec in STRIDES and has_noise(frame[1], codec, size)
