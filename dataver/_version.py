@@ -97,6 +97,16 @@ class Version:
         return self._record_id
 
     @property
+    def repository_id(self) -> str:
+        """The id of its repository, 32 hex characters."""
+        return self._repository.id
+
+    @property
+    def repository_url(self) -> str:
+        """The URL of its repository, without secrets."""
+        return self._repository.url
+
+    @property
     def uploaded(self) -> bool:
         """Whether it is published."""
         return self._record_id is not None

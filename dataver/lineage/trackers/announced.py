@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dataver.formats.event import Context
     from dataver.lineage.trackers.base import Use
 
-__all__ = ["ANNOUNCED", "Announced"]
+__all__ = ["ANNOUNCED", "Announced", "announced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,9 @@ class Announced:
 
     def current(self) -> Context | None:
         """Return the run that the environment names, or None."""
-        values = (os.environ.get(name) for name in self.variables)
-        run = next((value for value in values if value), None)
+        values = (os.environ.get(name, "") for name in self.variables)
+        ids = (value.rpartition(":")[2] if self.system == "clearml" else value for value in values)
+        run = next(filter(None, ids), None)  # a ClearML master announces itself as <process>:<task>
         if run is None:
             return None
         wider = [value for name in self.around if (value := os.environ.get(name))]
@@ -50,8 +51,17 @@ class Announced:
 
 ANNOUNCED: Final = (
     Announced("mlflow", "mlflow", ("MLFLOW_RUN_ID",)),
-    Announced("clearml", "clearml", ("CLEARML_TASK_ID", "TRAINS_TASK_ID")),
+    Announced(
+        "clearml",
+        "clearml",
+        ("CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID", "CLEARML_TASK_ID", "TRAINS_TASK_ID"),
+    ),
     Announced("wandb", "wandb", ("WANDB_RUN_ID",), ("WANDB_ENTITY", "WANDB_PROJECT")),
     Announced("comet", "comet_ml", ("COMET_EXPERIMENT_KEY",)),
     Announced("neptune", "neptune", ("NEPTUNE_CUSTOM_RUN_ID",), ("NEPTUNE_PROJECT",)),
 )
+
+
+def announced(system: str) -> Context | None:
+    """Return the run of that tracker that the environment names, or None."""
+    return next(each for each in ANNOUNCED if each.system == system).current()

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -84,6 +83,10 @@ class Use:
 @runtime_checkable
 class Tracker(Protocol):
     """An experiment tracker that dataver can look at and write to.
+
+    It may offer two things more: `recent() -> Context | None`, the run that this process had last or has in
+    another thread, by which what was fetched before the run finds it; and `of(given) -> Context | None`, the
+    run that an object of the tracker stands for (`context_of`).
 
     Attributes:
         system: its name in run keys, such as `mlflow`: a lower-case letter, then letters, digits, `_`, `-`.
@@ -165,7 +168,9 @@ def _declared() -> tuple[Tracker, ...]:
 
 
 def _left_out(value: str, why: str) -> None:
-    warnings.warn(f"the tracker '{value}' is left out: {why}", stacklevel=2)
+    from dataver.lineage.settings import warn
+
+    warn(f"the tracker '{value}' is left out: {why}.")
 
 
 def _entry_point_files() -> Iterator[bytes]:

@@ -1,0 +1,98 @@
+"""Weights & Biases: a version is in the run's config; online it is an artifact by reference, too.
+
+- `config["dataver"][<role>][<name>]` holds the details; it works offline, syncs later, and filters runs in
+  tables. A second version of a dataset in one run stands under `<name>@<label>`.
+- Online, `use_artifact` (or `log_artifact` for outputs) records an artifact whose only entry refers to
+  `dataver://<name>@dv1:<64 hex>`: no data is sent, and equal content is one artifact version, with all its
+  runs in W&B's graph. Offline, W&B refuses `use_artifact`.
+- A run's path makes its key: `wandb:<entity>/<project>/<id>`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver.lineage.capture.found import found
+from dataver.lineage.trackers.announced import announced
+from dataver.lineage.trackers.wording import facts, uri
+
+if TYPE_CHECKING:
+    from dataver.formats.event import Context
+    from dataver.lineage.trackers.base import Use
+
+__all__ = ["TRACKER", "Wandb", "artifact_of"]
+
+_NAME: Final = 128  # characters of an artifact's name
+
+
+class Wandb:
+    """Weights & Biases."""
+
+    system = "wandb"
+    module = "wandb"
+
+    def current(self) -> Context | None:
+        """Return the process's run; with `reinit="create_new"`, the youngest; else what is announced."""
+        run = _running()
+        return self.of(run) if run is not None else announced("wandb")
+
+    def of(self, given: object) -> Context | None:
+        """Return the run of a W&B `Run`."""
+        if not type(given).__module__.startswith("wandb."):
+            return None
+        run: Any = given
+        around = [part for part in (run.entity, run.project) if part]
+        return found(
+            "wandb",
+            "tracker",
+            *around,
+            run.id,
+            name=run.name,
+            url=None if run.offline else run.url,
+        ).context
+
+    def note(self, context: Context, use: Use) -> None:
+        """Update the run's config, and record the artifact where the run is online.
+
+        Raises:
+            LookupError: the run is over.
+        """
+        run = _running()
+        if run is None or (own := self.of(run)) is None or own.key != context.key:
+            raise LookupError(f"the run {context.key} is over")
+        told = {name: value for name, value in facts(use).items() if name not in ("files", "size")}
+        details = {**told, "files": use.files, "size": use.size}
+        noted = {role: dict(uses) for role, uses in dict(run.config.get("dataver", {})).items()}
+        uses = noted.setdefault(use.role, {})
+        name = use.dataset
+        if uses.get(name, details).get("digest") != details["digest"]:
+            name = use.ref if use.label else uri(use)
+        uses[name] = details
+        run.config.update({"dataver": noted}, allow_val_change=True)
+        if not run.offline:
+            artifact = artifact_of(use)
+            _ = run.use_artifact(artifact) if use.role == "input" else run.log_artifact(artifact)
+
+
+def artifact_of(use: Use) -> Any:
+    """Return the W&B artifact that refers to a version; needs no server."""
+    from wandb import Artifact
+
+    name = use.dataset.replace("/", "--")[:_NAME]
+    metadata = {"dataset": use.dataset, "digest": f"dv1:{use.tree}", "repository_id": use.repository_id}
+    artifact = Artifact(name, type="dataset", description=uri(use), metadata=metadata)
+    artifact.add_reference(uri(use), name="dataset", checksum=False)
+    return artifact
+
+
+def _running() -> Any:
+    wandb: Any = sys.modules["wandb"]
+    run = getattr(wandb, "run", None)
+    if run is not None:
+        return run
+    setup = getattr(sys.modules.get("wandb.sdk.wandb_setup"), "_singleton", None)
+    return getattr(setup, "most_recent_active_run", None)
+
+
+TRACKER: Final = Wandb()
