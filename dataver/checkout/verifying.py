@@ -1,8 +1,8 @@
 """Finding out whether a version, in its repository or in a local folder, is what it should be.
 
-The idea: a pack is read whole and checked from its name down; after that a file of one chunk needs no second
-look, because the footer's digest of that chunk is the file's. Files of several chunks are read and hashed as
-`cat` does it. Everything that is wrong is a finding, and the search goes on behind it.
+The idea: a pack is checked from its name down, every byte of it, and every file by its digest, in one go
+(`dataver.checkout.inspecting`). Everything that is wrong is a finding, and the search goes on behind it: only
+for what is damaged it is asked which files can no longer be read.
 
 Serves invariants 1 and 10. Changes nothing.
 """
@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import os
 import stat
-from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataver.checkout.folder import located
+from dataver.checkout.inspecting import Inspection
 from dataver.checkout.materialise import local_errors
 from dataver.checkout.reading import read_file
 from dataver.checkout.reuse import hash_file
-from dataver.errors import FormatTooNew, IntegrityError, NotFound, PathNotFound
+from dataver.errors import FormatTooNew, IntegrityError, PathNotFound
 from dataver.formats.block import Leaf
 from dataver.formats.entry import Kind
-from dataver.formats.pack import check_pack
-from dataver.hashing.digest import digest
 from dataver.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -72,23 +70,31 @@ def verify_version(
     report = VerifyReport()
     leaves, packs, files, size = _walk(repo, tree, report)
     progress.start(files, size)
-    bad = set()
-    for pack in sorted(packs):
-        if not _pack_is_good(repo, pack, quick, report, progress):
-            bad.add(pack)
+    with Inspection(repo, progress, quick=quick) as inspection:
+        inspection.files(_files(repo, leaves, report))
+        inspection.rest(sorted(packs))
+        report.packs = len(packs) - len(inspection.bad)
+        report.findings += [(f"pack {pack.hex()}", why) for pack, why in sorted(inspection.bad.items())]
+        problems = dict(inspection.wrong)
+        if inspection.bad:
+            for entry in _files(repo, leaves, VerifyReport()):
+                problem = _problem(repo, entry, inspection, quick)
+                if problem:
+                    problems[entry.path] = problem
+    report.findings += sorted(problems.items())
+    return report
+
+
+def _files(repo: Repository, leaves: list[bytes], report: VerifyReport) -> Iterator[Entry]:
+    """Yield the files of a version in path order, and count them."""
     for leaf in leaves:
         block = repo.blocks.load(leaf)
         assert isinstance(block, Leaf)
-        before = report.files, report.size
         for entry in block.entries():
             if entry.kind in (Kind.FILE, Kind.EXECUTABLE):
                 report.files += 1
                 report.size += entry.size
-                problem = _file_problem(repo, entry, quick, bad)
-                if problem:
-                    report.findings.append((entry.path, problem))
-        progress.advance(report.files - before[0], report.size - before[1])
-    return report
+                yield entry
 
 
 def _walk(repo: Repository, root: bytes, report: VerifyReport) -> tuple[list[bytes], set[bytes], int, int]:
@@ -113,64 +119,18 @@ def _walk(repo: Repository, root: bytes, report: VerifyReport) -> tuple[list[byt
     return leaves, packs, files, size
 
 
-def _pack_is_good(
-    repo: Repository, pack: bytes, quick: bool, report: VerifyReport, progress: Progress
-) -> bool:
-    from dataver.repository.layout import pack_key
-
+def _problem(repo: Repository, entry: Entry, inspection: Inspection, quick: bool) -> str | None:
+    """Return what damaged packs mean for a file; None if it does not need what is damaged in them."""
+    if quick:
+        hit = any(extent.pack in inspection.bad for extent in entry.extents)
+        return "lies in a damaged pack" if hit else None
     try:
-        data = repo.store.get(pack_key(pack))
-        check_pack(data, pack, digests=not quick)
-    except NotFound:
-        report.findings.append((f"pack {pack.hex()}", "is missing from the repository"))
-        return False
-    except (IntegrityError, FormatTooNew) as error:
-        report.findings.append((f"pack {pack.hex()}", error.message))
-        return False
-    report.packs += 1
-    progress.advance(0, 0, new=len(data))
-    return True
-
-
-def _file_problem(repo: Repository, entry: Entry, quick: bool, bad: set[bytes]) -> str | None:
-    """Return what is wrong with a file; None if nothing is."""
-    if entry.size == 0:
-        return None if entry.digest == digest(b"") else "is empty, and its digest is not"
-    try:
-        if bad.isdisjoint(extent.pack for extent in entry.extents):
-            one_chunk = [_chunk_of(repo, entry, number) for number in range(len(entry.extents))]
-            if quick or one_chunk == [entry.digest]:
-                return None
-        elif quick:
-            return "lies in a damaged pack"
-        for _ in read_file(repo, entry):
-            pass
+        if inspection.touches_damage(entry):
+            for _ in read_file(repo, entry):
+                pass
     except (IntegrityError, FormatTooNew) as error:
         return error.message
     return None
-
-
-def _chunk_of(repo: Repository, entry: Entry, number: int) -> bytes:
-    """Return the digest of the chunk that an extent is; empty if it is several.
-
-    Raises:
-        IntegrityError: the extent does not fit its pack.
-    """
-    extent = entry.extents[number]
-    footer = repo.packs.footer(extent.pack)
-    start = footer.raw_starts[footer.frame_at(extent.offset)] + extent.skip
-    chunk = bisect_right(footer.chunk_starts, start) - 1
-    if start + extent.length > footer.raw_starts[-1]:
-        raise IntegrityError(f"{entry.path!r} has an extent that reaches beyond pack {extent.pack.hex()}.")
-    last = footer.frame_at(extent.offset)
-    behind = extent.offset + extent.stored
-    while last < footer.frame_count and footer.frame_offsets[last + 1] < behind:
-        last += 1
-    if footer.frame_offsets[last + 1] != behind or footer.raw_starts[last + 1] < start + extent.length:
-        raise IntegrityError(f"{entry.path!r} has an extent that does not fit the frames it names.")
-    if footer.chunk_starts[chunk] == start and footer.lengths[chunk] == extent.length:
-        return footer.chunk_digest(chunk)
-    return b""
 
 
 def verify_folder(

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from dataver.formats.compression import Decompressor
     from dataver.formats.frame import FrameHeader
 
 __all__ = [
@@ -59,6 +60,8 @@ __all__ = [
     "Footer",
     "FooterBuilder",
     "Trailer",
+    "check_frame",
+    "check_magic",
     "check_pack",
     "parse_footer",
     "parse_trailer",
@@ -344,7 +347,7 @@ def rebuild_footer(pack: Buffer, expect: bytes | None = None) -> Footer:
     """
     view = memoryview(pack)
     builder = FooterBuilder()
-    _expect_magic(bytes(view[: len(MAGIC)]), MAGIC, "magic number")
+    check_magic(view)
     decompressor = make_decompressor()
     while builder.size < len(view):
         try:
@@ -375,20 +378,60 @@ def check_pack(pack: Buffer, expect: bytes, *, digests: bool = True) -> Footer:
     """
     view = memoryview(pack)
     footer = parse_footer(view, expect, len(view))
-    _expect_magic(bytes(view[: len(MAGIC)]), MAGIC, "magic number")
-    decompressor = make_decompressor()
-    for number, (offset, header) in enumerate(iter_frames(view, len(MAGIC), footer.frame_offsets[-1])):
-        if not footer.describes(number, offset, header):
-            raise IntegrityError(f"pack {expect.hex()}: frame {number} is not the one in its footer")
-        if digests:
-            lengths, raw, _ = frame_lengths(view, offset, decompressor)
-            first, behind = footer.first_chunk[number : number + 2]
-            same = _digests(lengths, raw) == footer.digests[32 * first : 32 * behind]
-            if not same or lengths != footer.lengths[first:behind]:
-                raise IntegrityError(
-                    f"pack {expect.hex()}: frame {number} holds other chunks than its footer says"
-                )
+    check_magic(view)
+    decompressor = make_decompressor() if digests else None
+    for number in range(footer.frame_count):
+        check_frame(footer, number, view, footer.frame_offsets[number], decompressor)
     return footer
+
+
+def check_magic(pack: Buffer) -> None:
+    """Check that a pack object's first bytes are those of a pack.
+
+    Raises:
+        IntegrityError: they are not.
+        FormatTooNew: written by a newer version.
+    """
+    _expect_magic(bytes(memoryview(pack)[: len(MAGIC)]), MAGIC, "magic number")
+
+
+def check_frame(
+    footer: Footer, number: int, data: memoryview, offset: int, decompressor: Decompressor | None
+) -> memoryview | None:
+    """Check a frame against its pack's footer: checksum, header, and every chunk's length and digest.
+
+    Args:
+        footer: the pack's.
+        number: of the frame.
+        data: bytes of the pack, the whole frame among them.
+        offset: where the frame begins in `data`.
+        decompressor: of the calling thread; without one, chunks are not looked at.
+
+    Returns:
+        The chunks' bytes; None without a decompressor.
+
+    Raises:
+        IntegrityError: any byte that is not what was written.
+        FormatTooNew: written by a newer version.
+    """
+    data = data[: offset + footer.frame_stored[number]]
+    if decompressor is None:
+        lengths, raw = None, None
+        header = next(iter_frames(data, offset))[1]
+    else:
+        lengths, raw, _ = frame_lengths(data, offset, decompressor)
+        header = parse_header(data, offset)
+    if not footer.describes(number, footer.frame_offsets[number], header):
+        raise IntegrityError(f"pack {footer.pack_id.hex()}: frame {number} is not the one in its footer")
+    if lengths is None or raw is None:
+        return None
+    first, behind = footer.first_chunk[number : number + 2]
+    same = _digests(lengths, raw) == footer.digests[32 * first : 32 * behind]
+    if not same or lengths != footer.lengths[first:behind]:
+        raise IntegrityError(
+            f"pack {footer.pack_id.hex()}: frame {number} holds other chunks than its footer says"
+        )
+    return raw
 
 
 def _counts(raw: bytes) -> tuple[int, int]:
