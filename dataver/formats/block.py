@@ -2,18 +2,8 @@
 
 The idea: the logical part says what a version holds (paths, kinds, sizes, digests) and is all that the
 block's digest covers; the layout part says where the bytes lie (extents) and may be rewritten without
-changing a digest. Both are columns, one zstd frame each, so that equal values stand beside each other.
-
-    object:  offset | size | field          | meaning
-                  0 |    8 | magic          | "DVTREE" 00 01
-                  8 |    8 | flags          | bit 0: the logical part is stored as a delta
-                 16 |   32 | base           | digest of the block the delta is against; zeros without one
-                 48 |    4 | logical_stored | bytes of the stored logical part
-                 52 |    4 | logical_raw    | bytes of the logical part
-                 56 |    4 | layout_stored  | bytes of the stored layout part, 0 for inner blocks
-                 60 |    4 | layout_raw     | bytes of the layout part, 0 for inner blocks
-                 64 |    8 | checksum       | XXH3-64 of bytes 0 to 63 and both stored parts
-                 72 |      | the stored logical part, then the stored layout part
+changing a digest. Both are columns, so that equal values stand beside each other. How the two are stored is
+for `dataver.formats.block_object` to say.
 
     leaf:    u8 level 0, 3 zero bytes, u32 count, kind u8[count], size u64[count], digest 32 bytes[files],
              u32 length and the NUL-joined paths, u32 length and the NUL-joined link targets
@@ -21,8 +11,7 @@ changing a digest. Both are columns, one zstd frame each, so that equal values s
              byte count u64[count], entry count u64[count], u32 length and the NUL-joined first paths
     layout:  see `dataver.formats.extents`
 
-A delta is zstd with the base's logical part as a raw dictionary. A base is never a delta itself. Only files
-have a size and a digest, only symlinks a target. Paths ascend by their UTF-8 bytes.
+Only files have a size and a digest, only symlinks a target. Paths ascend by their UTF-8 bytes.
 
 Keeps invariants 1 (a block is compared with its digest before anybody sees it), 7, and its part of 9 (paths
 are checked). Counts are bounded by the bytes that bear them before anything is allocated.
@@ -38,10 +27,10 @@ from itertools import accumulate
 from typing import Final, NamedTuple, TypeAlias
 
 from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
-from dataver.formats.compression import decompress_exactly, make_compressor, make_decompressor
+from dataver.formats.block_object import Encoded, pack_block, unpack_block
 from dataver.formats.entry import Entry, Extent, Kind, check_paths, check_target
 from dataver.formats.extents import Layout, encode_layout, parse_layout
-from dataver.hashing import CONTEXT_BLOCK, DIGEST_SIZE, checksum, derived
+from dataver.hashing import DIGEST_SIZE
 
 __all__ = [
     "MAX_ITEMS",
@@ -55,19 +44,10 @@ __all__ = [
     "parse_block",
 ]
 
-MAGIC: Final = b"DVTREE\x00\x01"
 MAX_ITEMS: Final = 8192
 MAX_LEVEL: Final = 16
-MAX_LOGICAL: Final = 64 << 20
-MAX_LAYOUT: Final = 256 << 20  # a terabyte file edited everywhere has millions of extents
 MAX_SIZE: Final = 1 << 63
-LEVEL: Final = 3  # blocks are small and read often: compression is worth more than at frames
 
-_HEAD: Final = struct.Struct("<8sQ32sIIII")
-_CHECK: Final = struct.Struct("<Q")
-_HEADER_SIZE: Final = _HEAD.size + _CHECK.size
-_NO_BASE: Final = bytes(DIGEST_SIZE)
-_UPGRADE: Final = "install a newer dataver"
 _SWAP: Final = sys.byteorder == "big"
 _KINDS: Final = tuple(Kind)
 _PLAIN: Final = bytes((Kind.FILE, Kind.EXECUTABLE))
@@ -82,15 +62,6 @@ class Child(NamedTuple):
     entry_count: int
     file_count: int
     byte_count: int
-
-
-class Encoded(NamedTuple):
-    """A block ready to be stored."""
-
-    digest: bytes
-    data: bytes
-    logical: bytes
-    base: bytes | None
 
 
 class _Common:
@@ -349,7 +320,7 @@ def encode_leaf(
             *_joined(targets),
         )
     )
-    return _encode(logical, encode_layout(files), base, base_logical)
+    return pack_block(logical, encode_layout(files), base, base_logical)
 
 
 def encode_inner(
@@ -368,7 +339,7 @@ def encode_inner(
             *_joined([child.first_path for child in children]),
         )
     )
-    return _encode(logical, b"", base, base_logical)
+    return pack_block(logical, b"", base, base_logical)
 
 
 def parse_block(data: bytes, expect: bytes, load_base: Callable[[bytes], bytes] | None = None) -> Block:
@@ -391,71 +362,12 @@ def parse_block(data: bytes, expect: bytes, load_base: Callable[[bytes], bytes] 
 
 
 def _parse(data: bytes, expect: bytes, load_base: Callable[[bytes], bytes] | None) -> Block:
-    logical, layout, base = _unpack(data, load_base)
-    if derived(CONTEXT_BLOCK, logical) != expect:
-        raise IntegrityError("it holds another block's content")
+    logical, layout, base = unpack_block(data, expect, load_base)
     if logical[:1] == b"\0":
         return Leaf(expect, logical, base, layout)
     if layout:
         raise IntegrityError("it is an inner block with a layout")
     return Inner(expect, logical, base)
-
-
-def _unpack(data: bytes, load_base: Callable[[bytes], bytes] | None) -> tuple[bytes, bytes, bytes | None]:
-    """Return the logical part, the layout part and the base of an object."""
-    if len(data) < _HEADER_SIZE:
-        raise IntegrityError("it is cut off")
-    magic, flags, base, *lengths = _HEAD.unpack_from(data)
-    logical_stored, logical_raw, layout_stored, layout_raw = lengths
-    if magic != MAGIC:
-        if magic[:7] == MAGIC[:7] and magic[7] > MAGIC[7]:
-            raise FormatTooNew(f"it has format {magic[7]}, and this dataver reads {MAGIC[7]}", hint=_UPGRADE)
-        raise IntegrityError("it begins with something else than a header")
-    if len(data) != _HEADER_SIZE + logical_stored + layout_stored:
-        raise IntegrityError("it is cut off, or has bytes too many")
-    if logical_raw > MAX_LOGICAL or layout_raw > MAX_LAYOUT or (layout_raw == 0) != (layout_stored == 0):
-        raise IntegrityError("it claims a size that cannot be")
-    body = memoryview(data)[_HEADER_SIZE:]
-    if checksum(data[: _HEAD.size], body) != _CHECK.unpack_from(data, _HEAD.size)[0]:
-        raise IntegrityError("its bytes do not match its checksum")
-    if flags > 1:
-        raise FormatTooNew(f"its flags {flags:#x} are not known to this dataver", hint=_UPGRADE)
-    if (flags == 1) == (base == _NO_BASE):
-        raise IntegrityError("its flags and its base disagree")
-    dictionary = _base_logical(base, load_base) if flags else None
-    logical = decompress_exactly(
-        body[:logical_stored], logical_raw, make_decompressor(dictionary=dictionary), "its logical part"
-    )
-    layout = b""
-    if layout_stored:
-        layout = decompress_exactly(body[logical_stored:], layout_raw, make_decompressor(), "its layout part")
-    return logical, layout, base if flags else None
-
-
-def _base_logical(base: bytes, load_base: Callable[[bytes], bytes] | None) -> bytes:
-    if load_base is None:
-        raise IntegrityError(f"it is stored against block {base.hex()}, which is not at hand")
-    logical, _, further = _unpack(load_base(base), None)
-    if further is not None or derived(CONTEXT_BLOCK, logical) != base:
-        raise IntegrityError(f"the block {base.hex()} cannot be another's base")
-    return logical
-
-
-def _encode(logical: bytes, layout: bytes, base: bytes | None, base_logical: bytes | None) -> Encoded:
-    if len(logical) > MAX_LOGICAL or len(layout) > MAX_LAYOUT:
-        raise InvalidInput("a tree block would be larger than a reader accepts.")
-    digest = derived(CONTEXT_BLOCK, logical)
-    stored, used = make_compressor(LEVEL)(logical), None
-    if base is not None and base_logical is not None and base != digest:
-        delta = make_compressor(LEVEL, dictionary=base_logical)(logical)
-        if 2 * len(delta) < len(stored):
-            stored, used = delta, base
-    packed = make_compressor(LEVEL)(layout) if layout else b""
-    head = _HEAD.pack(
-        MAGIC, 1 if used else 0, used or _NO_BASE, len(stored), len(logical), len(packed), len(layout)
-    )
-    check = _CHECK.pack(checksum(head, stored, packed))
-    return Encoded(digest, b"".join((head, check, stored, packed)), logical, used)
 
 
 def _check_entries(entries: Sequence[Entry]) -> None:

@@ -35,7 +35,7 @@ def forge(repo, path):
     blank = "x" * len(path.encode())
     entry = Entry(blank, Kind.FILE, 0, digest(b""), "", ())
     logical = blocks.encode_leaf([entry]).logical.replace(blank.encode(), path.encode())
-    forged = blocks._encode(logical, blocks.encode_layout([entry]), None, None)
+    forged = blocks.pack_block(logical, blocks.encode_layout([entry]), None, None)
     assert forged.digest == derived(CONTEXT_BLOCK, logical)
     repo.store.put_new(block_key(forged.digest), forged.data)
     record = Record(
