@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dataver._draft import Draft
     from dataver._lock import LockedVersion, LockFile
     from dataver._repository import DatasetSummary, Repository, SyncReport, fetch, init, open  # noqa: A004
+    from dataver._run import Run, run
     from dataver._version import Diff, UploadReport, Version
     from dataver.errors import (
         AlreadyExists,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     )
     from dataver.formats.entry import Entry, Kind
     from dataver.ingest.taking import AddReport
+    from dataver.lineage.settings import LineageWarning
 
 __all__ = [
     "AddReport",
@@ -54,11 +56,13 @@ __all__ = [
     "InternalError",
     "InvalidInput",
     "Kind",
+    "LineageWarning",
     "LockFile",
     "LockedVersion",
     "NotFound",
     "PathNotFound",
     "Repository",
+    "Run",
     "StoreError",
     "SyncReport",
     "UploadReport",
@@ -67,15 +71,18 @@ __all__ = [
     "fetch",
     "init",
     "open",
+    "run",
 ]
 
 _HOMES = {
     "dataver._draft": ("Draft",),
     "dataver._lock": ("LockFile", "LockedVersion"),
     "dataver._repository": ("DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"),
+    "dataver._run": ("Run", "run"),
     "dataver._version": ("Diff", "UploadReport", "Version"),
     "dataver.formats.entry": ("Entry", "Kind"),
     "dataver.ingest.taking": ("AddReport",),
+    "dataver.lineage.settings": ("LineageWarning",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

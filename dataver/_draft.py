@@ -13,6 +13,7 @@ from dataver.errors import InvalidInput
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest import DraftCore, Sent, upload_draft
 from dataver.ingest.draft_state import save_state
+from dataver.lineage.settings import enabled
 from dataver.progress import SILENT, Progress
 from dataver.tree import Tree, new_name_problems
 
@@ -40,6 +41,8 @@ class Draft(DraftCore):
     ) -> Version:
         """Seal the draft; its content is fixed and has a digest, and it is still local. Repeating it is safe.
 
+        The current run is noted to have produced it.
+
         Args:
             message: what to say of this version.
             label: the user's choice; None leaves it to `upload`, which takes the next free one.
@@ -61,7 +64,13 @@ class Draft(DraftCore):
         }
         self._record(values).encode()  # refuses what no record can hold, before anything is fixed
         self.seal(values, label=label, bump=bump, allow_empty=allow_empty)
-        return self.version()
+        version = self.version()
+        if enabled():
+            from dataver.lineage.recorder import note_output
+
+            record = self._record(self._state.sealed or values)
+            note_output(self._repository, record, version.record_id, how="finalize")
+        return version
 
     def portability(self) -> list[tuple[str, str]]:
         """Return `(path, why)` of names this draft adds that some file systems cannot hold.

@@ -263,9 +263,10 @@ class Repository(RepositoryCore):
         paths: str | Iterable[str] | None = None,
         verify: str = "stat",
         overwrite: bool = False,
+        run: object = None,
         progress: Progress = SILENT,
     ) -> "FetchReport":
-        """Bring a version to this machine, every byte checked.
+        """Bring a version to this machine, every byte checked, and link it to the current run.
 
         Args:
             ref: the version.
@@ -273,10 +274,13 @@ class Repository(RepositoryCore):
             paths: globs; only what matches is fetched.
             verify: how a folder that is there already is checked: "stat" or "full" (hashes every file).
             overwrite: replace files in `dest` that differ.
+            run: the run to link it to: a key such as `mlflow:4f1c…`, a `dataver.Run`, or a tracker's own
+                object; None means the run that this process works for (`dataver.run` says how it is found).
             progress: told of files and bytes.
 
         Raises:
             NotFound: no such version.
+            InvalidInput: `run` is no run.
             Conflict: files in `dest` differ and `overwrite` is off; nothing was changed.
             IntegrityError: the repository holds wrong bytes; none of them was left under a file's name.
         """
@@ -285,12 +289,14 @@ class Repository(RepositoryCore):
 
         if verify not in ("stat", "full"):
             raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
+        linked = _linking(run)
         published = self.resolve(ref)
-        return checkout(
+        patterns = [paths] if isinstance(paths, str) else list(paths) if paths is not None else None
+        report = checkout(
             self,
             published.record.tree,
             dest=Path(dest) if dest is not None else None,
-            patterns=[paths] if isinstance(paths, str) else list(paths) if paths is not None else None,
+            patterns=patterns,
             cache=VersionCache(cache_root()),
             progress=progress,
             verify=verify,
@@ -298,6 +304,19 @@ class Repository(RepositoryCore):
             near=[bytes.fromhex(parent.tree) for parent in published.record.parents],
             ref=published.ref,
         )
+        if linked:
+            from dataver.lineage.noting import note_fetch
+
+            note_fetch(
+                self,
+                published,
+                patterns=tuple(sorted(set(patterns or ()))),
+                files=report.files,
+                size=report.size,
+                run=run,
+                asked=ref,
+            )
+        return report
 
     def verify(self, ref: str, *, quick: bool = False, progress: Progress = SILENT) -> "VerifyReport":
         """Read a version in the repository; compare it with its checksums and, unless `quick`, digests."""
@@ -366,6 +385,7 @@ def fetch(
     verify: str = "stat",
     overwrite: bool = False,
     locked: bool = False,
+    run: object = None,
     repo: str | Path | Repository | None = None,
 ) -> Path:
     """Fetch a version and return its folder; see `Repository.fetch`.
@@ -377,6 +397,7 @@ def fetch(
         verify: "stat" or "full".
         overwrite: replace files in `dest` that differ.
         locked: take the version that the project's `dataver.lock` has for `ref`, wherever `ref` points now.
+        run: the run to link it to, as `Repository.fetch` takes it; None means the current one.
         repo: the repository, or its URL; None means what `dataver.open()` opens.
     """
     opened = repo if isinstance(repo, Repository) else open(repo)
@@ -384,7 +405,18 @@ def fetch(
         from dataver._lock import LockFile
 
         ref = LockFile.find().pinned(opened, ref)
-    return opened.fetch(ref, dest=dest, paths=paths, verify=verify, overwrite=overwrite).path
+    return opened.fetch(ref, dest=dest, paths=paths, verify=verify, overwrite=overwrite, run=run).path
+
+
+def _linking(run: object) -> bool:
+    """Return whether lineage is noted; refuse what is no run before anything is fetched."""
+    from dataver.lineage.settings import enabled
+
+    if run is not None:
+        from dataver.lineage.which_run import key_of
+
+        key_of(run)
+    return enabled()
 
 
 def _absolute(url: str | Path) -> str:

@@ -18,6 +18,7 @@ def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
     for name in os.environ:
         if name.startswith(("AWS_", "DATAVER_", "FSSPEC_")) and name != "DATAVER_TEST_SERVERS":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("DATAVER_LINEAGE", "off")  # tests of lineage run processes of their own, with it on
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))
     for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):

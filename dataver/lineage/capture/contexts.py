@@ -61,16 +61,28 @@ class Surroundings(NamedTuple):
 
 
 def look(
-    modules: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None
+    modules: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    trackers: bool = True,
+    recent: bool = False,
 ) -> Surroundings:
-    """Return what this process belongs to just now, as the calling thread sees it."""
+    """Return what this process belongs to just now, as the calling thread sees it.
+
+    Args:
+        modules: what is imported; None means `sys.modules`.
+        environment: None means the process's.
+        trackers: whether trackers are asked; they look at the process itself.
+        recent: whether a tracker without a run in this thread may name the process's last one.
+    """
     loaded = sys.modules if modules is None else modules
     variables = os.environ if environment is None else environment
     found = [each for detector in DETECTORS for each in _careful(detector, loaded, variables)]
     others = {each.context.key: each for each in reversed(found)}  # a key found twice: the nearer holds
     ordered = [others[key] for key in dict.fromkeys(each.context.key for each in found)]
     whole = next((each.context.key for each in ordered if each.whole), None)
-    return Surroundings(tuple(_tracked()), tuple(each.context for each in ordered), whole)
+    active = tuple(_tracked(recent)) if trackers else ()
+    return Surroundings(active, tuple(each.context for each in ordered), whole)
 
 
 def run_of(surroundings: Surroundings) -> str | None:
@@ -89,12 +101,14 @@ def _careful(
         return []
 
 
-def _tracked() -> Iterator[Context]:
+def _tracked(recent: bool) -> Iterator[Context]:
     from dataver.lineage.trackers.base import trackers
 
     for tracker in trackers():
         try:
             context = tracker.current()
+            if context is None and recent and hasattr(tracker, "recent"):
+                context = tracker.recent()
         except Exception:  # noqa: BLE001, S112  # foreign code: no run of this tracker
             continue
         if context is not None:

@@ -1,0 +1,179 @@
+"""Notes a fetch at next to no cost: the recorder is imported on a thread.
+
+The idea: importing the recorder takes longer than a warm fetch. So the first note of a process that uses no
+tracker or orchestrator is handed over to a thread, with the time it was made, and the fetch returns. Where
+one of their modules is loaded, the recorder is asked at once: it must look in the calling thread, and such a
+process has imported far more already. Later notes go to the recorder straight away; they take half a
+millisecond.
+
+A fork waits while the thread imports (a second at the most): a child that inherits a half-imported module
+could never import it. At exit the notes that are under way are waited for, like those in the queue.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Final
+
+from dataver.lineage import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dataver.repository import Published, Repository
+
+__all__ = ["EXIT_SECONDS", "MODULES", "at_exit", "fork_gate", "note_fetch"]
+
+MODULES: Final = (
+    "airflow", "clearml", "comet_ml", "dagster", "dagster_pipes", "dataver.lineage.recorder", "metaflow",
+    "mlflow", "neptune", "prefect", "ray", "wandb", "zenml",
+)  # fmt: skip
+EXIT_SECONDS: Final = 10.0
+_REST: Final = 0.02  # seconds that the thread leaves to the caller first
+_FORK_SECONDS: Final = 1.0
+
+fork_gate = threading.RLock()
+"""Held by our threads while they import; a fork waits for it."""
+
+_lock = threading.RLock()
+_waiting: list[Callable[[], None]] = []
+_thread: threading.Thread | None = None
+_hurry = threading.Event()
+_registered = False
+_held = False
+
+
+def note_fetch(
+    repo: Repository,
+    published: Published,
+    *,
+    patterns: tuple[str, ...],
+    files: int,
+    size: int,
+    run: object,
+    asked: str,
+) -> None:
+    """Note that the current run fetched a version. Never raises.
+
+    Args:
+        repo: the repository.
+        published: the version.
+        patterns: globs that chose its files; empty for all of it.
+        files: how many files that is.
+        size: bytes of them.
+        run: the run, where the caller names it.
+        asked: the reference that the user typed.
+    """
+    from datetime import UTC, datetime
+
+    moment = datetime.now(UTC)
+
+    def note() -> None:
+        from dataver.formats.event import Subset
+        from dataver.lineage.recorder import note_input
+
+        subset = Subset(patterns=patterns)
+        note_input(
+            repo,
+            published,
+            subset=subset,
+            files=files,
+            size=size,
+            how="fetch",
+            run=run,
+            asked=asked,
+            when=moment,
+        )
+
+    try:
+        if _thread is None and (run is not None or any(name in sys.modules for name in MODULES)):
+            note()
+        else:
+            _later(note)
+    except Exception as error:  # noqa: BLE001  # invariant 8
+        settings.warn(f"lineage was not noted: {type(error).__name__}: {error}.")
+
+
+def at_exit() -> None:
+    """Have what is noted sent at exit: before thread pools end, which some stores need to open a connection.
+
+    `threading._register_atexit` is what `concurrent.futures` uses; what registers later is called earlier.
+    """
+    global _registered  # noqa: PLW0603  # once a process; forked children inherit it
+    if _registered:
+        return
+    _registered = True
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+    try:
+        getattr(threading, "_register_atexit", atexit.register)(_finish)
+    except RuntimeError:
+        pass  # Python is ending already: the queue stays for another process
+
+
+def _finish() -> None:
+    """Wait for notes that are under way, then for the sending, in bounds."""
+    _hurry.set()
+    try:
+        thread = _thread
+        if thread is not None:
+            thread.join(EXIT_SECONDS)
+        recorder = sys.modules.get("dataver.lineage.recorder")
+        if recorder is not None:
+            recorder.finish()
+    except KeyboardInterrupt:
+        pass  # who presses Ctrl-C now wants to leave; the queue stays
+
+
+def _later(note: Callable[[], None]) -> None:
+    """Have a thread note it."""
+    global _thread  # noqa: PLW0603  # one thread a process
+    at_exit()
+    with _lock:
+        _waiting.append(note)
+        if _thread is None:
+            _thread = threading.Thread(target=_drain, name="dataver-noting", daemon=True)
+            _thread.start()
+
+
+def _drain() -> None:
+    """Note what waits, in order, and end."""
+    global _thread  # noqa: PLW0603
+    _hurry.wait(_REST)
+    while True:
+        with _lock:
+            if not _waiting:
+                _thread = None
+                return
+            note = _waiting.pop(0)
+        with fork_gate:
+            try:
+                note()
+            except Exception as error:  # noqa: BLE001  # invariant 8
+                settings.warn(f"lineage was not noted: {type(error).__name__}: {error}.")
+
+
+def _before_fork() -> None:
+    global _held  # noqa: PLW0603
+    _hurry.set()
+    _held = fork_gate.acquire(timeout=_FORK_SECONDS)
+
+
+def _after_fork() -> None:
+    global _held  # noqa: PLW0603
+    if _held:
+        _held = False
+        fork_gate.release()
+
+
+def _in_child() -> None:
+    """Begin anew: what the parent was about to note is the parent's, and its threads are not here."""
+    global fork_gate, _lock, _thread, _held
+    fork_gate, _lock = threading.RLock(), threading.RLock()
+    _thread, _held = None, False
+    _waiting.clear()
+    recorder = sys.modules.get("dataver.lineage.recorder")
+    if recorder is not None:
+        recorder.forked()

@@ -1,0 +1,364 @@
+"""What this process notes: decides which run a link is for, holds it, queues it.
+
+`recorder` is the face of this and `background` does what is slow. Every method may raise: the face keeps that
+from the caller (invariant 8).
+
+A tracker's run that begins after the fetch gets what was noted before (`_adopt`): each such run of the
+process does, since the data was there for all of them. The first takes it from the run it was noted for,
+unless the user named that one.
+
+A worker, which is a forked child or one of `multiprocessing`'s, adds its links to what its parent says of the
+run, and leaves its queue's file to it: no thread, no network, no waiting in a worker. Where it has a run of
+its own, or its parent is gone, it acts as any process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dataver.formats.event import Context, Link, link_id
+from dataver.lineage import settings, which_run
+from dataver.lineage.capture.contexts import Surroundings, look
+from dataver.lineage.noted import NotedRun
+from dataver.lineage.queue import QueueFile, queue_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dataver.formats.event import Event
+    from dataver.lineage.trackers.base import Use
+    from dataver.repository import Repository
+
+__all__ = ["Notes", "Target"]
+
+
+@dataclass(slots=True)
+class Target:
+    """A repository that notes go to, and its queue's file."""
+
+    repo: Repository
+    queue: QueueFile
+
+
+class Notes:
+    """What this process noted.
+
+    Attributes:
+        pid: the process; a forked child needs notes of its own.
+        id: by which events name the process, 32 hex.
+        lock: held while anything here changes; never while something slow is done.
+        runs: by key.
+        targets: by repository id.
+        loose: links that a tracker's run which begins later gets: repository, run, link, use.
+        facts: about the process.
+        attachments: bytes that the facts speak of, by digest.
+        for_trackers: what is to be written to trackers.
+    """
+
+    def __init__(self, forked_from: Notes | None = None) -> None:
+        self.pid = os.getpid()
+        self.id = os.urandom(16).hex()
+        self.lock = threading.RLock()
+        self.runs: dict[str, NotedRun] = {}
+        self.targets: dict[str, Target] = {}
+        self.loose: list[tuple[str, NotedRun, Link, Use]] = []
+        self.facts: dict[str, Any] = dict(forked_from.facts) if forked_from else {}
+        self.attachments: dict[str, bytes] = dict(forked_from.attachments) if forked_from else {}
+        self.for_trackers: list[tuple[Context, Use]] = []
+        self._written: set[tuple[object, ...]] = set(forked_from._written) if forked_from else set()
+        self._before_fork = forked_from
+        self._parent = which_run.parent()
+        self._worker = forked_from is not None or _is_worker()
+        self._stack: list[tuple[str, str | None]] = list(forked_from._stack) if forked_from else []
+        self._implicit: str | None = None
+        self._adopted: set[str] = set()
+        self._announced: str | None = None
+
+    @property
+    def independent(self) -> bool:
+        """Whether this process sends what it noted itself, and not its parent."""
+        if not self._worker or self._parent is None or not all(run.part for run in self.runs.values()):
+            return True
+        try:
+            os.kill(self._parent.pid, 0)
+        except OSError:
+            return True
+        return False
+
+    # noting
+
+    def note(self, repo: Repository, link: Link, run: object, asked: str | None) -> None:
+        """Hold a link and queue it, for the run that it belongs to.
+
+        Raises:
+            InvalidInput: `run` is no run.
+        """
+        with self.lock:
+            around = look()
+            self._adopt(around)
+            noted = self._run(run, around)
+            if noted is None:
+                return
+            if around.trackers and around.trackers[0].key != noted.key:
+                link = replace(link, context=around.trackers[0].key)
+            if self._noted_before_fork(repo.id, noted, link):
+                return
+            if not self.facts:
+                from dataver.lineage.capture.environment import at_once
+
+                self.facts = at_once()
+            target = self._target(repo)
+            if noted.add(repo.id, link):
+                if not noted.stays:
+                    self.loose.append((repo.id, noted, link, _use(repo, link, asked)))
+                self.queue(target, noted, [link])
+                if around.trackers:
+                    self._tell(around.trackers, _use(repo, link, asked))
+            self._announce(noted.key)
+
+    def begin(self, key: str, name: str | None) -> None:
+        """Enter an explicit run."""
+        with self.lock:
+            outer = self._stack[-1:]
+            self._stack.append((key, name))
+            run = self._known(key, "explicit", name)
+            run.know(_as_context(each) for each, _ in outer)
+            self._announce(key)
+
+    def end(self, key: str, outcome: str) -> bool:
+        """Leave an explicit run; return whether there is something to send of it."""
+        with self.lock:
+            self._stack = [entry for entry in self._stack if entry[0] != key]
+            if self._stack:
+                self._announce(self._stack[-1][0])
+            elif self._announced == key:
+                os.environ.pop(which_run.PARENT, None)
+                self._announced = None
+            run = self.runs.get(key)
+            if run is None:
+                return False
+            run.end(outcome)
+            for repository in run.links:
+                self.queue(self.targets[repository], run, [])
+            return bool(run.links)
+
+    def look(self) -> None:
+        """Give what was noted before to a tracker's run that is active by now."""
+        with self.lock:
+            self._adopt(look())
+
+    def finish(self, outcome: str) -> None:
+        """End everything, and queue that."""
+        with self.lock:
+            self._adopt(look())
+            for run in self.runs.values():
+                run.end("finished" if run.how == "joined" else outcome)
+            for repository, target in self.targets.items():
+                for run in self.runs.values():
+                    if not run.part and run.lacks(repository):
+                        self.queue(target, run, [])
+
+    def capture(self, facts: dict[str, Any], attachments: dict[str, bytes]) -> None:
+        """Take in what takes longer to find out about the process."""
+        with self.lock:
+            self.facts = self.facts | facts
+            self.attachments |= attachments
+            for run in self.runs.values():
+                run.revision += 1
+                for repository in run.links:
+                    self.queue(self.targets[repository], run, [])
+
+    # which run
+
+    def _run(self, named: object, around: Surroundings) -> NotedRun | None:
+        """Return the run that a note belongs to, or None where it belongs to none."""
+        if named is not None:
+            key, context = which_run.key_of(named)
+            run = self._known(key, "explicit", None)
+            run.know([context] if context else [])
+        elif (inner := self._innermost()) is not None:
+            run = self._known(inner[0], "explicit", inner[1])
+        elif around.trackers:
+            run = self._known(around.trackers[0].key, "tracker", None)
+        elif (found := self._found(around)) is not None:
+            run = self._known(*found, None)
+        else:
+            return None
+        run.know(around.contexts)
+        run.goes_on()
+        return run
+
+    def _innermost(self) -> tuple[str, str | None] | None:
+        """Return key and name of the innermost explicit run."""
+        names = dict(self._stack)
+        current = which_run.CURRENT.get()
+        if current in names:
+            return current, names[current]
+        if self._stack:  # of another thread: in this one nobody named any
+            return self._stack[-1]
+        key = which_run.named_by_environment()
+        return None if key is None else (key, os.environ.get(which_run.NAME) or None)
+
+    def _found(self, around: Surroundings) -> tuple[str, str] | None:
+        """Return key and kind of the run where neither the user nor a tracker names one."""
+        if around.whole is not None and (
+            self._parent is None or around.whole != look({}, trackers=False).whole
+        ):
+            return around.whole, "found"  # a task that this very process runs
+        if self._parent is not None:
+            return self._parent.key, "joined"
+        if self._implicit is None and settings.implicit_runs():
+            self._implicit = which_run.fresh_key()
+        return None if self._implicit is None else (self._implicit, "implicit")
+
+    def _known(self, key: str, how: str, name: str | None) -> NotedRun:
+        run = self.runs.get(key)
+        if run is None:
+            part = self._worker and self._parent is not None and self._parent.key == key
+            process = self._parent.process if part and self._parent else self.id
+            run = self.runs[key] = NotedRun(key, process, how, part, name)
+        elif how == "explicit":
+            run.how = how
+        return run
+
+    def _noted_before_fork(self, repository: str, run: NotedRun, link: Link) -> bool:
+        """Return whether the parent had noted it: then nobody needs to hear it again."""
+        before = self._before_fork.runs.get(run.key) if self._before_fork else None
+        return before is not None and link_id(run.key, link) in before.links.get(repository, {})
+
+    def _announce(self, key: str) -> None:
+        if self._announced != key:
+            process = self.runs[key].process if key in self.runs else self.id
+            which_run.announce(key, process)
+            self._announced = key
+
+    # trackers that begin later
+
+    def _adopt(self, around: Surroundings) -> None:
+        """Hand what was noted outside of a tracker's run to the one that is active now."""
+        if not around.trackers or around.trackers[0].key in self._adopted or self._innermost() is not None:
+            return
+        key = around.trackers[0].key
+        self._adopted.add(key)
+        for run in self.runs.values():
+            if run.how == "tracker":
+                run.end("finished")  # as far as this process can tell
+        if not self.loose:
+            return
+        mine = self._known(key, "tracker", None)
+        mine.know(around.contexts)
+        for repository, before, link, use in self.loose:
+            mine.add(repository, link)
+            unsent = before.drop(repository, link)
+            if not unsent and before.how == "implicit" and repository in before.sent:
+                before.part_of = key
+                before.revision += 1
+            self._tell(around.trackers, use)
+        for repository in {repository for repository, *_ in self.loose}:
+            self.queue_anew(repository)
+        self._announce(key)
+
+    def _tell(self, contexts: Iterable[Context], use: Use) -> None:
+        """Have a use written to trackers, once each."""
+        for context in contexts:
+            mark = (context.key, use.role, use.tree, use.record, use.subset)
+            if mark not in self._written:
+                self._written.add(mark)
+                self.for_trackers.append((context, use))
+
+    # the queue
+
+    def unsent(self, repository: str) -> list[Event]:
+        """Return events that say what a repository lacks."""
+        return [run.event(repository, self.facts) for run in self.runs.values() if run.lacks(repository)]
+
+    def queue(self, target: Target, run: NotedRun, links: list[Link]) -> None:
+        """Append to the queue's file: the run's facts where they changed, and the links."""
+        repository = target.repo.id
+        fresh = run.queued.get(repository, 0) < run.revision
+        try:
+            for digest, raw in self.attachments.items() if fresh and not run.part else ():
+                target.queue.keep(digest, raw)
+            target.queue.append([run.event(repository, self.facts if fresh else {}, links)])
+        except OSError as error:  # it is held in memory, and sent from there
+            settings.warn(
+                f"the lineage queue {target.queue.path.parent} cannot be written: {error.strerror}."
+            )
+            return
+        run.queued[repository] = run.revision
+
+    def queue_anew(self, repository: str) -> None:
+        """Make the queue's file say what the repository lacks, and nothing else."""
+        target = self.targets[repository]
+        events = self.unsent(repository)
+        try:
+            if events:
+                target.queue.rewrite(events)
+            else:
+                target.queue.clear()
+        except OSError as error:
+            settings.warn(
+                f"the lineage queue {target.queue.path.parent} cannot be written: {error.strerror}."
+            )
+            return
+        for run in self.runs.values():
+            run.queued[repository] = run.revision if run.lacks(repository) else 0
+
+    def sent(self, repository: str, events: Iterable[Event]) -> None:
+        """Take in that a repository has these events."""
+        with self.lock:
+            for event in events:
+                run = self.runs[event.run.key]
+                run.sent[repository] = max(event.run.sequence, 1)
+                run.unsent.get(repository, set()).difference_update(
+                    link_id(run.key, link) for link in event.links
+                )
+            self.queue_anew(repository)
+
+    def let_go(self) -> None:
+        """Close files that are the parent's, in a forked child, whose locks may be held by nobody."""
+        self.lock = threading.RLock()
+        for target in self.targets.values():
+            target.queue.close()
+
+    def _target(self, repo: Repository) -> Target:
+        target = self.targets.get(repo.id)
+        if target is None:
+            target = self.targets[repo.id] = Target(repo, QueueFile(queue_folder(repo.id), self.id))
+            which_run.tell_runner(repo.id, repo.url)
+        return target
+
+
+def _is_worker() -> bool:
+    """Return whether `multiprocessing` started this process."""
+    module = sys.modules.get("multiprocessing.process")
+    return module is not None and module.parent_process() is not None
+
+
+def _as_context(key: str) -> Context:
+    """Return the explicit run around another one as its context."""
+    system, _, identity = key.partition(":")
+    return Context(system=system, id=identity, kind="explicit")
+
+
+def _use(repo: Repository, link: Link, asked: str | None) -> Use:
+    from dataver.lineage.trackers.base import Use
+
+    return Use(
+        role=link.role,
+        repository_id=repo.id,
+        repository_url=repo.url,
+        dataset=link.dataset,
+        label=link.label,
+        ref=f"{link.dataset}@{link.label}" if link.label else link.dataset,
+        tree=link.tree,
+        record=link.record,
+        subset=link.subset,
+        files=link.files,
+        size=link.size,
+        asked=asked,
+    )
