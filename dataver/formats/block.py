@@ -218,6 +218,8 @@ class Leaf(_Common):
             raise IntegrityError("it gives a size to what is no file")
         if self.byte_count >= MAX_SIZE:
             raise IntegrityError("it claims more bytes than there can be")
+        if not self._targets:
+            return
         links = (path for path, kind in zip(self.paths, kinds, strict=True) if kind == Kind.SYMLINK)
         for path, target in zip(links, self._targets, strict=True):
             try:

@@ -178,15 +178,15 @@ def _windows_problem(name: str) -> str | None:
 def _suspicious(paths: Sequence[str]) -> bool:
     """Tell whether any path may be bad: cheap tests of all at once, wrong only on the careful side."""
     joined = "/" + "/".join(paths) + "/"
-    parts = joined.split("/")
+    longest = max(map(len, paths))
     return (
         "//" in joined
         or "/./" in joined
         or "/../" in joined
         or "\\" in joined
         or (not joined.isprintable())
-        or max(map(len, parts)) > MAX_PART_BYTES // 4
-        or max(map(len, paths)) > MAX_PATH_BYTES // 4
+        or longest > MAX_PATH_BYTES // 4
+        or (longest > MAX_PART_BYTES // 4 and max(map(len, joined.split("/"))) > MAX_PART_BYTES // 4)
         or ("/." in joined and any(f"/{name}/" in joined.casefold() for name in _RESERVED))
     )
 

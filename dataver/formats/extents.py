@@ -14,14 +14,14 @@
                                      that follows from the file's size
 
 A leaf without files has no layout at all. A folder of tiny files that share frames, in order, costs next to
-nothing once compressed. The tree's digest
-does not cover these bytes: what they lead to is checked against the file's digest (invariant 1). Counts are
-bounded by the bytes that bear them before anything is allocated.
+nothing once compressed. The tree's digest does not cover these bytes: what they lead to is checked against
+the file's digest (invariant 1). Counts are bounded by the bytes that bear them before anything is allocated.
 """
 
 import struct
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress, count, pairwise
+from operator import add, eq, ne
 from typing import Final, NamedTuple
 
 from dataver.errors import IntegrityError, InvalidInput
@@ -122,12 +122,12 @@ def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
     counts = take(len(sizes))
     owners, offsets, stored, residuals = (take(extent_count) for _ in range(4))
     starts = [0, *accumulate(counts)]
-    if starts[-1] != extent_count or any(bool(c) != bool(s) for c, s in zip(counts, sizes, strict=True)):
+    if starts[-1] != extent_count or not all(map(eq, map(bool, counts), map(bool, sizes))):
         raise _bad("has files without their extents")
     if len(set(packs)) != pack_count or (owners and max(owners) >= pack_count):
         raise _bad("names a pack twice or one that is not there")
     lengths = _all_lengths(counts, sizes, take(extent_count - filled))
-    if any(o + s >= _LIMIT or not s for o, s in zip(offsets, stored, strict=True)):
+    if not all(stored) or max(map(add, offsets, stored), default=0) >= _LIMIT:
         raise _bad("has an extent out of range")
     skips = _all_skips(owners, offsets, residuals, lengths)
     return Layout(packs, starts, owners, offsets, stored, skips, lengths)
@@ -135,14 +135,19 @@ def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
 
 def _all_lengths(counts: Sequence[int], sizes: Sequence[int], given: Sequence[int]) -> list[int]:
     """Return the lengths of all extents: each file's last one is what its size leaves."""
-    lengths: list[int] = []
+    if not given:
+        lengths = [size for size in sizes if size]  # each file has one extent
+        if max(lengths, default=0) >= _LIMIT:
+            raise _bad("has extents that do not add up to their file")
+        return lengths
+    lengths = []
     position = 0
-    for count, size in zip(counts, sizes, strict=True):
-        if count == 0:
+    for number, size in zip(counts, sizes, strict=True):
+        if number == 0:
             continue
-        if count > 1:
-            some = given[position : position + count - 1]
-            position += count - 1
+        if number > 1:
+            some = given[position : position + number - 1]
+            position += number - 1
             if not all(some):
                 raise _bad("has an empty extent")
             lengths += some
@@ -156,15 +161,23 @@ def _all_lengths(counts: Sequence[int], sizes: Sequence[int], given: Sequence[in
 def _all_skips(
     owners: Sequence[int], offsets: Sequence[int], residuals: Sequence[int], lengths: Sequence[int]
 ) -> list[int]:
+    """Return the skips of all extents; in a run of one pack and offset each goes on where the last one ends."""
+    ends = map(ne, zip(owners, offsets, strict=True), zip(owners[1:], offsets[1:], strict=True))
     skips: list[int] = []
-    last_owner = last_offset = -1
-    end = 0
-    for owner, offset, residual, length in zip(owners, offsets, residuals, lengths, strict=True):
-        skip = (residual + end) & _MASK if offset == last_offset and owner == last_owner else residual
-        skips.append(skip)
-        last_owner, last_offset, end = owner, offset, skip + length
-        if end >= _LIMIT:
-            raise _bad("has an extent out of range")
+    for start, stop in pairwise((0, *compress(count(1), ends), len(lengths))):
+        if stop - start > 2 and not any(residuals[start + 1 : stop]):  # neighbours in their frame
+            run = list(accumulate(lengths[start:stop], initial=residuals[start]))
+            if run.pop() >= _LIMIT:
+                raise _bad("has an extent out of range")
+            skips += run
+            continue
+        end = 0
+        for residual, length in zip(residuals[start:stop], lengths[start:stop], strict=True):
+            skip = (residual + end) & _MASK
+            skips.append(skip)
+            end = skip + length
+            if end >= _LIMIT:
+                raise _bad("has an extent out of range")
     return skips
 
 
