@@ -161,7 +161,7 @@ def _all_lengths(counts: Sequence[int], sizes: Sequence[int], given: Sequence[in
 def _all_skips(
     owners: Sequence[int], offsets: Sequence[int], residuals: Sequence[int], lengths: Sequence[int]
 ) -> list[int]:
-    """Return the skips of all extents; in a run of one pack and offset each goes on where the last one ends."""
+    """Return the skips of all extents; in a run of one pack and offset each goes on where the last ended."""
     ends = map(ne, zip(owners, offsets, strict=True), zip(owners[1:], offsets[1:], strict=True))
     skips: list[int] = []
     for start, stop in pairwise((0, *compress(count(1), ends), len(lengths))):
