@@ -1,6 +1,6 @@
 """MLflow asks this when a run starts (entry point `mlflow.run_context_provider`).
 
-- The run gets the tag `dataver.run` where the user has named a run of dataver's around it, so that it is found
+- The run gets the tag `dataver.run` where the user has named a run of dataver's around it: so it is found
   from MLflow's side.
 - What was fetched before MLflow's runs waits to be linked to them. MLflow asks just before it makes the next
   run, so now is the time to link the one before. The recorder itself finds the last.
