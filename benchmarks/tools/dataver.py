@@ -28,6 +28,7 @@ class Dataver(Tool):
         return super().env | {
             "DATAVER_REPO": str(self._repository),
             "DATAVER_CACHE": str(self.home / "cache"),
+            "PYTHONDONTWRITEBYTECODE": "",  # run from its source it keeps its bytecode, as installed tools do
         }
 
     def version(self) -> str:
