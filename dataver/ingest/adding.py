@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from dataver.formats.block import Leaf
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.hashing import ChunkingParameters, new_hasher
 from dataver.ingest.chunk_index import Place
@@ -60,7 +61,8 @@ class Adder:
     """Turns found things into entries, one command long. Use from one thread, in a `with`; it ends its own.
 
     Args:
-        prior: gives the entry that stands at a path now, or None; None where there are no entries at all.
+        locate: gives the leaf, and the number in it, of the entry that stands at a path now, or None; None
+            where there are no entries at all.
         known: where chunks may already lie.
         session: where new chunks go.
         chunking: the repository's cutting parameters.
@@ -72,7 +74,7 @@ class Adder:
     def __init__(
         self,
         *,
-        prior: Callable[[str], Entry | None] | None,
+        locate: Callable[[str], tuple[Leaf, int] | None] | None,
         known: KnownChunks,
         session: PackSession,
         chunking: ChunkingParameters,
@@ -80,8 +82,7 @@ class Adder:
         problems: list[tuple[str, str]],
         report: Callable[[int, int, int], None],
     ) -> None:
-        self._prior = prior or (lambda _path: None)
-        self._fresh = prior is None
+        self._locate = locate
         self._known = known
         self._session = session
         self._chunking = chunking
@@ -118,14 +119,17 @@ class Adder:
         if found.kind in (Kind.SYMLINK, Kind.DIRECTORY):
             self._add_plain(found)
             return
-        prior = None if self._fresh else self._prior(found.path)
-        if prior is not None and prior.kind == found.kind:
-            remembered = self._stats.get(found.path, found.stat)
-            if remembered is not None and remembered == prior.digest:
-                counts.files += 1
-                counts.unchanged += 1
-                counts.size += found.stat.size
-                return
+        prior: Entry | None = None
+        if self._locate is not None and (place := self._locate(found.path)) is not None:
+            leaf, number = place
+            if leaf.kinds[number] == found.kind:
+                remembered = self._stats.get(found.path, found.stat)
+                if remembered is not None and remembered == leaf.file_digest(number):
+                    counts.files += 1
+                    counts.unchanged += 1
+                    counts.size += found.stat.size
+                    return
+            prior = leaf.entry(number)
         try:
             self._read(found, prior)
         except OSError as error:
@@ -244,7 +248,8 @@ class Adder:
 
     def _add_plain(self, found: Found) -> None:
         entry = Entry(found.path, found.kind, 0, b"", found.target, ())
-        prior = self._prior(found.path)
+        place = self._locate(found.path) if self._locate is not None else None
+        prior = None if place is None else place[0].entry(place[1])
         self.counts.files += 1
         if prior is not None and (prior.kind, prior.target) == (entry.kind, entry.target):
             self.counts.unchanged += 1

@@ -409,6 +409,7 @@ class DraftCore:
                 yield session, known
             finally:
                 session.abandon()  # after `close` only the threads' end is left to make sure of
+                known.close()
         finally:
             index.close()
 

@@ -7,6 +7,7 @@ with the store before its chunks are used (invariant 5).
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from dataver.errors import IntegrityError
@@ -20,7 +21,10 @@ _OWN_LIMIT = 400_000  # chunks of this session kept in memory, ~60 MB; older one
 
 
 class KnownChunks:
-    """What one session knows; own chunks are positions in the session's raw stream."""
+    """What one session knows; own chunks are positions in the session's raw stream.
+
+    Finished packs go into the index behind everybody's back; `close` must be called, and waits for that.
+    """
 
     def __init__(self, index: ChunkIndex, packs: Packs, spool: Path) -> None:
         self._index = index
@@ -30,6 +34,8 @@ class KnownChunks:
         self._missing: set[bytes] = set()
         self._others = not index.empty  # whether the index may know of more than what this session appends
         self._learned: set[bytes] = set()
+        self._indexer = ThreadPoolExecutor(1, "dataver-index")
+        self._indexing: list[Future[None]] = []
         for pack_id in self._confirmed - index.known_packs(self._confirmed):
             self._others = True
             index.add(_spooled_footer(spool / pack_id.hex(), pack_id), published=False)
@@ -57,13 +63,19 @@ class KnownChunks:
     def finished(self, footer: Footer) -> None:
         """Take over a pack of this session that is complete (called from the writer's thread)."""
         self._confirmed.add(footer.pack_id)
-        self._index.add(footer, published=False)
+        self._indexing.append(self._indexer.submit(self._index.add, footer, published=False))
 
     def settled(self) -> None:
         """Forget own positions when there are too many: their packs are finished and in the index."""
         if len(self._own) > _OWN_LIMIT:
+            self._wait()
             self._own.clear()
             self._others = True
+
+    def close(self) -> None:
+        """Wait until all packs are in the index, and end the thread that put them there."""
+        self._indexer.shutdown(wait=True)
+        self._wait()
 
     def learn(self, pack_ids: Iterable[bytes]) -> None:
         """Read the footers of packs that probably hold neighbours of what comes next."""
@@ -75,6 +87,10 @@ class KnownChunks:
                 self._index.add(self._packs.footer(pack_id), published=True)
             except IntegrityError:
                 self._missing.add(pack_id)
+
+    def _wait(self) -> None:
+        while self._indexing:
+            self._indexing.pop(0).result()
 
     def _usable(self, pack_id: bytes) -> bool:
         if pack_id in self._confirmed:

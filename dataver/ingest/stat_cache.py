@@ -55,9 +55,9 @@ class StatCache:
         row = self._rows.get(path)
         if row is None:
             return None
-        for column, value in zip(self._columns, stat, strict=True):
-            if column[row] != value:
-                return None
+        sizes, mtimes, ctimes, inodes = self._columns
+        if (sizes[row], mtimes[row], ctimes[row], inodes[row]) != stat:
+            return None
         return self._digests[32 * row : 32 * row + 32]
 
     def put(self, path: str, stat: FileStat, file_digest: bytes) -> None:

@@ -100,7 +100,7 @@ class Taking:
         root = f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}"
         stats = StatCache(cache_root() / "stat", root)
         with Adder(
-            prior=tree.get if tree.summary().entries else None,
+            locate=tree.locate if tree.summary().entries else None,
             known=self._known,
             session=self._session,
             chunking=self._repository.config.chunking,
