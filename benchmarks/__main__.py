@@ -1,6 +1,8 @@
 """`python -m benchmarks`: measure dataver beside its peers and the limits; see README.md in this folder."""
 
 import argparse
+import fcntl
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,10 +25,17 @@ def main() -> int:
     work = args.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    finished = keep_finished(args.out) if args.resume else set()
     before = read_results([args.out]) if args.append and args.out.exists() else []
     machine = machine_facts(work)
     failures = 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a round that is ended cleans up
+    lock = (work / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print(f"{work} is in use by another run; --work chooses another folder", file=sys.stderr)
+        return 1
+    finished = keep_finished(args.out) if args.resume else set()
     with args.out.open("a" if args.append or args.resume else "w") as out:
         tools = _find(args.tools, machine, out, before)
         for name in args.datasets:

@@ -87,23 +87,29 @@ def run_round(plan: Round, tools: dict[type[Tool], list[str]]) -> Iterator[Resul
 
 def _adds(plan: Round, players: list[Player]) -> Iterator[Result]:
     for index, version in enumerate(plan.versions):
-        yield from _each(plan, players, f"add-v{index + 1}", _adder(plan, f"v{index + 1}", version), index)
+        _turn(plan, players, version)
+        yield from _each(plan, players, f"add-v{index + 1}", _adder(plan, f"v{index + 1}"), index)
     if "again" in plan.operations:
         last = len(plan.versions) - 1
-        yield from _each(plan, players, "add-again", _adder(plan, "again", plan.versions[-1]), last)
+        yield from _each(plan, players, "add-again", _adder(plan, "again"), last)
 
 
-def _adder(plan: Round, label: str, version: Path) -> Deed:
-    turned: dict[Path, float] = {}
+def _turn(plan: Round, players: list[Player], version: Path) -> None:
+    """Turn the folders of all tools into a version, and let the change grow old enough to be believed."""
+    for folder in {_folder(plan, player.tool) for player in players if player.alive}:
+        turn_into(folder, version)
+    time.sleep(_RACY)
 
+
+def _folder(plan: Round, tool: Tool) -> Path:
+    return tool.data if tool.in_place else plan.folder
+
+
+def _adder(plan: Round, label: str) -> Deed:
     def add(tool: Tool, _: Path) -> Commands:
-        folder = tool.data if tool.in_place else plan.folder
-        if folder not in turned:
-            turn_into(folder, version)
-            turned[folder] = time.monotonic()
+        folder = _folder(plan, tool)
         if not plan.counting:
             warm([folder])
-        time.sleep(max(0.0, turned[folder] + _RACY - time.monotonic()))
         return tool.add(folder, label)
 
     return add
