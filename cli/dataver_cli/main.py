@@ -48,6 +48,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "untag": "Remove a tag.",
     },
     "Runs and their data": {
+        "run": "Run any command as one run: what it fetches and finalizes is linked to it.",
         "runs": "List the runs that consumed or produced versions.",
         "lineage": "Ask from a run to its data, and from data to every run that saw it.",
     },
@@ -95,6 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     if arguments is not None:
         return _run(list(arguments))
+    from dataver.lineage.settings import no_implicit_runs
+
+    no_implicit_runs()  # what a person types in a shell is no run, unless there is one around it
     code = _run(sys.argv[1:])
     gc.freeze()  # the process ends: looking through everything once more for cycles would take 10 ms
     return code

@@ -99,7 +99,7 @@ class Notes:
         """
         with self.lock:
             around = look()
-            self._adopt(around)
+            self._adopt(around if around.trackers else look(recent=True))
             noted = self._run(run, around)
             if noted is None:
                 return
@@ -149,12 +149,12 @@ class Notes:
     def look(self) -> None:
         """Give what was noted before to a tracker's run that is active by now."""
         with self.lock:
-            self._adopt(look())
+            self._adopt(look(recent=True))
 
     def finish(self, outcome: str) -> None:
         """End everything, and queue that."""
         with self.lock:
-            self._adopt(look())
+            self._adopt(look(recent=True))
             for run in self.runs.values():
                 run.end("finished" if run.how == "joined" else outcome)
             for repository, target in self.targets.items():
@@ -239,7 +239,10 @@ class Notes:
     # trackers that begin later
 
     def _adopt(self, around: Surroundings) -> None:
-        """Hand what was noted outside of a tracker's run to the one that is active now."""
+        """Hand what was noted outside of a tracker's run to the one that is active, or was the last.
+
+        Every note looks first: so a run that ended before something was noted does not get it.
+        """
         if not around.trackers or around.trackers[0].key in self._adopted or self._innermost() is not None:
             return
         key = around.trackers[0].key

@@ -81,7 +81,7 @@ def look(
     others = {each.context.key: each for each in reversed(found)}  # a key found twice: the nearer holds
     ordered = [others[key] for key in dict.fromkeys(each.context.key for each in found)]
     whole = next((each.context.key for each in ordered if each.whole), None)
-    active = tuple(_tracked(recent)) if trackers else ()
+    active = tuple(_tracked(recent=recent)) if trackers else ()
     return Surroundings(active, tuple(each.context for each in ordered), whole)
 
 
@@ -101,7 +101,7 @@ def _careful(
         return []
 
 
-def _tracked(recent: bool) -> Iterator[Context]:
+def _tracked(*, recent: bool) -> Iterator[Context]:
     from dataver.lineage.trackers.base import trackers
 
     for tracker in trackers():

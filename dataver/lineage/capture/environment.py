@@ -23,8 +23,12 @@ _ARGUMENT: Final = 1_000  # characters
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def at_once() -> dict[str, Any]:
-    """Return what is cheap to know: `host`, `user`, `python`, `platform`, and `git` with the commit."""
+def at_once(folder: Path | None = None) -> dict[str, Any]:
+    """Return what is cheap to know: `host`, `user`, `python`, `platform`, and `git` with the commit.
+
+    Args:
+        folder: of the code; None finds it.
+    """
     machine = os.uname()
     facts: dict[str, Any] = {
         "host": machine.nodename,
@@ -34,17 +38,17 @@ def at_once() -> dict[str, Any]:
     user = _user()
     if user:
         facts["user"] = user
-    folder = code_folder()
+    folder = folder or code_folder()
     commit = head(folder) if folder else None
     if commit:
         facts["git"] = {"commit": commit}
     return facts
 
 
-def code_folder() -> Path | None:
+def code_folder(*, script: bool = True) -> Path | None:
     """Return a folder inside the git work tree of the code: the main script's, else the current one."""
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    places = [os.path.dirname(os.path.abspath(script))] if script else []  # noqa: PTH100, PTH120  # quick
+    main = getattr(sys.modules.get("__main__"), "__file__", None) if script else None
+    places = [os.path.dirname(os.path.abspath(main))] if main else []  # noqa: PTH100, PTH120  # quick
     try:
         places.append(os.getcwd())  # noqa: PTH109
     except OSError:

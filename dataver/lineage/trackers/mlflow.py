@@ -61,26 +61,32 @@ class Mlflow:
         self._outputs: dict[tuple[str, str], dict[str, None]] = {}
 
     def current(self) -> Context | None:
-        """Return this thread's active run, else the one that `MLFLOW_RUN_ID` announces."""
+        """Return this thread's active run, else the only one of others, else what `MLFLOW_RUN_ID` names."""
         mlflow: Any = sys.modules["mlflow"]
         active = getattr(mlflow, "active_run", None)  # mlflow-tracing has none
-        run = active() if active is not None else None
+        run = (active() if active is not None else None) or self._elsewhere()
         if run is not None:
             return self.of(run)
         named = announced("mlflow")
         return self._context(named.id) if named is not None else None
 
     def recent(self) -> Context | None:
-        """Return the one run that is or was active in any thread; None if there are several."""
+        """Return the one run that was active in any thread; None if there were several."""
+        fluent: Any = sys.modules.get("mlflow.tracking.fluent")
+        if fluent is None:
+            return None
+        ended = set(fluent._last_active_run_id.get_all_thread_values().values()) - {None}
+        return self._context(ended.pop()) if len(ended) == 1 else None
+
+    @staticmethod
+    def _elsewhere() -> Any:
+        """Return the run that is active in another thread; None if there are several."""
         fluent: Any = sys.modules.get("mlflow.tracking.fluent")
         if fluent is None:
             return None
         stacks = fluent._active_run_stack.get_all_thread_values().values()
         active = {run.info.run_id: run for stack in stacks for run in stack}
-        if len(active) == 1:
-            return self.of(next(iter(active.values())))
-        ended = set(fluent._last_active_run_id.get_all_thread_values().values()) - {None}
-        return self._context(ended.pop()) if not active and len(ended) == 1 else None
+        return next(iter(active.values())) if len(active) == 1 else None
 
     def of(self, given: object) -> Context | None:
         """Return the run of an MLflow `Run`."""
