@@ -20,7 +20,7 @@ from dataver.errors import FormatTooNew, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pyfastcdc import FastCDC
+    from pyfastcdc import Chunk, FastCDC
 
 __all__ = ["BUFFER_SIZE", "Chunker", "ChunkingParameters", "chunk_stream"]
 
@@ -116,12 +116,7 @@ class Chunker:
     def __init__(self, params: ChunkingParameters | None = None) -> None:
         self.params = params or ChunkingParameters()
         self._maximum = self.params.maximum
-        self._cut = _fastcdc()(
-            self.params.average,
-            min_size=self.params.minimum,
-            max_size=self.params.maximum,
-            normalized_chunking=self.params.normalization,  # type: ignore[arg-type]  # checked: 0 to 3
-        ).cut_buf
+        self._cut: Callable[[bytes | bytearray | memoryview], Iterator[Chunk]] | None = None
 
     def ends(self, buffer: bytes | bytearray | memoryview) -> Iterator[int]:
         """Yield the end offsets of the chunks in `buffer`, each found when it is asked for.
@@ -129,7 +124,7 @@ class Chunker:
         The buffer begins where a chunk begins. A chunk that ends at the buffer's end and is shorter than
         `maximum` might be longer, if more bytes followed.
         """
-        for chunk in self._cut(buffer):
+        for chunk in self._chunks(buffer):
             yield chunk.offset + chunk.length
 
     def cut(self, buffer: bytes | bytearray | memoryview, *, final: bool) -> list[int]:
@@ -139,12 +134,23 @@ class Chunker:
         is put in front of the next buffer by the caller. With `final` the stream ends here, and the last
         offset is the buffer's length. An empty buffer gives an empty list.
         """
-        ends = [chunk.offset + chunk.length for chunk in self._cut(buffer)]
+        ends = [chunk.offset + chunk.length for chunk in self._chunks(buffer)]
         if ends and not final:
             start = ends[-2] if len(ends) > 1 else 0
             if ends[-1] - start < self._maximum:
                 ends.pop()
         return ends
+
+    def _chunks(self, buffer: bytes | bytearray | memoryview) -> Iterator[Chunk]:
+        """Cut; the package is loaded at the first time, since adding what did not change cuts nothing."""
+        if self._cut is None:
+            self._cut = _fastcdc()(
+                self.params.average,
+                min_size=self.params.minimum,
+                max_size=self.params.maximum,
+                normalized_chunking=self.params.normalization,  # type: ignore[arg-type]  # checked: 0 to 3
+            ).cut_buf
+        return self._cut(buffer)
 
 
 def chunk_stream(
@@ -184,5 +190,5 @@ def _fastcdc() -> type[FastCDC]:
         warnings.simplefilter("ignore")  # its own warning names no remedy
         from pyfastcdc import FastCDC
     if not FastCDC.__module__.startswith("pyfastcdc.cy"):
-        warnings.warn(SLOW_CUTTING, RuntimeWarning, stacklevel=3)
+        warnings.warn(SLOW_CUTTING, RuntimeWarning, stacklevel=4)
     return FastCDC

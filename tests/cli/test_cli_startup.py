@@ -65,7 +65,7 @@ def repository(tmp_path: Path) -> dataver.Repository:
         (["verify", "a/b"], NEVER | MAKING),
         (["fetch", "a/b"], NEVER - {"secrets"} | MAKING - {"filelock"}),  # filelock imports secrets
         (["create", "a/b"], NEVER - {"secrets"} | FETCHING | {"pyfastcdc"}),
-        (["sync", "src", "--name", "a/b"], NEVER - {"secrets"} | FETCHING),
+        (["sync", "src", "--name", "a/b"], NEVER - {"secrets"} | FETCHING | {"pyfastcdc"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
