@@ -79,6 +79,9 @@ CREATE TABLE processes (
     ended TEXT,
     outcome TEXT,
     part_of TEXT,
+    user TEXT,                          -- this and the next two: out of `facts`, where they are texts
+    host TEXT,
+    commit_id TEXT,
     facts TEXT NOT NULL,                -- canonical JSON
     PRIMARY KEY (run, process)
 ) WITHOUT ROWID;
@@ -98,6 +101,8 @@ CREATE TABLE links (
     run INTEGER NOT NULL REFERENCES runs(id),
     role TEXT NOT NULL,
     version INTEGER REFERENCES versions(id), -- NULL: an output that is not published yet
+    named INTEGER,                      -- the version whose record the link gives, if it gives one;
+                                        -- `version` is that, or for outputs the one with the write id
     write_id TEXT,
     dataset TEXT NOT NULL,              -- as the link says it, like the next two
     label TEXT,
@@ -110,8 +115,8 @@ CREATE TABLE links (
     context TEXT
 ) WITHOUT ROWID;
 CREATE INDEX links_by_run ON links(run);
-CREATE INDEX links_by_version ON links(version, role);
-CREATE INDEX links_by_write_id ON links(write_id) WHERE version IS NULL;
+CREATE INDEX links_by_version ON links(version, role, time, run);
+CREATE INDEX links_by_write_id ON links(write_id) WHERE write_id IS NOT NULL;
 
 -- what a version changes against its base. `content`: the first 16 bytes of a file's digest.
 CREATE TABLE changes (
@@ -125,7 +130,8 @@ CREATE INDEX changes_by_path ON changes(path);
 
 -- what was read already, so that pulling is incremental; not part of what `rebuild` must reproduce
 CREATE TABLE seen (
-    key TEXT PRIMARY KEY
+    key TEXT PRIMARY KEY,
+    problem TEXT                        -- why it, or a part of it, was left out
 ) WITHOUT ROWID;
 CREATE TABLE state (
     name TEXT PRIMARY KEY,

@@ -65,6 +65,15 @@ class Tags:
         numbers = self._numbers(dataset, tag)
         return self._move(dataset, tag, numbers[-1]).label if numbers else None
 
+    def read(self, dataset: str, tag: str, number: int) -> TagMove:
+        """Return one move of a tag.
+
+        Raises:
+            NotFound: there is no such move.
+            IntegrityError: it is damaged, or another one.
+        """
+        return self._move(dataset, tag, number)
+
     def move(self, published: Published, tag: str, *, author: str, write_id: str) -> TagMove:
         """Point a tag at a version.
 

@@ -1,0 +1,387 @@
+"""The index follows from the set of what was said; damage, locks and full disks lose nothing and say so."""
+
+import multiprocessing
+import random
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from index_models import (
+    EVENTS,
+    FIRST,
+    OTHER,
+    PUBLISHED,
+    REPOSITORY,
+    SECOND,
+    dump,
+    event_of,
+    hexed,
+    link_of,
+    memory_index,
+    moment,
+    new_index,
+)
+
+from dataver.errors import FormatTooNew, IntegrityError, StoreError
+from dataver.lineage import applying
+from dataver.lineage.index import LineageIndex, default_path, migrate, publish_index
+from dataver.lineage.schema import MIGRATIONS, run_number, version_number
+
+
+def rows(index, question, *values):
+    return index.db.execute(question, values).fetchall()
+
+
+@settings(max_examples=200, deadline=None)
+@given(EVENTS, st.randoms(use_true_random=False))
+def test_any_order_doubling_and_batching_gives_the_same_rows(events, chance):
+    """Events and records in every order, twice, in pieces, mixed: always the rows of all at once."""
+    steps = [("version", each) for each in PUBLISHED + chance.sample(PUBLISHED, 2)]
+    steps += [("event", each) for each in events + chance.sample(events, len(events) // 2)]
+    chance.shuffle(steps)
+    with memory_index() as reference, memory_index() as other:
+        reference.apply_versions(PUBLISHED)
+        reference.apply_events(events)
+        while steps:
+            count = chance.randint(1, 6)
+            some, steps = steps[:count], steps[count:]
+            other.apply_events(each for kind, each in some if kind == "event")
+            other.apply_versions(each for kind, each in some if kind == "version")
+        assert dump(other) == dump(reference)
+        assert other.check() == []
+
+
+@settings(max_examples=100, deadline=None)
+@given(EVENTS, st.randoms(use_true_random=False))
+def test_records_that_go_leave_the_rows_of_those_that_stay(events, chance):
+    """Forgetting a record is as if it had never been seen."""
+    stay = chance.sample(PUBLISHED, chance.randint(0, 3))
+    gone = [version_number(each.record_id) for each in PUBLISHED if each not in stay]
+    with memory_index() as reference, memory_index() as other:
+        reference.apply_versions(stay)
+        reference.apply_events(events)
+        other.apply_versions(PUBLISHED)
+        other.apply_events(events)
+        with other.writing() as db:
+            applying.drop_versions(db, gone)
+        assert dump(other) == dump(reference)
+        assert other.check() == []
+
+
+def test_a_run_is_what_its_processes_say_together(tmp_path):
+    """Started with the first, ended with the last and not before, failed if any failed."""
+    mine, other = (event_of(number, 0, number, 1, 0, []) for number in (1, 2))
+    first = replace(mine, run=replace(mine.run, started=moment(3), name=None, facts={"host": "gpu1"}))
+    second = replace(
+        other,
+        run=replace(other.run, started=moment(1), name="train", facts={"git": {"commit": "c0ffee"}}),
+    )
+
+    def ended(event, hour, outcome):
+        run = replace(event.run, sequence=event.run.sequence + 1, ended=moment(hour), outcome=outcome)
+        return replace(event, id=event.id[:12] + "f" * 20, run=run)
+
+    question = "SELECT started, ended, outcome, name, host, commit_id FROM runs"
+    with new_index(tmp_path) as index:
+        index.apply_events([first, second])
+        start = "2026-11-01T01:00:00.000000Z"
+        assert rows(index, question) == [(start, None, None, "train", "gpu1", "c0ffee")]
+        index.apply_events([ended(second, 5, "finished")])
+        assert rows(index, question) == [(start, None, None, "train", "gpu1", "c0ffee")]
+        index.apply_events([ended(first, 9, "finished"), second, first])
+        assert rows(index, question)[0][1:3] == ("2026-11-01T09:00:00.000000Z", "finished")
+        later = ended(ended(second, 6, "killed"), 6, "killed")
+        index.apply_events([later])
+        assert rows(index, question)[0][2] == "killed"
+        index.apply_events(
+            [replace(first, id="f" * 32, run=replace(first.run, process="e" * 32, outcome="failed"))]
+        )
+        assert rows(index, question)[0][1:3] == (None, "failed")
+
+
+def test_an_output_finds_its_version_once_it_is_published(tmp_path):
+    """By the write id, whichever of event and record comes first; deleted, it is unknown again."""
+    link = replace(link_of(0), record=None, write_id=SECOND.record.write_id)
+    event = replace(event_of(1, 1, 1, 1, 1, []), links=(link,))
+    question = "SELECT version FROM links"
+    with new_index(tmp_path) as index:
+        index.apply_events([event])
+        assert rows(index, question) == [(None,)]
+        index.apply_versions([SECOND])
+        assert rows(index, question) == [(version_number(SECOND.record_id),)]
+        with index.writing() as db:
+            applying.drop_versions(db, [version_number(SECOND.record_id)])
+        assert rows(index, question) == [(None,)]
+        index.apply_versions([FIRST, SECOND, OTHER])
+        assert rows(index, question) == [(version_number(SECOND.record_id),)]
+
+
+def test_a_version_that_only_a_link_names_is_its_record_id(tmp_path):
+    """A deleted version, or one of another repository, keeps its runs; once it is known it has a name."""
+    event = replace(event_of(1, 1, 1, 1, 1, []), links=(replace(link_of(1), record=FIRST.record_id),))
+    with new_index(tmp_path) as index:
+        index.apply_events([event])
+        assert rows(index, "SELECT record, dataset, tree FROM versions") == [(FIRST.record_id, None, None)]
+        index.apply_versions([FIRST])
+        assert rows(index, "SELECT record, dataset, label FROM versions") == [
+            (FIRST.record_id, "cats", "1.0.1")
+        ]
+        assert rows(
+            index, "SELECT count(*) FROM links WHERE version = ?", version_number(FIRST.record_id)
+        ) == [(1,)]
+
+
+def test_records_and_keys_that_share_a_number_do_not_depend_on_order(tmp_path):
+    """A forged record id with the first 63 bits of a real one never takes its place."""
+    forged = FIRST.record_id[:16] + "0" * 48
+    event = replace(event_of(1, 1, 1, 1, 1, []), links=(replace(link_of(1), record=forged),))
+    dumps = []
+    for name in ("one", "two"):
+        with new_index(tmp_path, name) as index:
+            steps = [lambda to=index: to.apply_versions([FIRST]), lambda to=index: to.apply_events([event])]
+            for step in steps if name == "one" else steps[::-1]:
+                step()
+            assert rows(index, "SELECT record FROM versions") == [(FIRST.record_id,)]
+            dumps.append(dump(index))
+    assert dumps[0] == dumps[1]
+
+
+def test_text_of_events_is_only_ever_text(tmp_path):
+    """SQL, control characters and NUL in names, facts and paths end up in their columns."""
+    nasty = "'; DROP TABLE runs; --\x00\x1b[31m\u202e"
+    event = event_of(1, 1, 1, 1, 1, [1])
+    run = replace(event.run, name=nasty, facts={"user": nasty, nasty: [nasty]}, key="x:';DROP-TABLE-links;--")
+    with new_index(tmp_path) as index:
+        index.apply_events([replace(event, run=run)])
+        assert rows(index, "SELECT key, name, user FROM runs") == [(run.key, nasty, nasty)]
+        assert index.check() == []
+
+
+def worker(path, seed, events):
+    """Apply all events in an order of its own, a few at a time; runs in a process of its own."""
+    random.Random(seed).shuffle(events)
+    with LineageIndex.open(REPOSITORY, path) as index:
+        for start in range(0, len(events), 7):
+            index.apply_events(events[start : start + 7])
+        index.apply_versions(PUBLISHED)
+
+
+def test_processes_that_write_at_once_lose_no_row(tmp_path):
+    """Six processes apply overlapping halves of 400 events to one new index: it is that of one process."""
+    events = [event_of(n, n % 40, n % 9, n % 4, n, [n, n + 1, 3 * n]) for n in range(400)]
+    context = multiprocessing.get_context("spawn")
+    path = tmp_path / "shared" / "index.sqlite"
+    workers = [
+        context.Process(target=worker, args=(path, seed, events[seed % 3 * 100 :][: 200 + seed * 20]))
+        for seed in range(6)
+    ]
+    for each in workers:
+        each.start()
+    for each in workers:
+        each.join(120)
+    assert [each.exitcode for each in workers] == [0] * 6
+    applied = [event for seed in range(6) for event in events[seed % 3 * 100 :][: 200 + seed * 20]]
+    with LineageIndex.open(REPOSITORY, path) as index, new_index(tmp_path) as alone:
+        alone.apply_versions(PUBLISHED)
+        alone.apply_events(applied)
+        assert dump(index) == dump(alone)
+        assert index.check() == []
+    assert len(list(path.parent.glob("index-*.sqlite"))) == 1
+
+
+def test_an_index_is_settled_as_it_should_be(tmp_path, monkeypatch):
+    """Write-ahead log, foreign keys, a wait for others, for its owner's eyes only; in the state folder."""
+    monkeypatch.setenv("DATAVER_STATE", str(tmp_path / "state"))
+    with LineageIndex.open(REPOSITORY) as index:
+        assert (
+            index.path == default_path(REPOSITORY) == tmp_path / "state/lineage" / REPOSITORY / "index.sqlite"
+        )
+        for pragma, value in (
+            ("journal_mode", "wal"),
+            ("foreign_keys", 1),
+            ("synchronous", 1),
+            ("busy_timeout", 30_000),
+        ):
+            assert rows(index, f"PRAGMA {pragma}") == [(value,)]
+        assert index.file.stat().st_mode & 0o077 == 0
+        with pytest.raises(sqlite3.IntegrityError):
+            index.db.execute("INSERT INTO parents VALUES (1, 0, 2)")
+        assert [each.name for each in index.database.tables if each.name == "runs"] == ["runs"]
+
+
+def test_waiting_events_are_laid_over_and_leave_no_trace(tmp_path):
+    """Inside, the rows are those of all events; outside and afterwards, as before, even after an error."""
+    with new_index(tmp_path) as index, new_index(tmp_path, "both") as both:
+        index.apply_events([event_of(1, 1, 1, 1, 1, [1, 5])])
+        before = dump(index)
+        both.apply_events([event_of(1, 1, 1, 1, 1, [1, 5]), event_of(2, 2, 1, 1, 2, [5, 6])])
+        with index.overlay([event_of(2, 2, 1, 1, 2, [5, 6])]):
+            assert dump(index) == dump(both)
+            with new_index(tmp_path) as reader:
+                assert dump(reader) == before
+        assert dump(index) == before
+        with pytest.raises(ZeroDivisionError), index.overlay([event_of(3, 3, 1, 1, 2, [5])]):
+            raise ZeroDivisionError
+        assert dump(index) == before
+
+
+def test_a_newer_schema_is_left_alone(tmp_path):
+    """Both numbers are named and the file is not touched."""
+    with new_index(tmp_path) as index:
+        index.db.execute("PRAGMA user_version = 99")
+        file = index.file
+    content = file.read_bytes()
+    with pytest.raises(FormatTooNew, match=rf"schema 99.*knows {len(MIGRATIONS)}") as caught:
+        new_index(tmp_path)
+    assert "newer dataver" in caught.value.hint
+    assert file.read_bytes() == content
+
+
+def test_an_older_schema_is_brought_up_in_whole_steps(tmp_path):
+    """Each step is a transaction: one that fails leaves the version before it; a repeat goes on."""
+    with new_index(tmp_path) as index:
+        index.apply_events([event_of(1, 1, 1, 1, 1, [1])])
+        good = "CREATE TABLE later (x);\nINSERT INTO later SELECT key FROM runs;\n"
+        bad = "CREATE TABLE last (x);\nINSERT INTO nowhere VALUES (1);\n"
+        with pytest.raises(sqlite3.OperationalError):
+            migrate(index.db, [*MIGRATIONS, good, bad], index.file)
+        assert rows(index, "PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
+        assert rows(index, "SELECT x FROM later") == [("dataver:1",)]
+        assert rows(index, "SELECT 1 FROM sqlite_master WHERE name = 'last'") == []
+        migrate(index.db, [*MIGRATIONS, good, "CREATE TABLE last (x);\n"], index.file)
+        assert rows(index, "PRAGMA user_version") == [(len(MIGRATIONS) + 2,)]
+
+
+def damages():
+    def flip(data):
+        page = bytearray(data)
+        for place in range(4096, len(page), 4096):
+            page[place : place + 64] = b"\xff" * 64
+        return bytes(page)
+
+    return {
+        "it is text": lambda data: b"hello, I am no database" * 200,
+        "its head is gone": lambda data: bytes(100) + data[100:],
+        "its pages are garbage": flip,
+        "its end is missing": lambda data: data[: 2 * 4096],
+        "it is another program's": None,
+    }
+
+
+@pytest.mark.parametrize("damage", damages())
+def test_a_damaged_index_says_so_and_how_to_mend_it(tmp_path, damage):
+    """Opened or asked, a damaged file is an IntegrityError that names it and `rebuild`; it stays."""
+    with new_index(tmp_path) as index:
+        index.apply_events(event_of(n, n, 1, 1, n, [n, n + 1]) for n in range(300))
+        index.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        file = index.file
+    change = damages()[damage]
+    if change is None:
+        file.unlink()
+        with sqlite3.connect(file) as db:
+            db.execute("CREATE TABLE mine (x)")
+        db.close()
+    else:
+        file.write_bytes(change(file.read_bytes()))
+
+    def use():
+        with new_index(tmp_path) as index:
+            with index.asking() as db:
+                db.execute("SELECT * FROM links, runs").fetchall()
+            index.apply_events([event_of(1, 1, 1, 1, 1, [1])])
+
+    with pytest.raises(IntegrityError, match="index") as caught:
+        use()
+    assert "dataver lineage rebuild" in caught.value.hint
+    assert file.exists()
+
+
+def test_a_locked_index_is_an_error_that_passes(tmp_path):
+    """After the wait it is said who is in the way; nothing is half written; then it works."""
+    with new_index(tmp_path) as holder, new_index(tmp_path, timeout=0.05) as other:
+        before = dump(other)
+        with holder.writing():
+            with pytest.raises(StoreError, match="another process") as caught:
+                other.apply_events([event_of(1, 1, 1, 1, 1, [1])])
+            assert caught.value.transient
+        assert dump(other) == before
+        other.apply_events([event_of(1, 1, 1, 1, 1, [1])])
+        assert rows(holder, "SELECT count(*) FROM runs") == [(1,)]
+
+
+def test_a_full_disk_loses_nothing(tmp_path):
+    """SQLite is out of pages: an error that says so, the rows of before, and room makes it work."""
+    with new_index(tmp_path) as index:
+        index.apply_events([event_of(1, 1, 1, 1, 1, [1])])
+        before = dump(index)
+        pages = rows(index, "PRAGMA page_count")[0][0]
+        index.db.execute(f"PRAGMA max_page_count = {pages + 3}")
+        with pytest.raises(StoreError, match="disk is full"):
+            index.apply_events(event_of(n, n, n, 1, n, [n, n + 1]) for n in range(900))
+        assert dump(index) == before
+        assert index.check() == []
+        index.db.execute("PRAGMA max_page_count = 1000000")
+        assert index.apply_events(event_of(n, n, n, 1, n, [n, n + 1]) for n in range(900)) == 900
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path):
+    """A file where the folder should be is an error with a way out."""
+    (tmp_path / "state").write_text("x")
+    with pytest.raises(StoreError, match="state") as caught:
+        LineageIndex.open(REPOSITORY, tmp_path / "state" / "index.sqlite")
+    assert "DATAVER_STATE" in caught.value.hint
+
+
+@pytest.mark.parametrize("lost", ["the link", "the file", "everything"])
+def test_a_deleted_index_is_begun_anew(tmp_path, lost):
+    """Invariant 5: whatever of it is deleted, the next open makes an empty one."""
+    with new_index(tmp_path) as index:
+        index.apply_events([event_of(1, 1, 1, 1, 1, [1])])
+    if lost != "the file":
+        index.path.unlink()
+    if lost != "the link":
+        index.file.unlink()
+    with new_index(tmp_path) as index:
+        assert rows(index, "SELECT count(*) FROM runs") == [(0,)]
+    with new_index(tmp_path) as again:
+        assert again.file == index.file
+
+
+def test_an_index_is_replaced_under_its_readers(tmp_path):
+    """Whoever has the old one open reads on; who opens next has the new one; the old file is gone."""
+    with new_index(tmp_path) as old:
+        old.apply_events([event_of(1, 1, 1, 1, 1, [1])])
+        fresh = LineageIndex.create(tmp_path / "index.sqlite")
+        fresh.apply_events([event_of(2, 2, 1, 1, 2, []), event_of(3, 3, 1, 1, 2, [])])
+        assert publish_index(fresh, replace=True)
+        fresh.close()
+        assert rows(old, "SELECT count(*) FROM runs") == [(1,)]
+        old.apply_events([event_of(4, 4, 1, 1, 1, [1])])
+        with new_index(tmp_path) as index:
+            assert rows(index, "SELECT count(*) FROM runs") == [(2,)]
+    assert [path.name for path in tmp_path.glob("index-*")] == [fresh.file.name]
+
+
+def test_looking_for_an_index_imports_no_sqlite():
+    """A fetch that notes its run must not wait for SQLite or sqlite-utils."""
+    code = (
+        "import sys, dataver, dataver.lineage, dataver.formats.event, dataver.repository.events\n"
+        "bad = {'sqlite3', 'sqlite_utils', 'pluggy'} & set(sys.modules)\n"
+        "assert not bad, bad\n"
+        "import dataver.lineage.index, dataver.lineage.pull\n"
+        "assert 'sqlite_utils' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_runs_have_numbers_of_their_own():
+    """Keys that differ have numbers that differ, and they fit SQLite's integers."""
+    numbers = {run_number(f"mlflow:{n}") for n in range(1000)} | {
+        version_number(hexed(n, 64)) for n in range(1000)
+    }
+    assert len(numbers) == 2000
+    assert all(0 <= number < 1 << 63 for number in numbers)
