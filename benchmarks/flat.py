@@ -1,8 +1,8 @@
 """Is memory flat: `python -m benchmarks.flat` adds, fetches and verifies 1 GB and 10 GB.
 
 Only dataver takes part. Peak memory is that of all processes together; the results go into the same files
-as all others, as the data sets `flat-1` and `flat-10`. Up to five times the larger size is needed on disk
-while it runs: the file and its copy that is added, the repository, the cache and the fetched file.
+as all others, as the data sets `flat-1` and `flat-10`. Up to four times the larger size is needed on disk
+while it runs: the file, the repository, the cache and the fetched file.
 """
 
 import argparse
@@ -54,6 +54,7 @@ def main() -> int:
                         timeout=args.timeout,
                         work=Path(scratch, "round"),
                         machine=machine,
+                        link=True,
                     )
                     for result in run_round(plan, {Dataver: program}):
                         failures += result.error is not None

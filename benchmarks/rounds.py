@@ -41,6 +41,7 @@ class Round:
     Attributes:
         counting: nothing is timed; the requests of each operation are counted instead, by `requests.py`.
         nice: the niceness of measured commands.
+        link: the data is linked into the folder that is added, not copied; for data sets of one version.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Round:
     machine: Machine
     nice: int = 0
     counting: bool = False
+    link: bool = False
     sizes: list[Size] = field(default_factory=list)
 
     @property
@@ -97,7 +99,7 @@ def _adds(plan: Round, players: list[Player]) -> Iterator[Result]:
 def _turn(plan: Round, players: list[Player], version: Path) -> None:
     """Turn the folders of all tools into a version, and let the change grow old enough to be believed."""
     for folder in {_folder(plan, player.tool) for player in players if player.alive}:
-        turn_into(folder, version)
+        turn_into(folder, version, link=plan.link)
     time.sleep(_RACY)
 
 
