@@ -38,6 +38,7 @@ class Background:
         self._asked = 0  # how often work was asked for, and sending; and how much of it is done
         self._sending_asked = 0
         self._done = 0
+        self._ended = False
         self._captured = bool(notes.attachments)
         self._next = time.monotonic() + _FIRST
         self._stop_at: float | None = None
@@ -47,9 +48,10 @@ class Background:
         """Have it look at what there is to do."""
         self._ask(sending=False)
 
-    def send(self) -> None:
-        """Have it send, without waiting."""
-        self._ask(sending=True)
+    def send_ended(self) -> None:
+        """Have it send the runs that ended, without waiting."""
+        self._ended = True
+        self._ask(sending=False)
 
     def send_and_wait(self, timeout: float | None) -> bool:
         """Have it send, and wait; return whether everything was sent."""
@@ -96,6 +98,9 @@ class Background:
             if sending:
                 self._next = time.monotonic() + _LATER
                 self._do(self._send)
+            elif self._ended:
+                self._ended = False
+                self._do(lambda: self._send(ended_only=True))
             with self._changed:
                 self._done = ticket
                 self._changed.notify_all()
@@ -162,7 +167,7 @@ class Background:
         import dataver.lineage.sending
         import dataver.repository.events  # noqa: F401
 
-    def _send(self) -> None:
+    def _send(self, *, ended_only: bool = False) -> None:
         """Send to each repository what it lacks, then what dead processes left for it."""
         from dataver.errors import DataverError
         from dataver.lineage.sending import send, send_left
@@ -170,7 +175,7 @@ class Background:
         everything = True
         for repository, target in list(self._notes.targets.items()):
             with self._notes.lock:
-                events = self._notes.unsent(repository)
+                events = self._notes.unsent(repository, ended_only=ended_only)
             try:
                 send(target.repo, events, self._notes.attachments)
                 self._notes.sent(repository, events)

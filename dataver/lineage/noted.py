@@ -123,7 +123,8 @@ class NotedRun:
             facts = {}
         if links is None:
             held = self.links.get(repository, {})
-            links = [held[identity] for identity in self.unsent.get(repository, ()) if identity in held]
+            unsent = self.unsent.get(repository, ())
+            links = [link for identity, link in held.items() if identity in unsent]
         run = RunFacts(
             key=self.key,
             process=self.process,

@@ -6,6 +6,9 @@ one of their modules is loaded, the recorder is asked at once: it must look in t
 process has imported far more already. Later notes go to the recorder straight away; they take half a
 millisecond.
 
+What children must know at once is said at once: the run of the process's own, in `DATAVER_PARENT_RUN`
+(`which_run`), unless the environment speaks of another, which children see as well.
+
 A fork waits while the thread imports (a second at the most): a child that inherits a half-imported module
 could never import it. At exit the notes that are under way are waited for, like those in the queue.
 """
@@ -16,7 +19,8 @@ import atexit
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+from zlib import crc32
 
 from dataver.lineage import settings
 
@@ -25,15 +29,45 @@ if TYPE_CHECKING:
 
     from dataver.repository import Published, Repository
 
-__all__ = ["EXIT_SECONDS", "MODULES", "at_exit", "fork_gate", "note_fetch"]
+__all__ = [
+    "EXIT_SECONDS",
+    "MODULES",
+    "PARENT",
+    "at_exit",
+    "fork_gate",
+    "identity",
+    "note_fetch",
+    "wait",
+    "where",
+]
 
 MODULES: Final = (
     "airflow", "clearml", "comet_ml", "dagster", "dagster_pipes", "dataver.lineage.recorder", "metaflow",
     "mlflow", "neptune", "prefect", "ray", "wandb", "zenml",
 )  # fmt: skip
+_JOBS: Final = (
+    "AIRFLOW_CTX_DAG_RUN_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_TRY_NUMBER", "AZUREML_RUN_ID", "GITHUB_JOB",
+    "GITHUB_RUN_ID", "KFP_POD_NAME", "KFP_POD_UID", "METAFLOW_RUN_ID", "METAFLOW_TASK_ID",
+    "PREFECT__FLOW_RUN_ID", "RUNNER_TRACKING_ID", "SLURM_JOB_ID", "TRAINING_JOB_NAME",
+)  # fmt: skip
+_OTHERS: Final = (
+    "CLEARML_PROC_MASTER_ID", "CLEARML_TASK_ID", "COMET_EXPERIMENT_KEY", "DATAVER_PARENT_RUN", "DATAVER_RUN",
+    "MLFLOW_RUN_ID", "NEPTUNE_CUSTOM_RUN_ID", "SM_TRAINING_ENV", "TORCHELASTIC_RUN_ID", "TRAINING_JOB_ARN",
+    "TRAINS_PROC_MASTER_ID", "TRAINS_TASK_ID", "WANDB_RUN_ID",
+)  # fmt: skip
+PARENT: Final = "DATAVER_PARENT_RUN"
 EXIT_SECONDS: Final = 10.0
 _REST: Final = 0.02  # seconds that the thread leaves to the caller first
 _FORK_SECONDS: Final = 1.0
+
+
+class Identity(NamedTuple):
+    """How this process is called: its number, its id in events, the key of the run of its own."""
+
+    pid: int
+    process: str
+    key: str
+
 
 fork_gate = threading.RLock()
 """Held by our threads while they import; a fork waits for it."""
@@ -44,6 +78,7 @@ _thread: threading.Thread | None = None
 _hurry = threading.Event()
 _registered = False
 _held = False
+_identity: Identity | None = None
 
 
 def note_fetch(
@@ -97,6 +132,28 @@ def note_fetch(
         settings.warn(f"lineage was not noted: {type(error).__name__}: {error}.")
 
 
+def identity() -> Identity:
+    """Return how this process is called; drawn when first asked for."""
+    global _identity  # noqa: PLW0603  # one a process
+    if _identity is None or _identity.pid != os.getpid():
+        _identity = Identity(os.getpid(), os.urandom(16).hex(), f"dataver:{os.urandom(16).hex()}")
+    return _identity
+
+
+def where() -> str:
+    """Hash the tasks and jobs that the environment tells of: the same in a parent and its children."""
+    found = [f"{name}={value}" for name in _JOBS if (value := os.environ.get(name))]
+    return f"{crc32(chr(0).join(found).encode('utf-8', 'replace')):08x}"
+
+
+def wait(seconds: float | None) -> None:
+    """Wait for notes that are under way."""
+    _hurry.set()
+    thread = _thread
+    if thread is not None and thread is not threading.current_thread():
+        thread.join(seconds)
+
+
 def at_exit() -> None:
     """Have what is noted sent at exit: before thread pools end, which some stores need to open a connection.
 
@@ -115,11 +172,8 @@ def at_exit() -> None:
 
 def _finish() -> None:
     """Wait for notes that are under way, then for the sending, in bounds."""
-    _hurry.set()
     try:
-        thread = _thread
-        if thread is not None:
-            thread.join(EXIT_SECONDS)
+        wait(EXIT_SECONDS)
         recorder = sys.modules.get("dataver.lineage.recorder")
         if recorder is not None:
             recorder.finish()
@@ -131,6 +185,9 @@ def _later(note: Callable[[], None]) -> None:
     """Have a thread note it."""
     global _thread  # noqa: PLW0603  # one thread a process
     at_exit()
+    if settings.implicit_runs() and not any(name in os.environ for name in (*_JOBS, *_OTHERS)):
+        me = identity()
+        os.environ[PARENT] = f"{me.key} {me.process} {me.pid} {where()}"
     with _lock:
         _waiting.append(note)
         if _thread is None:

@@ -24,6 +24,7 @@ from dataver.formats.event import Context, Link, link_id
 from dataver.lineage import settings, which_run
 from dataver.lineage.capture.contexts import Surroundings, look
 from dataver.lineage.noted import NotedRun
+from dataver.lineage.noting import identity
 from dataver.lineage.queue import QueueFile, queue_folder
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Notes:
 
     def __init__(self, forked_from: Notes | None = None) -> None:
         self.pid = os.getpid()
-        self.id = os.urandom(16).hex()
+        self.id = identity().process
         self.lock = threading.RLock()
         self.runs: dict[str, NotedRun] = {}
         self.targets: dict[str, Target] = {}
@@ -212,7 +213,7 @@ class Notes:
         if self._parent is not None:
             return self._parent.key, "joined"
         if self._implicit is None and settings.implicit_runs():
-            self._implicit = which_run.fresh_key()
+            self._implicit = identity().key
         return None if self._implicit is None else (self._implicit, "implicit")
 
     def _known(self, key: str, how: str, name: str | None) -> NotedRun:
@@ -275,9 +276,10 @@ class Notes:
 
     # the queue
 
-    def unsent(self, repository: str) -> list[Event]:
-        """Return events that say what a repository lacks."""
-        return [run.event(repository, self.facts) for run in self.runs.values() if run.lacks(repository)]
+    def unsent(self, repository: str, *, ended_only: bool = False) -> list[Event]:
+        """Return events that say what a repository lacks, of all runs or of those that ended."""
+        lacking = [run for run in self.runs.values() if run.lacks(repository)]
+        return [run.event(repository, self.facts) for run in lacking if run.ended or not ended_only]
 
     def queue(self, target: Target, run: NotedRun, links: list[Link]) -> None:
         """Append to the queue's file: the run's facts where they changed, and the links."""

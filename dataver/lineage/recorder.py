@@ -124,7 +124,7 @@ def end_run(key: str, outcome: str) -> None:
     def end() -> None:
         recorder = _recorder()
         if recorder.notes.end(key, outcome) and recorder.notes.independent:
-            recorder.background.send()
+            recorder.background.send_ended()
 
     _careful(end)
 
@@ -146,6 +146,7 @@ def flush(timeout: float | None = None) -> bool:
     Args:
         timeout: seconds to wait; None waits until it was tried.
     """
+    noting.wait(timeout)
     recorder = _mine()
     if recorder is None or not recorder.notes.targets:
         return True

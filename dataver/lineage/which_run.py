@@ -18,12 +18,11 @@ from __future__ import annotations
 import os
 import re
 from contextvars import ContextVar
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import InvalidInput
 from dataver.formats.event import check_run_key
-from dataver.lineage.capture.contexts import look
+from dataver.lineage.noting import PARENT, identity, where
 
 if TYPE_CHECKING:
     from dataver.formats.event import Context
@@ -46,7 +45,6 @@ __all__ = [
 RUN: Final = "DATAVER_RUN"
 NAME: Final = "DATAVER_RUN_NAME"
 NOTES: Final = "DATAVER_RUN_NOTES"
-PARENT: Final = "DATAVER_PARENT_RUN"
 CURRENT: ContextVar[str | None] = ContextVar("dataver_run", default=None)
 """The key of the innermost `dataver.run(…)` of this thread or task."""
 
@@ -106,8 +104,9 @@ def parent() -> Parent | None:
     """Return what the process that started this one says, if both are in the same tasks and jobs."""
     key, _, rest = os.environ.get(PARENT, "").partition(" ")
     process, _, rest = rest.partition(" ")
-    pid, _, where = rest.partition(" ")
-    if not (_HEX.fullmatch(process) and pid.isdigit()) or where != _where():
+    pid, _, around = rest.partition(" ")
+    mine = pid == str(identity().pid) and process == identity().process
+    if mine or not (_HEX.fullmatch(process) and pid.isdigit()) or around != where():
         return None
     try:
         return Parent(check_run_key(key), process, int(pid))
@@ -117,7 +116,7 @@ def parent() -> Parent | None:
 
 def announce(key: str, process: str) -> None:
     """Tell children that will be started which run this process works for."""
-    os.environ[PARENT] = f"{key} {process} {os.getpid()} {_where()}"
+    os.environ[PARENT] = f"{key} {process} {os.getpid()} {where()}"
 
 
 def tell_runner(repository_id: str, url: str) -> None:
@@ -129,9 +128,3 @@ def tell_runner(repository_id: str, url: str) -> None:
                 file.write(f"{repository_id} {url}\n")
         except OSError:
             pass  # the runner is gone
-
-
-def _where() -> str:
-    """Hash the tasks and jobs that the environment alone tells of: the same in a parent and its children."""
-    around = [each.key for each in look({}, trackers=False).others if each.kind != "launcher"]
-    return blake2b("\n".join(around).encode(), digest_size=6).hexdigest()
