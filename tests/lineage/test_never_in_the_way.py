@@ -1,0 +1,281 @@
+"""Invariant 8: whatever happens to lineage, training goes on, it is said once, and the link arrives later."""
+
+import os
+import shutil
+import signal
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from .lab import Lab
+
+FETCH = "import dataver; dataver.fetch('cats@1.0.0')"
+INPUT = ("input", "1.0.0", "fetch")
+
+
+def links_of_one_run(lab) -> set:
+    """Return the links of the only run."""
+    (links,) = lab.links().values()
+    return links
+
+
+def test_the_repository_goes_away(lab) -> None:
+    """The link waits in the queue, and the next process brings it, under its own run."""
+    away = lab.repository.with_name("away")
+    said = lab.run(
+        f"""
+        {FETCH}
+        import os
+        os.rename({str(lab.repository)!r}, {str(away)!r})
+        print("trained")
+        """
+    )
+    assert "trained" in said and said.count("LineageWarning") == 1
+    assert not lab.repository.exists()  # nothing was made where it had been
+    (event,) = lab.waiting()
+    assert event.run.outcome == "finished"
+    away.rename(lab.repository)
+    lab.run(FETCH)
+    assert len(lab.links()) == 2
+    assert lab.waiting() == []
+    earlier = next(each for each in lab.events() if each.run.process == event.run.process)
+    assert (earlier.run.ended, earlier.run.outcome) == (event.run.ended, "finished")
+
+
+def test_the_repository_is_another_one_by_now(lab) -> None:
+    """A repository that was replaced gets nothing of the old one's."""
+    said = lab.run(
+        f"""
+        {FETCH}
+        import shutil, dataver
+        shutil.rmtree({str(lab.repository)!r})
+        dataver.init({str(lab.repository)!r})
+        """
+    )
+    assert "another repository" in said
+    assert lab.events() == [] and len(lab.waiting()) == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+def test_the_repository_is_read_only() -> None:
+    """Somebody who may only read trains as anybody; who may write brings the links later."""
+    root = Path(tempfile.mkdtemp(prefix="dataver-shared-"))
+    lab = Lab(root)
+    root.chmod(0o755)
+    lab.run(f"{FETCH}; import dataver; dataver.init({str(root / 'other')!r}).sync('photos', 'dogs')")
+    seen = len(lab.events())
+    for path in (root / "state", root / "cache", *(root / "state").rglob("*"), *(root / "cache").rglob("*")):
+        path.chmod(0o777)
+    said = lab.run(
+        f"""
+        import dataver, os
+        from dataver.lineage.recorder import flush
+        dataver.fetch("dogs", repo={str(root / "other")!r})
+        flush()  # loads all that is loaded late: where Python is, the other user may not look
+        os.setgid(65534)
+        os.setuid(65534)
+        {FETCH}
+        print("trained")
+        """
+    )
+    assert "trained" in said and said.count("LineageWarning") == 1, said
+    assert len(lab.events()) == seen
+    assert [link.label for event in lab.waiting() for link in event.links] == ["1.0.0"]
+    lab.run("import dataver; dataver.open().lineage.sync()")
+    assert len(lab.events()) == seen + 1 and lab.waiting() == []
+    shutil.rmtree(root)
+
+
+def test_the_disk_is_full(lab) -> None:
+    """The queue cannot be written: what is in memory is sent at the end all the same."""
+    said = lab.run(
+        """
+        import dataver, resource
+        repo = dataver.open()
+        import dataver.lineage.recorder
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        repo.fetch("cats@1.0.0")
+        repo.fetch("cats@1.0.1")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        """
+    )
+    assert said.count("LineageWarning") == 1 and "File too large" in said
+    assert links_of_one_run(lab) == {INPUT, ("input", "1.0.1", "fetch")}
+    assert lab.waiting() == []
+
+
+def test_the_state_folder_cannot_be_made(lab) -> None:
+    """A file where the folder should be: said once, and sent from memory."""
+    (lab.root / "file").write_text("")
+    said = lab.run(FETCH, environment={"DATAVER_STATE": str(lab.root / "file")})
+    assert said.count("LineageWarning") == 1
+    assert links_of_one_run(lab) == {INPUT}
+
+
+def test_the_index_is_locked_by_another_process(lab) -> None:
+    """Noting and sending need no index."""
+    lab.command("runs")
+    connection = sqlite3.connect(lab.queue.parent / "index.sqlite", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    assert lab.run(FETCH) == ""
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert links_of_one_run(lab) == {INPUT}
+
+
+def test_a_process_that_is_killed_leaves_its_links(lab) -> None:
+    """SIGKILL: the next process says for it that it was killed."""
+    process = lab.start(f"{FETCH}\nprint('fetched', flush=True)\ninput()")
+    process.stdout.readline()
+    until = time.monotonic() + 30
+    while not lab.waiting() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert lab.events() == []
+    lab.run(FETCH, environment={"DATAVER_RUN": "t:early"})
+    assert len(lab.events()) == 1  # the file of a living process is its own
+    process.kill()
+    process.communicate()
+    lab.run(FETCH, environment={"DATAVER_RUN": "t:late"})
+    dead = [event.run for event in lab.events() if not event.run.key.startswith("t:")]
+    assert [(run.outcome, run.ended is not None) for run in dead] == [("killed", True)]
+    assert list(lab.queue.iterdir()) == []
+
+
+def test_a_damaged_queue_is_set_aside(lab) -> None:
+    """Lines that can be read are sent, the file is kept, and that is said once."""
+    process = lab.start(f"{FETCH}\nprint('fetched', flush=True)\ninput()")
+    process.stdout.readline()
+    until = time.monotonic() + 30
+    while len(list(lab.queue.glob("*.part"))) < 1 and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    (path,) = lab.queue.glob("*.json")
+    path.write_bytes(path.read_bytes() + b'{"rubbish":1}\n\xff\xfe\n' + b'{"format":1,"id":"cut sh')
+    said = lab.run(FETCH, environment={"DATAVER_RUN": "t:late"})
+    assert said.count("LineageWarning") == 1 and "2 notes" in said
+    assert len(lab.links()) == 2
+    assert [path.suffix for path in lab.queue.iterdir()] == [".damaged"]
+
+
+def test_ctrl_c_in_the_middle_of_many_fetches(lab) -> None:
+    """Interrupted anywhere, the process ends as it would without lineage, and no link is lost or torn."""
+    for moment in (0.0, 0.002, 0.01, 0.03, 0.1):
+        process = lab.start(
+            """
+            import dataver, sys
+            repo = dataver.open()
+            try:
+                print("ready", flush=True)
+                for number in range(100_000):
+                    repo.fetch("cats@1.0.0", paths=["train/**", f"{number}"])
+            except KeyboardInterrupt:
+                print("interrupted")
+            """
+        )
+        process.stdout.readline()
+        time.sleep(moment)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (0, "interrupted\n"), err
+        assert "LineageWarning" not in err
+    assert lab.waiting() == []
+    assert all(event.run.outcome == "finished" for event in lab.events())
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_forked_children_add_to_the_run_of_their_parent(lab, early) -> None:
+    """A child that is forked at any moment notes what it fetches; the parent brings it; nothing hangs."""
+    lab.run(
+        f"""
+        import dataver, os, sys, time
+        {FETCH}
+        if not {early}:
+            time.sleep(0.5)
+        for number in range(5):
+            child = os.fork()
+            if child == 0:
+                dataver.fetch("cats@1.0.0")
+                dataver.fetch("cats@1.0.1")
+                sys.exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        """
+    )
+    assert links_of_one_run(lab) == {INPUT, ("input", "1.0.1", "fetch")}
+    assert lab.waiting() == []
+    assert {event.run.outcome for event in lab.events() if event.run.sequence} == {"finished"}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_of_multiprocessing_belong_to_the_run(lab, method) -> None:
+    """As DataLoader's workers do: they leave their links to the parent, and one of them may be killed."""
+    lab.run(
+        f"""
+        import multiprocessing, os, signal, time
+        import dataver
+
+        def work(number):
+            dataver.fetch("cats@1.0.0")
+            dataver.fetch("cats@1.0.1", paths=["**", f"{{number}}"])
+            time.sleep(0.2)
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        if __name__ == "__main__":
+            dataver.fetch("cats@1.0.0")
+            context = multiprocessing.get_context("{method}")
+            workers = [context.Process(target=work, args=(number,)) for number in range(4)]
+            [worker.start() for worker in workers]
+            [worker.join() for worker in workers]
+            assert [worker.exitcode for worker in workers] == [0, 0, 0, -9]
+        """
+    )
+    assert len(lab.links()) == 1
+    events = lab.events()
+    assert len({event.run.process for event in events}) == 1
+    assert [event.run.outcome for event in events if event.run.sequence] == ["finished"]
+    links = [link for event in events for link in event.links]
+    assert len({link.subset for link in links if link.label == "1.0.1"}) == 4
+    assert lab.waiting() == []
+
+
+def test_a_forked_child_that_outlives_its_parent_sends_itself(lab) -> None:
+    """A daemon: there is nobody to leave its links to."""
+    lab.run(
+        f"""
+        import os, sys, time, dataver
+        {FETCH}
+        time.sleep(0.5)
+        parent = os.getpid()
+        if os.fork() == 0:
+            sys.stdout.close(); sys.stderr.close(); os.close(1); os.close(2); os.close(0)
+            while os.getppid() == parent:
+                time.sleep(0.01)
+            dataver.fetch("cats@1.0.1")
+        """
+    )
+    until = time.monotonic() + 30
+    while len(lab.events()) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert links_of_one_run(lab) == {INPUT, ("input", "1.0.1", "fetch")}
+
+
+def test_warnings_that_are_errors_do_not_stop_training(lab) -> None:
+    """`python -W error`: it is printed instead."""
+    said = lab.run(
+        f"{FETCH}\nimport shutil\nshutil.rmtree({str(lab.repository)!r})\nprint('trained')",
+        environment={"PYTHONWARNINGS": "error"},
+    )
+    assert "trained" in said and "lineage waits" in said and "Traceback" not in said
+
+
+def test_a_run_without_writable_anything(lab) -> None:
+    """Neither queue nor repository can be written: the data still comes."""
+    shutil.rmtree(lab.repository / "lineage", ignore_errors=True)
+    (lab.repository / "lineage").write_text("in the way")
+    (lab.root / "file").write_text("")
+    said = lab.run(f"{FETCH}\nprint('trained')", environment={"DATAVER_STATE": str(lab.root / "file")})
+    assert "trained" in said and said.count("LineageWarning") == 1
