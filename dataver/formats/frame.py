@@ -45,8 +45,10 @@ __all__ = [
     "decode_frame",
     "decode_frames",
     "encode_frame",
+    "encode_payload",
     "frame_lengths",
     "iter_frames",
+    "length_table",
     "parse_header",
     "u32_array",
 ]
@@ -74,7 +76,7 @@ class FrameHeader(NamedTuple):
 
 def encode_frame(
     chunks_bytes: Buffer, lengths: Sequence[int], compressor: Compressor | None, *, stride: int = 1
-) -> tuple[bytes, bytes]:
+) -> tuple[bytes, Buffer]:
     """Return the header and the stored bytes of a frame.
 
     Args:
@@ -84,24 +86,40 @@ def encode_frame(
             less than 2 %: such bytes are then read back without decompressing.
         stride: 2, 4 or 8 group the bytes before they are compressed.
     """
-    table = array("I", lengths)
-    raw_length = sum(lengths)
+    payload = b"".join((chunks_bytes, length_table(lengths)))
+    return encode_payload(payload, lengths, compressor, stride=stride)
+
+
+def encode_payload(
+    payload: Buffer, lengths: Sequence[int], compressor: Compressor | None, *, stride: int = 1
+) -> tuple[bytes, Buffer]:
+    """Return what `encode_frame` does, of the chunks with `length_table(lengths)` behind them.
+
+    The stored bytes of a raw frame are `payload` itself, not a copy.
+    """
+    raw_length, size = sum(lengths), memoryview(payload).nbytes
     if not 1 <= len(lengths) <= MAX_CHUNKS or raw_length > MAX_RAW or not min(lengths):
         raise InvalidInput(f"a frame cannot hold {len(lengths)} chunks with {raw_length} bytes")
-    if _SWAP:
-        table.byteswap()
-    payload = b"".join((chunks_bytes, table))
-    if len(payload) != raw_length + 4 * len(table):
-        raise InvalidInput(
-            f"chunk lengths add up to {raw_length}, but {len(payload) - 4 * len(table)} bytes came"
-        )
-    codec, stored = CODEC_RAW, payload
+    if size != raw_length + 4 * len(lengths):
+        raise InvalidInput(f"chunk lengths add up to {raw_length}, but {size - 4 * len(lengths)} bytes came")
+    codec, stored, length = CODEC_RAW, payload, size
     if compressor is not None:
         smaller = compressor(payload) if stride == 1 else group(bytearray(payload), stride, compressor)
-        if len(smaller) <= len(payload) - len(payload) // 50:
-            codec, stored = CODEC_ZSTD if stride == 1 else stride, smaller
-    covered = _COVERED.pack(codec, len(table), len(stored), raw_length, 0)
+        if len(smaller) <= size - size // 50:
+            codec, stored, length = CODEC_ZSTD if stride == 1 else stride, smaller, len(smaller)
+    covered = _COVERED.pack(codec, len(lengths), length, raw_length, 0)
     return covered + checksum(covered, stored).to_bytes(8, "little"), stored
+
+
+def length_table(lengths: Sequence[int]) -> array[int]:
+    """Return what stands behind the chunks of a frame: their lengths as little-endian u32."""
+    try:
+        table = array("I", lengths)
+    except OverflowError as error:
+        raise InvalidInput("a frame cannot hold a chunk of 4 GiB") from error
+    if _SWAP:
+        table.byteswap()
+    return table
 
 
 def parse_header(buffer: Buffer, offset: int = 0) -> FrameHeader:

@@ -25,6 +25,8 @@ from dataver.errors import IntegrityError
 from dataver.formats.compression import decompress_exactly
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from dataver.formats.compression import Compressor, Decompressor
 
 __all__ = ["STRIDES", "group", "has_noise", "ungroup"]
@@ -64,7 +66,7 @@ def ungroup(stored: memoryview, stride: int, size: int, decompressor: Decompress
     return payload
 
 
-def has_noise(stored: bytes, stride: int, size: int) -> bool:
+def has_noise(stored: Buffer, stride: int, size: int) -> bool:
     """Return whether a plane of the `size` bytes is stored as it is, which text and the like never have."""
     longest: int = max(struct.unpack_from(f"<{stride}I", stored))
     return longest >= size // stride

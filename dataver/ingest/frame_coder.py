@@ -11,11 +11,14 @@ and a lost update costs one more try, never a wrong byte. So equal files may be 
 
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.formats.compression import Compressor, make_compressor, make_plane_compressor
-from dataver.formats.frame import CODEC_RAW, encode_frame, parse_header
+from dataver.formats.frame import CODEC_RAW, encode_payload, parse_header
 from dataver.formats.grouping import STRIDES, group, has_noise
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["SMALL_CHUNK", "FrameCoder"]
 
@@ -59,30 +62,37 @@ class FrameCoder:
         self._dull = 0
         self._habit = _Habit(1, 0, 1)
 
-    def encode(self, raw: bytearray, lengths: Sequence[int]) -> tuple[bytes, bytes]:
-        """Return a frame's header and stored bytes, as `encode_frame` does."""
+    @property
+    def dull(self) -> bool:
+        """Whether the next frame will probably be stored as it is, which takes hardly any time."""
+        return self._dull >= _DULL
+
+    def encode(self, payload: memoryview, lengths: Sequence[int]) -> tuple[bytes, "Buffer"]:
+        """Return a frame's header and stored bytes, as `encode_payload` does."""
         contexts = self._contexts()
-        if len(raw) < SMALL_CHUNK * len(lengths):
-            return encode_frame(raw, lengths, contexts.small)
-        if self._dull >= _DULL and len(contexts.plain(raw[:_PROBE])) > _PROBE * 49 // 50:
-            return encode_frame(raw, lengths, None)  # photos and the like
+        size = len(payload)
+        if size < SMALL_CHUNK * len(lengths):
+            return encode_payload(payload, lengths, contexts.small)
+        if self.dull and len(contexts.plain(payload[:_PROBE])) > _PROBE * 49 // 50:
+            return encode_payload(payload, lengths, None)  # photos and the like
         habit = self._habit
         if habit.left:
             self._habit = habit._replace(left=habit.left - 1)
             if habit.stride > 1:
-                frame = encode_frame(raw, lengths, contexts.planes, stride=habit.stride)
-                if _as_expected(frame, len(raw)):
-                    return frame
+                header, stored = encode_payload(payload, lengths, contexts.planes, stride=habit.stride)
+                if _as_expected(header, stored, size):
+                    return header, stored
                 self._disappointed(habit)
-        frame = encode_frame(raw, lengths, contexts.plain)
-        self._dull = self._dull + 1 if parse_header(frame[0]).codec == CODEC_RAW else 0
-        if not habit.left and not self._dull and len(frame[1]) > _LITTLE * len(raw):
-            stride = _best_stride(raw, contexts)
+        header, stored = encode_payload(payload, lengths, contexts.plain)
+        found = parse_header(header)
+        self._dull = self._dull + 1 if found.codec == CODEC_RAW else 0
+        if not habit.left and not self._dull and found.stored_length > _LITTLE * size:
+            stride = _best_stride(payload, contexts)
             if stride > 1:
                 self._habit = _Habit(stride, _TERM, habit.wait)
-                return encode_frame(raw, lengths, contexts.planes, stride=stride)
+                return encode_payload(payload, lengths, contexts.planes, stride=stride)
             self._disappointed(habit)
-        return frame
+        return header, stored
 
     def _disappointed(self, habit: _Habit) -> None:
         wait = 1 if habit.stride > 1 and _TERM - habit.left >= _PAID else habit.wait
@@ -100,10 +110,10 @@ class FrameCoder:
         return found
 
 
-def _best_stride(raw: bytearray, contexts: _Contexts) -> int:
+def _best_stride(payload: memoryview, contexts: _Contexts) -> int:
     """Return the stride under which a sample from the frame's middle becomes smallest, or 1."""
-    middle = max(0, len(raw) - _SAMPLE) // 2
-    sample = raw[middle : middle + _SAMPLE]
+    middle = max(0, len(payload) - _SAMPLE) // 2
+    sample = bytearray(payload[middle : middle + _SAMPLE])
     bar = int(_GAIN * min(len(sample), len(contexts.plain(sample))))
     best, least = 1, bar
     for stride in reversed(STRIDES):  # the widest gains where any does, the narrower ones are faster
@@ -115,7 +125,7 @@ def _best_stride(raw: bytearray, contexts: _Contexts) -> int:
     return best
 
 
-def _as_expected(frame: tuple[bytes, bytes], size: int) -> bool:
+def _as_expected(header: bytes, stored: "Buffer", size: int) -> bool:
     """Return whether a grouped frame is still one of numbers: some planes shrink and some are noise."""
-    codec = parse_header(frame[0]).codec
-    return codec in STRIDES and has_noise(frame[1], codec, size)
+    codec = parse_header(header).codec
+    return codec in STRIDES and has_noise(stored, codec, size)

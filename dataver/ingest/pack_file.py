@@ -6,9 +6,13 @@ Keeps invariant 4: the file has a temporary name until its bytes and its footer 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dataver.formats.frame import HEADER_SIZE, parse_header
 from dataver.formats.pack import MAGIC, Footer, FooterBuilder
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["PackFile"]
 
@@ -25,7 +29,7 @@ class PackFile:
         self._size = size
         self._path = folder / f".tmp-{os.urandom(8).hex()}"
         self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        self._waiting: list[bytes] = [MAGIC]
+        self._waiting: list[bytes | memoryview] = [MAGIC]
         self._waiting_size = len(MAGIC)
         self.footer = FooterBuilder()
         self.raw = 0
@@ -36,22 +40,26 @@ class PackFile:
         builder = self.footer
         return builder.size >= self._size or self.raw >= _PACK_RAW or builder.chunk_count >= _PACK_CHUNKS
 
-    def add(self, header: bytes, stored: bytes, lengths: Sequence[int], digests: bytes) -> None:
+    @property
+    def waiting(self) -> bool:
+        """Whether bytes given to `add` are still to be written, and must not change before that."""
+        return bool(self._waiting)
+
+    def add(self, header: bytes, stored: "Buffer", lengths: Sequence[int], digests: bytes) -> None:
         """Append an encoded frame; its chunks' lengths and digests go into the footer."""
-        raw_length = parse_header(header).raw_length
-        check = int.from_bytes(header[16:24], "little")
-        self.footer.add_frame(check, len(stored), raw_length, lengths, digests)
-        self.raw += raw_length
-        self._waiting += (header, stored)
-        self._waiting_size += HEADER_SIZE + len(stored)
+        frame = parse_header(header)
+        self.footer.add_frame(frame.checksum, frame.stored_length, frame.raw_length, lengths, digests)
+        self.raw += frame.raw_length
+        self._waiting += (header, memoryview(stored))
+        self._waiting_size += HEADER_SIZE + frame.stored_length
         if self._waiting_size >= _WRITE:
-            self._drain()
+            self.drain()
 
     def finish(self) -> Footer:
         """Write the footer, force everything to the disk, give the file its name."""
         footer = self.footer.footer()
         self._waiting.append(footer.encode())
-        self._drain()
+        self.drain()
         os.fsync(self._fd)
         os.close(self._fd)
         self._fd = -1
@@ -65,7 +73,8 @@ class PackFile:
             self._fd = -1
             self._path.unlink(missing_ok=True)
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
+        """Write what is waiting."""
         parts, self._waiting, self._waiting_size = self._waiting, [], 0
         while parts:
             written = os.writev(self._fd, parts[:_PARTS])

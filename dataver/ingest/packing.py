@@ -18,13 +18,17 @@ from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.errors import StoreError
 from dataver.formats.entry import Extent
 from dataver.formats.pack import Footer
+from dataver.ingest.frame_buffer import FrameBuffer
 from dataver.ingest.frame_coder import SMALL_CHUNK, FrameCoder
 from dataver.ingest.pack_file import PackFile
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["PackSession", "interval_extent"]
 
@@ -35,9 +39,11 @@ _IN_FLIGHT = 64  # frames between `append` and the disk: ~20 MB
 
 
 class _Frame(NamedTuple):
-    lengths: list[int]
-    digests: bytes
-    encoded: Future[tuple[bytes, bytes]]
+    """A full frame on its way to the disk; one that is not encoded yet is encoded by the writer's thread."""
+
+    buffer: FrameBuffer
+    payload: memoryview
+    encoded: "Future[tuple[bytes, Buffer]] | None"
 
 
 class _PackPart(NamedTuple):
@@ -94,9 +100,9 @@ class PackSession:
         self._near: tuple[Extent | None, int, int] = (None, 0, 0)
         self._thread = threading.Thread(target=self._write_all, name="dataver-write", daemon=True)
         self._thread.start()
-        self._raw = bytearray()
-        self._lengths: list[int] = []
-        self._digests: list[bytes] = []
+        self._frame = FrameBuffer()
+        self._free: list[FrameBuffer] = []  # list's append and pop are what the threads share it by
+        self._lent: list[FrameBuffer] = []  # those the open pack still writes from
         self.position = 0
         self.stored = 0
         self.packs = 0
@@ -107,14 +113,15 @@ class PackSession:
         Raises:
             StoreError: writing failed, now or earlier.
         """
-        start = self.position
-        self._raw += data
-        self._lengths.append(len(data))
-        self._digests.append(digest)
+        start, frame = self.position, self._frame
+        if not frame.fits(len(data)):
+            self._close_frame()
+            frame = self._frame
+        frame.add(data, digest)
         self.position = start + len(data)
-        chunks = len(self._lengths)
-        enough = SMALL_FRAME_RAW if len(self._raw) < SMALL_CHUNK * chunks else FRAME_RAW
-        if len(self._raw) >= enough or chunks >= _FRAME_CHUNKS:
+        chunks = len(frame.lengths)
+        enough = SMALL_FRAME_RAW if frame.size < SMALL_CHUNK * chunks else FRAME_RAW
+        if frame.size >= enough or chunks >= _FRAME_CHUNKS:
             self._close_frame()
         return start
 
@@ -162,12 +169,14 @@ class PackSession:
         return found
 
     def _close_frame(self) -> None:
-        if not self._lengths:
+        frame = self._frame
+        if not frame.lengths:
             return
-        raw, lengths = self._raw, self._lengths
-        encoded = self._pool.submit(self._coder.encode, raw, lengths)
-        self._put(_Frame(lengths, b"".join(self._digests), encoded))
-        self._raw, self._lengths, self._digests = bytearray(), [], []
+        payload = frame.payload()
+        # a raw frame is encoded in less time than it takes to wake another thread
+        encoded = None if self._coder.dull else self._pool.submit(self._coder.encode, payload, frame.lengths)
+        self._put(_Frame(frame, payload, encoded))
+        self._frame = self._free.pop() if self._free else FrameBuffer()
 
     def _put(self, item: "_Frame | Callable[[], None] | None") -> None:
         while True:
@@ -212,7 +221,7 @@ class PackSession:
             try:
                 if isinstance(item, _Frame):
                     pack = pack or PackFile(self._folder, self._pack_size)
-                    pack.add(*item.encoded.result(), item.lengths, item.digests)
+                    self._write(item, pack)
                     if pack.full:
                         self._finish(pack)
                         pack = None
@@ -228,8 +237,27 @@ class PackSession:
         if pack:
             pack.abandon()
 
+    def _write(self, frame: _Frame, pack: PackFile) -> None:
+        buffer, payload, encoded = frame
+        header, stored = encoded.result() if encoded else self._coder.encode(payload, buffer.lengths)
+        pack.add(header, stored, buffer.lengths, b"".join(buffer.digests))
+        if stored is payload:
+            self._lent.append(buffer)
+        else:
+            self._take_back([buffer])
+        if not pack.waiting:
+            self._take_back(self._lent)
+
+    def _take_back(self, buffers: list[FrameBuffer]) -> None:
+        for buffer in buffers:
+            buffer.clear()
+        self._free += buffers
+        buffers.clear()
+
     def _finish(self, pack: PackFile) -> None:
         """Hand a full pack to the finisher, behind at most one other."""
+        pack.drain()
+        self._take_back(self._lent)
         while len(self._finishing) > 1:
             self._finishing.pop(0).result()
         self._finishing.append(self._finisher.submit(self._complete, pack, self._writer_position))
