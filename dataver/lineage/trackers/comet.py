@@ -59,7 +59,7 @@ class Comet:
             experiment.log_dataset_info(name=use.dataset, version=use.label or content(use), path=uri(use))
         told = json.dumps(facts(use), ensure_ascii=False, sort_keys=True)
         name = f"dataver.{use.role}.{use.dataset}"
-        if experiment.get_other(name) not in (None, told):
+        if experiment.others.get(name, told) != told:
             name = f"dataver.{use.role}.{use.ref}"
         experiment.log_other(name, told)
 
