@@ -84,11 +84,7 @@ class Notes:
         """Whether this process sends what it noted itself, and not its parent."""
         if not self._worker or self._parent is None or not all(run.part for run in self.runs.values()):
             return True
-        try:
-            os.kill(self._parent.pid, 0)
-        except OSError:
-            return True
-        return False
+        return not _alive(self._parent.pid)
 
     # noting
 
@@ -342,6 +338,18 @@ def _is_worker() -> bool:
     """Return whether `multiprocessing` started this process."""
     module = sys.modules.get("multiprocessing.process")
     return module is not None and module.parent_process() is not None
+
+
+def _alive(pid: int) -> bool:
+    """Return whether a process lives; one that ended and that nobody has looked after yet does not."""
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return not file.read().rpartition(")")[2].startswith(" Z")
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it is another user's, or there is no /proc
 
 
 def _as_context(key: str) -> Context:
