@@ -159,7 +159,7 @@ def _changed(repo: Repository, tree: bytes, before: bytes | None) -> Iterator[tu
                 if kind in _FILES:
                     yield leaf.file_digest(row)[:CONTENT_SIZE], leaf.paths[row], 1
         return
-    for path, old, new in diff(before, tree, load):
+    for path, old, new in diff(before, tree, load, extents=False):
         gone = old.digest[:CONTENT_SIZE] if old is not None else b""
         come = new.digest[:CONTENT_SIZE] if new is not None else b""
         if gone != come:

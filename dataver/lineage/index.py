@@ -40,8 +40,9 @@ APPLICATION: Final = 0x4456_4C49  # "DVLI", in the file's header
 BUSY: Final = 30.0  # seconds to wait for another process that writes; the longest transaction takes ten
 
 _REBUILD: Final = "`dataver lineage rebuild` makes it anew from the repository"
-_BATCH: Final = 1_000  # events a transaction
+_BATCH: Final = 4_000  # events a transaction; keys are hashes, so each touches most pages of a table
 _CACHE: Final = 64 << 10  # KiB of pages kept while one index is open
+_LOG: Final = 8_000  # pages of the log, after which SQLite copies them back; more together are fewer in all
 _LEFT: Final = 3600.0  # seconds after which a file that no link names is somebody's leftover
 _TRIES: Final = 20
 
@@ -289,6 +290,7 @@ def _connect(file: Path, timeout: float) -> sqlite3.Connection:
             "synchronous = NORMAL",
             "foreign_keys = ON",
             f"cache_size = -{_CACHE}",
+            f"wal_autocheckpoint = {_LOG}",
             "temp_store = FILE",
             f"journal_size_limit = {_CACHE << 10}",
         ):

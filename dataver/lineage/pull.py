@@ -43,7 +43,7 @@ _FULL: Final = timedelta(days=1)  # how often everything is listed
 _PARALLEL: Final = 16  # requests in flight
 _WINDOW: Final = 64  # objects asked for before the first is taken
 _LISTED: Final = 2_000  # keys compared with what was read at a time
-_EVENTS: Final = 1_000  # events a transaction …
+_EVENTS: Final = 4_000  # events a transaction …
 _BYTES: Final = 16 << 20  # … or bytes of their objects
 _RECORDS: Final = 500  # records a transaction
 _PASSES: Final = 3  # listings, while objects are bundled under our hands

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from index_models import dump
 
 import dataver
 from dataver.hashing import digest
@@ -12,6 +11,8 @@ from dataver.lineage.index import LineageIndex
 from dataver.lineage.pull import pull, rebuild
 from dataver.lineage.schema import version_number
 from dataver.repository.layout import block_key
+
+from .index_models import dump
 
 HOLDERS = """
 WITH RECURSIVE held(version, path) AS (

@@ -4,7 +4,6 @@ import secrets
 from datetime import timedelta
 
 import pytest
-from index_models import event_id, event_of, moment
 
 import dataver
 from dataver.errors import StoreError
@@ -13,6 +12,8 @@ from dataver.formats.config import RepositoryConfig
 from dataver.lineage.compact import execute_compaction, plan_compaction
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Crash, Fault, FaultyStore
+
+from .index_models import event_id, event_of, moment
 
 NOW = moment(24 * 60)
 

@@ -10,7 +10,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_models import (
+
+from dataver.errors import FormatTooNew, IntegrityError, StoreError
+from dataver.lineage import applying
+from dataver.lineage.index import LineageIndex, default_path, migrate, publish_index
+from dataver.lineage.schema import MIGRATIONS, run_number, version_number
+
+from .index_models import (
     EVENTS,
     FIRST,
     OTHER,
@@ -25,11 +31,6 @@ from index_models import (
     moment,
     new_index,
 )
-
-from dataver.errors import FormatTooNew, IntegrityError, StoreError
-from dataver.lineage import applying
-from dataver.lineage.index import LineageIndex, default_path, migrate, publish_index
-from dataver.lineage.schema import MIGRATIONS, run_number, version_number
 
 
 def rows(index, question, *values):

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import zstandard
-from index_models import dump, event_id, event_of, hexed, moment
 
 import dataver
 from dataver.errors import NotFound, StoreError
@@ -19,6 +18,8 @@ from dataver.lineage.pull import pull, rebuild
 from dataver.repository.layout import bundle_key, event_key, record_key
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
+
+from .index_models import dump, event_id, event_of, hexed, moment
 
 NOW = moment(24 * 30)
 DAY = timedelta(days=1)
