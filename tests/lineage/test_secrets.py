@@ -1,4 +1,4 @@
-"""No secret is kept: some are planted wherever they may stand, and every byte that was written is searched."""
+"""No secret is kept: some are planted wherever they may stand, and every byte written is searched."""
 
 import subprocess
 
