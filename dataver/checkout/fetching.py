@@ -21,24 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dataver.checkout.folder import Folder, located, open_folder
-from dataver.checkout.materialise import (
-    Wish,
-    check_space,
-    fill_entries,
-    folding_of,
-    local_errors,
-    survey,
-)
+from dataver.checkout.materialise import check_space, fill, fill_entries, local_errors
 from dataver.checkout.own_copy import Comparison, Existing
 from dataver.checkout.reuse import Cached, Interrupted, Source, hash_file
 from dataver.checkout.stat_manifest import Row, read_rows, write_rows
 from dataver.checkout.version_cache import CachedFolder, folder_name, free_partial, remove_folder
+from dataver.checkout.wish import Wish, folding_of, survey
 from dataver.errors import Conflict, IntegrityError, InvalidInput
 from dataver.formats.entry import Kind
 from dataver.progress import SILENT, Counters, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dataver.checkout.version_cache import VersionCache
     from dataver.formats.entry import Entry
@@ -165,13 +159,13 @@ class _Job:
             if not sources:
                 check_space(self.cache.trees, total.size)
             folder = stack.enter_context(Folder(partial, writable=False))
-            filled = fill_entries(wish.repo, wish.entries(), folder, sources, self.progress)
-            folder.seal()
+            filled = fill(wish.repo, wish.parts(), folder, sources, self.progress)
             cached = CachedFolder(
                 final, wish.tree, wish.patterns, self.ref, total.files, total.size, tuple(filled.problems)
             )
             left_out = {path for path, _ in filled.problems}
-            write_rows(cached.manifest, _rows(wish.names(), folder.fd, left_out))
+            write_rows(cached.manifest, _rows(wish, folder.fd, left_out, filled.stamps, folder.seal_above))
+            folder.seal()
             self.cache.describe(cached)
             partial.rename(final)  # from here on it is there for everybody
         for path in left:
@@ -198,7 +192,7 @@ class _Job:
             fd = open_folder(found.path)
             try:
                 fresh = found.manifest.with_suffix(".stat.new")
-                write_rows(fresh, _rows(wish.names(), fd, left_out))
+                write_rows(fresh, _rows(wish, fd, left_out))
                 fresh.replace(found.manifest)
             finally:
                 os.close(fd)
@@ -232,7 +226,7 @@ class _Job:
             if not left:
                 check_space(dest.parent, total.size)
             folder = stack.enter_context(Folder(partial, writable=True))
-            filled = fill_entries(wish.repo, wish.entries(), folder, sources, self.progress)
+            filled = fill(wish.repo, wish.parts(), folder, sources, self.progress)
             try:
                 partial.rename(dest)
             except OSError as error:
@@ -272,7 +266,8 @@ class _Job:
                         existing.move_in(entry.path, folder.fd, overwrite=overwrite)
             for path in (staging, *left):
                 remove_folder(path)
-            written = sum(kind != _EMPTY_FOLDER for _, kind in wish.names()) - len(left_out)
+            folders = sum(rows.kinds[n] == _EMPTY_FOLDER for rows, numbers in wish.parts() for n in numbers)
+            written = total.entries - folders - len(left_out)
             extra = existing.count_files() - written
         return FetchReport(
             dest,
@@ -315,17 +310,37 @@ def _missing(wish: Wish, compared: Comparison) -> Iterator[Entry]:
             yield entry
 
 
-def _rows(names: Iterable[tuple[str, int]], root: int, left_out: set[str]) -> Iterator[Row]:
-    """Yield how everything that was written looks."""
-    for path, kind in names:
-        if path in left_out:
-            continue
-        if kind == _EMPTY_FOLDER:
-            yield Row(path, kind, 0, 0)
-            continue
-        with located(root, path) as (here, name):
-            status = os.stat(name, dir_fd=here, follow_symlinks=False)
-        yield Row(path, kind, status.st_size, status.st_mtime_ns)
+def _rows(
+    wish: Wish,
+    root: int,
+    left_out: set[str],
+    stamps: Sequence[int] = (),
+    passed: Callable[[str], None] | None = None,
+) -> Iterator[Row]:
+    """Yield how everything that was written looks.
+
+    Args:
+        wish: what was to be written.
+        root: descriptor of the folder.
+        left_out: what was not.
+        stamps: modification time of each entry in order, 0 where it is to be looked up; may end early.
+        passed: told of each path; an empty folder's with a `/` behind it.
+    """
+    known = iter(stamps)
+    for rows, numbers in wish.parts():
+        for number in numbers:
+            path, kind, stamp = rows.paths[number], rows.kinds[number], next(known, 0)
+            if kind == _EMPTY_FOLDER:
+                yield Row(path, kind, 0, 0)
+                path += "/"
+            elif stamp:
+                yield Row(path, kind, rows.sizes[number], stamp)
+            elif path not in left_out:
+                with located(root, path) as (here, name):
+                    status = os.stat(name, dir_fd=here, follow_symlinks=False)
+                yield Row(path, kind, status.st_size, status.st_mtime_ns)
+            if passed is not None:
+                passed(path)
 
 
 def _damaged(found: CachedFolder, entries: Iterable[Entry] | None) -> set[str] | None:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Self
 
 from dataver.errors import IntegrityError, InvalidInput
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["Folder", "located", "open_folder", "safe_link"]
+__all__ = ["LONG", "Folder", "located", "open_folder", "safe_link"]
 
-_LONG: Final = 1000  # characters; longer paths are walked, because the system takes 4,096 bytes at most
+LONG: Final = 1000  # characters; longer paths are walked, because the system takes 4,096 bytes at most
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -41,7 +42,7 @@ def open_folder(path: str | Path, dir_fd: int | None = None) -> int:
 @contextmanager
 def located(root: int, path: str) -> Iterator[tuple[int, str]]:
     """Give a folder's descriptor and the path from there, short enough for the system."""
-    if len(path) < _LONG:
+    if len(path) < LONG:
         yield root, path
         return
     *parents, name = path.split("/")
@@ -79,6 +80,7 @@ class Folder:
         path: where it is now.
         fd: its descriptor.
         mode: permission bits of its plain files; the user's umask applies.
+        writable: whether its files may be written to when it is complete.
     """
 
     def __init__(self, path: Path, *, writable: bool) -> None:
@@ -94,8 +96,10 @@ class Folder:
         allowed = stat.S_IMODE(os.fstat(self.fd).st_mode) & 0o777
         self.mode = (0o666 if writable else 0o444) & allowed
         self._executable = (0o777 if writable else 0o555) & allowed
-        self._writable = writable
+        self.writable = writable
+        self._sealed = allowed & 0o555
         self._parent = ""
+        self._last = ""
 
     def __enter__(self) -> Self:
         return self
@@ -146,15 +150,7 @@ class Folder:
 
     def write(self, path: str, executable: bool, data: Buffer) -> None:
         """Write a small file in one go."""
-        mode = self._executable if executable else self.mode
-        try:
-            if len(path) < _LONG:
-                fd = os.open(path, _CREATE, mode, dir_fd=self.fd)
-            else:
-                with located(self.fd, path) as (root, name):
-                    fd = os.open(name, _CREATE, mode, dir_fd=root)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise _clash(path) from error
+        fd = self.new(path, executable)
         try:
             view = memoryview(data)
             done = os.write(fd, view) if view else 0
@@ -162,6 +158,17 @@ class Folder:
                 done += os.write(fd, view[done:])
         finally:
             os.close(fd)
+
+    def new(self, path: str, executable: bool) -> int:
+        """Make an empty file with the permission bits it is to have; return a descriptor for writing."""
+        mode = self._executable if executable else self.mode
+        try:
+            if len(path) < LONG:
+                return os.open(path, _CREATE, mode, dir_fd=self.fd)
+            with located(self.fd, path) as (root, name):
+                return os.open(name, _CREATE, mode, dir_fd=root)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise _clash(path) from error
 
     def create(self, path: str) -> None:
         """Make an empty file that `open` opens and `finish` completes; readable to nobody else so far."""
@@ -174,8 +181,8 @@ class Folder:
             return os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
 
     def remove(self, path: str) -> None:
-        """Take a file away again, one that was begun and is not right."""
-        with located(self.fd, path) as (root, name):
+        """Take a file away again, one that was begun and is not right; nothing there is fine."""
+        with suppress(FileNotFoundError), located(self.fd, path) as (root, name):
             os.unlink(name, dir_fd=root)  # relative to a descriptor
 
     def finish(self, fd: int, executable: bool) -> None:
@@ -187,12 +194,24 @@ class Folder:
         with self._clash(path), located(self.fd, path) as (root, name):
             os.symlink(target, name, dir_fd=root)
 
-    def seal(self) -> None:
-        """Take the write permission off every folder, unless the folder is to be writable."""
-        if self._writable:
+    def seal_above(self, path: str) -> None:
+        """Take the write permission off the folders a path lies in; paths come in the order of a tree.
+
+        An empty folder's own path is given with a `/` behind it.
+        """
+        parent = path.rpartition("/")[0]
+        if parent == self._last:
             return
-        for _, _, _, fd in os.fwalk(".", topdown=False, follow_symlinks=False, dir_fd=self.fd):
-            os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) & 0o555)
+        parts, before = parent.split("/"), self._last.split("/")
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(parts, before, strict=False)))
+        for depth in range(same, len(parts) if parent else 0):
+            with located(self.fd, "/".join(parts[: depth + 1])) as (root, name):
+                os.chmod(name, self._sealed, dir_fd=root)  # relative to a descriptor
+        self._last = parent
+
+    def seal(self) -> None:
+        """Take the write permission off the folder itself."""
+        os.fchmod(self.fd, self._sealed)
 
     @contextmanager
     def _clash(self, path: str) -> Iterator[None]:

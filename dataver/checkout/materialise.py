@@ -1,8 +1,9 @@
 """Filling a fresh folder with a version: what is here already, then the repository, links last.
 
-The idea: one pass over the tree, a window at a time. Each entry gets its folder; each file is placed from a
-local source (`reuse`), planned to share with one, or planned to be read (`transfer`). What cannot be right is
-refused before the first byte is written: names that the file system takes for one, and too little space.
+The idea: one pass over the tree, a leaf at a time. Each entry gets its folder; each file is placed from a
+local source (`reuse`), planned to be copied from one or to share with one, or planned to be read
+(`transfer`). What cannot be right is refused before the first byte is written: too little space here, names
+that the file system takes for one in `wish`.
 
 Keeps invariants 1, 9 and 10 (links that would leave the folder are left out and reported).
 """
@@ -11,19 +12,21 @@ from __future__ import annotations
 
 import errno
 import os
-import unicodedata
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from array import array
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.checkout.folder import Folder, safe_link
-from dataver.checkout.plan import Target, positions, windows
-from dataver.checkout.transfer import Transfer, Wanted
-from dataver.errors import DataverError, IntegrityError, InvalidInput, PathNotFound, StoreError
+from dataver.checkout.plan import WINDOW_ENTRIES, WINDOW_EXTENTS, Target, positions
+from dataver.checkout.transfer import Transfer, Wanted, Window
+from dataver.checkout.wish import FILES, Part
+from dataver.errors import DataverError, IntegrityError, StoreError
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from dataver.checkout.reuse import Source
@@ -31,63 +34,10 @@ if TYPE_CHECKING:
     from dataver.progress import Progress
     from dataver.repository import Repository
 
-__all__ = [
-    "Filled",
-    "Survey",
-    "Wish",
-    "check_space",
-    "fill_entries",
-    "folding_of",
-    "local_errors",
-    "survey",
-]
+__all__ = ["Filled", "check_space", "fill", "fill_entries", "local_errors"]
 
-_NOTHING = digest(b"")
-
-
-class Wish(NamedTuple):
-    """What of a version is wanted.
-
-    Attributes:
-        repo: where it is.
-        tree: its tree.
-        patterns: globs; empty for all of it.
-    """
-
-    repo: Repository
-    tree: bytes
-    patterns: tuple[str, ...] = ()
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield the wanted entries in order."""
-        tree = self.repo.tree(self.tree)
-        if not self.patterns:
-            for leaf in tree.leaves():
-                yield from leaf.entries()
-            return
-        from dataver.tree.select import Selection
-
-        selection = Selection(self.patterns)
-        for entry in tree.iterate(selection.prefix()):
-            if selection.matches(entry.path):
-                yield entry
-
-    def names(self) -> Iterator[tuple[str, int]]:
-        """Yield path and kind of the wanted entries in order: cheaper than the entries."""
-        if self.patterns:
-            for entry in self.entries():
-                yield entry.path, entry.kind
-            return
-        for leaf in self.repo.tree(self.tree).leaves():
-            yield from zip(leaf.paths, leaf.kinds, strict=True)
-
-
-class Survey(NamedTuple):
-    """How much is wanted."""
-
-    entries: int
-    files: int
-    size: int
+_NOTHING: Final = digest(b"")
+_AT_ONCE: Final = 2_000  # entries; as many as a leaf has
 
 
 class Filled(NamedTuple):
@@ -97,74 +47,14 @@ class Filled(NamedTuple):
         transferred: stored bytes read from the repository.
         reused: bytes of files that came from this machine.
         problems: entries left out, with the reason.
+        stamps: of each entry, in order, the modification time (ns) it is known to have; 0 where it is to be
+            looked up. Empty for folders that are to be writable.
     """
 
     transferred: int
     reused: int
     problems: list[tuple[str, str]]
-
-
-def survey(wish: Wish, folds: Callable[[str], str] | None) -> Survey:
-    """Count what is wanted, and refuse names that cannot be told apart where they are to be written.
-
-    Args:
-        wish: what is wanted.
-        folds: how the file system sees names; None where it keeps them as they are.
-
-    Raises:
-        PathNotFound: the globs select nothing.
-        InvalidInput: two names that the file system takes for one.
-    """
-    if not wish.patterns and folds is None:
-        total = wish.repo.tree(wish.tree).summary()
-        return Survey(total.entries, total.files, total.size)
-    entries = files = size = 0
-    seen: dict[str, str] = {}
-    for entry in wish.entries():
-        entries += 1
-        files += entry.kind in (Kind.FILE, Kind.EXECUTABLE)
-        size += entry.size
-        if folds is not None:
-            _refuse_twins(entry.path, folds, seen)
-    if not entries and wish.patterns:
-        raise PathNotFound(
-            f"nothing in the version matches {', '.join(map(repr, wish.patterns))}.",
-            hint="`dataver ls` lists what is there; a folder's name takes all below it",
-        )
-    return Survey(entries, files, size)
-
-
-def _refuse_twins(path: str, folds: Callable[[str], str], seen: dict[str, str]) -> None:
-    parts = path.split("/")
-    for depth in range(1, len(parts) + 1):
-        part = "/".join(parts[:depth])
-        other = seen.setdefault(folds(part), part)
-        if other != part:
-            raise InvalidInput(
-                f"{other!r} and {part!r} are one name on the file system that they are to be written to.",
-                hint="fetch to a file system that tells them apart, or only a part of the version",
-            )
-
-
-def folding_of(folder: Path) -> Callable[[str], str] | None:
-    """Return how the file system of a folder sees names, found out by making one; None if exactly."""
-    name = f".dataver-probe-{os.getpid()}-a\u00e9"
-    probe = folder / name
-    with suppress(FileExistsError):
-        probe.touch()
-    try:
-        case = os.path.lexists(folder / name.upper())
-        form = os.path.lexists(folder / unicodedata.normalize("NFD", name))
-    finally:
-        probe.unlink(missing_ok=True)
-    if not case and not form:
-        return None
-
-    def fold(path: str) -> str:
-        path = unicodedata.normalize("NFC", path) if form or case else path
-        return unicodedata.normalize("NFC", path.casefold()) if case else path
-
-    return fold
+    stamps: array[int]
 
 
 def check_space(where: Path, size: int) -> None:
@@ -199,9 +89,9 @@ def local_errors(where: Path) -> Iterator[None]:
         raise StoreError(f"{where} cannot be written: {error.strerror or error}.", hint=str(error)) from error
 
 
-def fill_entries(
+def fill(
     repo: Repository,
-    entries: Iterable[Entry],
+    parts: Iterable[Part],
     folder: Folder,
     sources: Sequence[Source],
     progress: Progress,
@@ -214,9 +104,40 @@ def fill_entries(
     """
     filling = _Filling(folder, sources, progress)
     transfer = Transfer(repo, folder, progress)
-    transfer.run(filling.window(window) for window in windows(entries))
+    transfer.run(filling.windows(parts))
     filling.make_links()
-    return Filled(transfer.transferred, transfer.reused + filling.placed, filling.problems)
+    reused = transfer.reused + filling.placed
+    return Filled(transfer.transferred, reused, filling.problems, filling.stamps)
+
+
+def fill_entries(
+    repo: Repository, entries: Iterable[Entry], folder: Folder, sources: Sequence[Source], progress: Progress
+) -> Filled:
+    """Do what `fill` does with entries that are no whole leaves."""
+    return fill(repo, map(_part_of, _some(entries)), folder, sources, progress)
+
+
+class _Loose(NamedTuple):
+    """Entries as columns."""
+
+    held: list[Entry]
+    paths: list[str]
+    kinds: list[int]
+    sizes: list[int]
+
+    def entry(self, number: int) -> Entry:
+        return self.held[number]
+
+
+def _part_of(held: list[Entry]) -> Part:
+    paths, kinds, sizes = [e.path for e in held], [int(e.kind) for e in held], [e.size for e in held]
+    return Part(_Loose(held, paths, kinds, sizes), range(len(held)))
+
+
+def _some(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    remaining = iter(entries)
+    while held := list(islice(remaining, _AT_ONCE)):
+        yield held
 
 
 class _Filling:
@@ -229,41 +150,64 @@ class _Filling:
         self._links: list[tuple[str, str]] = []
         self.placed = 0
         self.problems: list[tuple[str, str]] = []
+        self.stamps = array("q")
 
-    def window(self, entries: list[Entry]) -> list[Wanted]:
-        """Make the folders of a window, place what is here, and return the files that are not."""
-        self._folder.prepare([entry.path for entry in entries])
-        wanted: list[Wanted] = []
-        files = size = 0
-        for entry in entries:
-            if entry.kind == Kind.SYMLINK:
-                self._links.append((entry.path, entry.target))
-            elif entry.kind == Kind.DIRECTORY:
-                self._folder.make_folder(entry.path)
-            elif entry.size == 0:
-                self._empty(entry)
-                files += 1
-            elif any(source.place(entry, self._folder) for source in self._sources):
-                files += 1
-                size += entry.size
+    def windows(self, parts: Iterable[Part]) -> Iterator[Window]:
+        """Yield what the transfer is to make, in lists that are short enough to be planned in memory."""
+        window, extents = Window([], []), 0
+        for part in parts:
+            for wanted in self._take(part, window):
+                window.wanted.append(wanted)
+                extents += len(wanted.target.extents)
+                if len(window.wanted) >= WINDOW_ENTRIES or extents >= WINDOW_EXTENTS:
+                    yield window
+                    window, extents = Window([], []), 0
+            if window.copies:
+                yield Window([], window.copies)
+                window = window._replace(copies=[])
+        if window.wanted:
+            yield window
+
+    def _take(self, part: Part, window: Window) -> Iterator[Wanted]:
+        """Make the folders of a part, place what is here, and yield the files that are not."""
+        rows, numbers = part
+        self._folder.prepare([rows.paths[number] for number in numbers])
+        stamps = array("q", bytes(8 * len(rows.paths)))
+        left: Sequence[int] = numbers
+        for source in self._sources:
+            taken = source.take(rows, left, self._folder, stamps)
+            left = taken.left
+            self.placed += taken.size
+            self._progress.advance(taken.files, taken.size)
+            window.copies.extend(taken.copies)
+        if not self._folder.writable:
+            self.stamps.extend(stamps[number] for number in numbers)
+        for number in left:
+            kind = rows.kinds[number]
+            if kind in FILES and rows.sizes[number]:
+                yield self._wanted(rows.entry(number))
             else:
-                wanted.append(self._wanted(entry))
-        self.placed += size
-        self._progress.advance(files, size)
-        return wanted
+                self._other(rows.entry(number))
+
+    def _other(self, entry: Entry) -> None:
+        """Make what has no bytes."""
+        if entry.kind == Kind.SYMLINK:
+            self._links.append((entry.path, entry.target))
+        elif entry.kind == Kind.DIRECTORY:
+            self._folder.make_folder(entry.path)
+        elif entry.digest != _NOTHING:
+            raise IntegrityError(f"{entry.path!r} cannot be restored: it is empty, and its digest is not.")
+        else:
+            self._folder.write(entry.path, entry.kind == Kind.EXECUTABLE, b"")
+            self._progress.advance(1, 0)
 
     def _wanted(self, entry: Entry) -> Wanted:
-        target = Target(entry.path, entry.kind == Kind.EXECUTABLE, entry.size, entry.digest, entry.extents)
+        target = Target.of(entry)
         for source in self._sources:
             wanted = source.share(entry, target)
             if wanted is not None:
                 return wanted
         return Wanted(target, positions(entry.extents))
-
-    def _empty(self, entry: Entry) -> None:
-        if entry.digest != _NOTHING:
-            raise IntegrityError(f"{entry.path!r} cannot be restored: it is empty, and its digest is not.")
-        self._folder.write(entry.path, entry.kind == Kind.EXECUTABLE, b"")
 
     def make_links(self) -> None:
         """Make the symbolic links: by now every file is there, so none is written through a link."""

@@ -17,6 +17,8 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from dataver.formats.entry import Kind
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_RANGE",
+    "WINDOW_ENTRIES",
+    "WINDOW_EXTENTS",
     "Piece",
     "Range",
     "Target",
@@ -32,7 +36,6 @@ __all__ = [
     "positions",
     "raw_extents",
     "split_extent",
-    "windows",
 ]
 
 WINDOW_ENTRIES: Final = 20_000
@@ -81,6 +84,11 @@ class Target:
         self.hasher: Any = None
         self.lock: threading.Lock | None = None
 
+    @classmethod
+    def of(cls, entry: Entry) -> Target:
+        """Return the target for the file of an entry."""
+        return cls(entry.path, entry.kind == Kind.EXECUTABLE, entry.size, entry.digest, entry.extents)
+
     def spread(self) -> None:
         """Make ready for arriving in any order, from several threads, into a file."""
         from dataver.hashing.digest import new_hasher
@@ -91,6 +99,38 @@ class Target:
         self.hashing = False
         self.hasher = new_hasher()
         self.lock = threading.Lock()
+
+    # of a spread file: whoever holds `hashing` moves the frontier, the others leave their spans in `landed`
+
+    def hand_over(self, spans: Iterable[tuple[int, int]]) -> bool:
+        """Leave spans that were written; tell whether the caller is to hash what is adjacent."""
+        assert self.lock is not None
+        assert self.landed is not None
+        with self.lock:
+            self.landed.update(spans)
+            begins = not self.hashing
+            self.hashing = True
+            return begins
+
+    def next_span(self) -> int:
+        """Return the length of the span at the frontier; for who hashes, when `release` said there is one."""
+        assert self.lock is not None
+        assert self.landed is not None
+        with self.lock:
+            return self.landed.pop(self.frontier)
+
+    def release(self) -> bool | None:
+        """End the hashing; tell whether all of the file is hashed, which only one caller is ever told.
+
+        None where there is more at the frontier: then the hashing goes on.
+        """
+        assert self.lock is not None
+        assert self.landed is not None
+        with self.lock:
+            if self.frontier in self.landed:
+                return None
+            self.hashing = False
+            return self.frontier == self.size
 
 
 class Piece(NamedTuple):
@@ -123,20 +163,6 @@ class Range(NamedTuple):
     length: int
     pieces: list[Piece]
     raw: int
-
-
-def windows(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Yield the entries in lists that are short enough to be planned in memory."""
-    window: list[Entry] = []
-    extents = 0
-    for entry in entries:
-        window.append(entry)
-        extents += len(entry.extents)
-        if len(window) >= WINDOW_ENTRIES or extents >= WINDOW_EXTENTS:
-            yield window
-            window, extents = [], 0
-    if window:
-        yield window
 
 
 def plan(

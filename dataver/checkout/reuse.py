@@ -17,50 +17,78 @@ import os
 import stat
 from bisect import bisect_right
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dataver.checkout.clone import clone
-from dataver.checkout.folder import located, open_folder
+from dataver.checkout.folder import LONG, located, open_folder
 from dataver.checkout.plan import Target, positions, raw_extents
 from dataver.checkout.stat_manifest import Lookup
-from dataver.checkout.transfer import LocalCopy, Wanted
+from dataver.checkout.transfer import TINY, Copies, Copy, LocalCopy, Wanted
+from dataver.checkout.wish import FILES
 from dataver.errors import IntegrityError
 from dataver.formats.entry import Kind
-from dataver.hashing.digest import new_hasher
+from dataver.hashing.digest import digest, new_hasher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from array import array
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dataver.checkout.folder import Folder
-    from dataver.checkout.stat_manifest import Row
     from dataver.checkout.version_cache import CachedFolder
+    from dataver.checkout.wish import Rows
     from dataver.formats.entry import Entry, Extent
     from dataver.formats.pack import Footer
     from dataver.repository import Repository
 
-__all__ = ["Cached", "Interrupted", "Source", "hash_file"]
+__all__ = ["Cached", "Interrupted", "Source", "Taken", "hash_file"]
 
 MOST_CHANGES: Final = 200_000  # a tree that differs in more is not near: ~100 MB of memory
 _SMALLEST: Final = 64 * 1024  # of a file below this, all is fetched: it lies in one or two frames
+_BATCH: Final = 4 * 1024 * 1024  # bytes of files copied in one go
+_FIRST_READ: Final = 128 * 1024  # a buffer that a tiny file hardly fills is cheap at this size
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def hash_file(fd: int) -> bytes:
     """Return the BLAKE3-256 of an open file."""
     hasher = new_hasher()
-    position = 0
-    while data := os.pread(fd, 1 << 20, position):
+    position, step = 0, _FIRST_READ
+    while data := os.pread(fd, step, position):
         hasher.update(data)
         position += len(data)
+        step = 1 << 20
     return hasher.digest()
+
+
+class Taken(NamedTuple):
+    """What a source gave of some entries.
+
+    Attributes:
+        left: numbers of the entries it does not give.
+        files: files that are in the folder now.
+        size: bytes of them.
+        copies: files that are still to be copied.
+    """
+
+    left: list[int]
+    files: int
+    size: int
+    copies: list[Copies]
+
+
+_Look = tuple[int, int, int]  # kind, size, modification time (ns)
 
 
 class Source(Protocol):
     """A local folder that may hold what is wanted."""
 
-    def place(self, entry: Entry, folder: Folder) -> bool:
-        """Put the file of an entry into the folder, verified; False where it is not to be had here."""
+    def take(self, rows: Rows, numbers: Sequence[int], folder: Folder, stamps: array[int]) -> Taken:
+        """Put files of entries into the folder, verified.
+
+        Notes in `stamps`, by number, the modification time that a file is known to have.
+        """
         ...
 
     def share(self, entry: Entry, target: Target) -> Wanted | None:
@@ -78,8 +106,19 @@ class Interrupted:
     def __init__(self, path: Path) -> None:
         self._fd = open_folder(path)
 
-    def place(self, entry: Entry, folder: Folder) -> bool:
-        """Move the file of an entry over if it is complete."""
+    def take(self, rows: Rows, numbers: Sequence[int], folder: Folder, stamps: array[int]) -> Taken:  # noqa: ARG002  # the protocol's
+        """Move the files over that are complete."""
+        left: list[int] = []
+        files = size = 0
+        for number in numbers:
+            if rows.kinds[number] in FILES and rows.sizes[number] and self._moved(rows.entry(number), folder):
+                files += 1
+                size += rows.sizes[number]
+            else:
+                left.append(number)
+        return Taken(left, files, size, [])
+
+    def _moved(self, entry: Entry, folder: Folder) -> bool:
         try:
             with (
                 located(self._fd, entry.path) as (root, name),
@@ -117,7 +156,7 @@ class _Changes(NamedTuple):
     """How a near tree differs: the old entry of each path that changed (None: new), and paths by digest."""
 
     before: dict[str, Entry | None]
-    by_digest: dict[bytes, tuple[str, Kind]]
+    by_digest: dict[bytes, str]
 
 
 class Cached:
@@ -150,78 +189,117 @@ class Cached:
         """Close the folder."""
         os.close(self._fd)
 
-    def place(self, entry: Entry, folder: Folder) -> bool:
-        """Link or copy the file of an entry, from whatever path it has here."""
-        path, kind = entry.path, entry.kind
-        if path in self._changes.before:
-            path, kind = self._changes.by_digest.get(entry.digest, ("", kind))
-        row = self._rows.find(path) if path else None
-        if row is None or row.size != entry.size or row.kind != kind:
-            return False
-        try:
-            if self._link and kind == entry.kind and not self._full and self._linked(row, entry, folder):
-                return True
-            return self._copied(row, entry, folder)
-        except OSError:
-            return False
+    def take(self, rows: Rows, numbers: Sequence[int], folder: Folder, stamps: array[int]) -> Taken:
+        """Link or copy the files of entries, from whatever paths they have here."""
+        left: list[int] = []
+        later: list[Copy] = []
+        files = size = 0
+        kinds, sizes, paths = rows.kinds, rows.sizes, rows.paths
+        before, look = self._changes.before, self._rows.look
+        link = self._link and not self._full
+        for number in numbers:
+            path, kind, length = paths[number], kinds[number], sizes[number]
+            old = self._before(rows, number) if path in before else path
+            row = look(old) if old and kind in FILES else None
+            if row is None or row[1] != length:
+                left.append(number)
+            elif link and row[0] == kind and self._linked(old, path, row, folder):
+                stamps[number] = row[2]
+                files += 1
+                size += length
+            elif length > TINY:
+                later.append(Copy(rows, number, old, row))
+            elif self._copied_tiny(Copy(rows, number, old, row), folder):
+                files += 1
+                size += length
+            else:
+                left.append(number)
+        return Taken(left, files, size, list(_batches(partial(self._copied, folder), later)))
 
-    def _linked(self, row: Row, entry: Entry, folder: Folder) -> bool:
+    def _before(self, rows: Rows, number: int) -> str:
+        """Return the path that the bytes of a changed entry have here; empty if none."""
+        return self._changes.by_digest.get(rows.entry(number).digest, "")
+
+    def _linked(self, old: str, new: str, row: _Look, folder: Folder) -> bool:
         """Hard-link, then look whether what was linked is what was verified."""
-        with located(self._fd, row.path) as (root, name), located(folder.fd, entry.path) as (there, new):
-            try:
-                os.link(name, new, src_dir_fd=root, dst_dir_fd=there, follow_symlinks=False)
-            except OSError:
-                return False  # another file system, or as many links as it allows: a copy will do
-            if _looks_like(os.stat(new, dir_fd=there, follow_symlinks=False), row):
-                return True
-            os.unlink(new, dir_fd=there)  # relative to a descriptor
+        try:
+            if len(old) < LONG and len(new) < LONG:
+                os.link(old, new, src_dir_fd=self._fd, dst_dir_fd=folder.fd, follow_symlinks=False)
+                status = os.stat(new, dir_fd=folder.fd, follow_symlinks=False)  # a descriptor
+            else:
+                with located(self._fd, old) as (root, name), located(folder.fd, new) as (there, short):
+                    os.link(name, short, src_dir_fd=root, dst_dir_fd=there, follow_symlinks=False)
+                    status = os.stat(short, dir_fd=there, follow_symlinks=False)  # a descriptor
+        except OSError:
+            return False  # another file system, or as many links as it allows: a copy will do
+        if _looks_like(status, row):
+            return True
+        folder.remove(new)
         return False
 
-    def _copied(self, row: Row, entry: Entry, folder: Folder) -> bool:
-        source = self._open(row)
+    def _copied_tiny(self, copy: Copy, folder: Folder) -> bool:
+        """Copy a file through memory: it is looked at when it was read, and written if it is right."""
+        size = copy.row[1]
+        try:
+            with located(self._fd, copy.old) as (root, name):
+                fd = os.open(name, _READ, dir_fd=root)
+            try:
+                data = os.read(fd, size)
+                if not _looks_like(os.fstat(fd), copy.row) or len(data) != size:
+                    return False
+            finally:
+                os.close(fd)
+        except OSError:
+            return False
+        if self._full and digest(data) != copy.rows.entry(copy.number).digest:
+            return False
+        folder.write(copy.path, copy.executable, data)
+        return True
+
+    def _copied(self, folder: Folder, copy: Copy) -> bool:
+        """Copy a file; a failure leaves it unfinished, to be made anew from the repository."""
+        source = self._open(copy.old, copy.row)
         if source is None:
             return False
         try:
-            if self._full and hash_file(source) != entry.digest:
+            if self._full and hash_file(source) != copy.rows.entry(copy.number).digest:
                 return False
-            folder.create(entry.path)
-            target = folder.open(entry.path)
+            target = folder.new(copy.path, copy.executable)
             try:
-                self._share = clone(source, target, row.size, share=self._share)
-                same = os.fstat(target).st_size == entry.size and _looks_like(os.fstat(source), row)
-                folder.finish(target, entry.kind == Kind.EXECUTABLE)
+                size = copy.row[1]
+                self._share = clone(source, target, size, share=self._share)
+                return os.fstat(target).st_size == size and _looks_like(os.fstat(source), copy.row)
             finally:
                 os.close(target)
+        except OSError:
+            return False
         finally:
             os.close(source)
-        if not same:
-            folder.remove(entry.path)
-        return same
 
     def share(self, entry: Entry, target: Target) -> Wanted | None:
         """Return how to make a changed file: spans copied from its old version, the rest from packs."""
         before = self._changes.before.get(entry.path)
         if before is None or entry.size < _SMALLEST or before.size < _SMALLEST or not before.digest:
             return None
-        row = self._rows.find(entry.path)
-        if row is None or row.size != before.size:
+        row = self._rows.look(entry.path)
+        if row is None or row[1] != before.size:
             return None
         spans, rest = _overlaps(before, entry, self._repo.packs.footer)
         if not spans:
             return None
         target.spread()
         target.reused = sum(length for _, _, length in spans)
-        return Wanted(target, rest, LocalCopy(lambda: self._opened(row), spans))
+        return Wanted(target, rest, LocalCopy(lambda: self._opened(entry.path, row), spans))
 
-    def _opened(self, row: Row) -> int:
+    def _opened(self, path: str, row: _Look) -> int:
         """Return a descriptor; of nothing if the file is gone, so that the digest will not fit."""
-        fd = self._open(row)
+        fd = self._open(path, row)
         return os.open(os.devnull, _READ) if fd is None else fd
 
-    def _open(self, row: Row) -> int | None:
+    def _open(self, path: str, row: _Look) -> int | None:
         """Return a descriptor of a file that looks as it did when it was verified."""
         try:
-            with located(self._fd, row.path) as (root, name):
+            with located(self._fd, path) as (root, name):
                 fd = os.open(name, _READ, dir_fd=root)
         except OSError:
             return None
@@ -231,8 +309,23 @@ class Cached:
         return None
 
 
-def _looks_like(status: os.stat_result, row: Row) -> bool:
-    return stat.S_ISREG(status.st_mode) and status.st_size == row.size and status.st_mtime_ns == row.mtime_ns
+def _looks_like(status: os.stat_result, row: _Look) -> bool:
+    """Tell whether a file has the size and modification time it had when it was verified."""
+    return status.st_size == row[1] and status.st_mtime_ns == row[2] and stat.S_ISREG(status.st_mode)
+
+
+def _batches(copy: Callable[[Copy], bool], jobs: list[Copy]) -> Iterator[Copies]:
+    """Yield files to be copied, as many at a time as are worth a thread's attention."""
+    batch: list[Copy] = []
+    size = 0
+    for job in jobs:
+        batch.append(job)
+        size += job.row[1]
+        if size >= _BATCH:
+            yield Copies(copy, batch)
+            batch, size = [], 0
+    if batch:
+        yield Copies(copy, batch)
 
 
 def _changes(repo: Repository, old: bytes, new: bytes) -> _Changes:
@@ -245,7 +338,7 @@ def _changes(repo: Repository, old: bytes, new: bytes) -> _Changes:
         if change.new is not None:
             changes.before[change.path] = change.old
         if change.old is not None and change.old.digest:
-            changes.by_digest[change.old.digest] = (change.path, change.old.kind)
+            changes.by_digest[change.old.digest] = change.path
         if len(changes.before) + len(changes.by_digest) > MOST_CHANGES:
             raise IntegrityError("the cached version has hardly anything in common with the wanted one")
     return changes

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import IntegrityError
@@ -96,26 +96,38 @@ class Lookup:
         self._data = path.read_bytes()  # ~10 bytes a file
         self._offsets: list[int] = []
         self._firsts: list[str] = []
-        self._at = -1
-        self._block: _Rows | None = None
+        self._numbers: dict[str, int] = {}  # of the rows of the block that is decoded
+        self._block = _Rows([], b"", array("Q"), array("q"))
         offset = _begin(self._data)
         while offset < len(self._data):
-            block, behind = _parse(self._data, offset)
+            count, raw, behind = _checked(self._data, offset)
             self._offsets.append(offset)
-            self._firsts.append(block.paths[0])
+            self._firsts.append(raw[17 * count :].partition(b"\0")[0].decode("utf-8", "surrogateescape"))
             offset = behind
+
+    def look(self, path: str) -> tuple[int, int, int] | None:
+        """Return kind, size and modification time (ns) of a path, or None."""
+        number = self._numbers.get(path)
+        if number is None:
+            number = self._elsewhere(path)
+            if number is None:
+                return None
+        block = self._block
+        return block.kinds[number], block.sizes[number], block.mtimes[number]
 
     def find(self, path: str) -> Row | None:
         """Return the row of a path, or None."""
-        number = bisect_right(self._firsts, path) - 1
-        if number < 0:
+        found = self.look(path)
+        return None if found is None else Row(path, *found)
+
+    def _elsewhere(self, path: str) -> int | None:
+        """Decode the block that holds a path if any does; return the number of its row."""
+        at = bisect_right(self._firsts, path) - 1
+        if at < 0 or (self._block.paths and self._firsts[at] == self._block.paths[0]):
             return None
-        if number != self._at or self._block is None:
-            self._block, _ = _parse(self._data, self._offsets[number])
-            self._at = number
-        paths = self._block.paths
-        at = bisect_left(paths, path)
-        return self._block.row(at) if at < len(paths) and paths[at] == path else None
+        self._block, _ = _parse(self._data, self._offsets[at])
+        self._numbers = dict(zip(self._block.paths, range(len(self._block.paths)), strict=True))
+        return self._numbers.get(path)
 
 
 def _encode(rows: list[Row], compressor: Compressor) -> bytes:
@@ -137,20 +149,30 @@ def _begin(data: bytes) -> int:
 
 
 def _parse(data: bytes, offset: int) -> tuple[_Rows, int]:
+    count, raw, behind = _checked(data, offset)
+    sizes = array("Q", struct.unpack_from(f"<{count}Q", raw, count))
+    mtimes = array("q", struct.unpack_from(f"<{count}q", raw, 9 * count))
+    paths = raw[17 * count :].decode("utf-8", "surrogateescape").split("\0")
+    if len(paths) != count:
+        raise _damaged()
+    return _Rows(paths, raw[:count], sizes, mtimes), behind
+
+
+def _checked(data: bytes, offset: int) -> tuple[int, bytes, int]:
+    """Return how many rows the block at an offset has, its content, and the offset behind it."""
     if len(data) - offset < _BLOCK.size:
         raise IntegrityError("the manifest of a cached folder is cut off")
     count, size, raw_size, check = _BLOCK.unpack_from(data, offset)
     behind = offset + _BLOCK.size + size
     stored = data[offset + _BLOCK.size : behind]
     if len(stored) != size or checksum(stored) != check or not 17 * count < raw_size <= _LARGEST or not count:
-        raise IntegrityError("the manifest of a cached folder is damaged")
+        raise _damaged()
     raw = decompress_exactly(stored, raw_size, make_decompressor(), "the manifest of a cached folder")
-    sizes = array("Q", struct.unpack_from(f"<{count}Q", raw, count))
-    mtimes = array("q", struct.unpack_from(f"<{count}q", raw, 9 * count))
-    paths = raw[17 * count :].decode("utf-8", "surrogateescape").split("\0")
-    if len(paths) != count:
-        raise IntegrityError("the manifest of a cached folder is damaged")
-    return _Rows(paths, raw[:count], sizes, mtimes), behind
+    return count, raw, behind
+
+
+def _damaged() -> IntegrityError:
+    return IntegrityError("the manifest of a cached folder is damaged")
 
 
 def _blocks(path: Path) -> Iterator[_Rows]:

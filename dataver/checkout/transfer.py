@@ -22,17 +22,19 @@ from dataver.checkout.frames import pieces_of
 from dataver.checkout.plan import Range, Target, plan, positions
 from dataver.errors import IntegrityError
 from dataver.formats.compression import make_decompressor
+from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from dataver.checkout.folder import Folder
+    from dataver.checkout.wish import Rows
     from dataver.formats.entry import Extent
     from dataver.progress import Progress
     from dataver.repository import Repository
 
-__all__ = ["LocalCopy", "Transfer", "Wanted"]
+__all__ = ["TINY", "Copies", "Copy", "LocalCopy", "Transfer", "Wanted", "Window"]
 
 BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
 TINY: Final = 32 * 1024  # files up to this size are written by the calling thread
@@ -49,12 +51,48 @@ class LocalCopy(NamedTuple):
     spans: list[tuple[int, int, int]]
 
 
+class Copy(NamedTuple):
+    """A file that is there as a whole: an entry's number, the path to copy from, and how that must look.
+
+    `row` is kind, size and modification time (ns).
+    """
+
+    rows: Rows
+    number: int
+    old: str
+    row: tuple[int, int, int]
+
+    @property
+    def path(self) -> str:
+        """Where it goes."""
+        return self.rows.paths[self.number]
+
+    @property
+    def executable(self) -> bool:
+        """The executable bit it is to have."""
+        return self.rows.kinds[self.number] == Kind.EXECUTABLE
+
+
+class Copies(NamedTuple):
+    """Files that one thread copies in a row; `copy` says whether that went well."""
+
+    copy: Callable[[Copy], bool]
+    jobs: list[Copy]
+
+
 class Wanted(NamedTuple):
     """A file to be made: the extents to be read, with their positions in it, and what is copied instead."""
 
     target: Target
     extents: Iterable[tuple[Extent, int]]
     copy: LocalCopy | None = None
+
+
+class Window(NamedTuple):
+    """As much as is planned at a time."""
+
+    wanted: list[Wanted]
+    copies: list[Copies]
 
 
 class Transfer:
@@ -78,7 +116,7 @@ class Transfer:
         self.transferred = 0
         self.reused = 0
 
-    def run(self, windows: Iterable[list[Wanted]]) -> None:
+    def run(self, windows: Iterable[Window]) -> None:
         """Make the files of each window; their folders are there.
 
         Raises:
@@ -86,15 +124,15 @@ class Transfer:
         """
         self._run(windows)
         while self._again:
-            # the local bytes they shared were not what they should have been: all of it from the repository
+            # the local bytes were not what they should have been: all of it from the repository
             again, self._again = self._again, []
             for target in again:
                 self._folder.remove(target.path)
                 target.reused = 0
                 target.spread()
-            self._run([[Wanted(target, positions(target.extents)) for target in again]])
+            self._run([Window([Wanted(target, positions(target.extents)) for target in again], [])])
 
-    def _run(self, windows: Iterable[list[Wanted]]) -> None:
+    def _run(self, windows: Iterable[Window]) -> None:
         pool = ThreadPoolExecutor(self._threads, "dataver-fetch")
         pending: deque[tuple[Future[list[Whole]], int]] = deque()
         flying = 0
@@ -113,10 +151,12 @@ class Transfer:
             pool.shutdown(wait=True, cancel_futures=True)
             self._stopped = False
 
-    def _jobs(self, window: list[Wanted]) -> Iterator[tuple[Callable[[], list[Whole]], int]]:
+    def _jobs(self, window: Window) -> Iterator[tuple[Callable[[], list[Whole]], int]]:
         """Plan a window, make its spread files and yield what the pool has to do, with bytes of memory."""
-        ranges = plan(((wanted.target, wanted.extents) for wanted in window), self._repo.packs.footer)
-        for target, _, copy in window:
+        for batch in window.copies:
+            yield self._copies_job(batch), _SPAN
+        ranges = plan(((wanted.target, wanted.extents) for wanted in window.wanted), self._repo.packs.footer)
+        for target, _, copy in window.wanted:
             if not target.whole:
                 self._folder.create(target.path)
             if copy is not None:
@@ -129,6 +169,9 @@ class Transfer:
 
     def _copy_job(self, target: Target, copy: LocalCopy) -> Callable[[], list[Whole]]:
         return lambda: self._copy(target, copy)
+
+    def _copies_job(self, copies: Copies) -> Callable[[], list[Whole]]:
+        return lambda: self._copy_whole(copies)
 
     def _write_back(self, future: Future[list[Whole]], cost: int) -> int:
         """Write the tiny files a range gave; return the memory that is free now."""
@@ -149,7 +192,7 @@ class Transfer:
         if self._stopped:
             return []
         tiny: list[Whole] = []
-        spans: dict[Target, list[tuple[int, int]]] = {}
+        landed: dict[Target, list[tuple[int, int]]] = {}
         data = memoryview(self._repo.packs.read(one.pack, one.offset, one.length))
         self._count(len(data))
         with _OneFile(self._folder) as file:
@@ -157,7 +200,7 @@ class Transfer:
                 target = piece.target
                 if not target.whole:
                     file.put(target, position, part)
-                    spans.setdefault(target, []).append((position, len(part)))
+                    landed.setdefault(target, []).append((position, len(part)))
                     continue
                 content = part if len(part) == target.size else _joined(target, position, part)
                 if content is None:
@@ -166,8 +209,8 @@ class Transfer:
                     tiny.append((target, _unpinned(content)))
                 else:
                     self._write_whole(target, content)
-        for target, landed in spans.items():
-            self._landed(target, landed)
+        for target, spans in landed.items():
+            self._landed(target, spans)
         return tiny
 
     def _write_whole(self, target: Target, content: bytes | memoryview) -> None:
@@ -175,6 +218,24 @@ class Transfer:
             raise _wrong(target)
         self._folder.write(target.path, target.executable, content)
         self._progress.advance(1, target.size)
+
+    def _copy_whole(self, copies: Copies) -> list[Whole]:
+        """Copy whole files; what cannot be copied comes from the repository."""
+        size = files = 0
+        failed: list[Target] = []
+        for copy in copies.jobs:
+            if self._stopped:
+                break
+            if copies.copy(copy):
+                files += 1
+                size += copy.row[1]
+            else:
+                failed.append(Target.of(copy.rows.entry(copy.number)))
+        with self._lock:
+            self.reused += size
+            self._again += failed
+        self._progress.advance(files, size)
+        return []
 
     def _copy(self, target: Target, copy: LocalCopy) -> list[Whole]:
         """Copy the spans that a target shares with a local file."""
@@ -194,21 +255,16 @@ class Transfer:
 
     def _landed(self, target: Target, spans: list[tuple[int, int]]) -> None:
         """Note spans that were written; hash what is adjacent now, unless another thread is at it."""
-        assert target.lock is not None
-        assert target.landed is not None
-        with target.lock:
-            target.landed.update((position, length) for position, length in spans)
-            target.left -= sum(length for _, length in spans)
-            if target.hashing:
-                return
-            target.hashing = True
+        if not target.hand_over(spans):
+            return
         fd = self._folder.open(target.path)
         try:
-            while (length := _next_span(target)) is not None:
+            while (complete := target.release()) is None:
+                length = target.next_span()
                 for done in range(0, length, _SPAN):
                     target.hasher.update(os.pread(fd, min(_SPAN, length - done), target.frontier + done))
                 target.frontier += length
-            if target.frontier == target.size:
+            if complete:
                 self._complete(target, fd)
         finally:
             os.close(fd)
@@ -263,17 +319,6 @@ class _OneFile:
         view = memoryview(data)
         while done < len(view):
             done += os.pwrite(self._fd, view[done:], position + done)
-
-
-def _next_span(target: Target) -> int | None:
-    """Return the length of the span at the frontier; None, and the hashing given up, where there is none."""
-    assert target.lock is not None
-    assert target.landed is not None
-    with target.lock:
-        length = target.landed.pop(target.frontier, None)
-        if length is None:
-            target.hashing = False
-        return length
 
 
 def _joined(target: Target, position: int, part: memoryview) -> bytes | None:

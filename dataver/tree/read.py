@@ -58,12 +58,12 @@ class Tree:
 
     def iterate(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
         """Yield the entries whose path starts with `prefix` and comes behind `after`, in path order."""
-        for leaf, start, stop in self._runs(prefix, after):
+        for leaf, start, stop in self.runs(prefix, after):
             yield from leaf.entries(start, stop)
 
     def paths(self, prefix: str = "", after: str = "") -> Iterator[str]:
         """Yield the paths that `iterate` yields the entries of; cheaper."""
-        for leaf, start, stop in self._runs(prefix, after):
+        for leaf, start, stop in self.runs(prefix, after):
             yield from leaf.paths[start:stop]
 
     def leaves(self, start: str = "", stop: str | None = None) -> Iterator[Leaf]:
@@ -110,8 +110,8 @@ class Tree:
                 upper = parent.children[number + 1].first_path
         return _Near(block, lower, upper)
 
-    def _runs(self, prefix: str, after: str) -> Iterator[tuple[Leaf, int, int]]:
-        """Yield leaves, with the range of entries that have the prefix and come behind `after`."""
+    def runs(self, prefix: str = "", after: str = "") -> Iterator[tuple[Leaf, int, int]]:
+        """Yield leaves, each with the range of its entries that have the prefix and come behind `after`."""
         behind = _behind(prefix)
         for leaf in self.leaves(max(prefix, after), behind):
             start = bisect_left(leaf.paths, prefix)

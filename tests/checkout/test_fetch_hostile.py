@@ -6,7 +6,8 @@ import unicodedata
 import pytest
 
 from dataver.checkout.folder import Folder, safe_link
-from dataver.checkout.materialise import Wish, fill_entries, folding_of, survey
+from dataver.checkout.materialise import fill_entries
+from dataver.checkout.wish import Wish, folding_of, survey
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.hashing import digest

@@ -5,7 +5,9 @@ import random
 
 import pytest
 
+from dataver.checkout.stat_manifest import read_rows
 from dataver.errors import NotFound
+from dataver.formats.entry import Kind
 
 from .conftest import contents, write
 
@@ -108,3 +110,46 @@ def test_any_edit_comes_back_byte_for_byte(world, seed):
     write(world.source / "f", data)
     second = world.version(parents=[first.ref])
     assert contents(world.fetch(second, near=[first.tree.digest]).path) == {"f": data}
+
+
+def test_old_files_that_look_changed_are_not_copied_either(filled, versions):
+    """Small and large files are taken from the cache only where they look as they did when verified."""
+    first, second = versions
+    old = filled.fetch(first)
+    for name in ("middle/2.bin", "tiny/100.txt"):
+        (old.path / name).chmod(0o644)
+        (old.path / name).write_bytes(b"?" * (old.path / name).stat().st_size)
+    own = filled.fetch(second, near=[first.tree.digest], dest=filled.root / "own")
+    assert contents(own.path) == contents(filled.source)
+
+
+def test_the_manifest_of_a_linked_version_is_what_lstat_shows(filled, versions):
+    """Linked files are not looked at again to write the manifest, and every row is right all the same."""
+    first, second = versions
+    old = filled.fetch(first)
+    new = filled.fetch(second, near=[first.tree.digest])
+    rows = {row.path: row for row in read_rows(filled.cache.lookup(second.tree.digest).manifest)}
+    assert rows.keys() == {entry.path for entry in filled.repo.tree(second.tree.digest).iterate()}
+    for path, row in rows.items():
+        status = (new.path / path).lstat()
+        assert row.kind == Kind.DIRECTORY or (status.st_size, status.st_mtime_ns) == row[2:]
+    assert sum((new.path / path).lstat().st_nlink > 1 for path in rows) > 100
+    for folder in (old.path, new.path):
+        writable = [at for at, _, _ in os.walk(folder) if os.stat(at).st_mode & 0o222]
+        assert writable == []
+
+
+def test_many_files_too_large_for_memory_are_copied_whole(world):
+    """Files are copied in batches by several threads; executable bits and renames are kept."""
+    noise = random.Random(3)
+    for number in range(200):
+        write(world.source / f"{number % 7}" / f"{number}.bin", noise.randbytes(40_000 + number))
+    first = world.version()
+    world.fetch(first)
+    (world.source / "0/0.bin").rename(world.source / "6/renamed.bin")
+    (world.source / "1/1.bin").chmod(0o755)
+    second = world.version(parents=[first.ref])
+    own = world.fetch(second, near=[first.tree.digest], dest=world.root / "own")
+    assert contents(own.path) == contents(world.source)
+    assert os.access(own.path / "1/1.bin", os.X_OK)
+    assert (own.transferred, own.reused) == (0, own.size)
