@@ -113,8 +113,11 @@ class Notes:
                 if not noted.stays:
                     self.loose.append((repo.id, noted, link, _use(repo, link, asked)))
                 self.queue(target, noted, [link])
-                if around.trackers:
-                    self._tell(around.trackers, _use(repo, link, asked))
+                told = {context.key: context for context in around.trackers}
+                if run is not None and noted.key in noted.contexts:  # a tracker's own object was given
+                    told[noted.key] = noted.contexts[noted.key]
+                if told:
+                    self._tell(told.values(), _use(repo, link, asked))
             self._announce(noted.key)
 
     def begin(self, key: str, name: str | None) -> None:

@@ -39,8 +39,10 @@ class Neptune:
             return None
         run: Any = given
         project, number = getattr(run, "_project_name", None), getattr(run, "_sys_id", None)
-        around = [project] if project else []
-        context = found("neptune", "tracker", *around, number or run._id).context
+        if not (project and number) or number.startswith("OFFLINE"):
+            context = found("neptune", "tracker", run._id).context  # the number comes when it is synced
+        else:
+            context = found("neptune", "tracker", project, number).context
         self._runs[context.key] = run
         return context
 
