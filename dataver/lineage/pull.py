@@ -25,7 +25,14 @@ from dataver.lineage import applying
 from dataver.lineage.changes import fill_changes
 from dataver.lineage.index import LineageIndex, default_path, publish_index
 from dataver.progress import SILENT
-from dataver.repository.layout import DATASETS, parse_event_key, parse_record_key, parse_tag_key, tag_key
+from dataver.repository.layout import (
+    DATASETS,
+    parse_event_key,
+    parse_record_key,
+    parse_tag_key,
+    record_key,
+    tag_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -184,27 +191,28 @@ def _pull_versions(repo: Repository, index: LineageIndex, report: PullReport) ->
     """Take in new records and moved tags; forget those that the repository no longer holds."""
     with index.asking() as db:  # before the listing: what is missing from it then is really gone
         known = {
-            (dataset, label): number
+            record_key(dataset, label): number
             for number, dataset, label in db.execute(
                 "SELECT id, dataset, label FROM versions WHERE tree IS NOT NULL"
             )
         }
         moved = {(row[0], row[1]): row[2] for row in db.execute("SELECT dataset, tag, number FROM tags")}
-    records: set[tuple[str, str]] = set()
+    there: set[str] = set()
+    fresh: list[tuple[str, str]] = []
     highest: dict[tuple[str, str], int] = {}
     for info in repo.store.list(DATASETS):
-        record, tag = parse_record_key(info.key), parse_tag_key(info.key)
-        if record:
-            records.add(record)
-        elif tag:
+        if info.key in known:
+            there.add(info.key)
+        elif record := parse_record_key(info.key):
+            fresh.append(record)
+        elif tag := parse_tag_key(info.key):
             name = (tag.dataset, tag.tag)
             highest[name] = max(highest.get(name, 0), tag.number)
-    fresh = sorted(records - known.keys())
     for some in _batches(fresh, _RECORDS):
         found = [each for each in _many(repo, repo.records.get, some, report) if each is not None]
         index.apply_versions(found)
         report.versions += len(found)
-    gone = sorted(known[name] for name in known.keys() - records)
+    gone = sorted(number for key, number in known.items() if key not in there)
     if gone:
         with index.writing() as db:
             applying.drop_versions(db, gone)

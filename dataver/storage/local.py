@@ -168,7 +168,7 @@ class LocalStore(Store):
         if folder:
             check_key(folder)
         with self._translating("list", folder):
-            yield from _walk(self.root / folder, f"{folder}/" if folder else "", prefix, after or "")
+            yield from _walk(str(self.root / folder), f"{folder}/" if folder else "", prefix, after or "")
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
@@ -249,25 +249,23 @@ def _info(key: str, status: os.stat_result) -> ObjectInfo:
     return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
-def _walk(folder: Path, above: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+def _walk(folder: str, above: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
     try:
         with os.scandir(folder) as found:
             # "a/" sorts where its keys do: between "a-" and "a0"
-            named = sorted(
-                (f"{above}{entry.name}/" if entry.is_dir() else f"{above}{entry.name}") for entry in found
-            )
+            named = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in found)
     except (FileNotFoundError, NotADirectoryError):
         return  # nothing was written yet, or it was deleted meanwhile
-    for key in named:
-        if not key.startswith(prefix[: len(key)]) or key.removeprefix(above).startswith(TEMPORARY):
+    for name in named:
+        key = above + name
+        if not key.startswith(prefix[: len(key)]) or name.startswith(TEMPORARY):
             continue
         if key <= after and not (key.endswith("/") and after.startswith(key)):
             continue  # a folder that sorts before it does so with all that it holds
-        path = folder / key.removeprefix(above)
         if key.endswith("/"):
-            yield from _walk(path, key, prefix, after)
+            yield from _walk(f"{folder}/{name[:-1]}", key, prefix, after)
         elif key.startswith(prefix):
             try:
-                yield _info(key, path.stat())
+                yield _info(key, os.stat(f"{folder}/{name}"))  # noqa: PTH116  # a third of the time of a Path's
             except FileNotFoundError:
                 continue  # deleted meanwhile, or a link to nowhere
