@@ -318,6 +318,34 @@ class Repository(RepositoryCore):
             )
         return report
 
+    def fetch_run(
+        self, run: str, *, dest: str | Path | None = None, progress: Progress = SILENT
+    ) -> "dict[str, FetchReport]":
+        """Fetch again exactly what a run read: the same versions, and the same part of each.
+
+        Args:
+            run: a run's id in any system, or an unambiguous beginning (`Lineage.run`).
+            dest: own, writable copies go there, in a folder `name@label` each where there are several; None
+                gives read-only folders in the cache.
+            progress: told of files and bytes.
+
+        Returns:
+            A report a version, by `name@label`.
+
+        Raises:
+            NotFound: there is no such run, it read nothing, or a version is gone.
+            InvalidInput: several runs fit, or it read a shard.
+            IntegrityError: a label names another version than the run read.
+        """
+        readings = self.lineage.readings(run)
+        reports = {}
+        for ref, patterns in readings:
+            folder = (
+                None if dest is None else Path(dest) if len(readings) == 1 else Path(dest, *ref.split("/"))
+            )
+            reports[ref] = self.fetch(ref, dest=folder, paths=patterns, progress=progress)
+        return reports
+
     def verify(self, ref: str, *, quick: bool = False, progress: Progress = SILENT) -> "VerifyReport":
         """Read a version in the repository; compare it with its checksums and, unless `quick`, digests."""
         from dataver.checkout import verify_version

@@ -225,7 +225,10 @@ def forget_changes(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
     if not numbers:
         return
     db.execute("DELETE FROM changes WHERE version IN (SELECT value FROM json_each(?))", [json.dumps(numbers)])
-    db.executemany("UPDATE versions SET base = NULL, changed = 0 WHERE id = ?", [(each,) for each in numbers])
+    db.executemany(
+        "UPDATE versions SET base = NULL, changed = 0, kept = NULL WHERE id = ?",
+        [(each,) for each in numbers],
+    )
 
 
 def put_tags(db: sqlite3.Connection, tags: Iterable[tuple[str, str, str, int]]) -> None:

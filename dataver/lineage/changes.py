@@ -40,6 +40,12 @@ _TAKE: Final = (
     "INSERT INTO changes SELECT content, ?, path, kind FROM temp.filling ORDER BY content, path, kind"
 )
 
+_KEPT: Final = """
+UPDATE versions SET kept = (SELECT files FROM versions WHERE id = ?) - (SELECT count(*) FROM temp.filling
+    WHERE kind = 0 AND content NOT IN (SELECT content FROM temp.filling WHERE kind = 1))
+WHERE id = ?
+"""
+
 
 class _UnreadableError(Exception):
     """A tree is missing or damaged; the index is not."""
@@ -192,4 +198,6 @@ def _take(db: sqlite3.Connection, number: int, base: int | None) -> None:
         forget_changes(db, [number])
     db.execute(_TAKE, [number])
     db.execute("UPDATE versions SET changed = 1, base = ? WHERE id = ?", [base, number])
+    if base is not None:
+        db.execute(_KEPT, [base, number])
     db.execute("DELETE FROM temp.filling")

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from dataver.repository.events import Events
     from dataver.storage import ObjectInfo
 
-__all__ = ["CompactionPlan", "CompactionReport", "execute_compaction", "plan_compaction"]
+__all__ = ["AGE", "CompactionPlan", "CompactionReport", "execute_compaction", "plan_compaction"]
 
-_AGE: Final = timedelta(days=3)  # longer than readers look back
+AGE: Final = timedelta(days=3)  # longer than readers look back
 _WORTH: Final = 50  # objects of one month, below which nothing is gained
 _SMALL: Final = 512 << 10  # stored bytes of a bundle that is put into a larger one
 _PARALLEL: Final = 16
@@ -84,7 +84,7 @@ class CompactionReport:
 
 
 def plan_compaction(
-    repo: Repository, *, older_than: timedelta = _AGE, least: int = _WORTH, now: datetime | None = None
+    repo: Repository, *, older_than: timedelta = AGE, least: int = _WORTH, now: datetime | None = None
 ) -> CompactionPlan:
     """Return which objects are worth bundling; nothing is changed.
 

@@ -17,16 +17,18 @@ from dataver.lineage.questions.runs import RunFilter, describe_run, list_runs
 from dataver.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime, timedelta
     from pathlib import Path
 
+    from dataver.lineage.compact import CompactionPlan, CompactionReport
     from dataver.lineage.index import LineageIndex
     from dataver.lineage.pull import PullReport
     from dataver.lineage.questions.answers import FileAnswer, Run, RunAnswer, Tainted, VersionAnswer
     from dataver.lineage.questions.compare import Comparison, Pair
     from dataver.lineage.questions.content import Covers
     from dataver.lineage.questions.versions import Graph
+    from dataver.lineage.readings import Reading
     from dataver.repository import Repository
     from dataver.tree import Change
 
@@ -85,6 +87,29 @@ class Lineage:
         report = rebuild(self._repository, progress=progress)
         self._refreshed, self._problem = time.monotonic(), None
         return report
+
+    def compact(
+        self, *, older_than: timedelta | None = None, plan_only: bool = False, progress: Progress = SILENT
+    ) -> tuple[CompactionPlan, CompactionReport | None]:
+        """Join the repository's many small objects of lineage into few; nothing that they say is lost.
+
+        Args:
+            older_than: leave what is younger; three days unless told.
+            plan_only: change nothing, only tell what would be done.
+            progress: told of objects.
+
+        Returns:
+            What was to be done, and what was, or None.
+
+        Raises:
+            StoreError: the store cannot be reached or written; nothing that was not joined is gone.
+        """
+        from dataver.lineage.compact import AGE, execute_compaction, plan_compaction
+
+        plan = plan_compaction(self._repository, older_than=AGE if older_than is None else older_than)
+        if plan_only or not plan.groups:
+            return plan, None
+        return plan, execute_compaction(self._repository, plan, progress=progress)
 
     def refresh(self, progress: Progress = SILENT) -> str | None:
         """Bring the index up to date; return why that failed, or None."""
@@ -213,7 +238,7 @@ class Lineage:
         from dataver.lineage.questions.impact import impact_of_contents, impact_of_version
 
         if paths is None:
-            with self._fresh().asking() as db:
+            with self._fresh(changes=True).asking() as db:
                 return impact_of_version(db, find_version(db, ref))
         from dataver.tree import Selection
 
@@ -249,6 +274,18 @@ class Lineage:
         before, after = bytes.fromhex(pair.first.tree), bytes.fromhex(pair.second.tree)
         return diff(before, after, self._repository.blocks.load)
 
+    def readings(self, run: str) -> list[Reading]:
+        """Return the exact versions a run read, and which part of each: what `Repository.fetch_run` fetches.
+
+        Raises:
+            NotFound: there is no such run, it read nothing, or a version is gone.
+            IntegrityError: a label names another version now.
+            InvalidInput: several runs fit, or it read a shard.
+        """
+        from dataver.lineage.readings import readings_of
+
+        return readings_of(self._repository, self.run(run), self._listing)
+
     def export(self) -> Iterator[dict[str, Any]]:
         """Yield all lineage as OpenLineage run events."""
         from dataver.lineage.openlineage import openlineage_events
@@ -276,12 +313,15 @@ class Lineage:
         return self._index
 
     def _covers(self) -> Covers:
-        from dataver.lineage.questions.content import Covers, parse_listing
+        from dataver.lineage.questions.content import Covers
 
-        def listing(digest: str) -> Iterable[str]:
-            return parse_listing(self._repository.events.attachment(digest))
+        return Covers(self._listing)
 
-        return Covers(listing)
+    def _listing(self, digest: str) -> list[str]:
+        """Return the paths of an attachment that lists them."""
+        from dataver.lineage.questions.content import parse_listing
+
+        return parse_listing(self._repository.events.attachment(digest))
 
 
 def _digest_of(path: str) -> bytes:

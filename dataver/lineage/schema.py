@@ -30,7 +30,8 @@ CREATE TABLE versions (
     files INTEGER,
     size INTEGER,
     base INTEGER REFERENCES versions(id), -- the version that `changes` are counted from; NULL: from nothing
-    changed INTEGER NOT NULL DEFAULT 0  -- 1 once its rows in `changes` are complete
+    changed INTEGER NOT NULL DEFAULT 0, -- 1 once its rows in `changes` are complete
+    kept INTEGER                        -- files of the base whose content it still holds, once complete
 );
 CREATE INDEX versions_by_name ON versions(dataset, label);
 CREATE INDEX versions_by_tree ON versions(tree);

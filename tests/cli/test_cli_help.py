@@ -101,7 +101,7 @@ def test_examples_are_understood(name: str) -> None:
 def test_a_command_that_prints_takes_json(name: str) -> None:
     """Programs can read every command's result, except of those that print bytes, scripts or a story."""
     options = {option for parameter in find(name).params for option in parameter.opts}
-    assert ("--json" in options) == (name not in {"cat", "completion", "demo", "lineage export"})
+    assert ("--json" in options) == (name not in {"cat", "completion", "demo", "lineage export", "run"})
 
 
 def test_reference_page_is_what_the_commands_say() -> None:
@@ -124,7 +124,7 @@ def test_hints_of_the_library_name_real_commands() -> None:
     for path in sources:
         for words in re.findall(r"`dataver ([^`]+)`", path.read_text()):
             if not words.startswith("{"):
-                command, rest = meant(words.split())
+                command, rest = meant(words.partition(" -- ")[0].split())
                 known = {option for parameter in command.params for option in parameter.opts}
                 assert {word for word in rest if word.startswith("--")} <= known, f"{path}: {words}"
 

@@ -234,6 +234,18 @@ def test_impact_follows_what_runs_made_of_bad_data(
         repo.lineage.impact("raw@1.0.0", ["none/**"])
 
 
+def test_a_child_that_kept_nothing_is_not_tainted(
+    repo: dataver.Repository, history: dict[str, dataver.Version], tmp_path: Path
+) -> None:
+    """A next version with all files replaced has the bad one as its parent, and none of its data."""
+    (tmp_path / "sources" / "models" / "net" / "net.bin").write_text("trained again")
+    repo.sync(tmp_path / "sources" / "models" / "net", "models/net")
+    assert [each.ref for each, _ in repo.lineage.impact("models/net@1.0.0").versions] == ["models/net@1.0.0"]
+    heirs = {each.ref for each, _ in repo.lineage.impact("raw@1.0.0").versions}
+    assert "raw@1.0.1" in heirs
+    assert "models/net@1.0.1" not in heirs
+
+
 def test_a_shard_may_have_held_a_file(
     repo: dataver.Repository, history: dict[str, dataver.Version], say: Say
 ) -> None:

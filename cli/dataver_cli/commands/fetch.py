@@ -1,10 +1,15 @@
 """`dataver fetch`."""
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from dataver_cli.command import option, ref_argument, subcommand
 from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session
+
+if TYPE_CHECKING:
+    from dataver.checkout import FetchReport
 
 
 @subcommand(
@@ -14,10 +19,11 @@ from dataver_cli.session import Session
         dataver fetch vision/cats@production --dest work/        # an own, writable copy
         dataver fetch vision/cats --dest work/ --paths 'train/**' --paths '*.csv'
         dataver fetch --locked vision/cats@production            # the version that dataver.lock has for it
+        dataver fetch --run mlflow:4f1c --dest again/            # what that run read, and the same part of it
         DATA=$(dataver fetch --quiet vision/cats@1.0.1) && python train.py "$DATA"
     """,
 )
-@ref_argument()
+@ref_argument(required=False)
 @option("--dest", also=["--copy"], type=click.Path(), metavar="DIR", help="Make an own, writable copy there.")
 @option(
     "--paths",
@@ -35,30 +41,57 @@ from dataver_cli.session import Session
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in DIR that differ.")
 @click.option("--locked", is_flag=True, help="Take the version that dataver.lock has for REF.")
+@click.option("--run", metavar="RUN", help="Instead of REF: bring exactly what that run read.")
 def command(
     session: Session,
-    ref: str,
+    ref: str | None,
+    *,
     dest: str | None,
     paths: tuple[str, ...],
     verify: str,
     overwrite: bool,
     locked: bool,
+    run: str | None,
 ) -> None:
     """Bring a version to this machine, every byte verified.
 
     REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only what is missing moves: files and
     parts of files that the cache holds from other versions are used again. Prints the folder.
     """
+    if (ref is None) == (run is None) or (run and (paths or locked or overwrite or verify != "stat")):
+        raise click.UsageError(
+            "say which version: dataver fetch REF, or dataver fetch --run RUN [--dest DIR]"
+        )
     repository = session.repository()
-    if locked:
+    if locked and ref:
         from dataver import LockFile
 
         ref = LockFile.find().pinned(repository, ref)
     with session.progress("Fetching", fresh="moved") as progress:
-        report = repository.fetch(
-            ref, dest=dest, paths=paths or None, verify=verify, overwrite=overwrite, progress=progress
+        if run:
+            reports = repository.fetch_run(run, dest=dest, progress=progress)
+        else:
+            assert ref is not None
+            report = repository.fetch(
+                ref, dest=dest, paths=paths or None, verify=verify, overwrite=overwrite, progress=progress
+            )
+            reports = {ref: report}
+    values = [_values(ref, report) for ref, report in reports.items()]
+    session.out.show(values if run else values[0], [str(report.path) for report in reports.values()])
+    for each, report in reports.items():
+        session.out.note(
+            f"Fetched {each}: {count(report.files, 'file')}, {size(report.size)}; "
+            f"{size(report.transferred)} moved, {size(report.reused)} reused, {duration(report.seconds)}."
         )
-    values = {
+        if report.extra:
+            extra = count(report.extra, "file")
+            session.out.warn(f"{report.path} also holds {extra} that {each} does not know")
+    problems = [problem for report in reports.values() for problem in report.problems]
+    session.finish(problems, "could not be fetched")
+
+
+def _values(ref: str, report: "FetchReport") -> dict[str, Any]:
+    return {
         "ref": ref,
         "path": str(report.path),
         "files": report.files,
@@ -69,11 +102,3 @@ def command(
         "seconds": round(report.seconds, 3),
         "problems": [{"name": name, "reason": reason} for name, reason in report.problems],
     }
-    session.out.show(values, [str(report.path)])
-    session.out.note(
-        f"Fetched {ref}: {count(report.files, 'file')}, {size(report.size)}; "
-        f"{size(report.transferred)} moved, {size(report.reused)} reused, {duration(report.seconds)}."
-    )
-    if report.extra:
-        session.out.warn(f"{report.path} also holds {count(report.extra, 'file')} that {ref} does not know")
-    session.finish(report.problems, "could not be fetched")

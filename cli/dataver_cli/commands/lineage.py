@@ -13,6 +13,7 @@ SECTIONS = {
     "Keep": {
         "sync": "Bring what others wrote, and send what waits here.",
         "rebuild": "Make the local index anew from the repository.",
+        "compact": "Join the repository's many small lineage objects into few.",
         "export": "Write all lineage as OpenLineage events.",
     },
 }

@@ -1,8 +1,9 @@
 """Which versions and runs are tainted if this data is bad.
 
 The idea: a version is tainted where it holds the bad content, where it was made from a version that is bad as
-a whole, or where a tainted run produced it. A run is tainted where it read a tainted version, or of a version
-that is bad in part, the bad part. What a run produced is taken to be bad as a whole: nobody knows better.
+a whole and kept some of it, or where a tainted run produced it. A run is tainted where it read a tainted
+version, or of a version that is bad in part, the bad part. What a run produced is taken to be bad as a whole:
+nobody knows better.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 __all__ = ["impact_of_contents", "impact_of_version"]
+
+# a child that kept nothing of it is no heir; where that is not known, it is one
+_CHILDREN = """
+SELECT p.version FROM parents p JOIN versions v ON v.id = p.version
+WHERE p.parent = ? AND NOT (v.base IS p.parent AND v.kept IS 0)
+"""
 
 
 class _Spread:
@@ -59,7 +66,7 @@ class _Spread:
         """Follow everything that is bad as a whole to its end."""
         while self._queue:
             version = self._queue.popleft()
-            for (child,) in self._db.execute("SELECT version FROM parents WHERE parent = ?", [version]):
+            for (child,) in self._db.execute(_CHILDREN, [version]):
                 self.whole(child, f"made from:{version}")
             for (run,) in self._db.execute(
                 "SELECT DISTINCT run FROM links WHERE version = ? AND role = 'input'", [version]
