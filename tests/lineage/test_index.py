@@ -73,6 +73,31 @@ def test_records_that_go_leave_the_rows_of_those_that_stay(events, chance):
         assert other.check() == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": ""},
+        {"name": "other"},
+        {"started": moment(9)},
+        {"ended": moment(9)},
+        {"outcome": "killed"},
+        {"part_of": "mlflow:9"},
+        {"facts": {"user": "somebody else"}},
+        {"sequence": 9},
+    ],
+)
+def test_two_events_of_one_id_hold_whichever_comes_first(change):
+    """A writer that says different things under one id gets the same row everywhere, for every thing said."""
+    one = event_of(1, 1, 1, 1, 0, [])
+    two = replace(one, run=replace(one.run, **change))
+    with memory_index() as index, memory_index() as other:
+        for event in (one, two):
+            index.apply_events([event])
+        for event in (two, one):
+            other.apply_events([event])
+        assert dump(index) == dump(other)
+
+
 def test_a_run_is_what_its_processes_say_together(tmp_path):
     """Started with the first, ended with the last and not before, failed if any failed."""
     mine, other = (event_of(number, 0, number, 1, 0, []) for number in (1, 2))
