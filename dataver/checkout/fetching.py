@@ -16,7 +16,6 @@ import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +28,7 @@ from dataver.checkout.version_cache import CachedFolder, folder_name, free_parti
 from dataver.checkout.wish import Wish, folding_of, survey
 from dataver.errors import Conflict, IntegrityError, InvalidInput
 from dataver.formats.entry import Kind
+from dataver.hashing.digest import digest
 from dataver.progress import SILENT, Counters, Progress
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class _Job:
     def into(self, dest: Path, *, overwrite: bool) -> FetchReport:
         """Make or complete the user's own copy."""
         dest = Path(os.path.abspath(dest))  # noqa: PTH100  # Path.absolute keeps `..`
-        key = blake2b(os.fsencode(dest), digest_size=16).hexdigest()
+        key = digest(os.fsencode(dest))[:16].hex()
         with self.cache.lock(f"dest-{key}"):
             if os.path.lexists(dest):
                 if not dest.is_dir():
@@ -287,8 +287,8 @@ class _Job:
                 source = Interrupted(path)
                 stack.callback(source.close)
                 sources.append(source)
-        for digest in dict.fromkeys((self.wish.tree, *self.near)):
-            for cached in self.cache.of_tree(digest):
+        for tree in dict.fromkeys((self.wish.tree, *self.near)):
+            for cached in self.cache.of_tree(tree):
                 try:
                     near = Cached(self.wish.repo, self.wish.tree, cached, link=link, full=self.full)
                 except (OSError, IntegrityError):

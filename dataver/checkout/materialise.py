@@ -18,7 +18,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.checkout.folder import Folder, safe_link
-from dataver.checkout.plan import WINDOW_ENTRIES, WINDOW_EXTENTS, Target, positions
+from dataver.checkout.plan import (
+    WINDOW_ENTRIES,
+    WINDOW_EXTENTS,
+    WINDOW_FAR,
+    WINDOW_NEAR,
+    Target,
+    positions,
+)
 from dataver.checkout.transfer import Transfer, Wanted, Window
 from dataver.checkout.wish import FILES, Part
 from dataver.errors import DataverError, IntegrityError, StoreError
@@ -102,7 +109,8 @@ def fill(
         IntegrityError: wrong bytes or impossible entries, by name.
         OSError: the local disk refused.
     """
-    filling = _Filling(folder, sources, progress)
+    near = repo.store.local_root is not None
+    filling = _Filling(folder, sources, progress, WINDOW_NEAR if near else WINDOW_FAR)
     transfer = Transfer(repo, folder, progress)
     transfer.run(filling.windows(parts))
     filling.make_links()
@@ -143,10 +151,11 @@ def _some(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 class _Filling:
     """Decides, entry by entry, where its bytes come from."""
 
-    def __init__(self, folder: Folder, sources: Sequence[Source], progress: Progress) -> None:
+    def __init__(self, folder: Folder, sources: Sequence[Source], progress: Progress, most: int) -> None:
         self._folder = folder
         self._sources = sources
         self._progress = progress
+        self._most = most
         self._links: list[tuple[str, str]] = []
         self.placed = 0
         self.problems: list[tuple[str, str]] = []
@@ -154,14 +163,16 @@ class _Filling:
 
     def windows(self, parts: Iterable[Part]) -> Iterator[Window]:
         """Yield what the transfer is to make, in lists that are short enough to be planned in memory."""
-        window, extents = Window([], []), 0
+        window, extents, size = Window([], []), 0, 0
         for part in parts:
             for wanted in self._take(part, window):
                 window.wanted.append(wanted)
                 extents += len(wanted.target.extents)
-                if len(window.wanted) >= WINDOW_ENTRIES or extents >= WINDOW_EXTENTS:
+                size += wanted.target.size
+                full = len(window.wanted) >= WINDOW_ENTRIES or extents >= WINDOW_EXTENTS
+                if full or size >= self._most:
                     yield window
-                    window, extents = Window([], []), 0
+                    window, extents, size = Window([], []), 0, 0
             if window.copies:
                 yield Window([], window.copies)
                 window = window._replace(copies=[])

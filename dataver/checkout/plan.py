@@ -29,6 +29,8 @@ __all__ = [
     "MAX_RANGE",
     "WINDOW_ENTRIES",
     "WINDOW_EXTENTS",
+    "WINDOW_FAR",
+    "WINDOW_NEAR",
     "Piece",
     "Range",
     "Target",
@@ -40,6 +42,10 @@ __all__ = [
 
 WINDOW_ENTRIES: Final = 20_000
 WINDOW_EXTENTS: Final = 60_000  # ~20 MB of Python objects
+WINDOW_NEAR: Final = (
+    16 * 1024 * 1024
+)  # bytes of files; the next is planned while a local store is read
+WINDOW_FAR: Final = 1 << 62  # any other is asked for as few ranges as can be
 MAX_GAP: Final = 256 * 1024  # reading this much for nothing costs less than another request
 MAX_RANGE: Final = 8 * 1024 * 1024  # stored bytes of one read
 MAX_RANGE_RAW: Final = 16 * 1024 * 1024  # bytes of files whose content one range may make at once

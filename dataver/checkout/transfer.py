@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from dataver.checkout.frames import pieces_of
@@ -27,6 +26,7 @@ from dataver.hashing.digest import digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
     from dataver.checkout.folder import Folder
     from dataver.checkout.wish import Rows
@@ -133,6 +133,8 @@ class Transfer:
             self._run([Window([Wanted(target, positions(target.extents)) for target in again], [])])
 
     def _run(self, windows: Iterable[Window]) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # 4 ms that a folder found ready does without
+
         pool = ThreadPoolExecutor(self._threads, "dataver-fetch")
         pending: deque[tuple[Future[list[Whole]], int]] = deque()
         flying = 0

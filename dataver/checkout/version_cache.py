@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
-from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -63,12 +61,16 @@ def folder_name(tree: bytes, selection: Sequence[str] = ()) -> str:
     """Return the name of the folder for a tree, or for what some globs select of it."""
     if not selection:
         return tree.hex()
+    from hashlib import blake2b  # loads OpenSSL, 2 ms
+
     text = "\0".join(sorted(set(selection)))
     return f"{tree.hex()}-{blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=8).hexdigest()}"
 
 
 def remove_folder(path: Path) -> None:
     """Remove a folder with all in it, read-only folders included; nothing there is fine."""
+    import shutil
+
     try:
         for _, _, _, fd in os.fwalk(path, follow_symlinks=False):
             os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) | stat.S_IRWXU)
