@@ -21,6 +21,7 @@ from dataver._about import __version__
 if TYPE_CHECKING:
     from dataver._draft import Draft
     from dataver._lock import LockedVersion, LockFile
+    from dataver._moving import mirror
     from dataver._repository import DatasetSummary, Repository, SyncReport, fetch, init, open  # noqa: A004
     from dataver._run import Run, run
     from dataver._version import Diff, UploadReport, Version
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from dataver.formats.entry import Entry, Kind
     from dataver.ingest.taking import AddReport
     from dataver.lineage.settings import LineageWarning
+    from dataver.repository.moving.moving import MoveReport
 
 __all__ = [
     "AddReport",
@@ -59,6 +61,7 @@ __all__ = [
     "LineageWarning",
     "LockFile",
     "LockedVersion",
+    "MoveReport",
     "NotFound",
     "PathNotFound",
     "Repository",
@@ -70,6 +73,7 @@ __all__ = [
     "__version__",
     "fetch",
     "init",
+    "mirror",
     "open",
     "run",
 ]
@@ -77,12 +81,14 @@ __all__ = [
 _HOMES = {
     "dataver._draft": ("Draft",),
     "dataver._lock": ("LockFile", "LockedVersion"),
+    "dataver._moving": ("mirror",),
     "dataver._repository": ("DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"),
     "dataver._run": ("Run", "run"),
     "dataver._version": ("Diff", "UploadReport", "Version"),
     "dataver.formats.entry": ("Entry", "Kind"),
     "dataver.ingest.taking": ("AddReport",),
     "dataver.lineage.settings": ("LineageWarning",),
+    "dataver.repository.moving.moving": ("MoveReport",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

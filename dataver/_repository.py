@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataver._author import author
+from dataver._moving import Movable
 from dataver._version import Diff, UploadReport, Version
 from dataver.errors import Conflict, InvalidInput, NotFound
 from dataver.formats.config import RepositoryConfig
 from dataver.formats.names import check_dataset_name
 from dataver.formats.tag import TagMove
 from dataver.progress import SILENT, Progress
-from dataver.repository import Repository as RepositoryCore
 from dataver.repository import init_repository, open_repository
 from dataver.repository.places import cache_root, configured_url, default_repository, find_workspace
 from dataver.repository.resolve import latest
@@ -66,7 +66,7 @@ class SyncReport:
     seconds: float
 
 
-class Repository(RepositoryCore):
+class Repository(Movable):
     """A repository: a folder or a bucket prefix that holds datasets.
 
     Get one from `dataver.open` or `dataver.init`.

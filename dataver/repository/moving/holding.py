@@ -1,0 +1,90 @@
+"""What a repository holds, as its listings say: versions, moves of tags, packs and tree blocks.
+
+One idea: few objects are asked for one by one, many are listed; both cost about the same time at `FEW`, and a
+listing of a large repository for the sake of three objects is never made.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dataver.errors import NotFound
+from dataver.formats.jsontext import is_hex
+from dataver.repository.layout import (
+    DATASETS,
+    PACKS,
+    TREES,
+    block_key,
+    dataset_prefix,
+    pack_key,
+    parse_record_key,
+    parse_tag_key,
+)
+from dataver.storage import Store
+
+__all__ = ["ASKING", "FEW", "Names", "blocks_there", "list_names", "packs_there"]
+
+FEW = 256
+ASKING = 16  # questions in flight
+
+
+@dataclass
+class Names:
+    """What has a name.
+
+    Attributes:
+        versions: the labels of each dataset.
+        tags: the numbers of the moves of each tag, ascending, by dataset and tag.
+    """
+
+    versions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    tags: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+
+
+def list_names(store: Store, datasets: Iterable[str] | None = None) -> Names:
+    """Return the versions and tags of some datasets, None for all; one listing each."""
+    names = Names()
+    wanted = None if datasets is None else set(datasets)
+    for prefix in [DATASETS] if wanted is None else map(dataset_prefix, sorted(wanted)):
+        for info in store.list(prefix):
+            record, tag = parse_record_key(info.key), parse_tag_key(info.key)
+            # the prefix of `a` is also that of `a/b`
+            if record and (wanted is None or dataset_prefix(record[0]) == prefix):
+                names.versions[record[0]].add(record[1])
+            elif tag and (wanted is None or dataset_prefix(tag.dataset) == prefix):
+                names.tags[tag.dataset, tag.tag].append(tag.number)
+    for numbers in names.tags.values():
+        numbers.sort()
+    return names
+
+
+def packs_there(store: Store, wanted: Iterable[bytes]) -> dict[bytes, int]:
+    """Return the bytes of those of some packs that a store holds."""
+    return _there(store, PACKS, pack_key, set(wanted))
+
+
+def blocks_there(store: Store, wanted: Iterable[bytes]) -> dict[bytes, int]:
+    """Return the bytes of those of some tree blocks that a store holds."""
+    return _there(store, TREES, block_key, set(wanted))
+
+
+def _there(store: Store, prefix: str, key: Callable[[bytes], str], wanted: set[bytes]) -> dict[bytes, int]:
+    if len(wanted) <= FEW or store.local_root is not None:
+        with ThreadPoolExecutor(ASKING, thread_name_prefix="dataver-ask") as pool:
+            names = sorted(wanted)
+            sizes = pool.map(lambda name: _size(store, key(name)), names)
+            return {name: size for name, size in zip(names, sizes, strict=True) if size is not None}
+    found = {}
+    for info in store.list(prefix):
+        text = info.key.rpartition("/")[2]
+        if is_hex(text, 64) and (name := bytes.fromhex(text)) in wanted and info.key == key(name):
+            found[name] = info.size
+    return found
+
+
+def _size(store: Store, key: str) -> int | None:
+    try:
+        return store.stat(key).size
+    except NotFound:
+        return None
