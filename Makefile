@@ -8,7 +8,7 @@ CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
+.PHONY: help setup demo test test-slow test-all trackers format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -35,6 +35,9 @@ test-slow: $(STAMP) ## the slow tests alone: large sizes, every damage to the go
 
 test-all: $(STAMP) ## the tests, slow ones included
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+trackers: ## trackers and orchestrators for real, each in its own environment (NAMES="mlflow zenml" chooses)
+	$(PYTHON) scripts/trackers.py $(VENV)-trackers $(NAMES)
 
 format: $(STAMP) ## rewrite the code in the house format
 	$(BIN)/ruff format $(wildcard $(CODE))
@@ -70,4 +73,4 @@ bench: $(STAMP) ## first figures, one JSON line a result
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what the targets made
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-trackers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
