@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.errors import IntegrityError, InvalidInput
+from dataver.formats.context import KINDS, Context
 from dataver.formats.jsontext import Fields, decode_json, encode_checked, encode_json, format_time, is_hex
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.hashing.digest import CONTEXT_LINK, derived
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 __all__ = [
+    "KINDS",
     "Context",
     "Event",
     "Link",
@@ -43,7 +45,6 @@ FORMAT: Final = 1
 MAX_LINKS: Final = 4_000
 MAX_CONTEXTS: Final = 64
 MAX_LISTED: Final = 2_000  # paths spelled out in a link; more are listed in an attachment
-KINDS: Final = ("explicit", "tracker", "orchestrator", "cluster", "ci", "launcher")
 OUTCOMES: Final = ("finished", "failed", "killed")
 ROLES: Final = ("input", "output")
 
@@ -55,28 +56,6 @@ _RUN_KEY: Final = re.compile(
 )
 _LATEST: Final = 32_503_679_999_999  # milliseconds of the last moment of 2999
 _SYSTEM: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """One system that a run belongs to.
-
-    Attributes:
-        system: `mlflow`, `slurm` …; lower case.
-        id: the run's id there, as unique as that system makes it (`entity/project/id` for W&B).
-        kind: one of `KINDS`; the first tracker is a run's primary context, unless the user named the run.
-        facts: short text facts to show: experiment, project, name, url. Never a secret.
-    """
-
-    system: str
-    id: str
-    kind: str
-    facts: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """`system:id`, by which people and the index find it."""
-        return f"{self.system}:{self.id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

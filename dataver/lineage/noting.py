@@ -1,10 +1,9 @@
 """Notes a fetch at next to no cost: the recorder is imported on a thread.
 
-The idea: importing the recorder takes longer than a warm fetch. So the first note of a process that uses no
-tracker or orchestrator is handed over to a thread, with the time it was made, and the fetch returns. Where
-one of their modules is loaded, the recorder is asked at once: it must look in the calling thread, and such a
-process has imported far more already. Later notes go to the recorder straight away; they take half a
-millisecond.
+The idea: importing the recorder takes longer than a warm fetch. So the first note of a process is handed over
+to a thread, with the time it was made, and the fetch returns. Where the module of a tracker or an
+orchestrator is loaded, the calling thread looks which of their runs it is in, and hands that over, too. Later
+notes go to the recorder straight away; they take a fraction of a millisecond.
 
 What children must know at once is said at once: the run of the process's own, in `DATAVER_PARENT_RUN`
 (`which_run`), unless the environment speaks of another, which children see as well.
@@ -27,6 +26,7 @@ from dataver.lineage import settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dataver.lineage.capture.contexts import Glance
     from dataver.repository import Published, Repository
 
 __all__ = [
@@ -42,8 +42,8 @@ __all__ = [
 ]
 
 MODULES: Final = (
-    "airflow", "clearml", "comet_ml", "dagster", "dagster_pipes", "dataver.lineage.recorder", "metaflow",
-    "mlflow", "neptune", "prefect", "ray", "wandb", "zenml",
+    "airflow", "clearml", "comet_ml", "dagster", "dagster_pipes", "metaflow", "mlflow", "neptune", "prefect",
+    "ray", "wandb", "zenml",
 )  # fmt: skip
 _JOBS: Final = (
     "AIRFLOW_CTX_DAG_RUN_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_TRY_NUMBER", "AZUREML_RUN_ID", "GITHUB_JOB",
@@ -105,29 +105,34 @@ def note_fetch(
     from datetime import UTC, datetime
 
     moment = datetime.now(UTC)
+    seen: Glance | None = None
 
     def note() -> None:
         from dataver.formats.event import Subset
         from dataver.lineage.recorder import note_input
 
-        subset = Subset(patterns=patterns)
         note_input(
             repo,
             published,
-            subset=subset,
+            subset=Subset(patterns=patterns),
             files=files,
             size=size,
             how="fetch",
             run=run,
             asked=asked,
             when=moment,
+            seen=seen,
         )
 
     try:
-        if _thread is None and (run is not None or any(name in sys.modules for name in MODULES)):
+        if _thread is None and "dataver.lineage.recorder" in sys.modules:
             note()
-        else:
-            _later(note)
+            return
+        if any(name in sys.modules for name in MODULES):
+            from dataver.lineage.capture.contexts import glance
+
+            seen = glance()
+        _later(note)
     except Exception as error:  # noqa: BLE001  # invariant 8
         settings.warn(f"lineage was not noted: {type(error).__name__}: {error}.")
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataver.formats.event import Context, Link, link_id
 from dataver.lineage import settings, which_run
-from dataver.lineage.capture.contexts import Surroundings, look
+from dataver.lineage.capture.contexts import Glance, Surroundings, glance, look
 from dataver.lineage.noted import NotedRun
 from dataver.lineage.noting import identity
 from dataver.lineage.queue import QueueFile, queue_folder
@@ -88,15 +88,24 @@ class Notes:
 
     # noting
 
-    def note(self, repo: Repository, link: Link, run: object, asked: str | None) -> None:
+    def note(
+        self, repo: Repository, link: Link, run: object, asked: str | None, seen: Glance | None = None
+    ) -> None:
         """Hold a link and queue it, for the run that it belongs to.
+
+        Args:
+            repo: the repository.
+            link: the link.
+            run: the run, where the caller names it.
+            asked: the reference that the user typed.
+            seen: what the caller saw when it made the note; None looks now.
 
         Raises:
             InvalidInput: `run` is no run.
         """
         with self.lock:
-            around = look()
-            self._adopt(around if around.trackers else look(recent=True))
+            around, passed = seen or glance()
+            self._adopt(passed)
             noted = self._run(run, around)
             if noted is None:
                 return
@@ -119,6 +128,8 @@ class Notes:
                 if told:
                     self._tell(told.values(), _use(repo, link, asked))
             self._announce(noted.key)
+            if seen is not None:  # some time has passed
+                self.look()
 
     def begin(self, key: str, name: str | None) -> None:
         """Enter an explicit run."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dataver.formats.record import Record
+    from dataver.lineage.capture.contexts import Glance
     from dataver.repository import Published, Repository
 
 __all__ = ["begin_run", "end_run", "finish", "flush", "forked", "look_again", "note_input", "note_output"]
@@ -48,6 +49,7 @@ def note_input(
     run: object = None,
     asked: str | None = None,
     when: datetime | None = None,
+    seen: Glance | None = None,
 ) -> None:
     """Note that the current run consumed a version. Never raises.
 
@@ -61,6 +63,7 @@ def note_input(
         run: the run, where the caller names it (`which_run.key_of`).
         asked: the reference that the user typed.
         when: when that was; None means now.
+        seen: what the thread that did it saw; None looks now.
     """
     record = published.record
     _note(
@@ -79,6 +82,7 @@ def note_input(
         ),
         run,
         asked,
+        seen,
     )
 
 
@@ -195,10 +199,16 @@ def _recorder() -> _Recorder:
         return _current
 
 
-def _note(repo: Repository, link: Callable[[], Link], run: object, asked: str | None) -> None:
+def _note(
+    repo: Repository,
+    link: Callable[[], Link],
+    run: object,
+    asked: str | None,
+    seen: Glance | None = None,
+) -> None:
     def note() -> None:
         recorder = _recorder()
-        recorder.notes.note(repo, link(), run, asked)
+        recorder.notes.note(repo, link(), run, asked, seen)
         if recorder.notes.targets and recorder.notes.independent:
             recorder.background.wake()
 

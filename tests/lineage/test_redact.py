@@ -92,6 +92,15 @@ def test_a_url_keeps_what_leads_to_the_place() -> None:
     assert redact_url("https://x/y?page=2&access_token=abc") == "https://x/y?page=2&access_token=***"
 
 
+def test_every_secret_name_is_found_among_variables() -> None:
+    """The quick look for variables passes over none that the full one would take."""
+    from dataver.lineage.capture import redact as module
+
+    names = [*module._WORDS, *module._ENDINGS, *("_".join(pair) for pair in module._PAIRS), "pass"]
+    for name in names:
+        assert secret_values({name.upper(): "sesame12"}) == ["sesame12"], name
+
+
 def test_a_diff_keeps_code_and_loses_secrets() -> None:
     """In code only quoted values are secrets, in settings all; a file of secrets loses its lines."""
     diff = "\n".join(

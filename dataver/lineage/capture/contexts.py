@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dataver.formats.event import Context
     from dataver.lineage.capture.found import Found
 
-__all__ = ["DETECTORS", "Surroundings", "look", "run_of"]
+__all__ = ["DETECTORS", "Glance", "Surroundings", "glance", "look", "run_of"]
 
 DETECTORS: Final[tuple[Callable[[Mapping[str, object], Mapping[str, str]], Iterable[Found]], ...]] = (
     orchestrators.airflow,
@@ -83,6 +83,24 @@ def look(
     whole = next((each.context.key for each in ordered if each.whole), None)
     active = tuple(_tracked(recent=recent)) if trackers else ()
     return Surroundings(active, tuple(each.context for each in ordered), whole)
+
+
+class Glance(NamedTuple):
+    """What a thread sees at one moment.
+
+    Attributes:
+        now: what it belongs to.
+        passed: the same with runs of trackers that are over; they do not get what is noted now.
+    """
+
+    now: Surroundings
+    passed: Surroundings
+
+
+def glance() -> Glance:
+    """Look, for a note that is made now."""
+    now = look()
+    return Glance(now, now if now.trackers else look(recent=True))
 
 
 def run_of(surroundings: Surroundings) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from dataver.formats.event import Context
+from dataver.formats.context import Context
 
 __all__ = ["Found", "found"]
 

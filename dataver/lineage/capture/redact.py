@@ -14,7 +14,7 @@ import os
 import re
 from itertools import pairwise
 from math import log2
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +62,29 @@ _PAIRS: Final = frozenset(
     }.items()
     for second in seconds.split()
 )
+_STEMS: Final = (
+    "pass",
+    "pwd",
+    "pw",
+    "sec",
+    "tok",
+    "key",
+    "jwt",
+    "pat",
+    "auth",
+    "bear",
+    "cred",
+    "cook",
+    "sig",
+    "sas",
+    "dsn",
+    "otp",
+    "netrc",
+    "conn",
+    "webhook",
+)  # one is part of every secret name: quick to look for
+_MARKS: Final = frozenset("@?#;&=")
+_SHORTEST: Final = 16  # characters of a secret that is known by its looks
 _ENDINGS: Final = (
     "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "accesskey", "accesskeyid",
     "privatekey", "accountkey", "credential", "credentials", "connectionstring",
@@ -79,25 +102,37 @@ _PLACES: Final = (
     "mode",
     "name",
 )
-_CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
+
+
+class _Pattern:
+    """A regular expression, compiled when it is first used: a fetch may wait for this module."""
+
+    def __init__(self, pattern: str, flags: int = 0) -> None:
+        self._pattern, self._flags = pattern, flags
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(re.compile(self._pattern, self._flags), name)
+
+
+_CAMEL: Final = _Pattern(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_.\-]{1,60}"
-_ASSIGNED: Final = re.compile(
+_ASSIGNED: Final = _Pattern(
     rf"""(?P<name>{_NAME})(?P<between>["']?\s*(?:=>|[:=])\s*(?:[bfru]{{0,2}}(?=["']))?)"""
     r"""(?P<value>"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?|[^\s,;&"'()\[\]{}]+)"""
 )
-_URL_USER: Final = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.\-]*://)(?P<user>[^/?#\s\"']*)@")
-_URL_QUERY: Final = re.compile(r"(?P<mark>[?&;#])(?P<name>[A-Za-z0-9_.%\-]{1,60})=(?P<value>[^&;#\s\"']+)")
-_SCHEMED: Final = re.compile(
+_URL_USER: Final = _Pattern(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.\-]*://)(?P<user>[^/?#\s\"']*)@")
+_URL_QUERY: Final = _Pattern(r"(?P<mark>[?&;#])(?P<name>[A-Za-z0-9_.%\-]{1,60})=(?P<value>[^&;#\s\"']+)")
+_SCHEMED: Final = _Pattern(
     r"(?P<scheme>\b(?:Bearer|Basic|Digest|Negotiate|Token|ApiKey)\s+)(?P<value>[A-Za-z0-9+/=_.~\-]{6,})",
     re.IGNORECASE,
 )
-_PRIVATE: Final = re.compile(
+_PRIVATE: Final = _Pattern(
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?"
     r"(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
     re.DOTALL,
 )
-_SHAPES: Final = re.compile(
+_SHAPES: Final = _Pattern(
     r"""
     \b(?:AKIA|ASIA|ABIA|ACCA|AROA|AIDA)[0-9A-Z]{16}\b
     | \b(?:gh[pousr]_|github_pat_|glpat-|glcbt-|gldt-|hf_|hf_oauth_|npm_|pypi-|dckr_pat_|dop_v1_|figd_)
@@ -115,15 +150,15 @@ _SHAPES: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_RUNS: Final = re.compile(r"(?<![A-Za-z0-9+/=_\-])[A-Za-z0-9+/_\-]{20,}={0,2}(?![A-Za-z0-9+/=_\-])")
-_CHANGES: Final = re.compile(r"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])|[a-z](?=[A-Z])|[A-Z](?=[a-z])")
+_RUNS: Final = _Pattern(r"(?<![A-Za-z0-9+/=_\-])[A-Za-z0-9+/_\-]{20,}={0,2}(?![A-Za-z0-9+/=_\-])")
+_CHANGES: Final = _Pattern(r"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])|[a-z](?=[A-Z])|[A-Z](?=[a-z])")
 _RANDOM_BITS: Final = 4.0  # of Shannon entropy a character, which words and paths of that length stay below
-_SECRET_FILES: Final = re.compile(
+_SECRET_FILES: Final = _Pattern(
     r"(?:^|/)(?:\.env(?:\..*)?|.*\.env|\.netrc|\.pgpass|\.htpasswd|\.npmrc|\.pypirc|id_[a-z0-9]+|.*\.(?:pem|key|p12|pfx|jks|keystore"
     r"|kdbx|tfvars|tfstate)|.*(?:credential|secret)s?(?:[._\-].*)?)$",
     re.IGNORECASE,
 )
-_CODE_FILES: Final = re.compile(
+_CODE_FILES: Final = _Pattern(
     r"\.(?:py|pyi|pyx|ipynb|js|jsx|ts|tsx|c|cc|cpp|h|hpp|cu|rs|go|java|kt|scala|jl|lua|rb|r|m|swift|cs|md|rst|txt|html|css)$",
     re.IGNORECASE,
 )
@@ -146,7 +181,8 @@ def is_secret_name(name: str) -> bool:
 def secret_values(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the values of this process's variables with secret names, longest first."""
     variables = os.environ if environment is None else environment
-    found = {value.strip() for name, value in variables.items() if is_secret_name(name)}
+    telling = (name for name in variables if any(stem in name.lower() for stem in _STEMS))
+    found = {variables[name].strip() for name in telling if is_secret_name(name)}
     return sorted(
         (value for value in found if len(value) >= 6 and not value.isdigit()), key=len, reverse=True
     )
@@ -164,7 +200,11 @@ def redact(text: str, *, values: Sequence[str] | None = None) -> str:
 
 def redact_url(url: str, *, values: Sequence[str] | None = None) -> str:
     """Return a URL without user information (ssh keeps its plain user name) and without secret parameters."""
-    return _by_looks(url, values)
+    known = secret_values() if values is None else values
+    plain = not _MARKS.intersection(url) and all(len(piece) < _SHORTEST for piece in url.split("/"))
+    if plain and not any(value in url for value in known):
+        return url  # nothing in it can be a secret; asked for on the way of a fetch
+    return _by_looks(url, known)
 
 
 def redact_arguments(arguments: Sequence[str], *, values: Sequence[str] | None = None) -> list[str]:
@@ -213,7 +253,7 @@ def _by_looks(text: str, values: Sequence[str] | None) -> str:
     text = _URL_QUERY.sub(_parameter, text)
     text = _SCHEMED.sub(_after_scheme, text)
     text = _SHAPES.sub(CUT, text)
-    return _RUNS.sub(_random, text)
+    return str(_RUNS.sub(_random, text))
 
 
 def _by_name(text: str, *, quoted_only: bool = False) -> str:
@@ -226,7 +266,7 @@ def _by_name(text: str, *, quoted_only: bool = False) -> str:
             return match[0]  # an empty text, or a letter
         return f"{name}{between}{quote}{CUT}{quote}"
 
-    return _ASSIGNED.sub(assigned, text)
+    return str(_ASSIGNED.sub(assigned, text))
 
 
 def _user(match: re.Match[str]) -> str:
