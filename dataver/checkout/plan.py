@@ -42,9 +42,7 @@ __all__ = [
 
 WINDOW_ENTRIES: Final = 20_000
 WINDOW_EXTENTS: Final = 60_000  # ~20 MB of Python objects
-WINDOW_NEAR: Final = (
-    16 * 1024 * 1024
-)  # bytes of files; the next is planned while a local store is read
+WINDOW_NEAR: Final = 16 * 1024 * 1024  # bytes of files: the next is planned while these are read
 WINDOW_FAR: Final = 1 << 62  # any other is asked for as few ranges as can be
 MAX_GAP: Final = 256 * 1024  # reading this much for nothing costs less than another request
 MAX_RANGE: Final = 8 * 1024 * 1024  # stored bytes of one read
