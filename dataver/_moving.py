@@ -4,7 +4,9 @@ Each is a plan and its execution (`dataver.repository.moving`, imported when som
 in which end is which, and in what is chosen.
 """
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from dataver.errors import NotFound
 from dataver.progress import SILENT, Progress
 from dataver.repository import Repository as RepositoryCore
 from dataver.repository import init_repository, open_repository
+from dataver.storage import MemoryStore
 
 if TYPE_CHECKING:
     from dataver.repository.moving import MovePlan, MoveReport
@@ -146,11 +149,18 @@ def mirror(
 
 
 def open_or_init(
-    end: End, storage_options: Mapping[str, Any] | None = None, *, like: RepositoryCore
+    end: End, storage_options: Mapping[str, Any] | None = None, *, like: RepositoryCore, make: bool = True
 ) -> RepositoryCore:
-    """Return the repository at a mirror's target; if there is none, made with the chunk size of `like`."""
+    """Return the repository at a mirror's target; if there is none, made with the chunk size of `like`.
+
+    Where `make` is False nothing is made, and an empty repository in memory stands in for a plan's sake.
+    """
     try:
         return open_end(end, storage_options)
     except NotFound:
+        if not make:
+            store = MemoryStore()
+            store.url = str(end)
+            return RepositoryCore(store, replace(like.config, id=os.urandom(16).hex()))
         average = like.config.chunking.average
         return RepositoryCore(*init_repository(str(end), storage_options, chunk_size=average))

@@ -47,6 +47,11 @@ SECTIONS: dict[str, dict[str, str]] = {
         "tag": "Point a tag at a version, or list tags.",
         "untag": "Remove a tag.",
     },
+    "Between repositories": {
+        "push": "Bring versions from this repository to another.",
+        "pull": "Bring versions from another repository to this one.",
+        "mirror": "Bring everything in one repository to another.",
+    },
     "Runs and their data": {
         "run": "Run any command as one run: what it fetches and finalizes is linked to it.",
         "runs": "List the runs that consumed or produced versions.",
