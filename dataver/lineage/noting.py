@@ -21,7 +21,7 @@ import threading
 from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
-from dataver.lineage import settings
+from dataver.lineage import settings, strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,13 +128,19 @@ def note_fetch(
         if _thread is None and "dataver.lineage.recorder" in sys.modules:
             note()
             return
-        if any(name in sys.modules for name in MODULES):
+        if _must_look():
             from dataver.lineage.capture.contexts import glance
 
             seen = glance()
         _later(note)
     except Exception as error:  # noqa: BLE001  # invariant 8
         settings.warn(f"lineage was not noted: {type(error).__name__}: {error}.")
+
+
+def _must_look() -> bool:
+    """Return whether this thread may be in a run that only it can see; if in doubt, it looks."""
+    others = strangers.recall()
+    return others is None or any(name in sys.modules for name in (*MODULES, *others))
 
 
 def identity() -> Identity:
@@ -213,6 +219,7 @@ def _drain() -> None:
         with fork_gate:
             try:
                 note()
+                strangers.remember()
             except Exception as error:  # noqa: BLE001  # invariant 8
                 settings.warn(f"lineage was not noted: {type(error).__name__}: {error}.")
 

@@ -67,6 +67,17 @@ def test_a_fetch_inside_a_trackers_run_is_its(hal) -> None:
     assert hal.told.read_text() == "1 input cats@1.0.0 cats@1.0.0\n"
 
 
+def test_the_first_fetch_sees_the_run_of_its_own_thread(hal) -> None:
+    """The run is over before anything slow has begun; known trackers of other packages are remembered."""
+    for run in ("1", "2"):
+        hal.run(f"import dataver, hal; hal.start('{run}'); dataver.fetch('cats@1.0.0'); hal.end()")
+    (kept,) = (hal.root / "state" / "lineage").glob("trackers-*.json")
+    assert '"modules": ["hal"]' in kept.read_text()
+    kept.write_text("rubbish")
+    hal.run("import dataver, hal; hal.start('3'); dataver.fetch('cats@1.0.0'); hal.end()")
+    assert hal.links().keys() == {"hal:1", "hal:2", "hal:3"}
+
+
 def test_a_fetch_before_the_run_moves_to_it(hal) -> None:
     """Nothing was sent yet: there is one run, the tracker's, with both links, and no trace of another."""
     hal.run(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from dataver.formats.event import Context, Subset
 
-__all__ = ["GROUP", "Tracker", "Use", "context_of", "trackers"]
+__all__ = ["GROUP", "Tracker", "Use", "context_of", "declared", "trackers"]
 
 GROUP: Final = "dataver.trackers"
 
@@ -122,7 +122,7 @@ def trackers() -> Sequence[Tracker]:
     Only those whose package is imported, or whose run the environment names.
     """
     ours = [_built_in(name) for module, name in _BUILT_IN if module in sys.modules]
-    theirs = [each for each in _declared() if each.module in sys.modules]
+    theirs = [each for each in declared() if each.module in sys.modules]
     return [*ours, *theirs, *(each for each in ANNOUNCED if each.module not in sys.modules)]
 
 
@@ -146,7 +146,7 @@ def _built_in(name: str) -> Tracker:
 
 
 @cache
-def _declared() -> tuple[Tracker, ...]:
+def declared() -> tuple[Tracker, ...]:
     """Load what other packages declare, once a process."""
     if not any(GROUP.encode() in text for text in _entry_point_files()):
         return ()
