@@ -13,7 +13,7 @@ from dataver.errors import InvalidInput
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest import DraftCore, Sent, upload_draft
 from dataver.ingest.draft_state import save_state
-from dataver.lineage.settings import enabled
+from dataver.lineage.noting import wanted
 from dataver.progress import SILENT, Progress
 from dataver.tree import Tree, new_name_problems
 
@@ -65,7 +65,7 @@ class Draft(DraftCore):
         self._record(values).encode()  # refuses what no record can hold, before anything is fixed
         self.seal(values, label=label, bump=bump, allow_empty=allow_empty)
         version = self.version()
-        if enabled():
+        if wanted():
             from dataver.lineage.recorder import note_output
 
             record = self._record(self._state.sealed or values)

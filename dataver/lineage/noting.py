@@ -38,6 +38,7 @@ __all__ = [
     "identity",
     "note_fetch",
     "wait",
+    "wanted",
     "where",
 ]
 
@@ -47,8 +48,8 @@ MODULES: Final = (
 )  # fmt: skip
 _JOBS: Final = (
     "AIRFLOW_CTX_DAG_RUN_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_TRY_NUMBER", "AZUREML_RUN_ID", "GITHUB_JOB",
-    "GITHUB_RUN_ID", "KFP_POD_NAME", "KFP_POD_UID", "METAFLOW_RUN_ID", "METAFLOW_TASK_ID",
-    "PREFECT__FLOW_RUN_ID", "RUNNER_TRACKING_ID", "SLURM_JOB_ID", "TRAINING_JOB_NAME",
+    "GITHUB_RUN_ID", "KFP_POD_NAME", "KFP_POD_UID", "KFP_RUN_ID", "METAFLOW_RUN_ID", "METAFLOW_TASK_ID",
+    "PREFECT__FLOW_RUN_ID", "RUNNER_TRACKING_ID", "SLURM_JOBID", "SLURM_JOB_ID", "TRAINING_JOB_NAME",
 )  # fmt: skip
 _OTHERS: Final = (
     "CLEARML_PROC_MASTER_ID", "CLEARML_TASK_ID", "COMET_EXPERIMENT_KEY", "DATAVER_PARENT_RUN", "DATAVER_RUN",
@@ -102,6 +103,8 @@ def note_fetch(
         run: the run, where the caller names it.
         asked: the reference that the user typed.
     """
+    if run is None and not wanted():
+        return
     from datetime import UTC, datetime
 
     moment = datetime.now(UTC)
@@ -135,6 +138,21 @@ def note_fetch(
         _later(note)
     except Exception as error:  # noqa: BLE001  # invariant 8
         settings.warn(f"lineage was not noted: {type(error).__name__}: {error}.")
+
+
+def wanted() -> bool:
+    """Return whether a note can find a run: not where lineage is off, and not of a command typed in a shell.
+
+    Such a command pays nothing for lineage, then.
+    """
+    if not settings.enabled():
+        return False
+    return settings.implicit_runs() or _told() or any(name in sys.modules for name in MODULES)
+
+
+def _told() -> bool:
+    """Return whether the environment tells of any run."""
+    return any(name in os.environ for name in (*_JOBS, *_OTHERS))
 
 
 def _must_look() -> bool:
@@ -196,7 +214,7 @@ def _later(note: Callable[[], None]) -> None:
     """Have a thread note it."""
     global _thread  # noqa: PLW0603  # one thread a process
     at_exit()
-    if settings.implicit_runs() and not any(name in os.environ for name in (*_JOBS, *_OTHERS)):
+    if settings.implicit_runs() and not _told():
         me = identity()
         os.environ[PARENT] = f"{me.key} {me.process} {me.pid} {where()}"
     with _lock:

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from dataver.formats.event import KINDS, check_run_key
+from dataver.lineage import noting, settings
 from dataver.lineage.capture.contexts import DETECTORS, look, run_of
 from dataver.lineage.capture.found import found
 
@@ -130,6 +131,20 @@ def test_a_system_is_known_by_its_environment(name: str) -> None:
     for context in surroundings.contexts:
         assert context.kind in KINDS
         assert check_run_key(context.key)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, key, _) in ENVIRONMENTS.items() if key])
+def test_every_system_is_on_the_list_that_is_looked_at_first(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command in a shell notes nothing where none of these variables is set, and asks no detector."""
+    monkeypatch.setattr(settings, "_implicit", False)
+    monkeypatch.setenv("DATAVER_LINEAGE", "on")
+    monkeypatch.setattr(noting, "MODULES", ())
+    assert not noting.wanted()
+    for variable, value in ENVIRONMENTS[name][0].items():
+        monkeypatch.setenv(variable, value)
+    assert noting.wanted()
 
 
 def test_outside_of_everything_nothing_is_found() -> None:
