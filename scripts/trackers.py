@@ -26,6 +26,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "prefect": ("prefect>=3.8", "fastapi<0.150"),  # 0.165 refuses an argument that prefect 3.8.8 gives
     "dagster": ("dagster>=1.13",),
     "airflow": ("apache-airflow>=3.1",),
+    "tutorial": ("mlflow-skinny>=3.17", "sqlalchemy", "alembic", "scikit-learn"),
     "hal": (),  # a tracker of somebody else's, which its test installs
 }
 LATER = {"neptune"}  # asks for a botocore that s3fs cannot have: dataver's is installed afterwards, and holds

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dataver.errors import InvalidInput, NotFound, StoreError
@@ -17,6 +18,7 @@ from dataver.lineage.questions.runs import RunFilter, describe_run, list_runs
 from dataver.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
     from datetime import datetime, timedelta
     from pathlib import Path
@@ -42,6 +44,10 @@ class Lineage:
     """Which runs consumed and produced the versions of a repository. Get one from `Repository.lineage`.
 
     Every question brings the index up to date first, and answers from what is known where that fails.
+
+    Attributes:
+        unsent: why notes of this machine could not be sent at the last attempt, or None; they are kept, and
+            every answer on this machine counts them in.
     """
 
     def __init__(self, repository: Repository) -> None:
@@ -49,6 +55,7 @@ class Lineage:
         self._opened: LineageIndex | None = None
         self._refreshed = -_FRESH
         self._problem: str | None = None
+        self.unsent: str | None = None
 
     def __repr__(self) -> str:
         return f"Lineage({self._repository.url!r})"
@@ -74,7 +81,7 @@ class Lineage:
         from dataver.lineage.pull import pull
         from dataver.lineage.sending import send_waiting
 
-        send_waiting(self._repository)
+        self.unsent = send_waiting(self._repository)
         report = pull(self._repository, self._index, full=full, progress=progress)
         self._refreshed, self._problem = time.monotonic(), None
         return report
@@ -132,7 +139,7 @@ class Lineage:
             NotFound: there is no such run.
             InvalidInput: several fit.
         """
-        with self._fresh().asking() as db:
+        with self._asking() as db:
             return describe_run(db, run)
 
     def runs(
@@ -163,7 +170,7 @@ class Lineage:
             until=until,
             everything=everything,
         )
-        with self._fresh().asking() as db:
+        with self._asking() as db:
             return list_runs(db, chosen, limit)
 
     def version(self, ref: str) -> VersionAnswer:
@@ -174,14 +181,14 @@ class Lineage:
         """
         from dataver.lineage.questions.versions import describe_version
 
-        with self._fresh().asking() as db:
+        with self._asking() as db:
             return describe_version(db, ref)
 
     def graph(self, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
         """Return what led to a version and what came of it, through runs, parents and children."""
         from dataver.lineage.questions.versions import graph_of_version
 
-        with self._fresh().asking() as db:
+        with self._asking() as db:
             return graph_of_version(db, ref, up=up, down=down, depth=depth)
 
     def graph_of_run(
@@ -191,7 +198,7 @@ class Lineage:
         from dataver.lineage.questions.finding import find_run
         from dataver.lineage.questions.versions import graph_of_run
 
-        with self._fresh().asking() as db:
+        with self._asking() as db:
             return graph_of_run(db, find_run(db, run).number, up=up, down=down, depth=depth)
 
     def file(self, what: str | Path, *, limit: int | None = None) -> FileAnswer:
@@ -212,7 +219,7 @@ class Lineage:
         )
 
         text, covers = os.fspath(what), self._covers()
-        with self._fresh(changes=True).asking() as db:
+        with self._asking(changes=True) as db:
             if os.path.isfile(text):  # noqa: PTH113  # never raises
                 contents = [_digest_of(text)[:CONTENT_SIZE]]
             else:
@@ -238,7 +245,7 @@ class Lineage:
         from dataver.lineage.questions.impact import impact_of_contents, impact_of_version
 
         if paths is None:
-            with self._fresh(changes=True).asking() as db:
+            with self._asking(changes=True) as db:
                 return impact_of_version(db, find_version(db, ref))
         from dataver.tree import Selection
 
@@ -250,14 +257,14 @@ class Lineage:
             raise NotFound(
                 f"no file in {ref} matches {' '.join(paths)}.", hint=f"`dataver ls {ref}` lists them"
             )
-        with self._fresh(changes=True).asking() as db:
+        with self._asking(changes=True) as db:
             return impact_of_contents(db, contents, self._covers())
 
     def compare(self, first: str, second: str) -> Comparison:
         """Return what two runs read in common and what differs; `changes` tells a pair's difference."""
         from dataver.lineage.questions.compare import compare_inputs
 
-        with self._fresh().asking() as db:
+        with self._asking() as db:
             return compare_inputs(describe_run(db, first), describe_run(db, second))
 
     def changes(self, pair: Pair) -> Iterator[Change]:
@@ -290,7 +297,7 @@ class Lineage:
         """Yield all lineage as OpenLineage run events."""
         from dataver.lineage.openlineage import openlineage_events
 
-        with self._fresh().asking() as db:
+        with self._asking() as db:
             yield from openlineage_events(db, self._repository.url)
 
     # inside
@@ -303,14 +310,22 @@ class Lineage:
             self._opened = LineageIndex.open(self._repository.id)
         return self._opened
 
-    def _fresh(self, *, changes: bool = False) -> LineageIndex:
-        """Return the index, as fresh as it can be; with `changes`, what each version changes filled in."""
+    @contextmanager
+    def _asking(self, *, changes: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give the index, as fresh as it can be, and as if what waits on this machine were sent already.
+
+        With `changes`, what each version changes is filled in.
+        """
+        from dataver.lineage.queue import queue_folder, waiting
+
         self.refresh()
         if changes and self._problem is None:
             from dataver.lineage.changes import fill_changes
 
             fill_changes(self._repository, self._index)
-        return self._index
+        events = waiting(queue_folder(self._repository.id))
+        with self._index.overlay(events) if events else self._index.asking() as db:
+            yield db
 
     def _covers(self) -> Covers:
         from dataver.lineage.questions.content import Covers

@@ -337,3 +337,17 @@ def test_graphs_are_drawn_with_names_escaped(
     text = list(as_text(graph))
     assert any(line.startswith("●") for line in text)
     assert any("read by" in line for line in text)
+
+
+def test_what_waits_on_this_machine_is_in_the_answers(
+    repo: dataver.Repository, history: dict[str, dataver.Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that goes on is known here before anything of it was sent."""
+    from dataver.lineage.queue import queue_folder
+
+    monkeypatch.setenv("DATAVER_LINEAGE", "on")
+    with dataver.run("going on") as run:
+        repo.fetch("clean")
+        assert list(queue_folder(repo.id).iterdir())
+        assert [each.ref for each in repo.lineage.run(run.key).inputs] == ["clean@1.0.0"]
+        assert run.key in {each.key for each, _ in repo.lineage.version("clean").consumed}

@@ -27,6 +27,7 @@ PACKAGES = {
     "prefect": "prefect",
     "dagster": "dagster",
     "airflow": "airflow",
+    "tutorial": "",  # MLflow and scikit-learn
     "hal": "",  # installed by its own test
 }
 _wanted = os.environ.get("DATAVER_TEST_TRACKER")

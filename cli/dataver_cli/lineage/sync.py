@@ -24,7 +24,10 @@ def command(session: Session, full: bool) -> None:
     reached.
     """
     with session.progress("Reading lineage", "object") as progress:
-        report = session.repository().lineage.sync(full=full, progress=progress)
-    session.out.show(report.values(), [])
+        lineage = session.repository().lineage
+        report = lineage.sync(full=full, progress=progress)
+    session.out.show({**report.values(), "unsent": lineage.unsent}, [])
+    if lineage.unsent:
+        session.out.warn(f"notes of this machine still wait: {lineage.unsent}")
     session.out.note(f"{count(report.events, 'event')} and {count(report.versions, 'version')} are new.")
     session.finish(report.problems, "could not be read")
