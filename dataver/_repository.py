@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataver._author import author
+from dataver._keeping import Keeping
 from dataver._moving import Movable
 from dataver._version import Diff, UploadReport, Version
 from dataver.errors import Conflict, InvalidInput, NotFound
@@ -66,7 +67,7 @@ class SyncReport:
     seconds: float
 
 
-class Repository(Movable):
+class Repository(Movable, Keeping):
     """A repository: a folder or a bucket prefix that holds datasets.
 
     Get one from `dataver.open` or `dataver.init`.

@@ -180,8 +180,6 @@ class Version:
 
     def chunks(self, path: str) -> Iterator[bytes | memoryview]:
         """Yield the content of one file piece by piece; the last piece comes only if the digest is right."""
-        from dataver.checkout import read_file
-
         entry = self.entry(path)
         if entry.kind not in (Kind.FILE, Kind.EXECUTABLE):
             raise InvalidInput(f"'{path}' in {self.ref} is a link or an empty folder and has no content.")
@@ -189,7 +187,23 @@ class Version:
             raise InvalidInput(
                 f"{self.ref} is not uploaded yet, so it cannot be read.", hint="upload it first"
             )
-        return read_file(self._repository, entry)
+        return self._pieces(path, entry)
+
+    def _pieces(self, path: str, entry: Entry) -> Iterator[bytes | memoryview]:
+        from dataver.checkout import read_file
+        from dataver.repository.packs import PackMissing
+
+        done = 0
+        try:
+            for piece in read_file(self._repository, entry):
+                yield piece
+                done += len(piece)
+        except PackMissing:  # was it repacked, and is the layout at hand that of before?
+            self._repository.blocks.refresh()
+            self._tree = self._repository.tree(self._record.tree)
+            for piece in read_file(self._repository, self.entry(path)):
+                yield piece[max(0, done) :]
+                done -= len(piece)
 
     def portability(self) -> list[tuple[str, str]]:
         """Return `(path, why)` of names that some file systems cannot hold."""

@@ -30,6 +30,7 @@ from dataver.errors import Conflict, IntegrityError, InvalidInput
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
 from dataver.progress import SILENT, Counters, Progress
+from dataver.repository.packs import PackMissing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -107,9 +108,17 @@ def fetch(
     if patterns is not None and not list(patterns):
         raise InvalidInput("no path is selected.", hint="leave `paths` out to fetch everything")
     wish = Wish(repo, tree, tuple(patterns or ()))
-    job = _Job(wish, cache, Counters(progress), verify == "full", tuple(near), ref)
-    with local_errors(cache.root if dest is None else dest):
-        report = job.into_cache() if dest is None else job.into(dest, overwrite=overwrite)
+
+    def attempt() -> FetchReport:
+        job = _Job(wish, cache, Counters(progress), verify == "full", tuple(near), ref)
+        with local_errors(cache.root if dest is None else dest):
+            return job.into_cache() if dest is None else job.into(dest, overwrite=overwrite)
+
+    try:
+        report = attempt()
+    except PackMissing:  # was it repacked, and are the layouts at hand those of before?
+        repo.blocks.refresh()
+        report = attempt()  # goes on with what has arrived
     report.seconds = time.monotonic() - begin
     return report
 

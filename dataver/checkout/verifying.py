@@ -67,6 +67,7 @@ def verify_version(
         quick: compare checksums of stored bytes only; chunks and files are not hashed.
         progress: told of files and bytes, and as `new` of stored bytes read.
     """
+    repo.blocks.refresh()  # what is in the repository is asked, not what a cache had of it
     report = VerifyReport()
     leaves, packs, files, size = _walk(repo, tree, report)
     progress.start(files, size)

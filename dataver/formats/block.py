@@ -210,6 +210,12 @@ class Leaf(_Common):
         """Return the packs that hold the files' bytes."""
         return set(self._extents().packs)
 
+    def ranges(self) -> set[tuple[bytes, int, int]]:
+        """Return the runs of frames that hold the files' bytes: pack, offset, stored bytes."""
+        columns = self._extents()
+        packs = map(columns.packs.__getitem__, columns.owners)
+        return set(zip(packs, columns.offsets, columns.stored, strict=True))
+
     def _check(self) -> None:
         kinds, sizes = self.kinds, self.sizes
         if self.file_count != len(kinds) and any(

@@ -139,7 +139,11 @@ class Fields:
 
     def optional_text(self, name: str) -> str | None:
         """Return a text, or None where it is null."""
-        return None if name in self._values and self._values[name] is None else self.text(name)
+        return None if self.is_null(name) else self.text(name)
+
+    def is_null(self, name: str) -> bool:
+        """Tell whether the value is there and null."""
+        return name in self._values and self._values[name] is None
 
     def hex(self, name: str, digits: int) -> str:
         """Return a text of so many lower-case hexadecimal digits."""

@@ -7,7 +7,9 @@ Write order (invariant 3): packs → tree blocks → record. A crash
     after the record is created      leaves a published version; repeating recognises it by its write id
 
 Before the record is created, every pack that the new blocks name and this call did not send is confirmed with
-the store (invariant 5), and so is every block a new block is stored against.
+the store (invariant 5), and so is every block a new block is stored against. A hold keeps what was confirmed
+from being swept (`dataver.repository.keeping.holds`); what hangs below a parent's blocks is kept by the
+parent's record, and confirmed one by one where the parent was deleted.
 """
 
 import time
@@ -16,16 +18,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataver.errors import IntegrityError
-from dataver.formats.block import Inner, Leaf
+from dataver.errors import Conflict, IntegrityError
+from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.formats.record import Record
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.known import spooled
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository, publish
-from dataver.repository.layout import block_key, pack_key
+from dataver.repository.keeping.deleting import bury
+from dataver.repository.keeping.holds import Found, Holding, holding
+from dataver.repository.keeping.marking import mark
+from dataver.repository.layout import block_key, pack_key, record_key
 
-__all__ = ["Sent", "upload_draft"]
+__all__ = ["Sent", "needs_of_draft", "upload_draft"]
 
 _PARALLEL = 4  # packs on their way at once, 64 MB each read from disk by the store
 _ASKING = 16  # existence questions at once
@@ -44,11 +49,20 @@ class Sent:
 
 @dataclass
 class _Need:
-    """What the new tree needs from the repository."""
+    """What the new tree needs: its own blocks, packs, blocks that others are stored against, foreign blocks.
+
+    Foreign blocks, those of the parents' trees, are only noted where no parent's record keeps them.
+    """
 
     blocks: list[bytes] = field(default_factory=list)
     packs: set[bytes] = field(default_factory=set)
     bases: set[bytes] = field(default_factory=set)
+    foreign: set[bytes] = field(default_factory=set)
+
+    def keys(self) -> set[str]:
+        """Return the keys of all of it."""
+        blocks = {*self.blocks, *self.bases, *self.foreign}
+        return {block_key(each) for each in blocks} | {pack_key(each) for each in self.packs}
 
 
 def upload_draft(
@@ -72,26 +86,106 @@ def upload_draft(
     began = time.perf_counter()
     if label is not None:
         repository.tags.refuse_label(record.dataset, label)
-    need = _needs(draft, record.tree)
-    local = {bytes.fromhex(path.name): path for path in spooled(draft.spool)}
-    mine = {pack: path for pack, path in local.items() if pack in need.packs}
-    _confirm(repository, need, set(mine))
-    sizes = {pack: path.stat().st_size for pack, path in mine.items()}
-    progress.start(len(mine), sum(sizes.values()))
-    _send_packs(repository, mine, sizes, progress)
-    blocks = [(block_key(digest), draft.block_object(digest)) for digest in need.blocks]
-    repository.store.put_many_new(blocks)
-    published = publish(
-        repository.store,
-        repository.records,
-        record,
-        label=label,
-        bump=bump,
-        attempted=attempted,
-        on_attempt=on_attempt,
-    )
-    size = sum(sizes.values()) + sum(len(data) for _, data in blocks)
-    return Sent(published, list(mine), len(blocks), size, time.perf_counter() - began)
+    sending = _Sending(draft, repository, record, progress)
+    with holding(repository.store, record.tree) as hold:
+        sending.settle(hold)
+        published = publish(
+            repository.store,
+            repository.records,
+            record,
+            label=label,
+            bump=bump,
+            attempted=attempted,
+            on_attempt=on_attempt,
+        )
+        if not hold.trusted:  # this process was stopped for hours: a sweep may have passed it over
+            try:
+                sending.settle(hold)
+            except (IntegrityError, Conflict):
+                bury(repository, published, author=record.author, reason="it could not be kept whole")
+                raise
+    return Sent(published, list(sending.mine), sending.blocks, sending.size, time.perf_counter() - began)
+
+
+class _Sending:
+    """What is sent of a draft; each step may be done again, and then does what is still to be done."""
+
+    def __init__(self, draft: DraftCore, repository: Repository, record: Record, progress: Progress) -> None:
+        self._draft, self._repository, self._record, self._progress = draft, repository, record, progress
+        self._need = _needs(draft, record.tree)
+        local = {bytes.fromhex(path.name): path for path in spooled(draft.spool)}
+        self.mine = {pack: path for pack, path in local.items() if pack in self._need.packs}
+        self._sizes = {pack: path.stat().st_size for pack, path in self.mine.items()}
+        self._objects = [(block_key(name), draft.block_object(name)) for name in self._need.blocks]
+        self.blocks = len(self._objects)
+        self.size = sum(self._sizes.values()) + sum(len(data) for _, data in self._objects)
+        self._started = False
+
+    def settle(self, hold: Holding) -> None:
+        """Bring it about that all the version needs is there and stays there.
+
+        Raises:
+            IntegrityError: something that the draft relies on has vanished from the repository.
+            Conflict: a sweep that would delete some of it does not end.
+        """
+        hold.settle(self._send)
+        parents = self._record.parents
+        keys = [record_key(parent.dataset, parent.label) for parent in parents]
+        if not all(map(self._repository.store.exists, keys)):
+            self._need.foreign = _foreign(self._draft, self._record.tree)
+            hold.settle(self._send)
+
+    def _send(self, sweeps: Found) -> set[str]:
+        need = self._need
+        _confirm(self._repository, need, set(self.mine))
+        if not self._started:
+            self._progress.start(len(self.mine), sum(self._sizes.values()))
+        _send_packs(self._repository, self.mine, self._sizes, SILENT if self._started else self._progress)
+        self._started = True
+        if sweeps.keys:  # something was swept here, now or long ago
+            self._repair_blocks()
+        self._repository.store.put_many_new(self._objects)
+        return need.keys()
+
+    def _repair_blocks(self) -> None:
+        """Replace blocks that are there with a layout whose packs are gone.
+
+        A sweep keeps blocks that others are stored against, but not what lies below them.
+        """
+        for key, data in self._objects:
+            if not self._repository.store.exists(key):
+                continue
+            others = self._packs_of_stored(key)
+            if others is not None and all(map(self._repository.packs.exists, others - self._need.packs)):
+                self._need.packs |= others
+            else:
+                self._repository.store.replace(key, data)
+
+    def _packs_of_stored(self, key: str) -> set[bytes] | None:
+        """Return the packs that a block names as it is stored, None where it is damaged."""
+        data, name = self._repository.store.get(key), bytes.fromhex(key[-64:])
+        try:
+            there = parse_block(data, name, self._draft.block_object)
+            return set() if isinstance(there, Inner) else there.packs()
+        except IntegrityError:
+            return None
+
+
+def needs_of_draft(draft: DraftCore) -> tuple[set[bytes], set[bytes]]:
+    """Return the packs, and the roots of trees, that a draft relies on and does not have itself."""
+    root = draft.tree.digest
+    need = _needs(draft, root)
+    here = {bytes.fromhex(path.name) for path in spooled(draft.spool)}
+    return need.packs - here, _foreign(draft, root) | need.bases
+
+
+def _foreign(draft: DraftCore, root: bytes) -> set[bytes]:
+    """Return the blocks of the parents' trees that the draft's tree goes on using."""
+    found = set() if draft.has_block(root) else {root}
+    for block in _own_blocks(draft, root, set()):
+        if isinstance(block, Inner):
+            found.update(child.digest for child in block.children if not draft.has_block(child.digest))
+    return found
 
 
 def _needs(draft: DraftCore, root: bytes) -> _Need:
@@ -119,12 +213,17 @@ def _own_blocks(draft: DraftCore, digest: bytes, seen: set[bytes]) -> Iterator[L
 
 
 def _confirm(repository: Repository, need: _Need, mine: set[bytes]) -> None:
+    if need.foreign:
+        below = mark(repository.store, need.foreign)  # raises where a block is gone
+        need.bases |= below.blocks
+        need.packs |= below.packs
     packs = sorted(need.packs - mine)
     with ThreadPoolExecutor(_ASKING) as pool:
         there = list(pool.map(repository.packs.exists, packs))
         lost = [pack for pack, exists in zip(packs, there, strict=True) if not exists]
         bases = list(pool.map(repository.blocks.exists, sorted(need.bases)))
     if lost or not all(bases):
+        repository.blocks.refresh()
         what = f"pack {lost[0].hex()}" if lost else "a block of the parent's tree"
         raise IntegrityError(
             f"{what}, which this draft relies on, is no longer in {repository.url}; nothing was published.",

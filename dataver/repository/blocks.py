@@ -2,7 +2,8 @@
 
 Keeps invariant 1: `parse_block` compares every block with the digest it is asked for before anybody sees it.
 A copy in the disk cache that fails the check is dropped and read from the store again. Does not write: blocks
-reach a repository through `dataver.ingest.upload` only.
+reach a repository through `dataver.ingest.upload` only. A repack replaces the layouts of published blocks;
+whoever meets a pack that is gone calls `refresh` and looks the place up again.
 """
 
 import threading
@@ -26,6 +27,7 @@ class Blocks:
         self._cache = cache
         self._parsed: OrderedDict[bytes, Leaf | Inner] = OrderedDict()
         self._lock = threading.Lock()
+        self._stale = False
 
     def load(self, digest: bytes) -> Leaf | Inner:
         """Return the block `digest`.
@@ -48,8 +50,14 @@ class Blocks:
     def object(self, digest: bytes) -> bytes:
         """Return the stored object of block `digest`, unchecked."""
         key = block_key(digest)
-        data = self._cache.get(key) if self._cache else None
+        data = self._cache.get(key) if self._cache and not self._stale else None
         return self._fetch(digest) if data is None else data
+
+    def refresh(self) -> None:
+        """Read every block from the store from now on: the layouts at hand are those of before a repack."""
+        with self._lock:
+            self._parsed.clear()
+            self._stale = True
 
     def exists(self, digest: bytes) -> bool:
         """Tell whether the repository holds block `digest` (asks the store, never the cache)."""

@@ -14,7 +14,10 @@ __all__ = [
     "CONFIG",
     "DATASETS",
     "EVENT_PREFIXES",
+    "HOLDS",
     "PACKS",
+    "RETIRED",
+    "SWEEPS",
     "TREES",
     "EventKey",
     "TagKey",
@@ -24,26 +27,38 @@ __all__ = [
     "dataset_prefix",
     "event_key",
     "events_after",
+    "hold_key",
     "pack_key",
     "parse_event_key",
+    "parse_object_key",
     "parse_record_key",
     "parse_tag_key",
+    "parse_tombstone_key",
     "record_key",
     "record_prefix",
+    "retired_key",
+    "sweep_done_key",
+    "sweep_key",
     "tag_key",
     "tag_prefix",
+    "tombstone_key",
 ]
 
 CONFIG = "dataver.json"
 PACKS = "packs/"
 TREES = "trees/"
 DATASETS = "datasets/"
+HOLDS = "keeping/holds/"
+SWEEPS = "keeping/sweeps/"
+RETIRED = "keeping/retired/"
 
 EVENT_PREFIXES = ("lineage/1", "lineage/2")
 """Events by year, those of clocks that stand before 2000 first; so attachments are never listed with them."""
 
 _NUMBER = re.compile(r"(\d{8,})\.json", re.ASCII)
 _EVENT = re.compile(r"lineage/([12]\d{3}-\d\d)/([0-9a-f]{32})\.(json|bundle)", re.ASCII)
+_OBJECT = re.compile(r"(?:packs|trees)/([0-9a-f]{2})/(\1[0-9a-f]{62})", re.ASCII)
+_TOMBSTONE = ".tombstone"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_YEAR = 2999
 
@@ -90,6 +105,11 @@ def record_key(dataset: str, label: str) -> str:
     return f"{record_prefix(dataset)}{label}.json"
 
 
+def tombstone_key(dataset: str, label: str) -> str:
+    """Return the key of the object that says `dataset@label` was deleted: it is listed with the records."""
+    return f"{record_prefix(dataset)}{label}{_TOMBSTONE}"
+
+
 def tag_prefix(dataset: str, tag: str | None = None) -> str:
     """Return the prefix of all tags of a dataset, or of the moves of one tag."""
     base = f"{DATASETS}{dataset}/tags/"
@@ -99,6 +119,26 @@ def tag_prefix(dataset: str, tag: str | None = None) -> str:
 def tag_key(dataset: str, tag: str, number: int) -> str:
     """Return the key of a tag's move; numbers start at 1 and sort as text."""
     return f"{tag_prefix(dataset, tag)}{number:08d}.json"
+
+
+def hold_key(name: str) -> str:
+    """Return the key of a hold: somebody is about to publish, or moves bytes."""
+    return f"{HOLDS}{name}.json"
+
+
+def sweep_key(name: str) -> str:
+    """Return the key under which a sweep says beforehand what it may delete."""
+    return f"{SWEEPS}{name}.json"
+
+
+def sweep_done_key(name: str) -> str:
+    """Return the key that a finished sweep leaves."""
+    return f"{SWEEPS}{name}.done"
+
+
+def retired_key(name: str) -> str:
+    """Return the key of a list of packs whose bytes were moved to others."""
+    return f"{RETIRED}{name}.json"
 
 
 def event_key(event_id: str) -> str:
@@ -147,6 +187,19 @@ def parse_record_key(key: str) -> tuple[str, str] | None:
         return None
     dataset, label = "/".join(parts[1:-2]), parts[-1].removesuffix(".json")
     return (dataset, label) if _are_names(dataset, label) else None
+
+
+def parse_tombstone_key(key: str) -> tuple[str, str] | None:
+    """Return `(dataset, label)` of a tombstone's key, or None for any other key."""
+    if not key.endswith(_TOMBSTONE):
+        return None
+    return parse_record_key(f"{key.removesuffix(_TOMBSTONE)}.json")
+
+
+def parse_object_key(key: str) -> bytes | None:
+    """Return the id of a pack or the digest of a block from its key, or None for any other key."""
+    found = _OBJECT.fullmatch(key)
+    return bytes.fromhex(found[2]) if found else None
 
 
 def parse_tag_key(key: str) -> TagKey | None:

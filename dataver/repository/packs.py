@@ -12,10 +12,17 @@ from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.repository.layout import pack_key
 from dataver.storage import DiskCache, Store
 
-__all__ = ["Packs"]
+__all__ = ["PackMissing", "Packs"]
 
 _KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks
 _GUESS = 256 * 1024  # the footer of a 64 MB pack of 20 KB chunks is ~130 KB: one request reads it whole
+
+
+class PackMissing(IntegrityError):
+    """A pack that a layout names is not there.
+
+    A layout that was read long ago may be that of before a repack: read past caches it may name another pack.
+    """
 
 
 class Packs:
@@ -49,7 +56,8 @@ class Packs:
         """Return exactly `length` stored bytes from `offset` of a pack.
 
         Raises:
-            IntegrityError: the pack is missing or ends before the range does.
+            PackMissing: there is no such pack.
+            IntegrityError: it ends before the range does.
         """
         try:
             return self._store.get(pack_key(pack_id), offset, length)
@@ -89,8 +97,8 @@ def _footer_key(pack_id: bytes) -> str:
     return f"footers/{pack_id.hex()}"
 
 
-def _missing(pack_id: bytes, url: str) -> IntegrityError:
-    return IntegrityError(
+def _missing(pack_id: bytes, url: str) -> PackMissing:
+    return PackMissing(
         f"pack {pack_id.hex()} is missing from {url}.",
         hint="`dataver verify` tells what else is damaged; a copy of the repository may have it",
     )

@@ -85,15 +85,20 @@ def publish(
         on_attempt: told every label before it is tried, so that the caller can remember it.
 
     Raises:
-        Conflict: the chosen label is taken, or the store is too busy.
+        Conflict: the chosen label is taken, or was a deleted version's, or the store is too busy.
         StoreError: the outcome is unknown; call again with `attempted`.
     """
     if attempted is not None:
         earlier = records.read_back(record.dataset, attempted)
         if earlier is not None and earlier.record.write_id == record.write_id:
             return earlier
+    if label is not None and records.tombstone(record.dataset, label) is not None:
+        raise Conflict(
+            f"{record.dataset}@{label} was deleted, and a label never means another version.",
+            hint="finalize again with another label, then upload",
+        )
     for _ in range(1 if label is not None else _LABELS):
-        chosen = label if label is not None else next_label(records.labels(record.dataset), bump)
+        chosen = label if label is not None else next_label(records.taken(record.dataset), bump)
         named = replace(record, label=chosen)
         data = named.encode()
         on_attempt(chosen)

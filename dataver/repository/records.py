@@ -1,7 +1,9 @@
 """Records of a repository: which datasets and versions are published.
 
 The store's listing says what exists; the records themselves never change, so a copy in the disk cache is as
-good as the object (its bytes still have to parse as the record of that key).
+good as the object (its bytes still have to parse as the record of that key). A version with a tombstone is
+deleted, whether or not its record is still there; its label is never used again, so no cached record ever
+stands for another version.
 """
 
 from collections import defaultdict
@@ -10,8 +12,16 @@ from typing import NamedTuple
 
 from dataver.errors import IntegrityError, NotFound
 from dataver.formats.record import Record, parse_record, record_id
-from dataver.repository.layout import DATASETS, parse_record_key, record_key, record_prefix
-from dataver.storage import DiskCache, Store
+from dataver.formats.tombstone import Tombstone, parse_tombstone
+from dataver.repository.layout import (
+    DATASETS,
+    parse_record_key,
+    parse_tombstone_key,
+    record_key,
+    record_prefix,
+    tombstone_key,
+)
+from dataver.storage import DiskCache, ObjectInfo, Store
 
 __all__ = ["Published", "Records"]
 
@@ -69,18 +79,50 @@ class Records:
 
     def labels(self, dataset: str) -> list[str]:
         """Return the labels of a dataset's versions, sorted as text; empty when there is no such dataset."""
-        prefix = record_prefix(dataset)
-        found = (parse_record_key(info.key) for info in self._store.list(prefix))
-        return sorted(label for name, label in filter(None, found) if name == dataset)
+        there, deleted = self._listed(record_prefix(dataset))
+        return sorted(label for name, label in there - deleted.keys() if name == dataset)
+
+    def taken(self, dataset: str) -> list[str]:
+        """Return the labels that no new version may have: those of versions, and of deleted ones."""
+        there, deleted = self._listed(record_prefix(dataset))
+        return sorted(label for name, label in there | deleted.keys() if name == dataset)
 
     def datasets(self, prefix: str = "") -> dict[str, list[str]]:
         """Return the labels of every dataset whose name starts with `prefix`."""
+        there, deleted = self._listed(DATASETS)
         found: dict[str, list[str]] = defaultdict(list)
-        for info in self._store.list(DATASETS):
-            parsed = parse_record_key(info.key)
-            if parsed and parsed[0].startswith(prefix):
-                found[parsed[0]].append(parsed[1])
+        for name, label in sorted(there - deleted.keys()):
+            if name.startswith(prefix):
+                found[name].append(label)
         return dict(sorted(found.items()))
+
+    def deleted(self, prefix: str = "") -> dict[tuple[str, str], ObjectInfo]:
+        """Return `(dataset, label)` of the deleted versions of datasets whose name starts so.
+
+        What the store says about the tombstone comes with each: `modified` is when, by the store's clock.
+        """
+        found = self._listed(f"{DATASETS}{prefix}")[1]
+        return {name: info for name, info in found.items() if name[0].startswith(prefix)}
+
+    def tombstone(self, dataset: str, label: str) -> Tombstone | None:
+        """Return what is left of a deleted version, or None where it was not deleted.
+
+        Raises:
+            IntegrityError: the object is not the tombstone of that version.
+        """
+        try:
+            data = self._store.get(tombstone_key(dataset, label))
+        except NotFound:
+            return None
+        found = parse_tombstone(data)
+        if (found.dataset, found.label) != (dataset, label):
+            raise IntegrityError(f"the tombstone stored as {dataset}@{label} says it is {found.ref}'s.")
+        return found
+
+    def forget(self, dataset: str, label: str) -> None:
+        """Drop this machine's copy of a record."""
+        if self._cache:
+            self._cache.remove(record_key(dataset, label))
 
     def many(self, refs: Iterable[tuple[str, str]]) -> list[Published]:
         """Return several records in the order asked, reading them in parallel where the store is remote."""
@@ -96,6 +138,17 @@ class Records:
         """Return all versions of a dataset, oldest first."""
         found = self.many((dataset, label) for label in self.labels(dataset))
         return sorted(found, key=lambda each: (each.record.created, each.record.label))
+
+    def _listed(self, prefix: str) -> tuple[set[tuple[str, str]], dict[tuple[str, str], ObjectInfo]]:
+        """Return the records below a prefix, and the tombstones."""
+        there: set[tuple[str, str]] = set()
+        deleted: dict[tuple[str, str], ObjectInfo] = {}
+        for info in self._store.list(prefix):
+            if record := parse_record_key(info.key):
+                there.add(record)
+            elif tombstone := parse_tombstone_key(info.key):
+                deleted[tombstone] = info
+        return there, deleted
 
 
 def _parse(data: bytes, dataset: str, label: str) -> Published:

@@ -4,7 +4,7 @@ References: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`.
 """
 
 from dataver.errors import InvalidInput, NotFound
-from dataver.formats.names import check_dataset_name, parse_semver
+from dataver.formats.names import check_dataset_name, check_label, parse_semver
 from dataver.repository.records import Published, Records
 from dataver.repository.tags import Tags
 
@@ -54,6 +54,7 @@ def resolve(records: Records, tags: Tags, ref: str, where: str) -> Published:
     name, selector = split_ref(ref)
     labels = records.labels(name)
     if not labels:
+        _refuse_deleted(records, name, selector)
         raise NotFound(
             f"there is no dataset '{name}' in {where}.", hint=_near(name, list(records.datasets()))
         )
@@ -63,9 +64,27 @@ def resolve(records: Records, tags: Tags, ref: str, where: str) -> Published:
         return records.get(name, selector)
     found = tags.version(name, selector)
     if found is None:
+        _refuse_deleted(records, name, selector)
         known = [*labels, *tags.current(name)]
         raise NotFound(f"{name} has no version or tag '{selector}' in {where}.", hint=_near(selector, known))
     return found
+
+
+def _refuse_deleted(records: Records, name: str, selector: str | None) -> None:
+    """Say of a version that is no more who deleted it, and when."""
+    if selector is None or selector == LATEST:
+        return
+    try:
+        check_label(selector)
+    except InvalidInput:
+        return
+    gone = records.tombstone(name, selector)
+    if gone is not None:
+        why = f": {gone.reason}" if gone.reason else ""
+        raise NotFound(
+            f"{gone.ref} was deleted on {gone.deleted:%Y-%m-%d} by {gone.author}{why}.",
+            hint=f"`dataver list {name}` lists the others; `dataver lineage version {gone.ref}` tells of it",
+        )
 
 
 def _by_digest(records: Records, ref: str, where: str) -> Published:

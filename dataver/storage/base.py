@@ -109,6 +109,14 @@ class Store(ABC):
         Only for keys that nobody relies on yet or that are not published objects (invariant 2).
         """
 
+    def replace(self, key: str, data: Data) -> None:
+        """Write the object in place of one that says the same in other words.
+
+        The one exception to invariant 2: a tree block whose layout gives the same bytes from other packs. To
+        a store it is a `put`; those that watch over the invariant are told.
+        """
+        self.put(key, data)
+
     @abstractmethod
     def create(self, key: str, data: Data) -> None:
         """Write the object if there is none of that name.

@@ -59,6 +59,12 @@ class MemoryStore(Store):
         """See `Store.put`."""
         self._write(check_key(key), joined(data), new=False)
 
+    def replace(self, key: str, data: Data) -> None:
+        """See `Store.replace`."""
+        with self._lock:
+            self.objects[check_key(key)] = joined(data)
+            self._times[key] = datetime.now(UTC)
+
     def create(self, key: str, data: Data) -> None:
         """See `Store.create`."""
         self._write(check_key(key), joined(data), new=True)

@@ -96,6 +96,10 @@ class FaultyStore(Store):
         """See `Store.put`."""
         self._write("put", key, lambda: self.inner.put(key, data))
 
+    def replace(self, key: str, data: Data) -> None:
+        """See `Store.replace`."""
+        self._write("replace", key, lambda: self.inner.replace(key, data))
+
     def create(self, key: str, data: Data) -> None:
         """See `Store.create`."""
         self._write("create", key, lambda: self.inner.create(key, data))

@@ -108,7 +108,7 @@ def test_a_part_reads_its_ranges_only(tiny, machines):
 
 
 def test_adding_what_is_known_sends_nothing_but_a_record(tiny, machines):
-    """A copy of the data under another name uploads no pack and no block."""
+    """A copy of the data under another name uploads no pack and no block; a hold comes and goes."""
     machines[0].sit_down()
     world = Counted()
     world.open().sync(tiny, "d")
@@ -116,7 +116,8 @@ def test_adding_what_is_known_sends_nothing_but_a_record(tiny, machines):
     assert report.add.new_chunks == 0
     assert report.upload.packs == 0
     assert world.asked("packs/")["put_file_new"] == 0
-    assert len(world.store.writes) <= 1 + report.upload.blocks
+    assert len(world.store.writes) <= 1 + 2 + report.upload.blocks
+    assert sum(world.asked("keeping/").values()) == 4
 
 
 def test_names_cost_a_listing_and_a_record(tiny, machines):

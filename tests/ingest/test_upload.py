@@ -47,12 +47,18 @@ def sealed_draft(repo, tmp_path):
 
 
 def test_what_is_needed_is_written_before_what_needs_it(tmp_path):
-    """Invariant 3: packs, tree blocks, record."""
+    """Invariant 3: packs, tree blocks, record; a hold on the tree is put before the record and then taken."""
     store = FaultyStore(MemoryStore())
     draft, _ = sealed_draft(repository(store), tmp_path)
     draft.upload()
     kinds = [key.split("/")[0] for key in store.writes]
-    assert [kind for kind, _ in itertools.groupby(kinds)] == ["packs", "trees", "datasets"]
+    assert [kind for kind, _ in itertools.groupby(kinds)] == [
+        "packs",
+        "trees",
+        "keeping",
+        "datasets",
+        "keeping",
+    ]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.lower())

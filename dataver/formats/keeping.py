@@ -1,0 +1,120 @@
+"""The notes by which writers and sweeps see each other: holds, sweeps, and lists of packs that were replaced.
+
+    hold       a tree that is about to be published, or (without a tree) bytes that are being moved
+    sweep      the keys that a sweep may delete, said before it looks for the last time who needs them
+    retired    packs whose bytes were moved to others; readers of old layouts may still come for them
+
+Canonical JSON (`jsontext`); `docs/format.md` lists the keys, `docs/decisions/0009-freeing-beside-uploads.md`
+says why these notes suffice. Keeps invariants 1 and 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver.errors import IntegrityError
+from dataver.formats.jsontext import Fields, decode_json, encode_checked, is_hex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MAX_KEYS", "Hold", "Retired", "Sweep", "parse_hold", "parse_retired", "parse_sweep"]
+
+FORMAT: Final = 1
+MAX_KEYS: Final = 8_000  # of one note: below 1 MiB of JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Keeps a sweep away from a tree and all it needs.
+
+    Attributes:
+        tree: the digest of its root block; None keeps sweeps away from everything.
+        owner: what identifies the process that put it, as JSON values.
+    """
+
+    tree: bytes | None
+    owner: dict[str, Any]
+
+    def encode(self) -> bytes:
+        """Return the hold's bytes."""
+        tree = None if self.tree is None else self.tree.hex()
+        return encode_checked({"format": FORMAT, "owner": self.owner, "tree": tree}, "a hold", _hold)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """What a sweep may delete.
+
+    Attributes:
+        keys: at most 8,000 keys of packs and blocks.
+        owner: what identifies the process that sweeps, as JSON values.
+    """
+
+    keys: tuple[str, ...]
+    owner: dict[str, Any]
+
+    def encode(self) -> bytes:
+        """Return the sweep's bytes."""
+        return encode_checked(
+            {"format": FORMAT, "keys": list(self.keys), "owner": self.owner}, "a sweep", _sweep
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    """Packs whose bytes were moved to others: at most 8,000 pack ids."""
+
+    packs: tuple[bytes, ...]
+
+    def encode(self) -> bytes:
+        """Return the list's bytes."""
+        values = {"format": FORMAT, "packs": [pack.hex() for pack in self.packs]}
+        return encode_checked(values, "a list of retired packs", _retired)
+
+
+def parse_hold(data: bytes) -> Hold:
+    """Return the hold in `data`.
+
+    Raises:
+        IntegrityError: not a hold.
+        FormatTooNew: one of a newer version.
+    """
+    return _hold(Fields(decode_json(data, "a hold"), "a hold"))
+
+
+def parse_sweep(data: bytes) -> Sweep:
+    """Return the sweep in `data`; raises as `parse_hold` does."""
+    return _sweep(Fields(decode_json(data, "a sweep"), "a sweep"))
+
+
+def parse_retired(data: bytes) -> Retired:
+    """Return the list in `data`; raises as `parse_hold` does."""
+    what = "a list of retired packs"
+    return _retired(Fields(decode_json(data, what), what))
+
+
+def _hold(fields: Fields) -> Hold:
+    fields.expect_format(FORMAT)
+    tree = None if fields.is_null("tree") else bytes.fromhex(fields.hex("tree", 64))
+    return Hold(tree=tree, owner=fields.value("owner", dict))
+
+
+def _sweep(fields: Fields) -> Sweep:
+    fields.expect_format(FORMAT)
+    keys = _texts(fields, "keys", lambda text: len(text) <= 200)
+    return Sweep(keys=tuple(keys), owner=fields.value("owner", dict))
+
+
+def _retired(fields: Fields) -> Retired:
+    fields.expect_format(FORMAT)
+    packs = _texts(fields, "packs", lambda text: is_hex(text, 64))
+    return Retired(packs=tuple(bytes.fromhex(pack) for pack in packs))
+
+
+def _texts(fields: Fields, name: str, fits: Callable[[str], bool]) -> list[str]:
+    found: list[Any] = fields.value(name, list)
+    if len(found) > MAX_KEYS or not all(type(each) is str and fits(each) for each in found):
+        raise IntegrityError(f"{fields.what}: {name!r} is not a list of up to {MAX_KEYS} of them")
+    return found

@@ -1,0 +1,127 @@
+"""A tombstone: the small, immutable JSON object that says a version was deleted, and what it had been.
+
+The idea: from the moment it exists the version is deleted and its label is never used again; so the names in
+tags, lock files and lineage keep meaning what they meant. It holds the record as it was, which still has the
+record's id and so vouches for itself. Canonical JSON (`jsontext`); `docs/format.md` lists the keys. Keeps
+invariants 1 and 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dataver.errors import IntegrityError, InvalidInput
+from dataver.formats.jsontext import Fields, decode_json, encode_checked, encode_json, format_time
+from dataver.formats.names import check_dataset_name, check_label
+from dataver.formats.record import Record, parse_record, record_id
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["Tombstone", "parse_tombstone"]
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """One deleted version.
+
+    Attributes:
+        dataset: the dataset's name.
+        label: the version's label.
+        record: the id of its record, 64 hex.
+        tree: the digest of its tree, 32 bytes.
+        deleted: when it was deleted by the clock of who did it, aware UTC.
+        author: who deleted it, as they call themselves.
+        reason: why, as they say.
+        write_id: 32 random hex digits, by which a writer knows its own tombstone again.
+        was: the record; None where it did not fit in here.
+    """
+
+    dataset: str
+    label: str
+    record: str
+    tree: bytes
+    deleted: datetime
+    author: str
+    reason: str
+    write_id: str
+    was: Record | None
+
+    @property
+    def ref(self) -> str:
+        """The name it had: `dataset@label`."""
+        return f"{self.dataset}@{self.label}"
+
+    def encode(self) -> bytes:
+        """Return the tombstone's bytes; a record that is too long to be held is left out.
+
+        Raises:
+            InvalidInput: a value that a tombstone cannot hold.
+        """
+        try:
+            return self._encode(self.was)
+        except InvalidInput:
+            if self.was is None:
+                raise
+            return self._encode(None)
+
+    def _encode(self, was: Record | None) -> bytes:
+        what = f"the tombstone of {self.dataset}@{self.label}"
+        values = {
+            "author": self.author,
+            "dataset": self.dataset,
+            "deleted": format_time(self.deleted, what),
+            "format": FORMAT,
+            "label": self.label,
+            "reason": self.reason,
+            "record": self.record,
+            "tree": self.tree.hex(),
+            "was": None if was is None else decode_json(was.encode(), what),
+            "write_id": self.write_id,
+        }
+        return encode_checked(values, what, _from_values)
+
+
+def parse_tombstone(data: bytes) -> Tombstone:
+    """Return the tombstone in `data`.
+
+    Raises:
+        IntegrityError: not a tombstone, or the record in it is not the one it names.
+        FormatTooNew: a tombstone of a newer version.
+    """
+    return _from_values(Fields(decode_json(data, "the tombstone"), "the tombstone"))
+
+
+def _from_values(fields: Fields) -> Tombstone:
+    fields.expect_format(FORMAT)
+    dataset, label = fields.text("dataset"), fields.text("label")
+    try:
+        check_dataset_name(dataset)
+        check_label(label)
+    except InvalidInput as error:
+        raise IntegrityError(f"{fields.what}: {error.message}") from error
+    record, tree = fields.hex("record", 64), bytes.fromhex(fields.hex("tree", 64))
+    return Tombstone(
+        dataset=dataset,
+        label=label,
+        record=record,
+        tree=tree,
+        deleted=fields.time("deleted"),
+        author=fields.text("author"),
+        reason=fields.text("reason"),
+        write_id=fields.hex("write_id", 32),
+        was=_record(fields, dataset, label, record, tree),
+    )
+
+
+def _record(fields: Fields, dataset: str, label: str, record: str, tree: bytes) -> Record | None:
+    if fields.is_null("was"):
+        return None
+    data = encode_json(fields.value("was", dict), fields.what)
+    was = parse_record(data)
+    if (record_id(data).hex(), was.dataset, was.label, was.tree) != (record, dataset, label, tree):
+        raise IntegrityError(f"{fields.what} holds another record than it names")
+    return was

@@ -1,0 +1,335 @@
+"""Moving what is left of mostly dead packs into new ones, so that `gc` can free the old.
+
+The idea: live frames are copied as they are, each checked against its pack's footer and chunk by chunk; no
+byte of a file is cut, compressed or hashed anew, and no digest of a version changes, because layouts lie
+outside of them (`docs/decisions/0003-layout-outside-the-digest.md`). This is the one exception to
+invariant 2: a block is replaced by one that yields the same bytes.
+
+Order, for a group of packs at a time; a crash behind any step leaves every version readable:
+
+    1  new packs                     unneeded until 3, like those of an upload that was interrupted
+    2  a list of the retired packs   kept by `gc` for its grace period: readers hold old layouts
+    3  blocks with the new layout    each for itself; a reader meets the old one or the new
+
+A hold on everything keeps sweeps away meanwhile, and other repacks. Uploads may go on: what they find in an
+old pack stays, since their version needs it.
+"""
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from dataver.errors import Conflict, IntegrityError
+from dataver.formats.block import Block, Inner, Leaf, encode_leaf, parse_block
+from dataver.formats.compression import make_decompressor
+from dataver.formats.entry import Entry, Extent
+from dataver.formats.frame import HEADER_SIZE
+from dataver.formats.keeping import MAX_KEYS, Retired
+from dataver.formats.pack import MAGIC, MAX_PACK_CHUNKS, MAX_PACK_SIZE, Footer, FooterBuilder, check_frame
+from dataver.hashing import DIGEST_SIZE
+from dataver.progress import SILENT, Progress
+from dataver.repository.keeping.clock import store_now
+from dataver.repository.keeping.holds import Holding, current_holds, holding
+from dataver.repository.keeping.marking import reach, take_inventory
+from dataver.repository.keeping.usage import live_bytes, node_of
+from dataver.repository.layout import block_key, pack_key, retired_key
+from dataver.repository.repository import Repository
+
+__all__ = ["DEAD", "RepackPlan", "RepackReport", "execute_repack", "plan_repack"]
+
+DEAD: Final = 0.5
+"""Packs are rewritten if at least this share of them is dead."""
+
+_GROUP: Final = 32  # packs rewritten before layouts are: ~1 GB of live bytes at most
+_READ: Final = 16 << 20  # stored bytes of one read
+_GAP: Final = 128 << 10  # dead bytes read between live ones, rather than asking twice
+_WORTH: Final = 0.9  # of a pack may be live at most: footers take some bytes in any case
+_PACK_RAW: Final = 1 << 30  # raw bytes of a pack, as writers of drafts have it
+_FOOTER: Final = 8 << 20  # bytes of a pack kept free for its footer
+
+
+@dataclass
+class RepackPlan:
+    """What a repack would do.
+
+    Attributes:
+        dead: packs are rewritten if at least this share of them is dead.
+        packs: the packs, by id, and their sizes.
+        live: bytes of them that versions need, which would be written anew.
+        blocks: tree blocks whose layouts would be replaced.
+        seen: packs looked at.
+    """
+
+    dead: float
+    packs: dict[bytes, int] = field(default_factory=dict)
+    live: int = 0
+    blocks: int = 0
+    seen: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the packs that would be rewritten."""
+        return sum(self.packs.values())
+
+    @property
+    def frees(self) -> int:
+        """Bytes that `gc` frees afterwards, less what is written anew."""
+        return self.size - self.live
+
+
+@dataclass
+class RepackReport:
+    """What a repack did.
+
+    Attributes:
+        packs: packs that are no longer needed.
+        size: bytes of them; `gc` frees them when the grace period is over.
+        written: packs written.
+        written_size: bytes of them.
+        blocks: tree blocks whose layouts were replaced.
+    """
+
+    packs: int = 0
+    size: int = 0
+    written: int = 0
+    written_size: int = 0
+    blocks: int = 0
+
+
+class _Run(NamedTuple):
+    """Where a run of frames was, and where it is now."""
+
+    start: int
+    end: int
+    pack: bytes
+    offset: int
+
+
+class _Found(NamedTuple):
+    """The plan, the runs of live frames in its packs, and the leaves that name these."""
+
+    plan: RepackPlan
+    frames: dict[bytes, set[tuple[int, int]]]
+    leaves: dict[bytes, set[bytes]]
+
+
+def plan_repack(repo: Repository, *, dead: float = DEAD) -> RepackPlan:
+    """Find the packs that are mostly dead.
+
+    Args:
+        repo: the repository.
+        dead: the share of a pack, from 0 to 1, that no version needs.
+
+    Raises:
+        IntegrityError: a version cannot be read.
+    """
+    return _find(repo, dead).plan
+
+
+def execute_repack(repo: Repository, *, dead: float = DEAD, progress: Progress = SILENT) -> RepackReport:
+    """Rewrite the packs that are mostly dead, as found out just now. Arguments as for `plan_repack`.
+
+    Raises:
+        Conflict: a sweep or another repack is under way.
+        IntegrityError: bytes of a pack are not what they should be; its versions are as they were.
+        StoreError: the store failed; repeating the call continues.
+    """
+    with holding(repo.store, None) as hold:
+        hold.settle(lambda _: None)
+        others = current_holds(repo.store, store_now(repo.store))
+        if any(key != hold.key and (other is None or other.tree is None) for key, other in others.items()):
+            raise Conflict(f"somebody else is repacking {repo.url}.", hint="try again when that is done")
+        found = _find(repo, dead)
+        progress.start(len(found.plan.packs), found.plan.live)
+        report = RepackReport()
+        packs = sorted(found.plan.packs)
+        try:
+            for start in range(0, len(packs), _GROUP):
+                _Group(repo, hold, found, packs[start : start + _GROUP], report, progress).run()
+        finally:
+            repo.blocks.refresh()
+        return report
+
+
+def _find(repo: Repository, dead: float) -> _Found:
+    inventory = take_inventory(repo.store)
+    refs = [(name, each) for name, labels in repo.records.datasets().items() for each in labels]
+    roots = {each.record.tree for each in repo.records.many(refs)}
+    frames: dict[bytes, set[tuple[int, int]]] = {}
+    leaves: dict[bytes, set[bytes]] = {}
+    for block in reach(repo.store, roots):
+        for pack, offset, stored in node_of(block).frames:
+            frames.setdefault(pack, set()).add((offset, stored))
+            leaves.setdefault(pack, set()).add(block.digest)
+    plan = RepackPlan(dead, seen=len(inventory.packs))
+    for pack, runs in frames.items():
+        info = inventory.packs.get(pack)
+        live = live_bytes(runs)
+        if info is not None and info.size - live >= dead * info.size and live < info.size * _WORTH:
+            plan.packs[pack] = info.size
+            plan.live += live
+    touched: set[bytes] = set().union(*(leaves[pack] for pack in plan.packs))
+    plan.blocks = len(touched)
+    return _Found(plan, {pack: frames[pack] for pack in plan.packs}, leaves)
+
+
+class _Group:
+    """Some packs that are rewritten together."""
+
+    def __init__(
+        self,
+        repo: Repository,
+        hold: Holding,
+        found: _Found,
+        packs: list[bytes],
+        report: RepackReport,
+        progress: Progress,
+    ) -> None:
+        self._repo, self._hold, self._found, self._packs = repo, hold, found, packs
+        self._report, self._progress = report, progress
+        self._moved: dict[bytes, list[_Run]] = {}
+        self._builder = FooterBuilder()
+        self._parts: list[bytes | memoryview] = [MAGIC]
+        self._raw = 0
+        self._inside: list[tuple[bytes, int, int, int]] = []  # pack, start, end, offset in the new pack
+
+    def run(self) -> None:
+        """Write the new packs, retire the old, replace the layouts."""
+        for pack in self._packs:
+            self._hold.renew()
+            self._copy(pack)
+        self._close()
+        for runs in self._moved.values():
+            runs.sort()
+        for start in range(0, len(self._packs), MAX_KEYS):
+            note = Retired(packs=tuple(self._packs[start : start + MAX_KEYS]))
+            self._repo.store.put(retired_key(os.urandom(16).hex()), note.encode())
+        for digest in sorted(set().union(*(self._found.leaves[pack] for pack in self._packs))):
+            if not self._hold.trusted:
+                self._hold.renew()  # raises
+            self._replace(digest)
+        self._report.packs += len(self._packs)
+        self._report.size += sum(self._found.plan.packs[pack] for pack in self._packs)
+
+    # packs
+
+    def _copy(self, pack: bytes) -> None:
+        """Copy the live frames of a pack behind what was copied before."""
+        footer = self._repo.packs.footer(pack)
+        decompressor = make_decompressor()
+        runs = list(_united(self._found.frames[pack]))
+        for data, start, together in self._read(pack, runs):
+            for run in together:
+                if self._builder.size + (run[1] - run[0]) > self._room or self._too_many(footer, run):
+                    self._close()
+                self._inside.append((pack, *run, self._builder.size))
+                offset = run[0]
+                while offset < run[1]:
+                    number = footer.frame_at(offset)
+                    check_frame(footer, number, data, offset - start, decompressor)
+                    end = offset + footer.frame_stored[number]
+                    self._take(footer, number, data[offset - start : end - start])
+                    offset = end
+                if offset != run[1]:
+                    raise IntegrityError(f"pack {pack.hex()} has other frames than a layout says.")
+        self._progress.advance(1, live_bytes(self._found.frames[pack]))
+
+    @property
+    def _room(self) -> int:
+        return min(self._repo.config.pack_size, MAX_PACK_SIZE - _FOOTER)
+
+    def _too_many(self, footer: Footer, run: tuple[int, int]) -> bool:
+        first, behind = footer.frame_at(run[0]), bisect_right(footer.frame_offsets, run[1] - 1)
+        chunks = self._builder.chunk_count + footer.first_chunk[behind] - footer.first_chunk[first]
+        raw = self._raw + footer.raw_starts[behind] - footer.raw_starts[first]
+        return chunks > MAX_PACK_CHUNKS // 4 or raw > _PACK_RAW
+
+    def _take(self, footer: Footer, number: int, frame: memoryview) -> None:
+        first, behind = footer.first_chunk[number : number + 2]
+        self._builder.add_frame(
+            footer.checksums[number],
+            len(frame) - HEADER_SIZE,
+            footer.frame_raw[number],
+            footer.lengths[first:behind],
+            bytes(footer.digests[DIGEST_SIZE * first : DIGEST_SIZE * behind]),
+        )
+        self._parts.append(frame)
+        self._raw += footer.frame_raw[number]
+
+    def _read(
+        self, pack: bytes, runs: list[tuple[int, int]]
+    ) -> Iterator[tuple[memoryview, int, list[tuple[int, int]]]]:
+        """Yield bytes of a pack, where they begin, and the runs in them."""
+        held: list[tuple[int, int]] = []
+        for run in [*runs, None]:
+            if held and (run is None or run[0] - held[-1][1] > _GAP or run[1] - held[0][0] > _READ):
+                start = held[0][0]
+                yield memoryview(self._repo.packs.read(pack, start, held[-1][1] - start)), start, held
+                held = []
+            if run is not None:
+                held.append(run)
+
+    def _close(self) -> None:
+        """Write the new pack that is being filled."""
+        if not self._builder.frame_count:
+            return
+        name, tail = self._builder.encode()
+        parts = [*self._parts, tail]
+        self._repo.store.put_new(pack_key(name), parts)
+        self._report.written += 1
+        self._report.written_size += sum(map(len, parts))
+        for pack, start, end, offset in self._inside:
+            self._moved.setdefault(pack, []).append(_Run(start, end, name, offset))
+        self._builder, self._parts, self._inside, self._raw = FooterBuilder(), [MAGIC], [], 0
+
+    # layouts
+
+    def _replace(self, digest: bytes) -> None:
+        """Write a leaf anew, with the new places of its files' bytes."""
+        store = self._repo.store
+
+        def load(name: bytes) -> bytes:
+            return store.get(block_key(name))
+
+        block: Block = parse_block(load(digest), digest, load)
+        assert isinstance(block, Leaf)
+        entries = [self._placed(entry) for entry in block.entries()]
+        base_logical = None
+        if block.base is not None:
+            base: Leaf | Inner = parse_block(load(block.base), block.base)
+            base_logical = base.logical
+        new = encode_leaf(entries, block.base, base_logical)
+        if new.digest != digest:
+            raise IntegrityError(f"tree block {digest.hex()} would change its content; it was left as it is.")
+        store.replace(block_key(digest), new.data)
+        self._report.blocks += 1
+
+    def _placed(self, entry: Entry) -> Entry:
+        if not any(extent.pack in self._moved for extent in entry.extents):
+            return entry
+        return entry._replace(extents=tuple(map(self._new_place, entry.extents)))
+
+    def _new_place(self, extent: Extent) -> Extent:
+        runs = self._moved.get(extent.pack)
+        if runs is None:
+            return extent
+        run = runs[bisect_right(runs, extent.offset, key=lambda each: each.start) - 1]
+        if not run.start <= extent.offset <= extent.offset + extent.stored <= run.end:
+            raise Conflict("a block has changed while its bytes were moved.", hint="repeat the command")
+        return extent._replace(pack=run.pack, offset=run.offset + extent.offset - run.start)
+
+
+def _united(runs: set[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield runs of frames as start and end, in order, those that overlap as one."""
+    start = end = -1
+    for offset, stored in sorted(runs):
+        if offset >= end:
+            if end > 0:
+                yield start, end
+            start, end = offset, offset + stored
+        else:
+            end = max(end, offset + stored)
+    if end > 0:
+        yield start, end

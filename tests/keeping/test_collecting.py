@@ -1,0 +1,243 @@
+"""gc frees what nobody needs, when its time has come by the store's clock, and nothing else."""
+
+import itertools
+import os
+from datetime import timedelta
+
+import pytest
+
+import dataver
+from dataver.errors import Conflict, DataverError, IntegrityError
+from dataver.repository.keeping.holds import holding
+from dataver.testing.faulty import Crash, Fault, FaultyStore
+
+from .conftest import GRACE, NOW
+
+STORED = ("packs/", "trees/")
+
+
+def test_a_deleted_version_is_freed_when_the_grace_period_is_over(world):
+    """And reports the very bytes that are gone from the store."""
+    first, second = world.publish(), world.publish()
+    world.later(days=100)
+    world.repo.delete(first.ref)
+    before = world.size(*STORED)
+    assert world.repo.plan_gc().count == 0
+    waiting = world.repo.plan_gc()
+    world.later(days=13)
+    assert world.repo.gc().size == 0
+    world.later(days=2)
+    plan = world.repo.plan_gc()
+    report = world.repo.gc()
+    assert report.size == plan.size == waiting.waiting_size == before - world.size(*STORED) > 50_000
+    assert world.all_right() == [second.ref]
+    assert world.repo.plan_gc().count == 0
+
+
+def test_what_an_interrupted_upload_left_is_freed_when_it_is_old(world):
+    """Young objects may be those of an upload under way."""
+    world.publish("kept")
+    for path in world.source.iterdir():
+        path.write_bytes(os.urandom(50_000))
+    crashing = FaultyStore(world.store, {3: Fault.CRASH_BEFORE})
+    with pytest.raises(Crash):
+        world.open(crashing).sync(world.source, "d", workspace=world.root)
+    left = world.size(*STORED)
+    assert world.repo.gc().size == 0
+    world.later(days=15)
+    report = world.repo.gc()
+    assert (report.packs, report.blocks) == (1, 1)
+    assert world.size(*STORED) == left - report.size
+    assert world.all_right() == ["kept@1.0.0"]
+
+
+@pytest.mark.parametrize("skew", [timedelta(days=-40), timedelta(days=40)], ids=["behind", "ahead"])
+def test_only_the_stores_clock_counts(world, skew):
+    """A host that is forty days off frees nothing early and keeps nothing late."""
+    world.store.ahead = skew
+    world.publish()
+    world.publish()
+    world.repo.delete("d@1.0.0")
+    assert world.repo.gc().size == 0
+    world.later(days=13)
+    assert world.repo.gc().size == 0
+    world.later(days=2)
+    assert world.repo.gc().size > 0
+    assert world.all_right() == ["d@1.0.1"]
+
+
+def test_a_store_that_tells_no_dates_is_swept_only_with_no_grace(world):
+    """Without an age nothing is old."""
+    world.publish()
+    world.publish()
+    world.repo.delete("d@1.0.0")
+    world.store.written.clear()
+    world.store._dated = lambda info: info._replace(modified=None)
+    assert world.repo.gc().size == 0
+    assert world.repo.gc(grace=NOW).size > 0
+    assert world.all_right() == ["d@1.0.1"]
+
+
+def test_the_block_that_another_is_stored_against_stays(world):
+    """A child's leaf is a delta against its parent's; the parent's packs go, its leaf does not."""
+    files = {f"{number:04}": os.urandom(40) for number in range(1500)}
+    first = world.publish(files=files)
+    second = world.publish(files=files | {"0007": b"changed"})
+    blocks = {block.digest: block for block in map(world.repo.blocks.load, [second.tree.digest])}
+    assert blocks[second.tree.digest].base == first.tree.digest
+    world.repo.delete(first.ref)
+    world.repo.gc(grace=NOW)
+    assert world.repo.blocks.exists(first.tree.digest)
+    assert world.all_right() == [second.ref]
+
+
+def test_a_block_that_outlived_its_packs_is_mended_when_it_is_published_again(world):
+    """Kept only because another is stored against it, its layout leads nowhere: the upload replaces it."""
+    files = {f"{number:04}": os.urandom(40) for number in range(1500)}
+    other = {name: os.urandom(40) for name in list(files)[:3]}
+    first = world.publish(files=files)
+    world.publish(files=files | other)
+    world.publish(files=dict.fromkeys(list(files)[5:], b"else") | other | {"0003": b"x", "0004": b"y"})
+    world.repo.delete(first.ref)
+    third = world.publish("third", {name: files[name] for name in sorted(files)[:2]})
+    base = first.tree.digest
+    for each in ("d@1.0.1", "d@1.0.2", third.ref):
+        if world.repo.blocks.load(world.repo.version(each).tree.digest).base == base:
+            break
+    else:
+        pytest.fail("no version is stored against the first")
+    packs_before = set(world.keys("packs/"))
+    # the packs of the first version are shared with the second: make them go as a whole
+    for key in packs_before:
+        world.store.delete(key)
+    for name, labels in world.repo.records.datasets().items():
+        for label in labels:
+            if (name, label) != tuple(each.split("@")):
+                world.repo.delete(f"{name}@{label}")
+    world.repo = world.open()
+    again = world.publish("again", files)
+    assert again.tree.digest == base
+    assert world.open().verify(again.ref).ok
+
+
+def test_a_version_that_cannot_be_read_stops_everything(world):
+    """Nobody knows what it needs."""
+    first, second = world.publish(), world.publish("other")
+    world.repo.delete(first.ref)
+    world.store.delete(next(key for key in world.keys("trees/") if key.endswith(second.tree.digest.hex())))
+    before = world.keys(*STORED)
+    with pytest.raises(IntegrityError, match="missing"):
+        world.repo.gc(grace=NOW)
+    assert world.keys(*STORED) == before
+
+
+def test_unfinished_files_of_a_folder_are_swept_when_they_are_old(tmp_path):
+    """They are dated by the file system, whose clock is that store's."""
+    repo = dataver.init(tmp_path / "repo")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "f").write_bytes(b"x")
+    repo.sync(tmp_path / "source", "d", workspace=tmp_path)
+    old, young = (next((tmp_path / "repo" / "packs").iterdir()) / name for name in (".tmp-a", ".tmp-b"))
+    old.write_bytes(b"12345")
+    young.write_bytes(b"123")
+    os.utime(old, (1e9, 1e9))
+    report = repo.gc()
+    assert (report.leftovers, report.size) == (1, 5)
+    assert not old.exists()
+    assert young.exists()
+    assert repo.gc(grace=NOW).leftovers == 1
+    assert not young.exists()
+
+
+def test_a_draft_of_this_folder_keeps_what_it_relies_on(world, monkeypatch):
+    """Its parent may be deleted and long forgotten; here the draft is known."""
+    monkeypatch.chdir(world.root)
+    first = world.publish(files={"a": os.urandom(50_000), "b": b"b"})
+    draft = world.repo.create("d", parents=[first.ref], workspace=world.root)
+    draft.remove("/b")
+    draft.finalize()
+    world.repo.delete(first.ref)
+    assert world.repo.gc(grace=NOW).size < 10_000
+    draft.upload()
+    assert world.all_right() == ["d@1.0.1"]
+
+
+def test_a_draft_elsewhere_whose_parent_was_freed_fails_cleanly(world):
+    """It says that a pack is gone; nothing is published."""
+    first = world.publish(files={"a": os.urandom(50_000), "b": b"b"})
+    for change in (lambda draft: draft.remove("/b"), lambda draft: None):
+        draft = world.repo.create("d", parents=[first.ref], workspace=world.root)
+        change(draft)
+        draft.finalize(allow_empty=True)
+        if first.label in world.repo.records.labels("d"):
+            world.repo.delete(first.ref)
+        world.repo.gc(grace=NOW)
+        with pytest.raises(IntegrityError):
+            draft.upload()
+        assert world.repo.records.labels("d") == []
+        world.all_right()
+        first = world.publish(files={"a": os.urandom(50_000), "b": b"b"})
+
+
+def test_a_hold_counts_whatever_the_grace_period_and_for_a_day(world):
+    """Its writer may be slow; one that never comes back does not keep things for ever."""
+    first = world.publish()
+    with holding(world.store, first.tree.digest) as hold:
+        hold.settle(lambda _: set())
+        world.repo.delete(first.ref)
+        assert world.repo.gc(grace=NOW).size == 0
+        assert world.repo.plan_gc(grace=NOW).held == 1
+        world.later(hours=25)
+        assert world.repo.gc(grace=NOW).size > 50_000
+    assert world.keys("keeping/holds/") == []
+
+
+def test_a_hold_that_cannot_be_read_keeps_everything(world):
+    """A newer dataver may have written it."""
+    first = world.publish()
+    world.repo.delete(first.ref)
+    world.store.put(f"keeping/holds/{'a' * 32}.json", b'{"format":2}')
+    with pytest.raises(Conflict):
+        world.repo.gc(grace=NOW)
+    assert world.size(*STORED) > 50_000
+
+
+@pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
+def test_a_fault_at_any_write_harms_no_version_and_a_repeat_finishes(world, fault):
+    """Invariant 4, for every write of a sweep: afterwards nothing unneeded is left."""
+    for number in itertools.count(1):
+        kept = world.publish("kept")
+        for _ in range(2):
+            world.publish()
+        world.repo.delete("d", entire_dataset=True)
+        store = FaultyStore(world.store, {number: fault})
+        try:
+            world.open(store).gc(grace=NOW)
+        except (DataverError, Crash):
+            pass
+        assert kept.ref in world.all_right()
+        world.later(days=2)  # notes of this living process are thought to be those of another
+        world.repo.gc(grace=NOW)
+        assert world.repo.du().unneeded == 0
+        assert len(world.keys("keeping/")) == 1
+        assert world.keys(".probe-") == []
+        if len(store.writes) < number:
+            assert number > 6
+            return
+
+
+def test_a_long_look_is_not_trusted(world, monkeypatch):
+    """A sweep that was stopped for hours between looking and deleting deletes nothing then."""
+    from dataver.repository.keeping import collecting
+
+    world.publish()
+    world.repo.delete("d@1.0.0")
+    monkeypatch.setattr(collecting, "_LATEST", -1.0)
+    report = world.repo.gc(grace=NOW)
+    assert report.size == 0
+    assert len(report.problems) == 2
+
+
+def test_grace_is_two_weeks_unless_told(world):
+    """The default that users read about."""
+    assert timedelta(days=14) == GRACE == world.repo.plan_gc().grace
