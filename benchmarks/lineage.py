@@ -29,6 +29,8 @@ from dataver.lineage.schema import MIGRATIONS, SCHEMA, run_number, version_numbe
 
 _START = 1_700_000_000
 _DATASETS = 100  # of models that runs produce
+_VERSION = """INSERT INTO versions (id, record, dataset, label, tree, write_id, created, author, message,
+    files, size, base, changed) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"""
 _PROCESS = """INSERT INTO processes (run, process, sequence, event, started, ended, outcome, facts)
     VALUES (?,?,?,?,?,?,?,?)"""
 _LINK = """INSERT INTO links (id, run, role, version, named, dataset, tree, subset, files, size, time, how)
@@ -89,20 +91,19 @@ def build(path: Path, *, runs: int, versions: int, files: int, changed: int) -> 
     db.execute("BEGIN")
     names = ["cats", *(f"models/{number}" for number in range(_DATASETS))]
     db.executemany("INSERT INTO datasets VALUES (?)", ((name,) for name in names))
-    insert = "INSERT INTO versions VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
-    db.executemany(insert, _versions(versions))
+    db.executemany(_VERSION, _versions(versions))
     for number in range(1, versions):
         ends = (version_number(_record(f"cats@{number}")), version_number(_record(f"cats@{number - 1}")))
         db.execute("INSERT INTO parents VALUES (?,0,?)", ends)
     db.executemany("INSERT INTO changes VALUES (?,?,?,?)", sorted(_changes(files, versions, changed)))
     for number in range(runs):
-        _add_run(db, number, versions, insert)
+        _add_run(db, number, versions)
     db.execute("COMMIT")
     db.executescript(f"PRAGMA user_version = {SCHEMA}; ANALYZE;")
     db.close()
 
 
-def _add_run(db: sqlite3.Connection, number: int, versions: int, insert: str) -> None:
+def _add_run(db: sqlite3.Connection, number: int, versions: int) -> None:
     chance = random.Random(f"run {number}")
     key, seconds = f"mlflow:{chance.randbytes(16).hex()}", number * 10.0
     run = run_number(key)
@@ -135,7 +136,7 @@ def _add_run(db: sqlite3.Connection, number: int, versions: int, insert: str) ->
             "",
             3,
         )
-        db.execute(insert, (version_number(made), made, *values, 10**8, None, 1))
+        db.execute(_VERSION, (version_number(made), made, *values, 10**8, None, 1))
         _add_link(db, run, key, "output", name, made, _time(seconds + 600))
 
 
@@ -185,7 +186,7 @@ def questions(runs: int, versions: int) -> dict[str, Callable[[sqlite3.Connectio
         "file by path": by_path,
         "impact of a late version": lambda db: impact_of_version(db, find_version(db, late)),
         "impact of one file of a late version": lambda db: impact_of_contents(
-            db, _newest(db, versions), covers, 50
+            db, _newest(db, versions), covers
         ),
         "compare two runs": lambda db: compare_inputs(describe_run(db, key), describe_run(db, other)),
         "runs, the latest 50": lambda db: list_runs(db, RunFilter(), 50),
