@@ -4,7 +4,7 @@
     sweep      the keys that a sweep may delete, said before it looks for the last time who needs them
     retired    packs whose bytes were moved to others; readers of old layouts may still come for them
 
-Canonical JSON (`jsontext`); `docs/format.md` lists the keys, `docs/decisions/0009-freeing-beside-uploads.md`
+Canonical JSON (`jsontext`); `docs/format.md` lists the keys, `docs/decisions/0010-freeing-beside-uploads.md`
 says why these notes suffice. Keeps invariants 1 and 7.
 """
 

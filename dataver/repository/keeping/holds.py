@@ -5,7 +5,7 @@
 
 Whoever looks second sees the other: either the sweep's last look finds the hold (or the record that follows
 it) and keeps the tree, or the writer finds the sweep and begins again once that is over. Nothing depends on a
-clock or on create-if-absent; the whole argument is in `docs/decisions/0009-freeing-beside-uploads.md`.
+clock or on create-if-absent; the whole argument is in `docs/decisions/0010-freeing-beside-uploads.md`.
 
 Keeps invariants 3 (once a record exists, what it needs is there) and 5, beside sweeps of any grace period. A
 process that died leaves its note: known to be dead, it counts for nothing; else a hold counts for a day, and

@@ -2,7 +2,7 @@
 
 The idea: a process is named by the boot of its kernel, its namespace of process ids, its id and its start.
 Where all of that is known and no such process runs, it is dead for certain; in every other case (another
-machine, another container, no `/proc`) nothing is known, and whoever asks has to wait (`docs/decisions/0009-
+machine, another container, no `/proc`) nothing is known, and whoever asks has to wait (`docs/decisions/0010-
 freeing-beside-uploads.md`).
 """
 
