@@ -52,6 +52,12 @@ SECTIONS: dict[str, dict[str, str]] = {
         "pull": "Bring versions from another repository to this one.",
         "mirror": "Bring everything in one repository to another.",
     },
+    "Keep house": {
+        "du": "Show what datasets and versions take, and what deleting them would free.",
+        "delete": "Delete a version, or a whole dataset.",
+        "gc": "Free what no version needs.",
+        "repack": "Copy what versions need out of packs that are mostly dead.",
+    },
     "Runs and their data": {
         "run": "Run any command as one run: what it fetches and finalizes is linked to it.",
         "runs": "List the runs that consumed or produced versions.",

@@ -18,6 +18,7 @@ __all__ = [
     "PACKS",
     "RETIRED",
     "SWEEPS",
+    "SWEPT",
     "TREES",
     "EventKey",
     "TagKey",
@@ -37,8 +38,8 @@ __all__ = [
     "record_key",
     "record_prefix",
     "retired_key",
-    "sweep_done_key",
     "sweep_key",
+    "swept_key",
     "tag_key",
     "tag_prefix",
     "tombstone_key",
@@ -50,6 +51,7 @@ TREES = "trees/"
 DATASETS = "datasets/"
 HOLDS = "keeping/holds/"
 SWEEPS = "keeping/sweeps/"
+SWEPT = "keeping/swept/"
 RETIRED = "keeping/retired/"
 
 EVENT_PREFIXES = ("lineage/1", "lineage/2")
@@ -131,9 +133,9 @@ def sweep_key(name: str) -> str:
     return f"{SWEEPS}{name}.json"
 
 
-def sweep_done_key(name: str) -> str:
+def swept_key(name: str) -> str:
     """Return the key that a finished sweep leaves."""
-    return f"{SWEEPS}{name}.done"
+    return f"{SWEPT}{name}"
 
 
 def retired_key(name: str) -> str:

@@ -36,12 +36,13 @@ from dataver.repository.keeping.owner import is_gone, this_process
 from dataver.repository.layout import (
     RETIRED,
     SWEEPS,
+    SWEPT,
     pack_key,
     parse_object_key,
     parse_record_key,
     record_key,
-    sweep_done_key,
     sweep_key,
+    swept_key,
 )
 from dataver.repository.repository import Repository
 from dataver.storage import ObjectInfo, Store
@@ -295,13 +296,8 @@ class _Collection:
 
     def _dead_sweeps(self) -> Iterator[ObjectInfo]:
         """Yield the notes of sweeps that will delete nothing any more, one of them each."""
-        finished = 0
+        yield from islice(self._store.list(SWEPT), 1, 2)  # a crash left one too many
         for info in list(self._store.list(SWEEPS)):
-            if not info.key.endswith(".json"):
-                finished += 1
-                if finished == 2:  # a crash left one too many
-                    yield info
-                continue
             try:
                 sweep = parse_sweep(self._store.get(info.key))
             except NotFound:
@@ -316,7 +312,7 @@ class _Collection:
             record = parse_record_key(info.key)
             if record is not None:
                 remove_record(self._repo, *record)
-            elif info.key.startswith(SWEEPS):
+            elif info.key.startswith((SWEEPS, SWEPT)):
                 _finish(self._store, info.key)
             elif is_unfinished(info.key):
                 remove_unfinished(self._store, info.key)
@@ -383,8 +379,8 @@ def _finish(store: Store, key: str) -> None:
     Of two sweeps that end at once at least one leaves its key: neither removes what it did not see before it
     wrote its own, and not both can have seen the other's.
     """
-    old = [info.key for info in store.list(SWEEPS) if info.key.endswith(".done")]
-    store.put(sweep_done_key(os.urandom(16).hex()), b"{}")
+    old = [info.key for info in store.list(SWEPT)]
+    store.put(swept_key(os.urandom(16).hex()), b"{}")
     for each in (key, *old):
         store.delete(each)
 

@@ -31,6 +31,7 @@ __all__ = ["LASTS", "Found", "Holding", "current_holds", "holding", "look_for_sw
 LASTS: Final = timedelta(days=1)  # how long a hold counts, by the store's clock
 _TRUST: Final = 12 * 3600.0  # seconds after which a writer no longer relies on its own
 _ON_ITS_WAY: Final = timedelta(minutes=2)
+_BOTH: Final = "keeping/swe"  # of notes and of finished sweeps
 _TRIES: Final = 25  # sweeps that may come in between before a writer gives up
 _PATIENCE: Final = 120.0  # seconds that a writer waits for a sweep to end
 _PAUSE: Final = 0.25
@@ -133,12 +134,16 @@ def holding(store: Store, tree: bytes | None) -> Iterator[Holding]:
 
 
 def look_for_sweeps(store: Store) -> Found:
-    """Return the sweeps there were and are; on a disk, dead processes no longer delete anything."""
+    """Return the sweeps there were and are; on a disk, dead processes no longer delete anything.
+
+    Notes sort before what finished sweeps leave, and are taken away after that was written; so a sweep that
+    ends while this lists cannot be missed in both places.
+    """
     keys: set[str] = set()
     named: set[str] = set()
-    for info in store.list(SWEEPS):
+    for info in store.list(_BOTH):
         keys.add(info.key)
-        if info.key.endswith(".json"):
+        if info.key.startswith(SWEEPS):
             with contextlib.suppress(NotFound):  # it has just ended
                 sweep = parse_sweep(store.get(info.key))
                 if store.local_root is None or not is_gone(sweep.owner):

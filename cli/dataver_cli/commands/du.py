@@ -1,0 +1,76 @@
+"""`dataver du`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dataver_cli.command import subcommand
+from dataver_cli.completing import complete_ref
+from dataver_cli.output import size, table
+from dataver_cli.session import Session
+
+if TYPE_CHECKING:
+    from dataver.repository.keeping.usage import Usage
+
+
+@subcommand(
+    "du",
+    examples="""
+        dataver du                      # all datasets
+        dataver du vision/cats          # its versions
+        dataver du vision/cats@1.0.0    # what would deleting this one free?
+        dataver du --json
+    """,
+)
+@click.argument("name", required=False, shell_complete=complete_ref)
+def command(session: Session, name: str | None) -> None:
+    """Show what datasets and versions take.
+
+    LOGICAL are the files' bytes, COMPRESSED the stored bytes of their content; STORED are the packs and tree
+    blocks they need, SHARED what others need as well, and UNIQUE what deleting it frees.
+    """
+    repository = session.repository()
+    report = repository.du(name)
+    rows = report.versions if name else report.datasets
+    values = {
+        "datasets": [_values(each) for each in report.datasets],
+        "versions": [_values(each) for each in report.versions],
+        "repository": {
+            "size": report.stored,
+            "needed": report.needed,
+            "unneeded": report.unneeded,
+            "other": report.other,
+        },
+    }
+    header = ("NAME", "VERSIONS", "FILES", "LOGICAL", "COMPRESSED", "STORED", "SHARED", "UNIQUE")
+    cells = [
+        (
+            each.name,
+            str(each.versions),
+            f"{each.files:,}",
+            size(each.logical),
+            size(each.compressed),
+            size(each.total),
+            size(each.shared),
+            size(each.unique),
+        )
+        for each in rows
+    ]
+    session.out.show(values, table(cells, header, right=range(1, 8)) if cells else [])
+    session.out.note(
+        f"{repository.url} takes {size(report.stored)}: {size(report.needed)} for versions, "
+        f"{size(report.unneeded)} that no version needs, {size(report.other)} for records, tags and lineage."
+    )
+
+
+def _values(usage: "Usage") -> dict[str, object]:
+    return {
+        "name": usage.name,
+        "versions": usage.versions,
+        "files": usage.files,
+        "logical": usage.logical,
+        "compressed": usage.compressed,
+        "stored": usage.total,
+        "shared": usage.shared,
+        "unique": usage.unique,
+    }

@@ -1,0 +1,184 @@
+"""Repacking moves what is left of packs: digests stay, readers go on, and gc frees the rest."""
+
+import itertools
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+import dataver
+from dataver.errors import Conflict, DataverError, IntegrityError
+from dataver.repository.keeping.holds import holding
+from dataver.repository.layout import pack_key
+from dataver.storage.base import ObjectInfo
+from dataver.testing.faulty import Crash, Fault, FaultyStore
+
+from .conftest import NOW
+
+STORED = ("packs/", "trees/")
+
+
+def mostly_dead(world, seed=0):
+    """Publish files of which one in ten is left, and delete the version that had them all."""
+    files = {f"{number:02}": bytes([seed]) + os.urandom(60_000) for number in range(20)}
+    world.publish(files=files)
+    kept = {name: files[name] for name in list(files)[seed % 7 :: 10]}
+    version = world.publish(files=kept)
+    world.repo.delete(world.repo.versions("d")[0].ref)
+    return version, kept
+
+
+def test_bytes_move_and_nothing_else_changes(world):
+    """Invariant 2's one exception: the same digests, the same content, fewer bytes."""
+    version, kept = mostly_dead(world)
+    before = world.size(*STORED)
+    blocks = world.keys("trees/")
+    plan = world.repo.plan_repack()
+    report = world.repo.repack()
+    assert report.packs == len(plan.packs) >= 1
+    assert report.blocks == plan.blocks == 1
+    assert world.keys("trees/") == blocks
+    again = world.open()
+    assert world.all_right() == [version.ref]
+    assert again.version(version.ref).digest == version.digest
+    assert {name: again.version(version.ref).read(name) for name in kept} == kept
+    world.repo.gc(grace=NOW)
+    assert world.all_right() == [version.ref]
+    assert world.size(*STORED) < before / 2
+    assert not world.repo.plan_repack().packs
+
+
+def test_readers_of_the_old_layout_go_on_within_the_grace_period_and_after_it(world):
+    """Within it the old pack is there; after it the block is read anew, and not from a cache."""
+    version, kept = mostly_dead(world)
+    reader = world.open().version(version.ref)
+    name = next(iter(kept))
+    assert reader.read(name) == kept[name]
+    world.later(days=30)
+    world.repo.gc()
+    world.repo.repack()
+    assert world.repo.gc().packs == 0
+    assert reader.read(name) == kept[name]
+    world.later(days=15)
+    assert world.repo.gc().packs >= 1
+    assert {each: reader.read(each) for each in kept} == kept
+    assert world.open().version(version.ref).read(name) == kept[name]
+
+
+def test_a_fetch_with_the_old_layout_at_hand_goes_on(world, tmp_path):
+    """The pack is gone; the version comes all the same."""
+    version, kept = mostly_dead(world)
+    reader = world.open()
+    for _ in reader.version(version.ref).entries():
+        pass
+    world.repo.repack()
+    world.repo.gc(grace=NOW)
+    report = reader.fetch(version.ref, dest=tmp_path / "out")
+    assert report.files == len(kept)
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in kept} == kept
+    assert reader.fetch(version.ref).files == len(kept)
+
+
+def test_a_pack_that_is_really_gone_is_still_an_error(world, tmp_path):
+    """Reading anew finds the same layout."""
+    version, kept = mostly_dead(world)
+    for key in world.keys("packs/"):
+        world.store.delete(key)
+    with pytest.raises(IntegrityError, match="missing"):
+        world.open().fetch(version.ref, dest=tmp_path / "out")
+    with pytest.raises(IntegrityError, match="missing"):
+        world.open().version(version.ref).read(next(iter(kept)))
+
+
+@pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
+def test_a_fault_at_any_write_harms_no_version_and_a_repeat_finishes(world, fault):
+    """Invariant 4, for every write of a repack."""
+    for number in itertools.count(1):
+        version, _ = mostly_dead(world, number)
+        store = FaultyStore(world.store, {number: fault})
+        try:
+            world.open(store).repack()
+        except (DataverError, Crash):
+            pass
+        assert version.ref in world.all_right()
+        world.later(days=2)  # holds of this living process are thought to be those of another
+        world.repo.repack()
+        assert not world.repo.plan_repack().packs
+        world.repo.gc(grace=NOW)
+        assert version.ref in world.all_right()
+        assert world.repo.du().unneeded == 0
+        if len(store.writes) < number:
+            assert number > 4
+            return
+
+
+def test_a_damaged_pack_is_not_copied(world):
+    """Invariant 1: nothing goes into a new pack that was not checked against the old one's footer."""
+    mostly_dead(world)
+    pack = next(iter(world.repo.plan_repack().packs))
+    data = bytearray(world.store.objects[pack_key(pack)])
+    data[100:200] = bytes(100)
+    world.store.objects[pack_key(pack)] = bytes(data)
+    before = world.keys(*STORED)
+    with pytest.raises(IntegrityError):
+        world.repo.repack()
+    assert world.keys(*STORED) == before
+
+
+def test_repack_and_gc_keep_out_of_each_others_way(world):
+    """A gc that sees a repack deletes nothing; a repack that sees another one does nothing."""
+    mostly_dead(world)
+    with holding(world.store, None) as hold:
+        hold.settle(lambda _: None)
+        with pytest.raises(Conflict):
+            world.repo.gc(grace=NOW)
+        with pytest.raises(Conflict):
+            world.repo.repack()
+    assert world.repo.repack().packs >= 1
+
+
+def test_a_gc_that_looked_before_a_repack_deletes_nothing_of_it(world):
+    """Layouts changed under its hands: what it marked is worth nothing."""
+    from dataver.repository.keeping.collecting import _Collection
+
+    version, _ = mostly_dead(world)
+    collection = _Collection(world.repo, NOW, (), ())
+    world.open().repack()
+    with pytest.raises(Conflict):
+        collection.execute(dataver.progress.SILENT)
+    assert world.all_right() == [version.ref]
+
+
+def test_what_an_upload_found_in_an_old_pack_stays(world):
+    """It deduplicates against a pack that is being retired, and publishes afterwards."""
+    version, kept = mostly_dead(world)
+    draft = world.repo.create("other", workspace=world.root)
+    draft.add(world.source)
+    draft.finalize()
+    world.open().repack()
+    draft.upload()
+    world.repo.gc(grace=NOW)
+    assert world.all_right() == [version.ref, "other@1.0.0"]
+    assert world.open().version("other").read("00") == kept["00"]
+
+
+def test_moved_bytes_keep_their_place_in_files_of_many_frames(world):
+    """Large files have extents over many frames, edited ones many extents."""
+    large = os.urandom(900_000)
+    files = {"large": large, **{f"{number}": os.urandom(250_000) for number in range(12)}}
+    world.publish(files=files)
+    edited = {"large": large[:300_000] + b"edit" + large[300_000:], "empty": b""}
+    version = world.publish(files=edited)
+    world.repo.delete("d@1.0.0")
+    assert world.repo.repack(dead=0.3).packs >= 1
+    world.repo.gc(grace=NOW)
+    assert world.all_right() == [version.ref]
+    assert world.open().version(version.ref).read("large") == edited["large"]
+
+
+def test_dates_come_from_the_listing(world):
+    """The store of these tests dates its objects by its own clock."""
+    world.publish()
+    (info,) = world.store.list("packs/")
+    assert isinstance(info, ObjectInfo)
+    assert abs((info.modified - datetime.now(UTC)).total_seconds()) < 60
