@@ -99,7 +99,7 @@ def build(path: Path, *, runs: int, versions: int, files: int, changed: int) -> 
     for number in range(runs):
         _add_run(db, number, versions)
     db.execute("COMMIT")
-    db.executescript(f"PRAGMA user_version = {SCHEMA}; ANALYZE;")
+    db.executescript(f"PRAGMA user_version = {SCHEMA};")
     db.close()
 
 

@@ -35,12 +35,13 @@ __all__ = [
 CONTENT_SIZE = 16  # bytes of a file's digest that the index keeps
 _SOME = 100  # links looked at together
 
+# CROSS JOIN keeps the order of the loops: the few that are asked for outside, the many inside
 _HOLDERS = """
 WITH RECURSIVE held(content, version, path) AS (
     SELECT c.content, c.version, c.path FROM temp.wanted w
-    JOIN changes c ON c.content = w.content AND c.kind = 1
+    CROSS JOIN changes c ON c.content = w.content AND c.kind = 1
     UNION
-    SELECT held.content, child.id, held.path FROM held JOIN versions child ON child.base = held.version
+    SELECT held.content, child.id, held.path FROM held CROSS JOIN versions child ON child.base = held.version
     WHERE NOT EXISTS (
         SELECT 1 FROM changes gone WHERE gone.content = held.content AND gone.version = child.id
         AND gone.path = held.path AND gone.kind = 0)
