@@ -1,6 +1,7 @@
 """MLflow with a SQLite tracking store, read back by its own client."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,10 +18,18 @@ import dataver
 from .conftest import Script, events, linked
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking store with its tables, which take MLflow seconds to make."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
 @pytest.fixture(autouse=True)
-def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def tracking(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A tracking store of the test's own."""
-    url = f"sqlite:///{tmp_path}/mlflow.db"
+    url = f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     mlflow.set_tracking_uri(url)
@@ -243,7 +252,6 @@ def test_threads_have_their_own_runs(repo: dataver.Repository, program: Script) 
     """Two threads with a run each link what each of them fetched."""
     ran = program("""
 import threading, mlflow, dataver
-mlflow.search_runs(search_all_experiments=True, output_format="list")  # makes the tables
 result = {}
 barrier = threading.Barrier(2)
 def train(label):
