@@ -78,13 +78,22 @@ class StoreError(DataverError):
 
     Attributes:
         transient: whether the same call may succeed later (network, throttling) or will not (permission).
+        retry_after: seconds that the store asks to be left alone for, or None where it does not say.
     """
 
     code = "store"
 
-    def __init__(self, message: str, *, hint: str | None = None, transient: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        transient: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.transient = transient
+        self.retry_after = retry_after
 
 
 class IntegrityError(DataverError):

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from dataver.errors import AlreadyExists, DataverError, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.storage.base import TEMPORARY, Data, ObjectInfo, Store, check_key, check_range, joined
-from dataver.storage.retry import DEADLINE, retry
+from dataver.storage.retry import ATTEMPTS, DEADLINE, Budget, retry
 from dataver.storage.translate import translate
 
 __all__ = ["FsspecStore"]
@@ -39,6 +39,8 @@ _SECRET = re.compile(
 )
 
 _LOOKING = {"read", "look at"}  # where a folder of that name is no object
+
+_FIRST = 5  # attempts while a store has not answered once; about a second
 
 _SLOWEST = 256 * 1024  # bytes a second; below that a transfer counts as hanging
 
@@ -62,6 +64,7 @@ class FsspecStore(Store):
         self._options = dict(storage_options or {})
         self._clients: dict[int, tuple[Any, str]] = {}  # by process: a parent's client is dead in its child
         self._reached = False
+        self._budget = Budget()
         self.url = self._address
         self.exclusive_create = self._protocol in _CONDITIONAL
         _require_package(self._protocol)
@@ -73,7 +76,7 @@ class FsspecStore(Store):
                 f"the store {self.url} has literal secrets ({', '.join(named)}), which are not pickled.",
                 hint="give credentials through the environment or a profile",
             )
-        return self.__dict__ | {"_clients": {}, "_reached": False}
+        return self.__dict__ | {"_clients": {}, "_reached": False, "_budget": Budget()}
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """See `Store.get`."""
@@ -215,8 +218,8 @@ class FsspecStore(Store):
 
     def _retry(self, call: Callable[[float], T], *, size: int = 0) -> T:
         # a store that never answered is probably misspelled: say so soon
-        attempts = 7 if self._reached else 3
-        result = retry(call, deadline=DEADLINE + size / _SLOWEST, attempts=attempts)
+        attempts = ATTEMPTS if self._reached else _FIRST
+        result = retry(call, deadline=DEADLINE + size / _SLOWEST, attempts=attempts, budget=self._budget)
         self._reached = True
         return result
 

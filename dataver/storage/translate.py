@@ -9,12 +9,14 @@ store's URL.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from dataver.errors import AlreadyExists, DataverError, NotFound, StoreError
 
-__all__ = ["BY_CODE", "BY_CLASS", "BY_ERRNO", "Meaning", "response_code", "translate"]
+__all__ = ["BY_CODE", "BY_CLASS", "BY_ERRNO", "Meaning", "response_code", "retry_after", "translate"]
 
 
 class Meaning(NamedTuple):
@@ -50,13 +52,34 @@ _UNREACHABLE = Meaning("transient", "the store cannot be reached", _ENDPOINT)
 _SHORT = Meaning("transient", "the store sent a damaged or short reply", _LATER)
 _NO_BUCKET = Meaning("failed", "the bucket does not exist", "make the bucket, or correct its name")
 _DENIED = Meaning(
-    "failed", "the store refuses permission", "ask for permission to read, write and list this prefix"
+    "failed",
+    "the store refuses permission",
+    "ask for s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on this prefix, and for the use "
+    "of its KMS key; where the requester pays, set requester_pays=true; `dataver config` shows the profile",
 )
 _WRONG_KEY = Meaning("failed", "the store does not accept the credentials", _CREDENTIALS)
 _NO_KEY = Meaning("failed", "no credentials were found", _CREDENTIALS)
-_EXPIRED = Meaning("failed", "the credentials have expired", "log in again and repeat the command")
-_CLOCK = Meaning("failed", "this machine's clock is too far from the store's", "set the clock")
-_REGION = Meaning("failed", "the bucket is in another region", "set AWS_REGION, or AWS_ENDPOINT_URL")
+_EXPIRED = Meaning(
+    "failed",
+    "the credentials have expired",
+    "log in again (`aws sso login`, or fetch new keys) and repeat the command",
+)
+_CLOCK = Meaning(
+    "failed",
+    "this machine's clock is too far from the store's",
+    "set the clock (`timedatectl set-ntp true`) and repeat the command",
+)
+_REGION = Meaning(
+    "failed",
+    "the bucket is in another region",
+    "set its region: `dataver config set repository.options.region NAME`, or AWS_REGION",
+)
+_KMS = Meaning(
+    "failed",
+    "the KMS key cannot be used",
+    "check sse_kms_key_id, that the key is in the bucket's region and enabled, and that you may use it",
+)
+_CLASS = Meaning("failed", "the store does not know the storage class", "correct or unset storage_class")
 _TOO_LARGE = Meaning("failed", "the object is too large for the store")
 _REFUSED = Meaning("failed", "the store refuses the request")
 _UNABLE = Meaning("failed", "the store does not offer this operation")
@@ -115,7 +138,8 @@ BY_CODE: dict[str, Meaning] = {
     "Forbidden": _DENIED,
     "InvalidAccessKeyId": _WRONG_KEY,
     "SignatureDoesNotMatch": _WRONG_KEY,
-    "AuthorizationHeaderMalformed": _WRONG_KEY,
+    "AuthorizationHeaderMalformed": _REGION,  # the region in the signature is not the bucket's
+    "AuthorizationQueryParametersError": _REGION,
     "InvalidSecurity": _WRONG_KEY,
     "InvalidToken": _WRONG_KEY,
     "401": _WRONG_KEY,
@@ -128,6 +152,11 @@ BY_CODE: dict[str, Meaning] = {
     "IllegalLocationConstraintException": _REGION,
     "301": _REGION,
     "307": _REGION,
+    "KMS.NotFoundException": _KMS,
+    "KMS.DisabledException": _KMS,
+    "KMS.KMSInvalidStateException": _KMS,
+    "KMS.InvalidKeyUsageException": _KMS,
+    "InvalidStorageClass": _CLASS,
     "EntityTooLarge": _TOO_LARGE,
     "MaxMessageLengthExceeded": _TOO_LARGE,
     "NotImplemented": _UNABLE,
@@ -263,6 +292,7 @@ def translate(error: BaseException, *, doing: str, key: str, url: str) -> Datave
         f"cannot {doing} {name}: {meaning.what}{detail}.",
         hint=meaning.hint,
         transient=meaning.kind == "transient",
+        retry_after=retry_after(error),
     )
 
 
@@ -280,6 +310,32 @@ def response_code(error: BaseException) -> tuple[str, int] | None:
         if isinstance(status, int) and 300 <= status < 600:
             return str(status), status
     return None
+
+
+def retry_after(error: BaseException) -> float | None:
+    """Return the seconds that the server's `Retry-After` asks for (RFC 9110, 10.2.3), or None."""
+    for one in _causes(error):
+        headers = getattr(one, "headers", None)
+        response = getattr(one, "response", None)
+        if isinstance(response, dict):
+            headers = response.get("ResponseMetadata", {}).get("HTTPHeaders")
+        if isinstance(headers, Mapping):
+            for name, value in headers.items():
+                if str(name).lower() == "retry-after":
+                    return _seconds(str(value))
+    return None
+
+
+def _seconds(value: str) -> float | None:
+    """Return what a `Retry-After` says: a number of seconds, or a moment."""
+    try:
+        if value.strip().isdecimal():
+            return float(value)
+        moment = parsedate_to_datetime(value)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
+        return None
 
 
 def _meaning(error: BaseException) -> tuple[Meaning, str]:

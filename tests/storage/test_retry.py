@@ -3,7 +3,7 @@
 import pytest
 
 from dataver.errors import NotFound, StoreError
-from dataver.storage.retry import retry
+from dataver.storage.retry import ATTEMPTS, Budget, retry
 
 
 class _Clock:
@@ -57,8 +57,8 @@ def test_attempts_are_bounded() -> None:
     """A store that always refuses at once is given up after some seconds."""
     clock = _Clock()
     left = _failing(99, StoreError("x", transient=True), clock)
-    assert len(left) == 8
-    assert clock.now < 10
+    assert len(left) == ATTEMPTS + 1
+    assert 10 < clock.now < 25
 
 
 def test_slow_attempts_share_one_deadline() -> None:
@@ -69,3 +69,32 @@ def test_slow_attempts_share_one_deadline() -> None:
     assert left[:-1] == sorted(left[:-1], reverse=True)
     assert len(left) == 4
     assert clock.now < 60 + 25
+
+
+def test_what_the_store_asks_for_is_waited() -> None:
+    """No pause is shorter than `Retry-After`; one that goes beyond the deadline is not begun."""
+    clock = _Clock()
+    _failing(2, StoreError("x", transient=True, retry_after=7.0), clock)
+    assert len(clock.pauses) == 2
+    assert all(7.0 <= pause <= 7.2 for pause in clock.pauses)
+    clock = _Clock()
+    assert len(_failing(9, StoreError("x", transient=True, retry_after=70.0), clock)) == 2
+    assert clock.now == 0
+
+
+def test_a_store_that_fails_everybody_is_soon_left_alone() -> None:
+    """Repetitions of all callers come from one budget; successes fill it again, but never beyond its size."""
+    budget = Budget(12)
+    calls = [0]
+
+    def call(_seconds: float) -> None:
+        calls[0] += 1
+        raise StoreError("x", transient=True)
+
+    for _ in range(20):
+        with pytest.raises(StoreError):
+            retry(call, budget=budget, clock=lambda: 0.0, sleep=lambda _seconds: None)
+    assert calls[0] == 20 + 12
+    for _ in range(30):
+        retry(lambda _seconds: None, budget=budget)
+    assert budget.left == 12

@@ -11,7 +11,7 @@ import s3fs.errors
 from fsspec.exceptions import FSTimeoutError
 
 from dataver.errors import AlreadyExists, DataverError, IntegrityError, NotFound, StoreError
-from dataver.storage.translate import BY_CODE, response_code, translate
+from dataver.storage.translate import BY_CODE, response_code, retry_after, translate
 
 _SECRET = "TOPSECRETKEY"
 
@@ -135,3 +135,25 @@ def test_other_packages_statuses_are_found() -> None:
 
     assert response_code(HttpResponseError()) == ("412", 412)
     assert isinstance(_translated(HttpResponseError()), AlreadyExists)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        ("soon", None),
+        ("-3", None),
+        (None, None),
+    ],
+)
+def test_how_long_the_store_wants_to_be_left_alone(said: str | None, seconds: float | None) -> None:
+    """`Retry-After` is a number or a moment; anything else is passed over."""
+    error = _client_error("SlowDown", 503)
+    if said is not None:
+        error.response["ResponseMetadata"]["HTTPHeaders"] = {"retry-after": said}
+    assert retry_after(error) == seconds
+    found = _translated(error)
+    assert isinstance(found, StoreError)
+    assert found.retry_after == seconds
