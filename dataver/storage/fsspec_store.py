@@ -10,7 +10,6 @@ Keeps invariants 2 and 4 as far as the file system lets it: `exclusive_create` s
 
 import contextlib
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 from dataver.errors import AlreadyExists, DataverError, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.storage.base import TEMPORARY, Data, ObjectInfo, Store, check_key, check_range, joined
 from dataver.storage.retry import ATTEMPTS, DEADLINE, Budget, retry
+from dataver.storage.settings import secret_names
 from dataver.storage.translate import translate
 
 __all__ = ["FsspecStore"]
@@ -33,10 +33,6 @@ _CONDITIONAL = {"gs", "gcs", "abfs", "abfss", "az"}
 
 _UNCACHED = {"gs", "gcs", "abfs", "abfss", "az", "oss"}
 """Protocols whose packages take `use_listings_cache`."""
-
-_SECRET = re.compile(
-    r"secret|token|password|passphrase|credential|sas|account_key|connection_string|^key$", re.IGNORECASE
-)
 
 _LOOKING = {"read", "look at"}  # where a folder of that name is no object
 
@@ -70,7 +66,7 @@ class FsspecStore(Store):
         _require_package(self._protocol)
 
     def __getstate__(self) -> dict[str, Any]:
-        named = sorted(_secret_names(self._options))
+        named = sorted(secret_names(self._options))
         if named:
             raise InvalidInput(
                 f"the store {self.url} has literal secrets ({', '.join(named)}), which are not pickled.",
@@ -272,14 +268,6 @@ def _require_package(protocol: str) -> None:
             f"{protocol}:// needs the Python package {package}, which is not installed.",
             hint=f"pip install {package}",
         ) from error
-
-
-def _secret_names(options: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            yield from _secret_names(value)
-        elif value and _SECRET.search(name):
-            yield name
 
 
 def _info(key: str, found: Mapping[str, Any]) -> ObjectInfo:

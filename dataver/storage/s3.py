@@ -25,6 +25,7 @@ from dataver.errors import AlreadyExists, IntegrityError, InvalidInput, NotFound
 from dataver.storage.base import Data, ObjectInfo, check_key, check_range, joined
 from dataver.storage.fsspec_store import FsspecStore
 from dataver.storage.retry import DEADLINE, pause_after
+from dataver.storage.settings import S3Settings
 from dataver.storage.translate import response_code
 
 __all__ = ["S3Store"]
@@ -58,8 +59,8 @@ class S3Store(FsspecStore):
 
     Args:
         place: `bucket` or `bucket/prefix`.
-        storage_options: s3fs's options: `endpoint_url`, `profile`, `anon`, `key`, `secret`, `token`,
-            `client_kwargs`, `config_kwargs` … What is not given comes from the usual AWS settings.
+        storage_options: the words of `dataver.storage.settings`, and s3fs's own options: `key`, `secret`,
+            `token`, `client_kwargs`, `config_kwargs` … What is not given comes from the usual AWS settings.
     """
 
     def __init__(self, place: str, storage_options: Mapping[str, Any] | None = None) -> None:
@@ -71,6 +72,7 @@ class S3Store(FsspecStore):
             check_key(prefix)
         super().__init__(f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}", storage_options)
         self.exclusive_create = True
+        self._settings = S3Settings.of(storage_options)
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
 
@@ -203,7 +205,8 @@ class S3Store(FsspecStore):
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
 
     def _put_request(self, key: str, body: bytes) -> dict[str, Any]:
-        return self._target(key) | {"Body": body, "ContentMD5": base64.b64encode(_md5(body)).decode()}
+        request = {"Body": body, "ContentMD5": base64.b64encode(_md5(body)).decode()}
+        return self._target(key) | request | self._settings.put_arguments(key)
 
     def _request(
         self, doing: str, key: str, call: Callable[..., Awaitable[T]], *args: Any, size: int = 0
@@ -224,8 +227,9 @@ class S3Store(FsspecStore):
     def _connect(self) -> tuple[Any, str]:
         import fsspec
 
-        config = _CONFIG | dict(self._options.get("config_kwargs") or {})
-        options = self._options | {
+        given = self._settings.s3fs_options()
+        config = _CONFIG | dict(given.get("config_kwargs") or {})
+        options = given | {
             "config_kwargs": config,
             "use_listings_cache": False,
             "skip_instance_cache": True,
