@@ -64,6 +64,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "lineage": "Ask from a run to its data, and from data to every run that saw it.",
     },
     "This tool": {
+        "cache": "See and clean what this machine keeps of fetched versions.",
         "completion": "Print the shell's completion script.",
     },
 }

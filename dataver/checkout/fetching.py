@@ -16,6 +16,7 @@ import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +59,7 @@ class FetchReport:
         seconds: how long it took.
         problems: entries left out, with the reason; without any, the folder is all that was asked for.
         extra: files in `dest` that the version does not know; they were left alone.
+        repaired: entries that were there and wrong, and were replaced.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class FetchReport:
     seconds: float = 0.0
     problems: list[tuple[str, str]] = field(default_factory=list)
     extra: int = 0
+    repaired: int = 0
 
 
 def fetch(
@@ -138,8 +141,12 @@ class _Job:
         """Find the folder ready, or make it so under its lock."""
         wish = self.wish
         name = folder_name(wish.tree, wish.patterns)
+        self.cache.use(name)
         found = self.cache.lookup(wish.tree, wish.patterns)
+        if found is not None and self.cache.foreign(found):
+            self.full = True
         if found is not None and not self.full and _damaged(found, None) == set():
+            self.cache.touch(found)
             return _ready(found)
         with self.cache.lock(name):
             found = self.cache.lookup(wish.tree, wish.patterns)
@@ -148,7 +155,11 @@ class _Job:
             bad = _damaged(found, wish.entries() if self.full else None)
             if bad is None:
                 return self._make(name)
-            return self._repair(found, bad) if bad else _ready(found)
+            self.cache.touch(found)
+            report = self._repair(found, bad) if bad else _ready(found)
+            if self.full:
+                self.cache.believe(found)
+            return report
 
     def _make(self, name: str) -> FetchReport:
         """Fill a fresh folder, taking over what is here, and give it its name."""
@@ -165,12 +176,20 @@ class _Job:
         self.progress.start(total.files, total.size)
         with ExitStack() as stack:
             sources = self._sources(stack, left, link=True)
+            self.cache.make_room(total.size, self._near())
             if not sources:
                 check_space(self.cache.trees, total.size)
             folder = stack.enter_context(Folder(partial, writable=False))
             filled = fill(wish.repo, wish.parts(), folder, sources, self.progress)
             cached = CachedFolder(
-                final, wish.tree, wish.patterns, self.ref, total.files, total.size, tuple(filled.problems)
+                final,
+                wish.tree,
+                wish.patterns,
+                self.ref,
+                total.files,
+                total.size,
+                tuple(filled.problems),
+                wish.repo.url,
             )
             left_out = {path for path, _ in filled.problems}
             write_rows(cached.manifest, _rows(wish, folder.fd, left_out, filled.stamps, folder.seal_above))
@@ -179,6 +198,7 @@ class _Job:
             partial.rename(final)  # from here on it is there for everybody
         for path in left:
             remove_folder(path)
+        self.cache.make_room(0, [name])
         return _ready(cached, transferred=filled.transferred, reused=filled.reused)
 
     def _repair(self, found: CachedFolder, bad: set[str]) -> FetchReport:
@@ -207,7 +227,9 @@ class _Job:
                 os.close(fd)
         remove_folder(partial)
         kept = found.size - sum(entry.size for entry in again)
-        return _ready(found, transferred=filled.transferred, reused=kept)
+        report = _ready(found, transferred=filled.transferred, reused=kept)
+        report.repaired = len(again)
+        return report
 
     # an own copy
 
@@ -302,9 +324,17 @@ class _Job:
                     near = Cached(self.wish.repo, self.wish.tree, cached, link=link, full=self.full)
                 except (OSError, IntegrityError):
                     continue  # a cache is a hint: without it everything comes from the repository
+                lease = self.cache.lease(cached.path.name)  # or what it lends could be removed meanwhile
+                if lease is not None:
+                    stack.callback(lease.release)
                 stack.callback(near.close)
                 sources.append(near)
         return sources
+
+    def _near(self) -> set[str]:
+        """Return the names of the folders that lend this fetch their files."""
+        found = (self.cache.of_tree(digest) for digest in (self.wish.tree, *self.near))
+        return {cached.path.name for cached in chain.from_iterable(found)}
 
 
 def _ready(found: CachedFolder, *, transferred: int = 0, reused: int | None = None) -> FetchReport:

@@ -5,11 +5,14 @@
     <root>/trees/<name>.stat                        its stat manifest (`dataver.checkout.stat_manifest`)
     <root>/trees/<name>.partial, .partial-<number>  being filled, or left by an interrupted fetch
     <root>/locks/<name>                             held while a folder is made, repaired or removed
+    <root>/leases/<name>/…                          one for each process that uses the folder
 
 The idea: the folder's rename is the last step, so whoever sees it may use it without a lock. The tree's
 digest is in the name, so a folder never becomes another version.
 
-Disposable (invariant 5); private to the user.
+Disposable (invariant 5); bounded (`dataver.checkout.cache_keeping`); private to the user, unless the root was
+made beforehand for several, by its permissions: then folders in it get the same, and what others put there is
+hashed before its first use.
 """
 
 from __future__ import annotations
@@ -17,17 +20,22 @@ from __future__ import annotations
 import json
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from filelock import BaseFileLock
+    from dataver.checkout.cache_locks import Lease
 
 __all__ = ["CachedFolder", "VersionCache", "folder_name", "remove_folder"]
 
 _PARTIAL = ".partial"
+_PRIVATE = 0o700
+_BELIEVED: set[str] = set()  # folders of other users that this process has hashed
+_USED: dict[tuple[int, str], Lease | None] = {}  # by process: what it uses until it ends
 
 
 class CachedFolder(NamedTuple):
@@ -41,6 +49,7 @@ class CachedFolder(NamedTuple):
         files: files in it.
         size: bytes in them.
         problems: entries that were left out, with the reason.
+        repository: where it came from; empty where that is not known.
     """
 
     path: Path
@@ -50,6 +59,12 @@ class CachedFolder(NamedTuple):
     files: int
     size: int
     problems: tuple[tuple[str, str], ...]
+    repository: str = ""
+
+    @property
+    def about(self) -> Path:
+        """The file that says what it is; it was last written or touched when the folder was last used."""
+        return self.path.with_name(f"{self.path.name}.json")
 
     @property
     def manifest(self) -> Path:
@@ -110,22 +125,65 @@ class VersionCache:
         """Return the bytes of files in all complete folders; what they share counts more than once."""
         return sum(folder.size for folder in self.folders())
 
-    def lock(self, name: str) -> BaseFileLock:
-        """Return the lock of a folder; the system frees it when its holder dies."""
-        from filelock import FileLock
+    def lock(self, name: str) -> AbstractContextManager[None]:
+        """Return the lock of a folder, to be held in a `with`; the system frees it when its holder dies."""
+        from dataver.checkout.cache_locks import locked
 
         self._make(self.root / "locks")
-        return FileLock(self.root / "locks" / name)
+        path = self.root / "locks" / name
+        if self.mode != _PRIVATE and not path.exists():
+            path.touch()
+            path.chmod(0o666)  # whoever may use the cache may hold its locks
+        return locked(path)
 
-    def remove(self, folder: CachedFolder) -> None:
-        """Remove a folder from the cache.
+    def use(self, name: str) -> None:
+        """Keep a folder from being removed while this process lives; before it is looked for."""
+        held = (os.getpid(), str(self.trees / name))
+        if held not in _USED:
+            _USED[held] = self.lease(name)
 
-        What says that it is complete goes first: a crash in between leaves a folder that is verified anew.
-        """
-        with self.lock(folder.path.name):
-            folder.path.with_name(f"{folder.path.name}.json").unlink(missing_ok=True)
-            folder.manifest.unlink(missing_ok=True)
-            remove_folder(folder.path)
+    def done(self, name: str) -> None:
+        """End this process's use of a folder; it may be removed then."""
+        lease = _USED.pop((os.getpid(), str(self.trees / name)), None)
+        if lease is not None:
+            lease.release()
+
+    def lease(self, name: str) -> Lease | None:
+        """Keep a folder from being removed until the lease is released."""
+        from dataver.checkout.cache_locks import take_lease
+
+        self._make(self.root / "leases")
+        return take_lease(self.root / "leases" / name, mode=self.mode)
+
+    def touch(self, folder: CachedFolder) -> None:
+        """Note that a folder was used just now."""
+        with suppress(OSError):
+            os.utime(folder.about)
+
+    def make_room(self, size: int, keep: Collection[str] = ()) -> int:
+        """Remove what was used longest ago until `size` more bytes fit; return the bytes that became free."""
+        from dataver.checkout.cache_keeping import make_room
+
+        return make_room(self, size, keep)
+
+    def foreign(self, folder: CachedFolder) -> bool:
+        """Tell whether another user made a folder, and this process has not hashed it yet."""
+        if self.mode == _PRIVATE or str(folder.path) in _BELIEVED:
+            return False
+        return folder.path.stat().st_uid not in (os.getuid(), 0)
+
+    def believe(self, folder: CachedFolder) -> None:
+        """Note that this process has hashed a folder."""
+        _BELIEVED.add(str(folder.path))
+
+    @property
+    def mode(self) -> int:
+        """The permissions of folders in the cache: this user's alone, or what its root was made with."""
+        try:
+            found = stat.S_IMODE(self.root.stat().st_mode)
+        except OSError:
+            return _PRIVATE
+        return found if found & 0o022 else _PRIVATE
 
     def begin(self, name: str) -> tuple[Path, list[Path]]:
         """Return the path for a folder to be filled, which is free, and what interrupted fetches left.
@@ -137,7 +195,7 @@ class VersionCache:
 
     def describe(self, folder: CachedFolder) -> None:
         """Write what a folder is; before the folder gets its name."""
-        path = folder.path.with_name(f"{folder.path.name}.json")
+        path = folder.about
         text = json.dumps(
             {
                 "tree": folder.tree.hex(),
@@ -146,6 +204,7 @@ class VersionCache:
                 "files": folder.files,
                 "size": folder.size,
                 "problems": folder.problems,
+                "repository": folder.repository,
             }
         )
         temporary = path.with_suffix(".json.new")
@@ -154,8 +213,10 @@ class VersionCache:
 
     def _make(self, path: Path) -> None:
         if not path.is_dir():
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.mkdir(mode=0o700, exist_ok=True)
+            self.root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            path.mkdir(mode=_PRIVATE, exist_ok=True)
+            if self.mode != _PRIVATE:
+                path.chmod(self.mode)
 
     def _read(self, name: str) -> CachedFolder | None:
         path = self.trees / name
@@ -169,6 +230,7 @@ class VersionCache:
                 int(about["files"]),
                 int(about["size"]),
                 tuple((str(name), str(why)) for name, why in about["problems"]),
+                str(about.get("repository", "")),
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None  # the cache is a hint: what cannot be read is not there

@@ -17,7 +17,7 @@ from dataver.hashing import ChunkingParameters
 from dataver.repository.blocks import Blocks
 from dataver.repository.layout import CONFIG
 from dataver.repository.packs import Packs
-from dataver.repository.places import cache_root
+from dataver.repository.private_place import private_cache_root
 from dataver.repository.publish import Outcome, create_once
 from dataver.repository.records import Published, Records
 from dataver.repository.resolve import resolve
@@ -48,7 +48,7 @@ class Repository:
         self.store = store
         self.config = config
         local = store.local_root is not None
-        self.cache = None if local else DiskCache(cache_root() / "repositories" / config.id)
+        self.cache = None if local else DiskCache(private_cache_root() / "repositories" / config.id)
         self.blocks = Blocks(store, self.cache)
         self.packs = Packs(store, self.cache)
         self.records = Records(store, self.cache)

@@ -1,0 +1,1 @@
+"""The commands of `dataver cache`, one a file."""

@@ -1,0 +1,36 @@
+"""What the cache holds besides versions: small objects, chunk indexes, and what folders hashed to."""
+
+import os
+import shutil
+from pathlib import Path
+
+__all__ = ["PARTS", "drop_parts", "part_sizes"]
+
+PARTS = {
+    "repositories": "small objects of remote repositories",
+    "index": "where this machine has seen which chunk",
+    "stat": "what unchanged files hashed to",
+}
+
+
+def part_sizes(root: Path) -> dict[str, tuple[int, int]]:
+    """Return the files and bytes of each part below the private root."""
+    return {name: _measure(root / name) for name in PARTS}
+
+
+def drop_parts(root: Path) -> None:
+    """Remove all parts; whoever uses one goes on without it."""
+    for name in PARTS:
+        shutil.rmtree(root / name, ignore_errors=True)
+
+
+def _measure(folder: Path) -> tuple[int, int]:
+    files = size = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += Path(at, name).lstat().st_size
+            except FileNotFoundError:
+                continue
+            files += 1
+    return files, size

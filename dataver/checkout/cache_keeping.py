@@ -1,0 +1,319 @@
+"""Keeping the cache of versions within its bound: what it holds, what goes first, and removing it safely.
+
+The idea: folders share files by hard links, so the bytes that removing one frees are those of files that no
+folder left has; a walk finds them, but only where the sizes noted beside the folders say that the bound may
+be passed. What was used longest ago goes first. Never removed is a folder that a live process uses (it has a
+lease, `dataver.checkout.cache_locks`), that somebody works on (its lock is held), or that was used in the
+last `REST` seconds: a command that printed a folder's path has ended when the next begins to read it.
+
+A folder is removed under its lock: the file that says it is complete goes first, then leases are looked for
+once more. Whoever took a lease before that is seen, and the folder stays; whoever takes one later does not
+find the folder, and waits for the lock. A crash in between leaves a folder that is verified anew (4).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver.checkout.cache_limit import Limit, cache_limit, disk_free, disk_size
+from dataver.checkout.cache_locks import holder, leases
+from dataver.checkout.version_cache import CachedFolder, VersionCache, remove_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["REST", "CacheUse", "CleanPlan", "FolderUse", "clean", "look", "make_room", "plan_clean"]
+
+REST: Final = 600.0
+_KEEP: Final = 0.9  # of the bound, once something has to go
+_SPARE: Final = 0.02  # of the disk, which no cache should fill to the brim
+_LEFT: Final = 86400.0  # seconds after which an interrupted fetch is not waited for any more
+_BLOCK: Final = 4096  # that the last bytes of a file take on most disks
+_MEASURED: Final = ".measured"
+
+
+@dataclass
+class FolderUse:
+    """One folder of the cache.
+
+    Attributes:
+        folder: what it is.
+        own: bytes on the disk of files that no other folder of the cache has.
+        used: when it was last used, in seconds since 1970.
+        users: the processes that use it or work on it now.
+    """
+
+    folder: CachedFolder
+    own: int
+    used: float
+    users: list[dict[str, Any]]
+
+
+@dataclass
+class CacheUse:
+    """What a cache holds.
+
+    Attributes:
+        folders: the folders of versions, the one used longest ago first.
+        size: bytes on the disk of all of them.
+        left: folders that interrupted fetches left, and their bytes; the next fetch of the version uses them.
+        limit: the bound.
+    """
+
+    folders: list[FolderUse]
+    size: int
+    left: dict[Path, int]
+    limit: Limit
+
+
+@dataclass
+class CleanPlan:
+    """What cleaning removes.
+
+    Attributes:
+        folders: folders of versions.
+        left: what interrupted fetches left.
+        size: bytes that become free.
+        kept: folders that stay because somebody uses them.
+    """
+
+    folders: list[FolderUse] = field(default_factory=list)
+    left: list[Path] = field(default_factory=list)
+    size: int = 0
+    kept: list[FolderUse] = field(default_factory=list)
+
+
+def look(cache: VersionCache) -> CacheUse:
+    """Return what a cache holds; walks all of it."""
+    folders = cache.folders()
+    walked = _Walked(folders)
+    used = {folder.path: _last_use(folder) for folder in folders}
+    found = [
+        FolderUse(folder, walked.own[folder.path], used[folder.path], _users(cache, folder.path.name))
+        for folder in sorted(folders, key=lambda folder: used[folder.path])
+    ]
+    left = {
+        path: sum(size for _, size, _ in _files(path))
+        for path in _left(cache, {each.path for each in folders})
+    }
+    return CacheUse(found, walked.total, left, cache_limit(cache.root))
+
+
+def make_room(cache: VersionCache, size: int, keep: Collection[str] = ()) -> int:
+    """Remove what was used longest ago until `size` more bytes are within the bound and on the disk.
+
+    Args:
+        cache: the cache.
+        size: bytes that are about to be added.
+        keep: names of folders that stay, whatever happens.
+
+    Returns:
+        Bytes that became free. May be too few: what is in use stays.
+
+    Raises:
+        InvalidInput: the bound that the user set is no size.
+    """
+    limit = cache_limit(cache.root).size
+    folders = cache.folders()
+    total = _estimate(cache, folders)
+    spare = int(_SPARE * disk_size(cache.root)) if size else 0
+    fits = disk_free(cache.root) - size >= spare
+    if fits and (limit is None or total + size <= limit):
+        return 0
+    walked = _Walked(folders)
+    total = walked.total
+    _note(cache, folders, total)
+    goal = None if limit is None or total + size <= limit else max(0, int(_KEEP * limit) - size)
+    freed = 0
+    for path in _old_leftovers(cache, folders):
+        freed += sum(size for _, size, _ in _files(path))
+        remove_folder(path)
+    now = time.time()
+    for folder in sorted(folders, key=_last_use):
+        if (goal is None or total <= goal) and disk_free(cache.root) - size >= spare:
+            break
+        if folder.path.name in keep or now - _last_use(folder) < REST:
+            continue
+        if remove(cache, folder):
+            gone = walked.forget(folder.path)
+            freed += gone
+            total -= gone
+    if freed:
+        _note(cache, cache.folders(), total)
+    return freed
+
+
+def remove(cache: VersionCache, folder: CachedFolder) -> bool:
+    """Remove a folder that nobody uses; return whether it is gone."""
+    name = folder.path.name
+    if _users(cache, name):
+        return False
+    with cache.lock(name):
+        aside = folder.about.with_name(f".{name}.going")
+        try:
+            folder.about.rename(aside)
+            if leases(cache.root / "leases" / name):  # somebody found it just before
+                aside.rename(folder.about)
+                return False
+            folder.manifest.unlink(missing_ok=True)
+            remove_folder(folder.path)
+            aside.unlink()
+        except FileNotFoundError:
+            return False  # somebody else removed it meanwhile
+        except PermissionError:
+            with suppress(OSError):  # another user's, in a shared cache
+                aside.rename(folder.about)
+            return False
+    with suppress(OSError):
+        (cache.root / "leases" / name).rmdir()
+    return True
+
+
+def plan_clean(cache: VersionCache, *, older: float = 0.0) -> CleanPlan:
+    """Return what can be removed: all that nobody uses and that was not used for `older` seconds."""
+    use = look(cache)
+    plan = CleanPlan()
+    now = time.time()
+    gone: set[Path] = set()
+    for each in use.folders:
+        if each.users:
+            plan.kept.append(each)
+        elif now - each.used >= older:
+            plan.folders.append(each)
+            gone.add(each.folder.path)
+    walked = _Walked([each.folder for each in use.folders])
+    plan.size = sum(walked.forget(path) for path in gone)
+    for path, size in use.left.items():
+        if now - path.lstat().st_mtime >= older and holder(_lock_of(cache, path)) is None:
+            plan.left.append(path)
+            plan.size += size
+    return plan
+
+
+def clean(cache: VersionCache, plan: CleanPlan) -> tuple[int, list[tuple[str, str]]]:
+    """Do what was planned; return how many folders went, and which did not, and why."""
+    gone = 0
+    problems = []
+    for each in plan.folders:
+        if remove(cache, each.folder):
+            gone += 1
+        else:
+            problems.append((each.folder.ref or each.folder.path.name, "is in use by now, or another user's"))
+    for path in plan.left:
+        if holder(_lock_of(cache, path)) is None:
+            remove_folder(path)
+            gone += 1
+    return gone, problems
+
+
+class _Walked:
+    """Bytes on the disk, each file once, however many folders link it.
+
+    Attributes:
+        total: of all folders.
+        own: of the files that only one folder has, by folder.
+    """
+
+    def __init__(self, folders: Iterable[CachedFolder]) -> None:
+        self.total = 0
+        self.own: dict[Path, int] = {}
+        self._shared: dict[tuple[int, int], tuple[int, int]] = {}  # file -> size, folders that have it
+        self._linked: dict[Path, set[tuple[int, int]]] = {}
+        for folder in folders:
+            own = 0
+            linked: set[tuple[int, int]] = set()
+            for name, size, links in _files(folder.path):
+                if links == 1:
+                    own += size
+                elif name not in linked:
+                    linked.add(name)
+                    self._shared[name] = (size, self._shared.get(name, (0, 0))[1] + 1)
+            self.own[folder.path], self._linked[folder.path] = own, linked
+        self.total = sum(self.own.values()) + sum(size for size, _ in self._shared.values())
+        for path, linked in self._linked.items():
+            self.own[path] += sum(self._shared[name][0] for name in linked if self._shared[name][1] == 1)
+
+    def forget(self, path: Path) -> int:
+        """Take a folder out; return the bytes that nobody has any more."""
+        freed = self.own[path]
+        for name in self._linked[path]:
+            size, folders = self._shared[name]
+            self._shared[name] = (size, folders - 1)
+            if folders == 2:
+                heir = next(each for each, linked in self._linked.items() if each != path and name in linked)
+                self.own[heir] += size
+        self._linked[path] = set()
+        self.own[path] = 0
+        self.total -= freed
+        return freed
+
+
+def _files(path: Path) -> Iterator[tuple[tuple[int, int], int, int]]:
+    """Yield `(device, inode)`, bytes on the disk and number of links of everything below a folder."""
+    for _, _, names, fd in os.fwalk(path, follow_symlinks=False):
+        for name in names:
+            with suppress(OSError):
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                yield (status.st_dev, status.st_ino), status.st_blocks * 512, status.st_nlink
+
+
+def _last_use(folder: CachedFolder) -> float:
+    try:
+        return folder.about.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _users(cache: VersionCache, name: str) -> list[dict[str, Any]]:
+    found = leases(cache.root / "leases" / name)
+    working = holder(cache.root / "locks" / name)
+    return found if working is None else [*found, working]
+
+
+def _left(cache: VersionCache, complete: set[Path]) -> list[Path]:
+    """Return the folders that are no complete one's."""
+    if not cache.trees.is_dir():
+        return []
+    return sorted(
+        path
+        for path in cache.trees.iterdir()
+        if path not in complete and path.is_dir() and path.name[:1] != "."
+    )
+
+
+def _old_leftovers(cache: VersionCache, folders: list[CachedFolder]) -> list[Path]:
+    now = time.time()
+    return [
+        path
+        for path in _left(cache, {folder.path for folder in folders})
+        if now - path.lstat().st_mtime > _LEFT and holder(_lock_of(cache, path)) is None
+    ]
+
+
+def _lock_of(cache: VersionCache, path: Path) -> Path:
+    return cache.root / "locks" / path.name.partition(".partial")[0]
+
+
+def _estimate(cache: VersionCache, folders: list[CachedFolder]) -> int:
+    """Return the most that the folders may take: what was measured last, and what came since."""
+    try:
+        noted = json.loads((cache.trees / _MEASURED).read_bytes())
+        names, total = set(noted["names"]), int(noted["total"])
+    except (OSError, ValueError, KeyError, TypeError):
+        names, total = set(), 0
+    new = (folder for folder in folders if folder.path.name not in names)
+    return total + sum(folder.size + _BLOCK * folder.files for folder in new)
+
+
+def _note(cache: VersionCache, folders: list[CachedFolder], total: int) -> None:
+    text = json.dumps({"names": [folder.path.name for folder in folders], "total": total})
+    with suppress(OSError):
+        fresh = cache.trees / f"{_MEASURED}-{os.getpid()}"
+        fresh.write_text(text, "utf-8")
+        fresh.replace(cache.trees / _MEASURED)

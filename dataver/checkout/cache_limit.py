@@ -1,0 +1,102 @@
+"""How large the cache of versions may become: what the user said, else a share of the disk.
+
+DATAVER_CACHE_SIZE=200GB      for this process; also 30%, a number of bytes, or `unlimited`
+[cache]                       in the user's configuration, the file that `config_path` names
+size = "200 GB"
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from dataver.errors import InvalidInput
+
+__all__ = ["Limit", "cache_limit", "config_path", "parse_limit"]
+
+SHARE: Final = 0.20
+"""Of the disk that holds the cache, where nothing else is said."""
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgtp]?i?b?|%)", re.IGNORECASE)
+_POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+class Limit(NamedTuple):
+    """A bound.
+
+    Attributes:
+        size: bytes; None where there is no bound but the disk.
+        source: who said so, for people.
+    """
+
+    size: int | None
+    source: str
+
+
+def config_path() -> Path:
+    """Return the user's configuration file: `DATAVER_CONFIG`, else the usual place; it need not exist."""
+    chosen = os.environ.get("DATAVER_CONFIG")
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_config_path
+
+    return user_config_path("dataver") / "config.toml"
+
+
+def cache_limit(root: Path) -> Limit:
+    """Return the bound of the cache at `root`.
+
+    Raises:
+        InvalidInput: what was said is no size.
+    """
+    said = os.environ.get("DATAVER_CACHE_SIZE")
+    if said:
+        return Limit(parse_limit(said, root), "DATAVER_CACHE_SIZE")
+    path = config_path()
+    if path.is_file():
+        import tomllib
+
+        try:
+            table = tomllib.loads(path.read_text("utf-8")).get("cache", {})
+            size = table.get("size") if isinstance(table, dict) else None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{path} is not a configuration: {error}.", hint="mend it") from error
+        if size is not None:
+            return Limit(parse_limit(str(size), root), str(path))
+    return Limit(int(SHARE * disk_size(root)), f"{SHARE:.0%} of the disk")
+
+
+def parse_limit(text: str, root: Path) -> int | None:
+    """Return the bytes that a text means; None for `unlimited`.
+
+    Raises:
+        InvalidInput: it is no size.
+    """
+    if text.strip().lower() == "unlimited":
+        return None
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise InvalidInput(f"'{text}' is no size of a cache.", hint="write 200GB, 30%, or unlimited")
+    number, unit = float(found[1]), found[2].lower()
+    if unit == "%":
+        return int(number / 100 * disk_size(root))
+    base = 1024 if "i" in unit else 1000
+    return int(number * base ** _POWERS[unit.rstrip("b").rstrip("i")])
+
+
+def disk_size(root: Path) -> int:
+    """Return the bytes of the file system that holds `root`, or will."""
+    status = os.statvfs(_nearest(root))
+    return status.f_blocks * status.f_frsize
+
+
+def disk_free(root: Path) -> int:
+    """Return the bytes that are free there for this user."""
+    status = os.statvfs(_nearest(root))
+    return status.f_bavail * status.f_frsize
+
+
+def _nearest(path: Path) -> Path:
+    return next((each for each in (path, *path.parents) if each.is_dir()), Path("/"))
