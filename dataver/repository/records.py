@@ -8,7 +8,7 @@ stands for another version.
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from dataver.errors import IntegrityError, NotFound
 from dataver.formats.record import Record, parse_record, record_id
@@ -26,6 +26,9 @@ from dataver.storage import DiskCache, ObjectInfo, Store
 __all__ = ["Published", "Records"]
 
 _PARALLEL = 16  # requests in flight when many records are read
+
+
+_Listing: TypeAlias = dict[tuple[str, str], ObjectInfo]  # by dataset and label
 
 
 class Published(NamedTuple):
@@ -80,18 +83,18 @@ class Records:
     def labels(self, dataset: str) -> list[str]:
         """Return the labels of a dataset's versions, sorted as text; empty when there is no such dataset."""
         there, deleted = self._listed(record_prefix(dataset))
-        return sorted(label for name, label in there - deleted.keys() if name == dataset)
+        return sorted(label for name, label in there.keys() - deleted.keys() if name == dataset)
 
     def taken(self, dataset: str) -> list[str]:
         """Return the labels that no new version may have: those of versions, and of deleted ones."""
         there, deleted = self._listed(record_prefix(dataset))
-        return sorted(label for name, label in there | deleted.keys() if name == dataset)
+        return sorted(label for name, label in there.keys() | deleted.keys() if name == dataset)
 
     def datasets(self, prefix: str = "") -> dict[str, list[str]]:
         """Return the labels of every dataset whose name starts with `prefix`."""
         there, deleted = self._listed(DATASETS)
         found: dict[str, list[str]] = defaultdict(list)
-        for name, label in sorted(there - deleted.keys()):
+        for name, label in sorted(there.keys() - deleted.keys()):
             if name.startswith(prefix):
                 found[name].append(label)
         return dict(sorted(found.items()))
@@ -103,6 +106,11 @@ class Records:
         """
         found = self._listed(f"{DATASETS}{prefix}")[1]
         return {name: info for name, info in found.items() if name[0].startswith(prefix)}
+
+    def unburied(self) -> list[ObjectInfo]:
+        """Return the records that interrupted deletions left: they have a tombstone and count for nothing."""
+        there, deleted = self._listed(DATASETS)
+        return [info for name, info in there.items() if name in deleted]
 
     def tombstone(self, dataset: str, label: str) -> Tombstone | None:
         """Return what is left of a deleted version, or None where it was not deleted.
@@ -139,13 +147,13 @@ class Records:
         found = self.many((dataset, label) for label in self.labels(dataset))
         return sorted(found, key=lambda each: (each.record.created, each.record.label))
 
-    def _listed(self, prefix: str) -> tuple[set[tuple[str, str]], dict[tuple[str, str], ObjectInfo]]:
+    def _listed(self, prefix: str) -> tuple[_Listing, _Listing]:
         """Return the records below a prefix, and the tombstones."""
-        there: set[tuple[str, str]] = set()
-        deleted: dict[tuple[str, str], ObjectInfo] = {}
+        there: _Listing = {}
+        deleted: _Listing = {}
         for info in self._store.list(prefix):
             if record := parse_record_key(info.key):
-                there.add(record)
+                there[record] = info
             elif tombstone := parse_tombstone_key(info.key):
                 deleted[tombstone] = info
         return there, deleted

@@ -1,5 +1,6 @@
 """Repositories whose store has a clock of its own, and the processes that work on them."""
 
+import itertools
 import os
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -108,6 +109,18 @@ def machine(tmp_path, monkeypatch):
 def world(tmp_path):
     (tmp_path / "world").mkdir()
     return World(tmp_path / "world", ClockedStore())
+
+
+@pytest.fixture
+def worlds(tmp_path):
+    """Repositories of which each is new."""
+
+    def made():
+        for number in itertools.count():
+            (tmp_path / f"world-{number}").mkdir()
+            yield World(tmp_path / f"world-{number}", ClockedStore())
+
+    return made()
 
 
 GRACE = clock.GRACE

@@ -40,7 +40,6 @@ from dataver.repository.layout import (
     pack_key,
     parse_object_key,
     parse_record_key,
-    record_key,
     sweep_key,
     swept_key,
 )
@@ -273,12 +272,7 @@ class _Collection:
         plan.leftovers += [info for info in unfinished(self._store) if self._is_old(info)]
         plan.leftovers += [info for info in self._store.list(PROBES) if self._is_old(info)]
         plan.leftovers += self._dead_sweeps()
-        for dataset, label in self._repo.records.deleted():
-            key = record_key(dataset, label)
-            try:
-                plan.records.append(self._store.stat(key))
-            except NotFound:
-                continue
+        plan.records += self._repo.records.unburied()
         return plan
 
     def _retired(self, plan: GcPlan) -> set[bytes]:
