@@ -19,10 +19,11 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+from dataver.checkout.frames import REREADS
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frame
-from dataver.formats.pack import check_frame, check_magic, parse_footer, parse_trailer
+from dataver.formats.pack import MAGIC, check_frame, check_magic, parse_footer, parse_trailer
 from dataver.hashing.digest import digest, new_hasher
 from dataver.repository.layout import pack_key
 
@@ -232,12 +233,18 @@ class Inspection:
     def _read_footer(self, pack: bytes) -> Footer:
         """Read a footer past every cache: it is the store's that is verified."""
         key = pack_key(pack)
-        tail, size = self._repo.store.get_tail(key, _TAIL)
-        need = parse_trailer(tail, size).tail_size
-        if need > len(tail):
-            tail, size = self._repo.store.get_tail(key, need)
-        self._progress.advance(0, 0, new=need)
-        return parse_footer(memoryview(tail)[-need:], pack, size)
+        for left in reversed(range(REREADS + 1)):
+            try:
+                tail, size = self._repo.store.get_tail(key, _TAIL)
+                need = parse_trailer(tail, size).tail_size
+                if need > len(tail):
+                    tail, size = self._repo.store.get_tail(key, need)
+                self._progress.advance(0, 0, new=need)
+                return parse_footer(memoryview(tail)[-need:], pack, size)
+            except (IntegrityError, FormatTooNew):
+                if not left:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def _lose(self, pack: bytes, why: str) -> None:
         self.bad.setdefault(pack, why)
@@ -319,28 +326,48 @@ class Inspection:
         try:
             data = memoryview(self._repo.packs.read(pack, begin, length))
             if not begin:
-                check_magic(data)
+                self._check_magic(pack, data)
         except (IntegrityError, FormatTooNew) as error:
             self._note(pack, range(first, behind), error.message)
             return found
         self._progress.advance(0, 0, new=length)
-        decompressor = self._decompressor()
         for number in range(first, behind):
-            offset = footer.frame_offsets[number] - begin
+            if seen[number] and number not in wanted:
+                continue
             try:
-                if not seen[number]:
-                    raw = check_frame(footer, number, data, offset, None if self._quick else decompressor)
-                    seen[number] = 1
-                elif number in wanted:
-                    raw = decode_frame(data, offset, decompressor)[0]
-                else:
-                    continue
+                raw = self._checked(footer, number, data, footer.frame_offsets[number] - begin)
+                seen[number] = 1
             except (IntegrityError, FormatTooNew) as error:
                 self._note(pack, (number,), error.message)
                 continue
             if number in wanted and raw is not None:
                 found[number] = raw
         return found
+
+    def _checked(self, footer: Footer, number: int, data: memoryview, offset: int) -> memoryview | None:
+        """Check a frame unless it was checked before; one that seems damaged is read again."""
+        pack, decompressor = footer.pack_id, self._decompressor()
+        start, end = footer.frame_offsets[number : number + 2]
+        for left in reversed(range(REREADS + 1)):
+            try:
+                if self._seen[pack][number]:
+                    return decode_frame(data, offset, decompressor)[0]
+                return check_frame(footer, number, data, offset, None if self._quick else decompressor)
+            except (IntegrityError, FormatTooNew):
+                if not left:
+                    raise
+            data, offset = memoryview(self._repo.packs.read(pack, start, end - start)), 0
+        raise AssertionError("the last attempt returns or raises")
+
+    def _check_magic(self, pack: bytes, data: memoryview) -> None:
+        for left in reversed(range(REREADS + 1)):
+            try:
+                check_magic(data)
+                return
+            except (IntegrityError, FormatTooNew):
+                if not left:
+                    raise
+            data = memoryview(self._repo.packs.read(pack, 0, len(MAGIC)))
 
     def _note(self, pack: bytes, numbers: Iterable[int], why: str) -> None:
         with self._lock:

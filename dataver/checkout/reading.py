@@ -7,6 +7,7 @@ ends well. A part of a file is covered by its frames' checksums alone (invariant
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dataver.errors import IntegrityError, InvalidInput
@@ -15,6 +16,7 @@ from dataver.formats.entry import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dataver.checkout.plan import Range
     from dataver.formats.entry import Entry
     from dataver.repository import Repository
 
@@ -80,8 +82,12 @@ def _pieces(repo: Repository, entry: Entry, start: int, end: int) -> Iterator[by
         else:
             parts = iter((extent,))
         for part in parts:
-            data = memoryview(repo.packs.read(extent.pack, part.offset, part.stored))
             piece = Piece(part.offset, part.stored, part.skip, part.length, target, 0)
             one = Range(extent.pack, part.offset, part.stored, [piece], 0)
-            for _, _, content in pieces_of(data, one, decompressor):
+            read = partial(_range, repo, one)
+            for _, _, content in pieces_of(read(), one, decompressor, read):
                 yield content
+
+
+def _range(repo: Repository, one: Range) -> memoryview:
+    return memoryview(repo.packs.read(one.pack, one.offset, one.length))

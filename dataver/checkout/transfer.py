@@ -195,10 +195,14 @@ class Transfer:
             return []
         tiny: list[Whole] = []
         landed: dict[Target, list[tuple[int, int]]] = {}
-        data = memoryview(self._repo.packs.read(one.pack, one.offset, one.length))
-        self._count(len(data))
+
+        def read() -> memoryview:
+            data = memoryview(self._repo.packs.read(one.pack, one.offset, one.length))
+            self._count(len(data))
+            return data
+
         with _OneFile(self._folder) as file:
-            for piece, position, part in pieces_of(data, one, self._decompressor()):
+            for piece, position, part in pieces_of(read(), one, self._decompressor(), read):
                 target = piece.target
                 if not target.whole:
                     file.put(target, position, part)

@@ -1,21 +1,22 @@
 """Tree blocks of a repository: loaded by digest, checked, and kept near.
 
 Keeps invariant 1: `parse_block` compares every block with the digest it is asked for before anybody sees it.
-A copy in the disk cache that fails the check is dropped and read from the store again. Does not write: blocks
-reach a repository through `dataver.ingest.upload` only. A repack replaces the layouts of published blocks;
-whoever meets a pack that is gone calls `refresh` and looks the place up again.
+What fails the check, be it a copy in the disk cache, is read from the store again, twice at most. Does not
+write: blocks reach a repository through `dataver.ingest.upload` only. A repack replaces the layouts of
+published blocks; whoever meets a pack that is gone calls `refresh` and looks the place up again.
 """
 
 import threading
 from collections import OrderedDict
 
-from dataver.errors import IntegrityError, NotFound
+from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.repository.layout import block_key
 from dataver.storage import DiskCache, Store
 
 __all__ = ["Blocks"]
 
+_REREADS = 2  # of a block that seems damaged
 _KEPT = 48  # parsed blocks kept in memory: a path from root to leaf and its neighbours, ~0.5 MB each
 
 
@@ -76,10 +77,12 @@ class Blocks:
         return data
 
     def _parse(self, digest: bytes) -> Leaf | Inner:
-        try:
-            return parse_block(self.object(digest), digest, self.object)
-        except IntegrityError:
-            if self._cache is None:
-                raise
-            # the copy in the cache may be the damaged one: the store decides
-            return parse_block(self._fetch(digest), digest, self._fetch)
+        load = self.object
+        for left in reversed(range(_REREADS + 1)):
+            try:
+                return parse_block(load(digest), digest, load)
+            except (IntegrityError, FormatTooNew):
+                if not left:
+                    raise
+            load = self._fetch  # the copy in the cache may be the damaged one, or a bit flipped on the way
+        raise AssertionError("the last attempt returns or raises")

@@ -7,13 +7,14 @@ against the pack's id, which is the BLAKE3 of it, so every digest in it is authe
 import threading
 from collections import OrderedDict
 
-from dataver.errors import IntegrityError, NotFound
+from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.repository.layout import pack_key
 from dataver.storage import DiskCache, Store
 
 __all__ = ["PackMissing", "Packs"]
 
+_REREADS = 2  # of a footer that seems damaged
 _KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks
 _GUESS = 256 * 1024  # the footer of a 64 MB pack of 20 KB chunks is ~130 KB: one request reads it whole
 
@@ -78,6 +79,18 @@ class Packs:
             return None  # a damaged cache is only a miss
 
     def _read_footer(self, pack_id: bytes) -> Footer:
+        for left in reversed(range(_REREADS + 1)):
+            try:
+                footer, tail, size = self._footer_of_store(pack_id)
+                break
+            except (IntegrityError, FormatTooNew) as error:  # a bit flipped on the way here, perhaps
+                if not left or isinstance(error, PackMissing):
+                    raise
+        if self._cache:
+            self._cache.put(_footer_key(pack_id), size.to_bytes(8, "little") + tail)
+        return footer
+
+    def _footer_of_store(self, pack_id: bytes) -> tuple[Footer, bytes, int]:
         key = pack_key(pack_id)
         try:
             tail, size = self._store.get_tail(key, _GUESS)
@@ -87,10 +100,7 @@ class Packs:
         except NotFound as error:
             raise _missing(pack_id, self._store.url) from error
         tail = tail[-need:]
-        footer = parse_footer(tail, pack_id, size)
-        if self._cache:
-            self._cache.put(_footer_key(pack_id), size.to_bytes(8, "little") + tail)
-        return footer
+        return parse_footer(tail, pack_id, size), tail, size
 
 
 def _footer_key(pack_id: bytes) -> str:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from dataver.errors import StoreError
 from dataver.storage.base import BytesLike, Data, ObjectInfo, Store
 
-__all__ = ["Crash", "Fault", "FaultyStore", "Request"]
+__all__ = ["Crash", "Fault", "FaultyStore", "FlippingStore", "Request"]
 
 
 class Fault(Enum):
@@ -140,3 +140,36 @@ class FaultyStore(Store):
                 f"cannot {method} {key} in {self.url}: the test says so.",
                 transient=fault is not Fault.REFUSED,
             )
+
+
+class FlippingStore(FaultyStore):
+    """Flips a bit in the bytes of reads, as a bad cable or a bad replica would; what is stored stays whole.
+
+    Args:
+        inner: the store that works.
+        prefix: of the keys that it happens to.
+        times: how many reads of each range of each key come damaged before they come whole.
+    """
+
+    def __init__(self, inner: Store, prefix: str, times: int) -> None:
+        super().__init__(inner)
+        self.prefix = prefix
+        self.times = times
+        self._seen: dict[tuple[str, int | None, int | None], int] = {}
+
+    def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
+        """See `Store.get`."""
+        return self._flipped(super().get(key, start, length), key, start, length)
+
+    def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """See `Store.get_tail`."""
+        data, size = super().get_tail(key, length)
+        return self._flipped(data, key, -1, length), size
+
+    def _flipped(self, data: bytes, key: str, start: int | None, length: int | None) -> bytes:
+        seen = self._seen[key, start, length] = self._seen.get((key, start, length), 0) + 1
+        if not data or not key.startswith(self.prefix) or seen > self.times:
+            return data
+        damaged = bytearray(data)
+        damaged[(len(data) * 2 // 3 + seen) % len(data)] ^= 1 << seen % 8
+        return bytes(damaged)
