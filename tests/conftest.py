@@ -8,8 +8,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from dataver.testing.servers import SERVERS, Server
+
+settings.register_profile("unhurried", deadline=None)  # how long an example takes is the machine's business
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

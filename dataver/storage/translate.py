@@ -11,7 +11,6 @@ store's URL.
 import errno
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from dataver.errors import AlreadyExists, DataverError, NotFound, StoreError
@@ -328,6 +327,8 @@ def retry_after(error: BaseException) -> float | None:
 
 def _seconds(value: str) -> float | None:
     """Return what a `Retry-After` says: a number of seconds, or a moment."""
+    from email.utils import parsedate_to_datetime
+
     try:
         if value.strip().isdecimal():
             return float(value)
