@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from dataver._about import __version__
 
 if TYPE_CHECKING:
+    from dataver._config import Config
     from dataver._draft import Draft
     from dataver._lock import LockedVersion, LockFile
     from dataver._moving import mirror
@@ -41,11 +42,13 @@ if TYPE_CHECKING:
     from dataver.formats.entry import Entry, Kind
     from dataver.ingest.taking import AddReport
     from dataver.lineage.settings import LineageWarning
+    from dataver.repository.configuration import Setting
     from dataver.repository.moving.moving import MoveReport
 
 __all__ = [
     "AddReport",
     "AlreadyExists",
+    "Config",
     "Conflict",
     "DatasetSummary",
     "DataverError",
@@ -66,6 +69,7 @@ __all__ = [
     "PathNotFound",
     "Repository",
     "Run",
+    "Setting",
     "StoreError",
     "SyncReport",
     "UploadReport",
@@ -79,6 +83,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "dataver._config": ("Config",),
     "dataver._draft": ("Draft",),
     "dataver._lock": ("LockFile", "LockedVersion"),
     "dataver._moving": ("mirror",),
@@ -86,6 +91,7 @@ _HOMES = {
     "dataver._run": ("Run", "run"),
     "dataver._version": ("Diff", "UploadReport", "Version"),
     "dataver.formats.entry": ("Entry", "Kind"),
+    "dataver.repository.configuration": ("Setting",),
     "dataver.ingest.taking": ("AddReport",),
     "dataver.lineage.settings": ("LineageWarning",),
     "dataver.repository.moving.moving": ("MoveReport",),

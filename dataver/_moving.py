@@ -15,6 +15,7 @@ from dataver.errors import NotFound
 from dataver.progress import SILENT, Progress
 from dataver.repository import Repository as RepositoryCore
 from dataver.repository import init_repository, open_repository
+from dataver.repository.configuration import options_for
 from dataver.storage import MemoryStore
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def open_end(end: End, storage_options: Mapping[str, Any] | None = None) -> Repo
     """
     if isinstance(end, RepositoryCore):
         return end
-    return RepositoryCore(*open_repository(str(end), storage_options))
+    return RepositoryCore(*open_repository(str(end), options_for(str(end), storage_options)))
 
 
 def plan(
@@ -163,4 +164,5 @@ def open_or_init(
             store.url = str(end)
             return RepositoryCore(store, replace(like.config, id=os.urandom(16).hex()))
         average = like.config.chunking.average
-        return RepositoryCore(*init_repository(str(end), storage_options, chunk_size=average))
+        options = options_for(str(end), storage_options)
+        return RepositoryCore(*init_repository(str(end), options, chunk_size=average))

@@ -23,7 +23,8 @@ from dataver.formats.names import check_dataset_name
 from dataver.formats.tag import TagMove
 from dataver.progress import SILENT, Progress
 from dataver.repository import init_repository, open_repository
-from dataver.repository.places import cache_root, configured_url, default_repository, find_workspace
+from dataver.repository.configuration import configured_url, options_for
+from dataver.repository.places import cache_root, default_repository, find_workspace
 from dataver.repository.resolve import latest
 from dataver.storage import Store
 from dataver.tree import diff
@@ -378,7 +379,7 @@ def init(
         StoreError: the store cannot be reached or written.
     """
     where = _absolute(url if url is not None else default_repository())
-    store, config = init_repository(where, storage_options, chunk_size=chunk_size)
+    store, config = init_repository(where, options_for(where, storage_options), chunk_size=chunk_size)
     return Repository(store, config, where)
 
 
@@ -389,8 +390,9 @@ def open(  # noqa: A001  # dataver.open reads as gzip.open does
 
     Args:
         url: the repository; None means `DATAVER_REPO`, else what `.dataver/config.toml` here or upwards
-            names, else the user's default folder, which is made when it is first opened.
-        storage_options: handed to the file system.
+            names, else what the user's configuration names, else the user's default folder, which is made
+            when it is first opened.
+        storage_options: handed to the file system, on top of what the configuration has for this URL.
 
     Raises:
         NotFound: there is no repository.
@@ -403,7 +405,7 @@ def open(  # noqa: A001  # dataver.open reads as gzip.open does
             return Repository(*open_repository(where, storage_options), where)
         except NotFound:
             return init(where)
-    return Repository(*open_repository(where, storage_options), where)
+    return Repository(*open_repository(where, options_for(where, storage_options)), where)
 
 
 def fetch(

@@ -30,7 +30,8 @@ def complete_draft(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def _refs(ctx: click.Context, incomplete: str) -> list[str]:
-    from dataver.repository.places import configured_url, default_repository
+    from dataver.repository.configuration import configured_url
+    from dataver.repository.places import default_repository
     from dataver_cli.session import Session
 
     given = ctx.params.get("repo")

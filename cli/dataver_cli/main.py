@@ -65,6 +65,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "This tool": {
         "cache": "See and clean what this machine keeps of fetched versions.",
+        "config": "Show or change what applies here: the repository and how it is reached.",
         "completion": "Print the shell's completion script.",
     },
 }

@@ -21,7 +21,7 @@ from zenml.materializers.base_materializer import BaseMaterializer
 
 from dataver._version import Version
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.repository.places import configured_url
+from dataver.repository.configuration import configured_url
 
 if TYPE_CHECKING:
     import dataver

@@ -6,14 +6,14 @@ import platformdirs
 import pytest
 
 import dataver
+from dataver._config import remember_repository
 from dataver.errors import InvalidInput, NotFound
-from dataver.repository.places import (
-    cache_root,
-    configured_url,
-    default_repository,
-    find_workspace,
-    write_config,
-)
+from dataver.repository.configuration import configured_url
+from dataver.repository.places import cache_root, default_repository, find_workspace
+
+
+def write_config(folder, url):
+    return remember_repository(folder, url, {})[0]
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """`dataver init`."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +25,7 @@ _WEAKER = (
         dataver init ./repo                          # a folder
         dataver init                                 # your own local repository
         dataver init s3://ml-data/repo --existing    # only use it from this folder on
+        dataver init s3://ml-data/repo --storage-option profile=lab --storage-option sse=aws:kms
     """,
 )
 @click.argument("url", required=False)
@@ -39,9 +41,9 @@ def command(
 ) -> None:
     """Make a repository.
 
-    A repository is a folder or a bucket prefix that holds everything. Its URL is noted in
-    .dataver/config.toml of this folder, meant to be committed, so that commands in and below this folder find
-    it.
+    A repository is a folder or a bucket prefix that holds everything. Its URL and its storage options, but
+    no secrets, are noted in .dataver/config.toml of this folder, meant to be committed, so that commands in
+    and below this folder find it.
     """
     import dataver
 
@@ -50,12 +52,16 @@ def command(
         repository = dataver.open(where, storage_options=session.storage_options)
     else:
         repository = dataver.init(where, chunk_size=chunk_size, storage_options=session.storage_options)
-    config = _note(where) if where and not no_config else None
+    config, left_out = _note(where, session.storage_options or {}) if where and not no_config else (None, [])
     if not repository.config.create_if_absent:
         session.out.warn(_WEAKER)
     session.out.show(_values(repository, config), [f"Repository {repository.url} (id {repository.id[:12]})"])
     if config:
         session.out.note(f"Noted in {config}: commands in and below this folder use it.")
+        if left_out:
+            session.out.note(
+                f"Not noted: {', '.join(left_out)}; secrets come from the environment or a profile of ~/.aws."
+            )
 
 
 def _values(repository: "Repository", config: Path | None) -> dict[str, object]:
@@ -67,9 +73,9 @@ def _values(repository: "Repository", config: Path | None) -> dict[str, object]:
     }
 
 
-def _note(where: str) -> Path:
-    from dataver.repository.places import write_config
+def _note(where: str, options: Mapping[str, Any]) -> tuple[Path, list[str]]:
+    from dataver._config import remember_repository
 
     here = Path.cwd()
     inside = "://" not in where and Path(where).is_relative_to(here)
-    return write_config(here, Path(where).relative_to(here).as_posix() if inside else where)
+    return remember_repository(here, Path(where).relative_to(here).as_posix() if inside else where, options)

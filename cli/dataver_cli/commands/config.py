@@ -1,0 +1,79 @@
+"""`dataver config`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dataver_cli.command import subcommand
+from dataver_cli.output import table
+from dataver_cli.session import Session
+
+if TYPE_CHECKING:
+    from dataver import Config
+
+
+@subcommand(
+    "config",
+    repo=False,
+    examples="""
+        dataver config                                              # what applies here, and who says so
+        dataver config set repository.url s3://ml-data/repo
+        dataver config set repository.options.profile lab
+        dataver config set stores.s3://other.endpoint_url https://s3.lab.example --user
+        dataver config unset repository.options.profile
+    """,
+)
+@click.argument("action", type=click.Choice(["show", "get", "set", "unset"]), default="show")
+@click.argument("name", required=False)
+@click.argument("value", required=False)
+@click.option("--user", is_flag=True, help="Change your own file, which serves all projects.")
+def command(session: Session, action: str, name: str | None, value: str | None, user: bool) -> None:
+    """Show or change what applies here: the repository and how it is reached.
+
+    Each of these counts more than the one before: your own file, .dataver/config.toml of the project, the
+    environment, --repo and --storage-option. Secrets are in neither file.
+    """
+    from dataver import Config
+
+    config = Config()
+    if action == "show":
+        if name is not None:
+            raise click.UsageError("to see one setting: dataver config get NAME")
+        _show(session, config)
+        return
+    if name is None or (value is None) == (action == "set"):
+        raise click.UsageError(f"write: dataver config {action} NAME" + (" VALUE" if action == "set" else ""))
+    if action == "get":
+        _get(session, config, name)
+        return
+    path = config.set(name, value, user=user) if value is not None else config.unset(name, user=user)
+    session.out.show({"file": str(path), "name": name, "value": value}, [])
+    session.out.note(f"Written to {path}.")
+    applies = next((one for one in config.settings() if one.name == name), None)
+    if applies is not None and applies.source != str(path):
+        session.out.note(f"What applies here is still {applies.value}, as {applies.source} says.")
+
+
+def _show(session: Session, config: "Config") -> None:
+    found = config.settings()
+    rows = [[one.name, _text(one.value), one.source] for one in found]
+    session.out.show(
+        {
+            "settings": [{"name": one.name, "value": one.value, "source": one.source} for one in found],
+            "files": [str(path) for path in config.files],
+        },
+        table(rows, ["setting", "value", "from"]),
+    )
+
+
+def _get(session: Session, config: "Config", name: str) -> None:
+    from dataver.errors import NotFound
+
+    found = next((one for one in config.settings() if one.name == name), None)
+    if found is None:
+        raise NotFound(f"{name} is not set.", hint="`dataver config` shows what is")
+    session.out.show({"name": name, "value": found.value, "source": found.source}, [_text(found.value)])
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
