@@ -60,6 +60,11 @@ def move(session: Session, plan: "MovePlan", *, only_plan: bool, verify: bool) -
             f"{plan.target.url} also holds {count(len(plan.extra), 'version')} that {plan.source.url} "
             f"does not have, such as {plan.extra[0]}; nothing was deleted"
         )
+    if plan.doomed:
+        session.out.warn(
+            f"{count(len(plan.doomed), 'version')} deleted in {plan.source.url} stay in {plan.target.url}: "
+            f"{', '.join(plan.doomed[:5])}; `dataver delete --repo {plan.target.url}` deletes them there, too"
+        )
     session.finish(report.problems, "could not be moved")
 
 
@@ -71,6 +76,8 @@ def _plan_values(plan: "MovePlan") -> dict[str, Any]:
         "versions": [each.ref for each in plan.versions],
         "there": [each.ref for each in plan.there],
         "extra": plan.extra,
+        "deleted_in_source": plan.doomed,
+        "tombstones": len(plan.deleted),
         "packs": plan.packs,
         "blocks": plan.blocks,
         "tags": [each.ref for each in plan.tags],
@@ -105,6 +112,8 @@ def _report_values(plan: "MovePlan", report: "MoveReport") -> dict[str, Any]:
         "versions": [each.ref for each in report.versions],
         "there": report.there,
         "extra": plan.extra,
+        "deleted_in_source": plan.doomed,
+        "tombstones": report.tombstones,
         "packs": report.packs,
         "blocks": report.blocks,
         "tags": report.tags,
@@ -119,7 +128,7 @@ def _report_values(plan: "MovePlan", report: "MoveReport") -> dict[str, Any]:
 
 def _closing(plan: "MovePlan", report: "MoveReport") -> str:
     lineage = report.events + report.attachments
-    if not (report.versions or report.tags or lineage) and not report.problems:
+    if not (report.versions or report.tags or report.tombstones or lineage) and not report.problems:
         done = f"Nothing to move: {plan.target.url} has all {count(report.there, 'version')}"
     else:
         done = (

@@ -24,6 +24,7 @@ class Choice:
     Attributes:
         versions: the versions, oldest first, so that parents come before their children.
         tags: dataset and name of each tag.
+        deleted: dataset and label of the deleted versions whose tombstones come along.
         names: what the source's listing said about the datasets concerned.
         whole: whether it is everything the repository holds.
         problems: what cannot be moved, and why.
@@ -31,6 +32,7 @@ class Choice:
 
     versions: list[Published]
     tags: list[tuple[str, str]]
+    deleted: list[tuple[str, str]]
     names: Names
     whole: bool
     problems: list[tuple[str, str]]
@@ -46,16 +48,18 @@ def choose(source: Repository, refs: Sequence[str] = ()) -> Choice:
     if not refs:
         names = list_names(source.store)
         wanted = [(name, label) for name, labels in names.versions.items() for label in sorted(labels)]
-        return _read(source, wanted, list(names.tags), names, whole=True)
+        return _read(source, wanted, list(names.tags), sorted(names.deleted), names, whole=True)
     given = list(dict.fromkeys(refs))
     plain = [ref for ref in given if not ref.startswith("dv1:")]
     names = list_names(source.store, {split_ref(ref)[0] for ref in plain})
     versions: set[tuple[str, str]] = set()
     tags: list[tuple[str, str]] = []
+    deleted: list[tuple[str, str]] = []
     for ref in given:
         name, selector = (None, None) if ref.startswith("dv1:") else split_ref(ref)
         if name is not None and selector is None:
-            if not names.versions.get(name):
+            deleted += sorted(each for each in names.deleted if each[0] == name)
+            if not names.versions.get(name) and not deleted:
                 source.resolve(ref)  # raises, and says what comes near
             versions.update((name, label) for label in names.versions[name])
             tags += [tag for tag in names.tags if tag[0] == name]
@@ -64,13 +68,14 @@ def choose(source: Repository, refs: Sequence[str] = ()) -> Choice:
         versions.add((record.dataset, record.label))
         if name is not None and selector not in (None, LATEST, record.label):
             tags.append((name, str(selector)))
-    return _read(source, sorted(versions), list(dict.fromkeys(tags)), names, whole=False)
+    return _read(source, sorted(versions), list(dict.fromkeys(tags)), deleted, names, whole=False)
 
 
 def _read(
     source: Repository,
     wanted: list[tuple[str, str]],
     tags: list[tuple[str, str]],
+    deleted: list[tuple[str, str]],
     names: Names,
     *,
     whole: bool,
@@ -87,4 +92,4 @@ def _read(
             except (IntegrityError, NotFound) as error:
                 problems.append((f"{dataset}@{label}", error.message))
     found.sort(key=lambda each: (each.record.created, each.ref))
-    return Choice(found, sorted(tags), names, whole, problems)
+    return Choice(found, sorted(tags), deleted, names, whole, problems)

@@ -20,6 +20,7 @@ from dataver.repository.layout import (
     pack_key,
     parse_record_key,
     parse_tag_key,
+    parse_tombstone_key,
 )
 from dataver.storage import Store
 
@@ -34,11 +35,13 @@ class Names:
     """What has a name.
 
     Attributes:
-        versions: the labels of each dataset.
+        versions: the labels of each dataset; without those of deleted versions.
+        deleted: `(dataset, label)` of the versions that have a tombstone.
         tags: the numbers of the moves of each tag, ascending, by dataset and tag.
     """
 
     versions: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    deleted: set[tuple[str, str]] = field(default_factory=set)
     tags: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
 
 
@@ -49,11 +52,16 @@ def list_names(store: Store, datasets: Iterable[str] | None = None) -> Names:
     for prefix in [DATASETS] if wanted is None else map(dataset_prefix, sorted(wanted)):
         for info in store.list(prefix):
             record, tag = parse_record_key(info.key), parse_tag_key(info.key)
+            gone = parse_tombstone_key(info.key)
             # the prefix of `a` is also that of `a/b`
             if record and (wanted is None or dataset_prefix(record[0]) == prefix):
                 names.versions[record[0]].add(record[1])
             elif tag and (wanted is None or dataset_prefix(tag.dataset) == prefix):
                 names.tags[tag.dataset, tag.tag].append(tag.number)
+            elif gone and (wanted is None or dataset_prefix(gone[0]) == prefix):
+                names.deleted.add(gone)
+    for dataset, label in names.deleted:
+        names.versions[dataset].discard(label)
     for numbers in names.tags.values():
         numbers.sort()
     return names

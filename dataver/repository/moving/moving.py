@@ -5,8 +5,9 @@ target (invariant 3). Whatever ends a move, at any moment, leaves published vers
 packs and blocks that the next attempt finds and need not send again (invariant 4).
 
 An object that the source cannot give is named; the versions that need it are left out, and all others are
-moved (invariant 10). What the target held when it was asked is asked for again before a record relies on it,
-if that was a while ago (invariant 5).
+moved (invariant 10). While a move writes, it has a hold on the target (`dataver.repository.keeping.holds`),
+so no sweep deletes there; and once it has the hold, it asks again for what the target held when the plan was
+made, before a record relies on it (invariant 5).
 """
 
 import time
@@ -14,8 +15,11 @@ from dataclasses import dataclass, field
 
 from dataver.errors import Conflict, DataverError, FormatTooNew, IntegrityError, NotFound
 from dataver.formats.record import parse_record, record_id
+from dataver.formats.tombstone import parse_tombstone
 from dataver.progress import SILENT, Progress
-from dataver.repository.layout import record_key
+from dataver.repository.keeping.clock import Stopwatch
+from dataver.repository.keeping.holds import Holding, holding
+from dataver.repository.layout import record_key, tombstone_key
 from dataver.repository.moving.checking import check_moved
 from dataver.repository.moving.holding import blocks_there, packs_there
 from dataver.repository.moving.lineage import move_lineage
@@ -25,10 +29,11 @@ from dataver.repository.moving.plan import Batch, MovePlan
 from dataver.repository.moving.tag_moves import move_tag
 from dataver.repository.publish import Outcome, create_once
 from dataver.repository.records import Published
+from dataver.repository.repository import Repository
 
 __all__ = ["MoveReport", "execute_move"]
 
-_FRESH = 60.0  # seconds for which an answer is relied on; who deletes waits for days
+_RENEW = 3600.0  # seconds after which the hold is renewed
 
 
 @dataclass
@@ -41,6 +46,7 @@ class MoveReport:
         packs: packs sent.
         blocks: tree blocks sent.
         tags: moves of tags written.
+        tombstones: tombstones of deleted versions written.
         events: objects of lineage events written.
         attachments: attachments written.
         size: bytes sent.
@@ -54,6 +60,7 @@ class MoveReport:
     packs: int = 0
     blocks: int = 0
     tags: int = 0
+    tombstones: int = 0
     events: int = 0
     attachments: int = 0
     size: int = 0
@@ -74,14 +81,34 @@ def execute_move(
         progress: told of packs and their bytes.
 
     Raises:
+        Conflict: a sweep in the target does not end, or deleted what the plan relied on.
         StoreError: the target failed, or the source cannot be reached.
     """
     began = time.perf_counter()
     report = MoveReport(there=len(plan.there), problems=list(plan.problems))
-    progress.start(plan.packs, plan.pack_size)
-    run = _Run(plan, report, progress, began)
+    if not plan.empty:
+        with holding(plan.target.store, None) as hold:
+            hold.settle(lambda _found: None)
+            _write(plan, report, _Run(plan, report, progress, hold), author)
+    if verify:
+        report.checked, found = check_moved(
+            plan.source, plan.target, [*plan.there, *report.versions], progress
+        )
+        report.problems += found
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _write(plan: MovePlan, report: MoveReport, run: "_Run", author: str) -> None:
+    run.confirm_near()
+    run.progress.start(plan.packs, plan.pack_size)
     for batch in plan.batches:
         run.batch(batch)
+    for dataset, label in plan.deleted:
+        try:
+            report.tombstones += copy_tombstone(plan.source, plan.target, dataset, label)
+        except (IntegrityError, FormatTooNew, NotFound) as error:
+            report.problems.append((f"tombstone of {dataset}@{label}", error.message))
     for tag in plan.tags:
         try:
             if tag.label is None or f"{tag.dataset}@{tag.label}" not in run.left_out:
@@ -93,13 +120,6 @@ def execute_move(
         report.events, report.attachments = sent.events, sent.attachments
         report.size += sent.size
         report.problems += sent.problems
-    if verify:
-        report.checked, found = check_moved(
-            plan.source, plan.target, [*plan.there, *report.versions], progress
-        )
-        report.problems += found
-    report.seconds = time.perf_counter() - began
-    return report
 
 
 class _Run:
@@ -108,12 +128,15 @@ class _Run:
     Attributes:
         bad: blocks that cannot be made whole in the target, and the object that is to blame.
         left_out: names of the versions that were not published.
+        progress: told of packs and their bytes.
     """
 
-    def __init__(self, plan: MovePlan, report: MoveReport, progress: Progress, asked: float) -> None:
+    def __init__(self, plan: MovePlan, report: MoveReport, progress: Progress, hold: Holding) -> None:
         self.bad: dict[bytes, str] = {}
         self.left_out: set[str] = set()
-        self._plan, self._report, self._progress, self._asked = plan, report, progress, asked
+        self.progress = progress
+        self._plan, self._report, self._hold = plan, report, hold
+        self._renewed = Stopwatch()
         self._sender = BlockSender(plan.source, plan.target)
         self._lost: set[bytes] = set()  # packs that could not be read
         self._sent: set[bytes] = set()
@@ -121,7 +144,7 @@ class _Run:
     def batch(self, batch: Batch) -> None:
         """Send what a batch needs, and publish those of its versions that are whole."""
         report = self._report
-        sent, lost = send_packs(self._plan.source, self._plan.target, batch.packs, self._progress)
+        sent, lost = send_packs(self._plan.source, self._plan.target, batch.packs, self.progress, self._beat)
         self._sent |= sent.keys()
         self._lost |= lost.keys()
         report.packs += len(sent)
@@ -159,10 +182,22 @@ class _Run:
                 if blame is not None:
                     self.bad.setdefault(digest, blame)
 
+    def confirm_near(self) -> None:
+        """Make sure that the versions whose blocks were taken to be there still are."""
+        target = self._plan.target
+        for dataset, label, expected in self._plan.near:
+            found = target.records.read_back(dataset, label)
+            if found is None or found.record_id != expected or target.records.tombstone(dataset, label):
+                raise Conflict(f"{dataset}@{label} was deleted in {target.url} just now.", hint="begin again")
+
+    def _beat(self) -> None:
+        """Keep the hold alive in a move that takes hours."""
+        if self._renewed.seconds() > _RENEW:
+            self._hold.renew()
+            self._renewed = Stopwatch()
+
     def _confirm(self, batch: Batch) -> None:
         """Ask again for what the versions rely on and this move did not send."""
-        if time.perf_counter() - self._asked < _FRESH:
-            return
         store = self._plan.target.store
         packs = batch.relied_packs - self._sent
         gone = packs - packs_there(store, packs).keys()
@@ -176,6 +211,7 @@ class _Run:
     def _publish(self, version: Published) -> None:
         """Create the record as it is in the source, or say why not."""
         plan, record = self._plan, version.record
+        self._beat()  # raises where this process was away for so long that the hold may not have counted
         reason = self._obstacle(version)
         if reason is None:
             try:
@@ -211,3 +247,18 @@ class _Run:
         except DataverError as error:
             return error.message
         return None if hit is None else f"needs {self.bad[hit]}, which could not be moved"
+
+
+def copy_tombstone(source: Repository, target: Repository, dataset: str, label: str) -> bool:
+    """Write the tombstone of a version that the target never had, so that its label is not used there.
+
+    Raises:
+        IntegrityError: it is damaged, or another version's.
+        NotFound: there is none.
+    """
+    key = tombstone_key(dataset, label)
+    raw = source.store.get(key)
+    found = parse_tombstone(raw)
+    if (found.dataset, found.label) != (dataset, label):
+        raise IntegrityError(f"{key} in {source.url} is the tombstone of {found.ref}.")
+    return create_once(target.store, key, raw) is Outcome.WON

@@ -30,9 +30,15 @@ _WINDOW = 256  # blocks looked at together
 
 
 def send_packs(
-    source: Repository, target: Repository, packs: Iterable[bytes], progress: Progress
+    source: Repository,
+    target: Repository,
+    packs: Iterable[bytes],
+    progress: Progress,
+    beat: Callable[[], None] = lambda: None,
 ) -> tuple[dict[bytes, int], dict[bytes, str]]:
     """Copy packs; return the bytes of those that arrived, and why others could not be read.
+
+    `beat` is called between packs.
 
     Raises:
         StoreError: the target failed, or the source cannot be reached.
@@ -55,7 +61,7 @@ def send_packs(
         sent[pack] = len(data)
         progress.advance(1, len(data), new=len(data))
 
-    _in_parallel(send, packs)
+    _in_parallel(send, packs, beat)
     return sent, bad
 
 
@@ -151,13 +157,14 @@ class BlockSender:
         return self._plain[base]
 
 
-def _in_parallel(do: Callable[[bytes], None], items: Iterable[bytes]) -> None:
+def _in_parallel(do: Callable[[bytes], None], items: Iterable[bytes], beat: Callable[[], None]) -> None:
     """Do something for all items, a few at a time; the first error ends it."""
     source: Iterator[bytes] = iter(items)
     pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="dataver-move")
     flying: set[Future[None]] = set()
     try:
         for item in source:
+            beat()
             flying.add(pool.submit(do, item))
             if len(flying) >= PARALLEL:
                 done, flying = wait(flying, return_when=FIRST_COMPLETED)

@@ -39,6 +39,7 @@ class Batch:
         versions: the versions, oldest first.
         needed: the blocks they need that no version in the target has.
         packs: the packs to send.
+        size: bytes of them.
         blocks: the blocks to send, children before parents.
         replaced: those of `blocks` that lie in the target, but cannot be read there.
         layouts: the packs that each leaf will name in the target.
@@ -49,6 +50,7 @@ class Batch:
     versions: list[Published]
     needed: Needed
     packs: list[bytes] = field(default_factory=list)
+    size: int = 0
     blocks: list[bytes] = field(default_factory=list)
     replaced: set[bytes] = field(default_factory=set)
     layouts: dict[bytes, frozenset[bytes]] = field(default_factory=dict)
@@ -73,6 +75,9 @@ class MovePlan:
         pack_size: bytes of them.
         blocks: tree blocks to send.
         block_size: bytes of them.
+        near: `(dataset, label, record id)` of versions in the target whose blocks are not even looked at.
+        deleted: `(dataset, label)` of versions whose tombstones the target lacks.
+        doomed: versions that were deleted in the source and are still in the target; they stay.
         tags: the tags that will be moved in the target.
         lineage: the events and attachments to send; None where they are left out.
     """
@@ -89,6 +94,9 @@ class MovePlan:
     pack_size: int = 0
     blocks: int = 0
     block_size: int = 0
+    near: list[tuple[str, str, str]] = field(default_factory=list)
+    deleted: list[tuple[str, str]] = field(default_factory=list)
+    doomed: list[str] = field(default_factory=list)
     tags: list[TagPlan] = field(default_factory=list)
     lineage: LineagePlan | None = None
 
@@ -102,12 +110,14 @@ class MovePlan:
         """About how many requests it will take on stores: a read, a question and a write for each object."""
         events = self.lineage.count if self.lineage else 0
         tags = sum(tag.moves for tag in self.tags)
-        return 3 * (self.packs + self.blocks) + 2 * (len(self.versions) + events + tags)
+        small = len(self.versions) + len(self.deleted) + events + tags
+        return 3 * (self.packs + self.blocks) + 2 * small
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to send."""
-        return not (self.versions or self.tags or (self.lineage and self.lineage.count))
+        lineage = self.lineage is not None and self.lineage.count > 0
+        return not (self.versions or self.tags or self.deleted or lineage)
 
 
 def plan_move(
@@ -137,12 +147,23 @@ def plan_move(
             f"{name}@{label}"
             for name in sorted(names.versions)
             for label in sorted(names.versions[name] - ours[name])
+            if (name, label) not in choice.names.deleted
         ]
+    for dataset, label in choice.deleted:
+        if label in names.versions[dataset]:
+            plan.doomed.append(f"{dataset}@{label}")
+        elif (dataset, label) not in names.deleted:
+            plan.deleted.append((dataset, label))
     settled = _settled(plan, names)
     versions = iter(plan.versions)
     while together := list(islice(versions, _TOGETHER)):
-        batch = Batch(together, find_needed(source, (each.record.tree for each in together), settled))
-        _fill(plan, batch)
+        roots = [each.record.tree for each in together]
+        batch = Batch(together, find_needed(source, roots, settled))
+        if not _fill(plan, batch):  # was it repacked, and are the layouts at hand those of before?
+            source.blocks.refresh()
+            batch = Batch(together, find_needed(source, roots, settled))
+            _fill(plan, batch)
+        _count(plan, batch)
         settled.update(batch.needed.inner, batch.needed.leaves)
         plan.batches.append(batch)
     plan.tags, problems = plan_tags(source, target, choice, plan.versions + plan.there, names, exact=exact)
@@ -171,6 +192,8 @@ def _compare(plan: MovePlan, names: Names) -> None:
             plan.problems.append((version.ref, f"in {target.url}: {found.message}"))
         elif found is not None and found.record_id == version.record_id:
             plan.there.append(version)
+        elif (record.dataset, record.label) in names.deleted:
+            plan.problems.append((version.ref, f"was deleted in {target.url}, and stays so"))
         elif found is not None:
             plan.problems.append(
                 (version.ref, f"conflict: in {target.url} the label belongs to another version, {_of(found)}")
@@ -221,13 +244,18 @@ def _settled(plan: MovePlan, names: Names) -> set[bytes]:
             found = plan.target.records.read_back(dataset, label or labels[dataset])
             if found is not None and found.record_id == record_id:
                 settled |= below(plan.source, tree)
+                plan.near.append((dataset, found.record.label, record_id))
         except (IntegrityError, FormatTooNew):
             continue  # then nothing is left out for its sake
     return settled
 
 
-def _fill(plan: MovePlan, batch: Batch) -> None:
-    """Find out what of a batch's needs the target has, and note what is to be sent."""
+def _fill(plan: MovePlan, batch: Batch) -> bool:
+    """Find out what of a batch's needs the target has, and note what is to be sent.
+
+    Returns:
+        Whether the source has all packs that are to be sent.
+    """
     source, target, needed = plan.source, plan.target, batch.needed
     there = blocks_there(target.store, [*needed.inner, *needed.leaves])
     theirs = _layouts(target, [leaf for leaf in needed.leaves if leaf in there])
@@ -249,10 +277,15 @@ def _fill(plan: MovePlan, batch: Batch) -> None:
     batch.packs = sorted(packs - present.keys() - earlier)
     order = [*reversed(needed.leaves), *reversed(needed.inner)]
     batch.blocks = [digest for digest in order if digest not in batch.relied_blocks]
+    batch.size = sum((sizes := packs_there(source.store, batch.packs)).values())
+    return len(sizes) == len(batch.packs)
+
+
+def _count(plan: MovePlan, batch: Batch) -> None:
     plan.packs += len(batch.packs)
-    plan.pack_size += sum(packs_there(source.store, batch.packs).values())
+    plan.pack_size += batch.size
     plan.blocks += len(batch.blocks)
-    plan.block_size += sum(blocks_there(source.store, batch.blocks).values())
+    plan.block_size += sum(blocks_there(plan.source.store, batch.blocks).values())
 
 
 def _layouts(target: Repository, leaves: Iterable[bytes]) -> dict[bytes, frozenset[bytes] | None]:
