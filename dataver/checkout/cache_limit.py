@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from dataver.errors import InvalidInput
 
-__all__ = ["Limit", "cache_limit", "config_path", "parse_limit"]
+__all__ = ["Limit", "cache_limit", "parse_limit"]
 
 SHARE: Final = 0.20
 """Of the disk that holds the cache, where nothing else is said."""
@@ -35,16 +35,6 @@ class Limit(NamedTuple):
     source: str
 
 
-def config_path() -> Path:
-    """Return the user's configuration file: `DATAVER_CONFIG`, else the usual place; it need not exist."""
-    chosen = os.environ.get("DATAVER_CONFIG")
-    if chosen:
-        return Path(chosen).expanduser()
-    from platformdirs import user_config_path
-
-    return user_config_path("dataver") / "config.toml"
-
-
 def cache_limit(root: Path) -> Limit:
     """Return the bound of the cache at `root`.
 
@@ -54,15 +44,12 @@ def cache_limit(root: Path) -> Limit:
     said = os.environ.get("DATAVER_CACHE_SIZE")
     if said:
         return Limit(parse_limit(said, root), "DATAVER_CACHE_SIZE")
-    path = config_path()
-    if path.is_file():
-        import tomllib
+    from dataver.repository.configuration import read_configuration, user_config_path
 
-        try:
-            table = tomllib.loads(path.read_text("utf-8")).get("cache", {})
-            size = table.get("size") if isinstance(table, dict) else None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{path} is not a configuration: {error}.", hint="mend it") from error
+    path = user_config_path()
+    if path.is_file():
+        table = read_configuration(path).get("cache", {})
+        size = table.get("size") if isinstance(table, dict) else None
         if size is not None:
             return Limit(parse_limit(str(size), root), str(path))
     return Limit(int(SHARE * disk_size(root)), f"{SHARE:.0%} of the disk")

@@ -12,10 +12,11 @@ import pytest
 import dataver
 from dataver.checkout import VersionCache
 from dataver.checkout.cache_keeping import REST, clean, look, make_room, plan_clean, remove
-from dataver.checkout.cache_limit import cache_limit, config_path, parse_limit
+from dataver.checkout.cache_limit import cache_limit, parse_limit
 from dataver.checkout.cache_locks import holder, leases
 from dataver.checkout.cache_verifying import verify_cache
 from dataver.errors import InvalidInput
+from dataver.repository.configuration import user_config_path
 
 from .conftest import write
 
@@ -216,7 +217,7 @@ def test_the_bound_is_what_the_user_said(tmp_path, monkeypatch):
     disk = os.statvfs(tmp_path)
     whole = disk.f_blocks * disk.f_frsize
     assert cache_limit(tmp_path).size == int(0.2 * whole)
-    config = config_path()
+    config = user_config_path()
     assert config.is_relative_to(os.environ["HOME"])
     config.parent.mkdir(parents=True)
     config.write_text('[cache]\nsize = "1.5 GB"\n')

@@ -23,9 +23,10 @@ def command(session: Session) -> None:
     the disk. What was used longest ago goes first; what a live process uses stays.
     """
     from dataver.checkout.cache_keeping import look
-    from dataver.checkout.cache_limit import config_path, disk_free
+    from dataver.checkout.cache_limit import disk_free
     from dataver.checkout.cache_locks import shown
     from dataver.checkout.version_cache import VersionCache
+    from dataver.repository.configuration import user_config_path
     from dataver.repository.places import cache_root
     from dataver.repository.private_place import private_cache_root
 
@@ -37,7 +38,7 @@ def command(session: Session) -> None:
         "private_path": str(private),
         "limit": use.limit.size,
         "limit_from": use.limit.source,
-        "config": str(config_path()),
+        "config": str(user_config_path()),
         "free": disk_free(cache.root),
         "size": use.size,
         "versions": [
