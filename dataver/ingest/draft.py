@@ -34,7 +34,8 @@ from dataver.ingest.scan import Scan, scan
 from dataver.ingest.taking import AddReport, Taking
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository
-from dataver.repository.places import FOLDER, cache_root
+from dataver.repository.places import FOLDER
+from dataver.repository.private_place import private_cache_root
 from dataver.tree import Change, Selection, Tree, diff, edit
 
 __all__ = ["DraftCore"]
@@ -394,7 +395,7 @@ class DraftCore:
         return self._load(digest)
 
     def _index(self) -> ChunkIndex:
-        return ChunkIndex(cache_root() / "index" / f"{self._repository.id}.sqlite", self.id)
+        return ChunkIndex(private_cache_root() / "index" / f"{self._repository.id}.sqlite", self.id)
 
     @contextmanager
     def _session(self) -> Iterator[tuple[PackSession, KnownChunks]]:

@@ -20,7 +20,7 @@ from dataver.ingest.scan import Scan, scan
 from dataver.ingest.stat_cache import StatCache
 from dataver.progress import Progress
 from dataver.repository import Repository
-from dataver.repository.places import cache_root
+from dataver.repository.private_place import private_cache_root
 from dataver.tree import Tree
 
 __all__ = ["AddReport", "Taking"]
@@ -98,7 +98,7 @@ class Taking:
         """Add a file, or what is in a folder."""
         how, tree = self._how, self._tree()
         root = f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}"
-        stats = StatCache(cache_root() / "stat", root)
+        stats = StatCache(private_cache_root() / "stat", root)
         with Adder(
             locate=tree.locate if tree.summary().entries else None,
             known=self._known,
