@@ -1,7 +1,7 @@
 """Drafts as people hold them: a `DraftCore` that can become a `Version`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +13,10 @@ from dataver.errors import InvalidInput
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest import DraftCore, Sent, upload_draft
 from dataver.ingest.draft_state import save_state
+from dataver.ingest.known import spooled
 from dataver.lineage.noting import wanted
 from dataver.progress import SILENT, Progress
+from dataver.repository import Published
 from dataver.tree import Tree, new_name_problems
 
 __all__ = ["Draft"]
@@ -105,6 +107,39 @@ class Draft(DraftCore):
             StoreError: the store failed; call again to continue.
         """
         return self.version().upload(progress)
+
+    # what a one-step `sync` left behind, and the next one takes up (`dataver._one_step` holds the locks)
+
+    def mark(self, mirrors: str) -> None:
+        """Note what a one-step `sync` makes this draft mirror."""
+        self._state.mirrors = mirrors
+        save_state(self._folder, self._state)
+
+    def would_be(self, record: Record) -> bool:
+        """Tell whether a published record is this draft's: it was created, but nobody heard of it."""
+        return self._state.sealed is not None and self._state.sealed["write_id"] == record.write_id
+
+    def is_child_of(self, parents: Sequence[Published]) -> bool:
+        """Tell whether it started from exactly these versions."""
+        return [each["record"] for each in self._state.parents] == [each.record_id for each in parents]
+
+    def reopen(self, spool: int) -> None:
+        """Let a sealed draft change again; sealed with the same content and words, it is the same again."""
+        with self._locked():
+            self._state.status, self._state.spool = "open", spool
+            save_state(self._folder, self._state)
+
+    def was_published(self, published: Published) -> None:
+        """Let go of a draft whose record is there."""
+        with self._locked():
+            self._published(published, [bytes.fromhex(path.name) for path in spooled(self.spool)])
+        self.forget()
+
+    def take_packs(self, other: "Draft") -> None:
+        """Take over the packs of a draft that nobody will go on with, and discard that."""
+        for path in spooled(other.spool):
+            path.replace(self.spool / path.name)
+        other.discard()
 
     def _record(self, sealed: Mapping[str, Any]) -> Record:
         state, summary = self._state, self.tree.summary()

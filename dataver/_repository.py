@@ -5,7 +5,6 @@ two thirds of the time.
 """
 
 import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from dataver._author import author
 from dataver._keeping import Keeping
 from dataver._moving import Movable
 from dataver._version import Diff, UploadReport, Version
-from dataver.errors import Conflict, InvalidInput, NotFound
+from dataver.errors import InvalidInput, NotFound
 from dataver.formats.config import RepositoryConfig
 from dataver.formats.names import check_dataset_name
 from dataver.formats.tag import TagMove
@@ -81,7 +80,13 @@ class Repository(Movable, Keeping):
     # drafts
 
     def create(
-        self, name: str, *, parents: str | Sequence[str] = (), workspace: str | Path | None = None
+        self,
+        name: str,
+        *,
+        parents: str | Sequence[str] = (),
+        workspace: str | Path | None = None,
+        stream: bool = False,
+        spool: int | None = None,
     ) -> "Draft":
         """Start a draft, and make it the current one of its workspace.
 
@@ -90,17 +95,23 @@ class Repository(Movable, Keeping):
             parents: versions to start from; of several, later ones win where they disagree.
             workspace: folder that keeps the draft in its `.dataver/`; the nearest one upwards, else this
                 folder.
+            stream: send packs while more is added and keep no copy of them, so that what is added may be
+                larger than the disk; see `Draft.stream`.
+            spool: with `stream`, bytes of packs that may wait on this machine; None means 256 MB.
 
         Raises:
             NotFound: a parent does not exist.
+            InvalidInput: the spool is too small.
         """
         from dataver._draft import Draft
+        from dataver.ingest.streaming import SPOOL
 
         check_dataset_name(name)
         wanted = [parents] if isinstance(parents, str) else list(parents)
         found = [self.resolve(ref) for ref in wanted]
         home = _workspace(workspace)
-        return Draft.start(self, self._given_url, home, name, found)
+        size = (SPOOL if spool is None else spool) if stream else 0
+        return Draft.start(self, self._given_url, home, name, found, spool=size)
 
     def draft(self, draft_id: str | None = None, *, workspace: str | Path | None = None) -> "Draft":
         """Return a draft of this workspace: by id or unambiguous prefix, else the current one.
@@ -151,39 +162,33 @@ class Repository(Movable, Keeping):
         include: Sequence[str] = (),
         follow_links: bool = False,
         workspace: str | Path | None = None,
+        spool: int | None = None,
         progress: Progress = SILENT,
         sending: Progress = SILENT,
     ) -> SyncReport:
         """Make and publish the next version of a dataset so that it mirrors a folder, in one step.
 
-        The latest version is the parent; nothing is made when nothing changed. Arguments as for `Draft.sync`
-        and `Draft.finalize`; `sending` is told of the upload as `progress` is of the folder.
+        The latest version is the parent; nothing is made when nothing changed. To a store that is no folder,
+        packs are sent while the folder is read, and `spool` bounds the bytes of those that wait (None: 256
+        MB). A call that the store or the network ended continues when it is repeated. Other arguments as for
+        `Draft.sync` and `Draft.finalize`; `sending` is told of the upload as `progress` is of the folder.
         """
-        from dataver._draft import Draft
+        from dataver._one_step import OneStep
+        from dataver.ingest.streaming import SPOOL, check_spool
 
-        began = time.perf_counter()
-        check_dataset_name(name)
-        labels = self.records.labels(name)
-        parents = [self.records.get(name, latest(self.records, name, labels))] if labels else []
-        draft = Draft.start(self, self._given_url, _workspace(workspace), name, parents, current=False)
-        try:
-            report = draft.sync(
+        size = 0 if self.store.local_root is not None else check_spool(SPOOL if spool is None else spool)
+        step = OneStep(
+            self, self._given_url, _workspace(workspace), name, f"{_absolute(folder)} -> {dest}", size
+        )
+        return step.run(
+            lambda draft: draft.sync(
                 folder, dest, exclude=exclude, include=include, follow_links=follow_links, progress=progress
-            )
-        except BaseException:
-            draft.discard()
-            raise
-        if not draft.changed and (labels or not report.files):
-            draft.discard()
-            return SyncReport(None, report, None, time.perf_counter() - began)
-        draft.finalize(message, label=label, bump=bump, metadata=metadata, allow_empty=True)
-        try:
-            sent = draft.upload(sending)
-        except Conflict:
-            draft.discard()  # repeating with another label adds again what little was new
-            raise
-        draft.forget()
-        return SyncReport(sent.version, report, sent, time.perf_counter() - began)
+            ),
+            lambda draft: draft.finalize(
+                message, label=label, bump=bump, metadata=metadata, allow_empty=True
+            ),
+            sending,
+        )
 
     # looking
 

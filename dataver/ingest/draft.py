@@ -13,29 +13,36 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, StoreError
+from dataver.errors import Conflict, InvalidInput, NotFound, StoreError
 from dataver.formats.block import Inner, Leaf
 from dataver.formats.entry import Entry, check_path
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.ingest.block_log import BlockLog
-from dataver.ingest.chunk_index import ChunkIndex
-from dataver.ingest.draft_state import DraftState, draft_folder, load_state, save_state, set_current
-from dataver.ingest.known import KnownChunks
-from dataver.ingest.packing import PackSession
+from dataver.ingest.draft_state import (
+    DraftState,
+    draft_folder,
+    kept_in,
+    load_state,
+    make_draft_folder,
+    save_state,
+    sealed_alike,
+    set_current,
+)
 from dataver.ingest.parents import merge_parents
 from dataver.ingest.scan import Scan, scan
+from dataver.ingest.session import Session, draft_session, open_index
+from dataver.ingest.streaming import SPOOL, PackSender, check_spool
 from dataver.ingest.taking import AddReport, Taking
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository
 from dataver.repository.places import FOLDER
-from dataver.repository.private_place import private_cache_root
 from dataver.tree import Change, Selection, Tree, diff, edit
 
 __all__ = ["DraftCore"]
@@ -120,8 +127,13 @@ class DraftCore:
         parents: Sequence[Published],
         *,
         current: bool = True,
+        spool: int = 0,
+        mirrors: str | None = None,
     ) -> Self:
-        """Make a draft, and unless `current` is off make it the workspace's current one."""
+        """Make a draft, and unless `current` is off make it the workspace's current one.
+
+        `spool` and `mirrors` are those of `DraftState`.
+        """
         check_dataset_name(dataset)
         state = DraftState(
             id=os.urandom(6).hex(),
@@ -140,11 +152,13 @@ class DraftCore:
                 }
                 for each in parents
             ],
+            spool=check_spool(spool) if spool else 0,
+            mirrors=mirrors,
         )
         folder = draft_folder(workspace, state.id)
-        _make_folder(workspace, folder)
+        make_draft_folder(workspace, folder)
         try:
-            with _kept_in(folder):
+            with kept_in(folder):
                 draft = cls(repository, workspace, state)
                 root, conflicts = merge_parents(
                     repository, parents, draft._load, draft._log.add, draft._is_published
@@ -177,6 +191,21 @@ class DraftCore:
         return cls(repository, workspace, state)
 
     # changing
+
+    def stream(self, spool: int = SPOOL) -> None:
+        """Send packs from now on while more is added, and keep no copy of what was sent.
+
+        Args:
+            spool: bytes of packs that may wait on this machine; who adds faster than the network waits.
+
+        Raises:
+            InvalidInput: it is too small.
+            Conflict: another command holds the draft, or it was finalized.
+        """
+        check_spool(spool)
+        with self._changing():
+            self._state.spool = spool
+            self._commit()
 
     def add(
         self,
@@ -277,7 +306,7 @@ class DraftCore:
     def discard(self) -> None:
         """Delete the draft and everything only it has."""
         with self._locked():
-            index = self._index()
+            index = open_index(self._repository, self.id)
             index.disown()
             index.close()
         self._drop()
@@ -306,18 +335,25 @@ class DraftCore:
                 save_state(self._folder, state)
             if state.status != "open":
                 return
+            if state.sealed and sealed_alike(
+                state, sealed, label, bump
+            ):  # it was reopened, and nothing is new
+                state.status = "sealed"
+                save_state(self._folder, state)
+                return
             if state.tree == state.base and not allow_empty:
                 since = f" since {', '.join(self.parents)}" if self.parents else ""
                 raise InvalidInput(
                     f"draft {self.id} of {self.dataset} changes nothing{since}.",
                     hint="add something, or finalize with --allow-empty",
                 )
-            state.sealed, state.label, state.bump, state.status = sealed, label, bump, "sealed"
+            state.sealed = {**sealed, "tree": state.tree}
+            state.label, state.bump, state.status, state.attempted = label, bump, "sealed", None
             save_state(self._folder, state)
 
     def _published(self, published: Published, packs: Iterable[bytes]) -> None:
         """Note that the version is published, and let go of what the repository holds now."""
-        index = self._index()
+        index = open_index(self._repository, self.id)
         index.publish(packs)
         index.disown()
         index.close()
@@ -335,13 +371,13 @@ class DraftCore:
         for source in sources:
             if not os.path.lexists(source):
                 next(scan(source, how), None)  # raises its error before anything is changed
-        with self._changing(), self._session() as (session, known):
+        with self._changing(), self._session() as (packs, known, sender):
             taking = Taking(
                 how,
                 repository=self._repository,
                 tree=lambda: self.tree,
                 edit=self._edit,
-                session=session,
+                session=packs,
                 known=known,
                 mirror=mirror,
                 progress=progress,
@@ -349,13 +385,32 @@ class DraftCore:
             for source in sources:
                 taking.take(source)
             taking.remove_unseen()
-            session.close()
+            if sender is not None and self._state.mirrors is not None:
+                sender.leave_the_rest()  # `upload` follows at once and asks for the last ones only once
+            packs.close()
             self._commit()
+            if sender is not None:
+                self._finish_sending(sender)
         report = taking.report
-        report.stored = session.stored
+        report.stored = packs.stored
+        if sender is not None:
+            report.sent_packs, report.sent_size = sender.packs, sender.size
         report.ignored, report.problems = how.ignored, how.problems
         report.seconds = time.perf_counter() - began
         return report
+
+    def _session(self) -> AbstractContextManager[Session]:
+        return draft_session(self._repository, self._folder, self.id, self._state.spool)
+
+    def _finish_sending(self, sender: PackSender) -> None:
+        try:
+            sender.finish()
+        except StoreError as error:
+            raise StoreError(
+                f"all of it was added to draft {self.id}, but not sent: {error.message}",
+                hint="what is left is safe in the draft, and `dataver upload` sends it",
+                transient=error.transient,
+            ) from error
 
     def _edit(self, changes: dict[str, Entry | None]) -> None:
         root = bytes.fromhex(self._state.tree)
@@ -394,26 +449,6 @@ class DraftCore:
         """Return a block, from the draft or the repository."""
         return self._load(digest)
 
-    def _index(self) -> ChunkIndex:
-        return ChunkIndex(private_cache_root() / "index" / f"{self._repository.id}.sqlite", self.id)
-
-    @contextmanager
-    def _session(self) -> Iterator[tuple[PackSession, KnownChunks]]:
-        index = self._index()
-        try:
-            known = KnownChunks(index, self._repository.packs, self.spool)
-            config = self._repository.config
-            session = PackSession(
-                self.spool, level=config.compression, pack_size=config.pack_size, on_pack=known.finished
-            )
-            try:
-                yield session, known
-            finally:
-                session.abandon()  # after `close` only the threads' end is left to make sure of
-                known.close()
-        finally:
-            index.close()
-
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """Hold the draft's lock, with its state read anew; on failure the state in memory goes back too."""
@@ -435,7 +470,7 @@ class DraftCore:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         lock = FileLock(self._folder / "lock", timeout=_LOCK_WAIT)
-        with _kept_in(self._folder):
+        with kept_in(self._folder):
             try:
                 lock.acquire()
             except Timeout as error:
@@ -454,32 +489,3 @@ class DraftCore:
         current = self.workspace / FOLDER / "current"
         if current.is_file() and current.read_text("ascii", "replace").strip() == self.id:
             set_current(self.workspace, None)
-
-
-@contextmanager
-def _kept_in(folder: Path) -> Iterator[None]:
-    """Say in our words what the disk refuses; the draft stays as the last finished command left it."""
-    try:
-        yield
-    except DataverError:
-        raise  # some of ours are OSErrors, too
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        raise StoreError(
-            f"the draft in {folder} cannot be written: {error.strerror or error}{where}.",
-            hint="make room or fix permissions there and repeat the command; nothing is lost",
-        ) from error
-
-
-def _make_folder(workspace: Path, folder: Path) -> None:
-    top = workspace / FOLDER
-    try:
-        (folder / "packs").mkdir(parents=True)
-        ignore = top / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n!config.toml\n!.gitignore\n", "utf-8")
-    except OSError as error:
-        raise InvalidInput(
-            f"a draft cannot be kept in {top}: {error.strerror}.",
-            hint="run the command in a folder you may write to, or give workspace=",
-        ) from error

@@ -9,24 +9,30 @@ everything it names; so after a crash the draft is as it was before or after the
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dataver.errors import IntegrityError, InvalidInput, NotFound, StoreError
+from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.repository.places import FOLDER, find_workspace
 
 __all__ = [
     "DraftState",
     "current_draft",
     "draft_folder",
+    "kept_in",
     "list_drafts",
     "load_state",
+    "make_draft_folder",
     "save_state",
+    "sealed_alike",
     "set_current",
 ]
 
 _STATE = "draft.json"
+_YOUNG = {"spool", "mirrors"}  # which drafts do not have that were begun before packs could be streamed
 
 
 @dataclass
@@ -49,6 +55,8 @@ class DraftState:
         bump: which part of the automatic label grows.
         attempted: the label last tried, should the reply have been lost.
         published: the label it got.
+        spool: bytes of packs that may wait to be sent while more is added; 0 if all wait for `upload`.
+        mirrors: what a one-step `sync` makes it mirror; None for other drafts.
     """
 
     id: str
@@ -66,11 +74,56 @@ class DraftState:
     bump: str = "patch"
     attempted: str | None = None
     published: str | None = None
+    spool: int = 0
+    mirrors: str | None = None
 
 
 def draft_folder(workspace: Path, draft_id: str) -> Path:
     """Return the folder of a draft."""
     return workspace / FOLDER / "drafts" / draft_id
+
+
+def make_draft_folder(workspace: Path, folder: Path) -> None:
+    """Make the folder of a draft, and keep what is in `.dataver` out of git.
+
+    Raises:
+        InvalidInput: it cannot be made there.
+    """
+    top = workspace / FOLDER
+    try:
+        (folder / "packs").mkdir(parents=True)
+        ignore = top / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n!config.toml\n!.gitignore\n", "utf-8")
+    except OSError as error:
+        raise InvalidInput(
+            f"a draft cannot be kept in {top}: {error.strerror}.",
+            hint="run the command in a folder you may write to, or give workspace=",
+        ) from error
+
+
+@contextmanager
+def kept_in(folder: Path) -> Iterator[None]:
+    """Say in our words what the disk refuses; the draft stays as the last finished command left it."""
+    try:
+        yield
+    except DataverError:
+        raise  # some of ours are OSErrors, too
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise StoreError(
+            f"the draft in {folder} cannot be written: {error.strerror or error}{where}.",
+            hint="make room or fix permissions there and repeat the command; nothing is lost",
+        ) from error
+
+
+def sealed_alike(state: DraftState, sealed: dict[str, Any], label: str | None, bump: str) -> bool:
+    """Tell whether a draft would be sealed as it was before it was reopened."""
+    before = state.sealed or {}
+    words = ("message", "metadata")
+    return (before.get("tree"), state.label, state.bump) == (state.tree, label, bump) and all(
+        before[word] == sealed[word] for word in words
+    )
 
 
 def save_state(folder: Path, state: DraftState) -> None:
@@ -88,7 +141,9 @@ def load_state(folder: Path) -> DraftState:
     """
     try:
         values = json.loads((folder / _STATE).read_bytes())
-        return DraftState(**{each.name: values[each.name] for each in fields(DraftState)})
+        missing = set() if "spool" in values else _YOUNG
+        names = [each.name for each in fields(DraftState) if each.name not in missing]
+        return DraftState(**{name: values[name] for name in names})
     except FileNotFoundError as error:
         raise NotFound(
             f"there is no draft {folder.name} here.", hint="`dataver drafts` lists them"

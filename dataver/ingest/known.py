@@ -65,6 +65,13 @@ class KnownChunks:
         self._confirmed.add(footer.pack_id)
         self._indexing.append(self._indexer.submit(self._index.add, footer, published=False))
 
+    def sent(self, pack_id: bytes) -> None:
+        """Open a pack that the store holds now to every draft; it is in the index when this returns.
+
+        May be called by any thread until `close`.
+        """
+        self._indexer.submit(self._index.publish, [pack_id]).result()
+
     def settled(self) -> None:
         """Forget own positions when there are too many: their packs are finished and in the index."""
         if len(self._own) > _OWN_LIMIT:

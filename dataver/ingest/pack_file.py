@@ -18,15 +18,23 @@ __all__ = ["PackFile"]
 
 _PACK_RAW = 1 << 30  # a pack of very compressible bytes closes here, so that raw positions stay in 32 bits
 _PACK_CHUNKS = 400_000
+_CHUNK_ROW = 40  # bytes of the footer for a chunk, and a little for its frame
 _WRITE = 1 << 20  # bytes collected before one write
 _PARTS = 512  # buffers in one write; the least IOV_MAX of any system is 1,024
 
 
 class PackFile:
-    """One pack file being written."""
+    """One pack file being written.
 
-    def __init__(self, folder: Path, size: int) -> None:
+    Args:
+        folder: where it will lie.
+        size: bytes of frames at which it is full.
+        room: bytes of frames and footer at which it is full; None where only the frames count.
+    """
+
+    def __init__(self, folder: Path, size: int, room: int | None = None) -> None:
         self._size = size
+        self._room = room
         self._path = folder / f".tmp-{os.urandom(8).hex()}"
         self._fd = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         self._waiting: list[bytes | memoryview] = [MAGIC]
@@ -38,6 +46,8 @@ class PackFile:
     def full(self) -> bool:
         """Whether the pack should be closed."""
         builder = self.footer
+        if self._room is not None and builder.size + _CHUNK_ROW * builder.chunk_count >= self._room:
+            return True
         return builder.size >= self._size or self.raw >= _PACK_RAW or builder.chunk_count >= _PACK_CHUNKS
 
     @property

@@ -67,6 +67,15 @@ class PackSession:
 
     Use from one thread. `close` must be called, and is what makes the bytes safe (invariant 6).
 
+    Args:
+        folder: the spool.
+        level: how hard to compress.
+        pack_size: bytes of frames at which a pack is closed.
+        on_pack: told of each finished pack, by a thread of the session.
+        workers: threads that compress.
+        room: bytes, frames and footer, at which a pack is closed; None where only the frames count.
+        make_room: called before a pack is opened; may wait, and ends when what it is given answers yes.
+
     Attributes:
         position: raw bytes appended so far; where the next chunk will begin.
         stored: bytes of the finished packs.
@@ -81,6 +90,8 @@ class PackSession:
         pack_size: int,
         on_pack: Callable[[Footer], None],
         workers: int | None = None,
+        room: int | None = None,
+        make_room: Callable[[Callable[[], bool]], None] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for stale in folder.glob(".tmp-*"):
@@ -88,6 +99,7 @@ class PackSession:
         self._folder = folder
         self._coder = FrameCoder(level)
         self._pack_size = pack_size
+        self._room, self._make_room = room, make_room
         self._on_pack = on_pack
         self._pool = ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1), "dataver-compress")
         self._queue: queue.Queue[_Frame | Callable[[], None] | None] = queue.Queue(_IN_FLIGHT)
@@ -140,6 +152,9 @@ class PackSession:
             self.settle()
             if self.packs:
                 _fsync_folder(self._folder)
+        except BaseException as failure:
+            self._failure = self._failure or failure  # ends a wait for room
+            raise
         finally:
             self._stop()
 
@@ -220,7 +235,10 @@ class PackSession:
                 continue  # keep draining, so that nobody waits for a place in the queue
             try:
                 if isinstance(item, _Frame):
-                    pack = pack or PackFile(self._folder, self._pack_size)
+                    if pack is None:
+                        if self._make_room is not None:
+                            self._make_room(lambda: self._failure is not None)
+                        pack = PackFile(self._folder, self._pack_size, self._room)
                     self._write(item, pack)
                     if pack.full:
                         self._finish(pack)

@@ -39,6 +39,8 @@ class AddReport:
         new_chunks: chunks that were not known.
         new_size: their raw bytes.
         stored: bytes written for them, compressed.
+        sent_packs: packs that were sent meanwhile, where the draft streams.
+        sent_size: their bytes.
         removed: paths that `sync` took out.
         ignored: files and folders that patterns left out.
         seconds: wall time.
@@ -51,6 +53,8 @@ class AddReport:
     new_chunks: int = 0
     new_size: int = 0
     stored: int = 0
+    sent_packs: int = 0
+    sent_size: int = 0
     removed: int = 0
     ignored: int = 0
     seconds: float = 0.0
