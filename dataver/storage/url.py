@@ -27,9 +27,9 @@ def open_store(url: str | Path, storage_options: Mapping[str, Any] | None = None
     """Return the store at `url`; nothing is contacted until it is used.
 
     Args:
-        url: a folder, or a URL such as `s3://bucket/prefix`, `gs://…`, `abfs://…`, `sftp://…`.
-        storage_options: handed to the fsspec file system as they are; for S3: `endpoint_url`, `profile`,
-            `anon`, `key`, `secret`, `client_kwargs`, `config_kwargs` … Without them the AWS settings apply.
+        url: a folder, or a URL such as `s3://bucket/prefix`, `gs://…`, `abfs://…`, `sftp://…`, `https://…`.
+        storage_options: handed to the fsspec file system as they are; for S3 the words of
+            `dataver.storage.settings`, and s3fs's own. Without them the AWS settings apply.
 
     Raises:
         InvalidInput: the URL or the options cannot be used, or the package for the protocol is not installed.
@@ -47,12 +47,11 @@ def open_store(url: str | Path, storage_options: Mapping[str, Any] | None = None
     protocol, rest = found[1].lower(), found[2]
     if protocol in _LOCAL:
         return _local(Path(unquote(rest)), storage_options)
-    if protocol in _READ_ONLY:
-        raise InvalidInput(
-            f"{_shown(text)} is a web address, which cannot be written.",
-            hint="for an S3 server use s3://bucket/prefix with AWS_ENDPOINT_URL set to its address",
-        )
     _refuse_secrets(text, protocol)
+    if protocol in _READ_ONLY:
+        from dataver.storage.http_store import HttpStore
+
+        return HttpStore(text, storage_options)
     if protocol in _S3:
         from dataver.storage.s3 import S3Store
 

@@ -36,7 +36,7 @@ def test_an_s3_url_needs_a_bucket() -> None:
     [
         ("", "empty"),
         ("nosuch://host/x", "fsspec"),
-        ("https://s3.example.org/bucket", "s3://bucket/prefix"),
+        ("https://me:hunter2secret@example.org/repo", "credentials"),
         ("simplecache::s3://bucket/x", "chain"),
         ("s3://AKIA:hunter2secret@bucket/x", "credentials"),
         ("sftp://user:hunter2secret@host/x", "credentials"),
