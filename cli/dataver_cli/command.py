@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dataver_cli.completing import complete_draft, complete_ref
-from dataver_cli.session import Session, parse_pairs
+from dataver_cli.session import Session, parse_pairs, parse_size
 
 __all__ = ["Command", "Option", "dataset_name", "draft_option", "option", "ref_argument", "subcommand"]
 
@@ -122,6 +122,19 @@ draft_option = option(
     metavar="ID",
     shell_complete=complete_draft,
     help="Another draft than the current one; the first characters of its id suffice.",
+)
+
+
+upload_option = click.option(
+    "--upload",
+    is_flag=True,
+    help="Send packs while more is added, and keep no copy of what was sent: for more than the disk holds.",
+)
+spool_option = click.option(
+    "--spool",
+    metavar="SIZE",
+    callback=parse_size,
+    help="How much may wait on this machine to be sent, such as 2G; reading waits beyond it. [default: 256M]",
 )
 
 

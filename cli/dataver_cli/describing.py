@@ -71,6 +71,7 @@ def add_values(report: "AddReport") -> dict[str, Any]:
         "new_chunks": report.new_chunks,
         "new_size": report.new_size,
         "stored": report.stored,
+        "sent": report.sent_size,
         "seconds": round(report.seconds, 3),
         "problems": [{"name": name, "reason": reason} for name, reason in report.problems],
     }
@@ -86,6 +87,8 @@ def add_line(report: "AddReport") -> str:
     if report.ignored:
         parts.append(f"{report.ignored:,} ignored")
     parts.append(f"{size(report.new_size)} new, {size(report.stored)} stored")
+    if report.sent_packs:
+        parts.append(f"{size(report.sent_size)} sent meanwhile")
     return ", ".join(parts)
 
 

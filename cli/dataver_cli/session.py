@@ -1,6 +1,7 @@
 """What a command has at hand: its repository, its draft, its output, its progress bar."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from dataver import Draft, Repository
     from dataver.ingest import DraftState
 
-__all__ = ["Session", "draft_states", "parse_pairs", "place"]
+__all__ = ["Session", "draft_states", "parse_pairs", "parse_size", "place"]
 
 
 class Session:
@@ -46,6 +47,16 @@ class Session:
         state = self._draft_state(wanted)
         repository = dataver.open(self.url or state.repository, storage_options=self.storage_options)
         return repository.draft(state.id), repository
+
+    def stream(self, draft: "Draft", *, upload: bool, spool: int | None) -> None:
+        """Make a draft send what it takes, where that is asked for."""
+        if not upload:
+            if spool is not None:
+                raise click.UsageError("--spool goes with --upload")
+        elif spool is None:
+            draft.stream()
+        else:
+            draft.stream(spool)
 
     def _draft_state(self, wanted: str | None) -> "DraftState":
         from dataver.errors import InvalidInput, NotFound
@@ -100,3 +111,13 @@ def parse_pairs(ctx: click.Context, param: click.Parameter, values: Sequence[str
         if not key or not equals:
             raise click.BadParameter("write KEY=VALUE", ctx, param)
     return {key: value for key, _, value in pairs}
+
+
+def parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Return bytes, written as `512M`, `2 GB` or a plain number; powers of 1024."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d+)\s*([kmgt]?)i?b?", value.strip(), re.IGNORECASE)
+    if found is None:
+        raise click.BadParameter("write a size such as 512M or 2G", ctx, param)
+    return int(found[1]) << 10 * " kmgt".index(found[2].lower() or " ")

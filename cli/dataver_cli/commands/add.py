@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from dataver_cli.command import draft_option, option, subcommand
+from dataver_cli.command import draft_option, option, spool_option, subcommand, upload_option
 from dataver_cli.describing import add_line, add_values
 from dataver_cli.output import duration
 from dataver_cli.session import Session
@@ -16,6 +16,7 @@ from dataver_cli.session import Session
         dataver add photos/ --dest train              # the folder's contents, below train/
         dataver add labels.csv README.md
         dataver add photos/ --include '*.jpg' --exclude 'drafts/'
+        dataver add scans/ --upload                   # sent meanwhile: needs no room for a copy here
     """,
 )
 @click.argument("sources", nargs=-1, type=click.Path())
@@ -26,19 +27,31 @@ from dataver_cli.session import Session
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches. Repeatable.")
 @click.option("--follow-links", is_flag=True, help="Store what symlinks point to, instead of the links.")
 @option("--files", "more", also=["--file"], multiple=True, type=click.Path(), hidden=True)
+@upload_option
+@spool_option
 @draft_option
 def command(
-    session: Session, sources: tuple[str, ...], more: tuple[str, ...], draft: str | None, **how: Any
+    session: Session,
+    sources: tuple[str, ...],
+    more: tuple[str, ...],
+    upload: bool,
+    spool: int | None,
+    draft: str | None,
+    **how: Any,
 ) -> None:
     """Add files and folders to the draft.
 
     What the sources hold now is safe when this returns: later edits change nothing. Patterns are those of
     .gitignore, and a .dataverignore in a folder is obeyed. What cannot be added is listed, and the exit code
     is 3.
+
+    With --upload the draft sends its packs while it takes files, now and later; the version appears when
+    `dataver upload` publishes it. Interrupted, the same command continues.
     """
     if not (*more, *sources):
         raise click.UsageError("say what to add: dataver add FILE_OR_FOLDER …")
     target = session.draft(draft)
+    session.stream(target, upload=upload, spool=spool)
     with session.progress("Adding", fresh="new") as progress:
         report = target.add(*more, *sources, progress=progress, **how)
     session.out.show({"draft": target.id, "dataset": target.dataset, **add_values(report)}, [])

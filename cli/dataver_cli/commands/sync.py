@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from dataver_cli.command import draft_option, option, subcommand
+from dataver_cli.command import draft_option, option, spool_option, subcommand, upload_option
 from dataver_cli.describing import add_line, add_values, upload_line, upload_values
 from dataver_cli.output import duration
 from dataver_cli.session import Session
@@ -37,6 +37,8 @@ from dataver_cli.session import Session
 @option(
     "--tag", also=["--tags"], multiple=True, help="Tag to point at the version (with --name). Repeatable."
 )
+@upload_option
+@spool_option
 @draft_option
 def command(
     session: Session,
@@ -51,7 +53,8 @@ def command(
 
     What is in FOLDER is added, what is not is removed. Without --name this changes the current draft. With
     --name it makes a child of the dataset's latest version, finalizes and uploads it; nothing is made when
-    nothing changed.
+    nothing changed; to a repository that is no folder it sends while it reads. A call that was interrupted
+    continues when it is repeated.
     """
     source = folder or folder_option
     if source is None:
@@ -68,6 +71,7 @@ def _into_draft(session: Session, folder: str, wanted: str | None, how: dict[str
     if given:
         raise click.UsageError(f"{', '.join(given)} goes with --name; a draft is told at `dataver finalize`")
     draft = session.draft(wanted)
+    session.stream(draft, upload=how.pop("upload"), spool=how.pop("spool"))
     with session.progress("Mirroring", fresh="new") as progress:
         report = draft.sync(folder, progress=progress, **how)
     session.out.show({"draft": draft.id, "dataset": draft.dataset, **add_values(report)}, [])
@@ -77,6 +81,7 @@ def _into_draft(session: Session, folder: str, wanted: str | None, how: dict[str
 
 def _in_one_step(session: Session, folder: str, name: str, how: dict[str, Any]) -> None:
     tags = how.pop("tag")
+    how.pop("upload")  # it does anyway
     repository = session.repository()
     with (
         session.progress("Mirroring", fresh="new") as progress,
@@ -96,8 +101,11 @@ def _in_one_step(session: Session, folder: str, name: str, how: dict[str, Any]) 
         for tag in tags:
             repository.tag(report.version.ref, tag)
         session.out.show(values, [f"{report.version.ref}  {report.version.digest}"])
-        session.out.note(
-            f"Uploaded {report.version.ref}: {add_line(report.add)}; {upload_line(report.upload)} sent, "
-            f"{duration(report.seconds)}."
-        )
+        if report.upload.already:
+            session.out.note(f"{report.version.ref} was published before the interruption; nothing was sent.")
+        else:
+            session.out.note(
+                f"Uploaded {report.version.ref}: {add_line(report.add)}; {upload_line(report.upload)} sent, "
+                f"{duration(report.seconds)}."
+            )
     session.finish(report.add.problems, "could not be added")
