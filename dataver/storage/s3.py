@@ -1,30 +1,33 @@
-"""A store in an S3 bucket, on AWS or any server that speaks its protocol, through s3fs.
+"""A store in an S3 bucket, on AWS or any server that speaks its protocol.
 
-One idea: s3fs finds the credentials and keeps the connections, but the requests are ours, one each, because
-s3fs's own reading may return fewer bytes, or zeros, without an error, and its writing turns to multipart,
-where some servers ignore conditions. So: one PUT an object, `If-None-Match: *` to create, explicit ranges
-whose length is checked, and a deadline for all attempts together.
+One idea: others find the credentials and keep the connections (`dataver.storage.s3_transport`), but the
+requests are ours, one each, because s3fs's own reading may return fewer bytes, or zeros, without an error,
+and its writing turns to multipart, where some servers ignore conditions. So: one PUT an object,
+`If-None-Match: *` to create, explicit ranges whose length is checked, and a deadline for all attempts
+together.
 
 Every PUT carries its MD5, the one checksum that practically all servers compare (and that buckets with Object
 Lock demand); botocore's newer default checksums are only sent where required, since other servers refuse
-them.
+them. Packs are large and MD5 is slow: the first carries its CRC32 besides, and where the server answers with
+that CRC32, which says that it compared it, the next ones carry nothing else.
 
 Keeps invariants 2 and 4. `exclusive_create` starts as True; the probe finds servers that ignore conditions.
 """
 
-import asyncio
 import base64
 import hashlib
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from dataver.errors import AlreadyExists, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.storage.base import Data, ObjectInfo, check_key, check_range, joined
 from dataver.storage.fsspec_store import FsspecStore
-from dataver.storage.retry import DEADLINE, pause_after
+from dataver.storage.retry import pause_after
+from dataver.storage.s3_transport import Transport, connect, seconds_for
 from dataver.storage.settings import S3Settings
 from dataver.storage.translate import response_code
 
@@ -32,15 +35,8 @@ __all__ = ["S3Store"]
 
 T = TypeVar("T")
 
-_CONFIG: dict[str, Any] = {
-    "request_checksum_calculation": "when_required",
-    "response_checksum_validation": "when_required",
-    "retries": {"total_max_attempts": 1, "mode": "standard"},  # ours keep a deadline and heed Retry-After
-    "connect_timeout": 10,
-    "read_timeout": 20,  # without one byte; more than twice the longest first byte met on a busy server
-    "max_pool_connections": 32,
-}
-
+_LARGE = 1024 * 1024  # bytes from which a CRC32 is tried
+_REFUSED = {400, 501}  # what servers answer to a header that they do not want
 _CONFLICTS = 6  # times that AWS may answer "a conflicting write is under way" before we give up
 _REREADS = 4  # of an object that is not what the server says it is
 _ETAG = re.compile(r'"?([0-9a-f]{32})"?')
@@ -61,9 +57,16 @@ class S3Store(FsspecStore):
         place: `bucket` or `bucket/prefix`.
         storage_options: the words of `dataver.storage.settings`, and s3fs's own options: `key`, `secret`,
             `token`, `client_kwargs`, `config_kwargs` … What is not given comes from the usual AWS settings.
+        connecting: makes the transport of a process; a function that can be pickled.
     """
 
-    def __init__(self, place: str, storage_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        place: str,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        connecting: Callable[[Mapping[str, Any]], Transport] = connect,
+    ) -> None:
         bucket, _, prefix = place.partition("/")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,254}", bucket):
             raise InvalidInput(f"s3://{place} names no bucket.", hint="write s3://bucket/prefix")
@@ -75,6 +78,8 @@ class S3Store(FsspecStore):
         self._tells_md5 = True  # until an object comes with an ETag that cannot be its MD5
         self._knows_md5 = False
         self._settings = S3Settings.of(storage_options)
+        self._connecting = connecting
+        self._compares_crc: bool | None = None  # None: not asked yet
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
 
@@ -115,8 +120,26 @@ class S3Store(FsspecStore):
     def put(self, key: str, data: Data) -> None:
         """See `Store.put`."""
         body = joined(data)
+        if len(body) >= _LARGE and self._compares_crc is not False and self._put_with_crc(key, body):
+            return
         request = self._put_request(key, body)
-        self._request("write", key, _call, "put_object", request, size=len(body))
+        self._ask("write", key, "put_object", request, size=len(body))
+
+    def _put_with_crc(self, key: str, body: bytes) -> bool:
+        """Write an object with its CRC32; tell whether it is there and was compared with a checksum."""
+        crc = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+        first = self._compares_crc is None
+        request = self._put_request(key, body, md5=first) | {"ChecksumCRC32": crc}
+        try:
+            reply = self._ask("write", key, "put_object", request, size=len(body))
+        except StoreError as error:
+            _, status = response_code(error) or ("", 0)
+            if first and status in _REFUSED and not error.transient:
+                self._compares_crc = False  # perhaps; without the CRC32 we see
+                return False
+            raise
+        self._compares_crc = reply.get("ChecksumCRC32") == crc
+        return first or self._compares_crc
 
     def create(self, key: str, data: Data) -> None:
         """See `Store.create`; not repeated, except where the server says that nothing was decided."""
@@ -128,7 +151,7 @@ class S3Store(FsspecStore):
         once = request | {"IfNoneMatch": "*"}
         for attempt in range(_CONFLICTS):
             try:
-                self._once("create", key, _call, ("put_object", once), _seconds(len(body)))
+                self._once("create", key, _calling("put_object", once), seconds_for(len(body)))
                 return
             except StoreError as error:
                 code, status = response_code(error) or ("", 0)
@@ -144,18 +167,18 @@ class S3Store(FsspecStore):
     def _create_looking(self, key: str, request: dict[str, Any], size: int) -> None:
         if self.exists(key):
             raise AlreadyExists(f"{key} in {self.url} exists already.")
-        self._request("create", key, _call, "put_object", request, size=size)
+        self._ask("create", key, "put_object", request, size=size)
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
         try:
-            self._request("delete", key, _call, "delete_object", self._target(key))
+            self._ask("delete", key, "delete_object", self._target(key))
         except NotFound:
             return
 
     def stat(self, key: str) -> ObjectInfo:
         """See `Store.stat`."""
-        found = self._request("look at", key, _call, "head_object", self._target(key))
+        found = self._ask("look at", key, "head_object", self._target(key))
         return ObjectInfo(key, int(found["ContentLength"]), _utc(found.get("LastModified")))
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
@@ -165,7 +188,7 @@ class S3Store(FsspecStore):
             request["StartAfter"] = self._prefix + after
         found = []
         while True:
-            page = self._request("list", prefix, _call, "list_objects_v2", request)
+            page = self._ask("list", prefix, "list_objects_v2", request)
             for one in page.get("Contents", ()):
                 key = one["Key"].removeprefix(self._prefix)
                 # consoles leave empty "folder" objects behind; some servers do not know StartAfter
@@ -205,7 +228,9 @@ class S3Store(FsspecStore):
         if range_header is not None:
             request["Range"] = range_header
         try:
-            return self._request("read", key, _download, self.url, key, request, size=length)
+            return self._request(
+                "read", key, lambda by, left: self._load(by, key, request, left), size=length
+            )
         except StoreError as error:
             code, status = response_code(error) or ("", 0)
             if status == 416 or code == "InvalidRange":
@@ -215,40 +240,43 @@ class S3Store(FsspecStore):
     def _target(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
 
-    def _put_request(self, key: str, body: bytes) -> dict[str, Any]:
-        request = {"Body": body, "ContentMD5": base64.b64encode(_md5(body)).decode()}
-        return self._target(key) | request | self._settings.put_arguments(key)
+    def _put_request(self, key: str, body: bytes, *, md5: bool = True) -> dict[str, Any]:
+        checksum = {"ContentMD5": base64.b64encode(_md5(body)).decode()} if md5 else {}
+        return self._target(key) | {"Body": body} | checksum | self._settings.put_arguments(key)
 
-    def _request(
-        self, doing: str, key: str, call: Callable[..., Awaitable[T]], *args: Any, size: int = 0
-    ) -> T:
+    def _ask(
+        self, doing: str, key: str, method: str, request: Mapping[str, Any], *, size: int = 0
+    ) -> Mapping[str, Any]:
+        return self._request(doing, key, _calling(method, request), size=size)
+
+    def _request(self, doing: str, key: str, send: Callable[[Transport, float], T], *, size: int = 0) -> T:
         """Make an idempotent request, repeated while it fails temporarily."""
-        return self._retry(lambda left: self._once(doing, key, call, args, left), size=size)
+        return self._retry(lambda left: self._once(doing, key, send, left), size=size)
 
-    def _once(
-        self, doing: str, key: str, call: Callable[..., Awaitable[T]], args: tuple[Any, ...], seconds: float
-    ) -> T:
-        from fsspec.asyn import sync
-
-        file_system, _ = self._client()
+    def _once(self, doing: str, key: str, send: Callable[[Transport, float], T], seconds: float) -> T:
+        transport, _ = self._client()
         with self._translating(doing, key):
-            result: T = sync(file_system.loop, call, file_system, *args, timeout=seconds)
-            return result
+            return send(transport, seconds)
+
+    def _load(self, transport: Transport, key: str, request: Mapping[str, Any], seconds: float) -> _Reply:
+        data, reply = transport.load(request, seconds)
+        found = _RANGE.fullmatch(reply.get("ContentRange") or "")
+        first, total = (int(found[1]), int(found[3])) if found else (0, len(data))
+        expected = int(found[2]) - first + 1 if found else int(reply["ContentLength"])
+        if len(data) != expected:
+            raise StoreError(
+                f"cannot read {key} in {self.url}: {len(data)} bytes came instead of {expected}.",
+                hint="repeat the command",
+                transient=True,
+            )
+        return _Reply(data, first, total, None if found else _stated_md5(reply))
 
     def _connect(self) -> tuple[Any, str]:
-        import fsspec
+        return self._connecting(self._settings.s3fs_options()), f"{self._bucket}/{self._prefix}".rstrip("/")
 
-        given = self._settings.s3fs_options()
-        config = _CONFIG | dict(given.get("config_kwargs") or {})
-        options = given | {
-            "config_kwargs": config,
-            "use_listings_cache": False,
-            "skip_instance_cache": True,
-            "asynchronous": False,
-        }
-        file_system = fsspec.filesystem("s3", **options)
-        file_system.retries = 1  # ours are enough: with theirs, it took 30 s to tell of a 503
-        return file_system, f"{self._bucket}/{self._prefix}".rstrip("/")
+
+def _calling(method: str, request: Mapping[str, Any]) -> Callable[[Transport, float], Mapping[str, Any]]:
+    return lambda transport, seconds: transport.call(method, request, seconds)
 
 
 def _md5(data: bytes) -> bytes:
@@ -257,34 +285,6 @@ def _md5(data: bytes) -> bytes:
 
 def _utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC)
-
-
-def _seconds(size: int) -> float:
-    return DEADLINE + size / (256 * 1024)
-
-
-async def _call(file_system: Any, method: str, request: dict[str, Any]) -> Any:
-    return await file_system._call_s3(method, **request, **file_system.req_kw)
-
-
-async def _download(file_system: Any, url: str, key: str, request: dict[str, Any]) -> _Reply:
-    reply = await _call(file_system, "get_object", request)
-    body = reply["Body"]
-    try:
-        # nothing is read for longer than this without the whole request being given up
-        data = await asyncio.wait_for(body.read(), _seconds(int(reply["ContentLength"])))
-    finally:
-        body.close()
-    found = _RANGE.fullmatch(reply.get("ContentRange") or "")
-    first, total = (int(found[1]), int(found[3])) if found else (0, len(data))
-    expected = int(found[2]) - first + 1 if found else int(reply["ContentLength"])
-    if len(data) != expected:
-        raise StoreError(
-            f"cannot read {key} in {url}: {len(data)} bytes came instead of {expected}.",
-            hint="repeat the command",
-            transient=True,
-        )
-    return _Reply(data, first, total, None if found else _stated_md5(reply))
 
 
 def _stated_md5(reply: Mapping[str, Any]) -> str | None:

@@ -8,20 +8,26 @@ import pytest
 
 from dataver.storage import LocalStore, MemoryStore, Store, open_store, probe_exclusive_create
 from dataver.storage.fsspec_store import FsspecStore
+from dataver.storage.s3 import S3Store
+from dataver.storage.s3_transport import ByLoop
 from dataver.testing.faulty import FaultyStore
 from dataver.testing.servers import SERVERS, Server
 from dataver.testing.store_contract import CONTRACT
 
 _STORES = ["local", "memory", "faulty", "fsspec-memory", "fsspec-file"]
+_SERVED = [*SERVERS, *(f"{name}-s3fs" for name in SERVERS)]
 
 
-@pytest.fixture(params=[*_STORES, *(pytest.param(name, marks=pytest.mark.servers) for name in SERVERS)])
+@pytest.fixture(params=[*_STORES, *(pytest.param(name, marks=pytest.mark.servers) for name in _SERVED)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind."""
     name = request.param
-    if name in SERVERS:
-        server: Server = request.getfixturevalue(f"{name}_server")
-        found = open_store(server.url(f"contract/{secrets.token_hex(8)}"), server.options)
+    if name in _SERVED:
+        server: Server = request.getfixturevalue(f"{name.removesuffix('-s3fs')}_server")
+        place, by_loop = f"contract/{secrets.token_hex(8)}", name.endswith("-s3fs")
+        found = open_store(server.url(place), server.options)
+        if by_loop:
+            found = S3Store(f"{server.bucket}/{place}", server.options, connecting=ByLoop)
         found.exclusive_create = server.exclusive  # what the probe finds out at `init`
         return found
     if name == "local":

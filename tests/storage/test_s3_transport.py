@@ -1,0 +1,155 @@
+"""How requests to S3 are sent: the transport that fits the options, the checksums that fit the server."""
+
+import base64
+import secrets
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from dataver.errors import StoreError
+from dataver.storage.s3 import S3Store
+from dataver.storage.s3_transport import ByLoop, ByThread, connect
+from dataver.testing.proxy import FaultyNetwork, Seen
+from dataver.testing.servers import Server
+
+_OPTIONS = {"key": "k", "secret": "s", "client_kwargs": {"region_name": "us-east-1"}}
+_BODY = secrets.token_bytes(1 << 20)
+
+
+def _checksums(seen: list[Seen]) -> list[set[str]]:
+    wanted = {"content-md5", "x-amz-checksum-crc32"}
+    return [wanted & {name.lower() for name in one.headers} for one in seen if one.method == "PUT"]
+
+
+@contextmanager
+def _answering(status: int, unless: str) -> Iterator[tuple[S3Store, list[set[str]]]]:
+    """Give a store on a server that answers with `status` to a PUT that has the header `unless`."""
+    seen: list[set[str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the parent's name
+            """Say nothing."""
+
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append({name.lower() for name in self.headers})
+            self.send_response_only(status if unless in self.headers else 200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield S3Store("bucket/x", _OPTIONS | {"endpoint_url": f"http://127.0.0.1:{server.server_port}"}), seen
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_what_only_s3fs_knows_goes_through_s3fs() -> None:
+    """Threads are the rule; an option or a setting of s3fs's own leads to s3fs."""
+    assert isinstance(connect(_OPTIONS | {"endpoint_url": "http://127.0.0.1:9"}), ByThread)
+    assert isinstance(connect(_OPTIONS | {"max_concurrency": 3, "requester_pays": True}), ByThread)
+    assert isinstance(connect(_OPTIONS | {"cache_regions": True}), ByLoop)
+    assert isinstance(connect(_OPTIONS | {"config_kwargs": {"connector_args": {}}}), ByLoop)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("connecting", [connect, ByLoop], ids=["by-thread", "by-loop"])
+def test_a_server_that_compares_the_crc_is_sent_no_md5(seaweedfs_server: Server, connecting: Any) -> None:
+    """SeaweedFS answers with the CRC32 of the first pack, so the next packs carry that alone."""
+    with FaultyNetwork(seaweedfs_server.endpoint, lambda _seen: None) as network:
+        options = seaweedfs_server.options | {"endpoint_url": network.endpoint}
+        place = f"{seaweedfs_server.bucket}/{secrets.token_hex(8)}"
+        store = S3Store(place, options, connecting=connecting)
+        for number in range(3):
+            store.put(f"packs/{number}", _BODY)
+        store.put("small", b"x")
+        store.create("record", _BODY)
+        both, crc, md5 = {"content-md5", "x-amz-checksum-crc32"}, {"x-amz-checksum-crc32"}, {"content-md5"}
+        assert _checksums(network.seen) == [both, crc, crc, md5, md5]
+    assert store.get("packs/2") == _BODY
+
+
+@pytest.mark.servers
+def test_a_server_that_compares_the_crc_refuses_a_wrong_one(seaweedfs_server: Server) -> None:
+    """The CRC32 that is answered was compared: with a wrong one a pack is not stored."""
+    transport = connect(seaweedfs_server.options)
+    wrong = base64.b64encode((zlib.crc32(_BODY) ^ 1).to_bytes(4, "big")).decode()
+    request = {"Bucket": seaweedfs_server.bucket, "Key": "damaged", "Body": _BODY, "ChecksumCRC32": wrong}
+    with pytest.raises(Exception, match="BadDigest"):
+        transport.call("put_object", request, 60)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["moto", "rclone"])
+def test_a_server_that_does_not_is_sent_the_md5(request: pytest.FixtureRequest, name: str) -> None:
+    """Neither answers with a CRC32, so after the first pack they get the MD5 alone."""
+    server: Server = request.getfixturevalue(f"{name}_server")
+    with FaultyNetwork(server.endpoint, lambda _seen: None) as network:
+        options = server.options | {"endpoint_url": network.endpoint}
+        store = S3Store(f"{server.bucket}/{secrets.token_hex(8)}", options)
+        for number in range(3):
+            store.put(f"packs/{number}", _BODY)
+        both = {"content-md5", "x-amz-checksum-crc32"}
+        assert _checksums(network.seen) == [both, {"content-md5"}, {"content-md5"}]
+
+
+@pytest.mark.parametrize("status", [400, 501])
+def test_a_server_that_refuses_the_crc_is_sent_the_md5(status: int) -> None:
+    """Where the unknown header is an error, the pack is sent once more without it, and so are the next."""
+    with _answering(status, "x-amz-checksum-crc32") as (store, seen):
+        store.put("packs/1", _BODY)
+        store.put("packs/2", _BODY)
+        assert ["x-amz-checksum-crc32" in headers for headers in seen] == [True, False, False]
+        assert all("content-md5" in headers for headers in seen)
+
+
+def test_what_is_refused_without_the_crc_too_is_an_error() -> None:
+    """A pack that the server wants in no way is refused after the second try."""
+    with _answering(400, "content-md5") as (store, seen):
+        with pytest.raises(StoreError) as caught:
+            store.put("packs/1", _BODY)
+        assert not caught.value.transient
+        assert len(seen) == 2
+
+
+def test_tls_and_a_checksum_spare_the_hash_of_the_body() -> None:
+    """Over https a pack is not hashed for its signature; over plain http, or without a checksum, it is."""
+    found = []
+
+    def note(request: Any, **_: Any) -> None:
+        found.append(request.headers["X-Amz-Content-SHA256"] == b"UNSIGNED-PAYLOAD")
+        raise InterruptedError
+
+    for scheme in ("https", "http"):
+        transport = ByThread.of(_OPTIONS | {"endpoint_url": f"{scheme}://127.0.0.1:9"})
+        assert transport is not None
+        transport._client.meta.events.register("before-send.s3", note)
+        for checksum in ({"ChecksumCRC32": "AAAAAA=="}, {"ContentMD5": "AAAAAA=="}, {}):
+            request = {"Bucket": "bucket", "Key": "key", "Body": _BODY} | checksum
+            with pytest.raises(InterruptedError):
+                transport.call("put_object", request, 5)
+    assert found == [True, True, False, False, False, False]
+
+
+@pytest.mark.servers
+def test_sending_ends_in_time(moto_server: Server) -> None:
+    """A body that is not sent within its time is given up, by the clock and not by the part."""
+    transport = connect(moto_server.options)
+    request = {"Bucket": moto_server.bucket, "Key": "late", "Body": bytes(8 << 20)}
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        transport.call("put_object", request, 0.0)
+    assert time.monotonic() - began < 10
