@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @click.argument("name", required=False, shell_complete=complete_ref)
 def command(session: Session, name: str | None) -> None:
-    """Show what datasets and versions take.
+    """Show what datasets and versions take, and what deleting them would free.
 
     LOGICAL are the files' bytes, COMPRESSED the stored bytes of their content; STORED are the packs and tree
     blocks they need, SHARED what others need as well, and UNIQUE what deleting it frees.

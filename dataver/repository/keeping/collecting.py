@@ -17,15 +17,16 @@ lacks anything. Versions that cannot be read end the work before anything is del
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 from dataver.errors import Conflict, NotFound, StoreError
 from dataver.formats.keeping import Sweep, parse_retired, parse_sweep
+from dataver.formats.tombstone import Tombstone
 from dataver.progress import SILENT, Progress
 from dataver.repository.keeping.clock import GRACE, PROBES, Stopwatch, store_now
 from dataver.repository.keeping.deleting import remove_record
@@ -47,6 +48,8 @@ from dataver.repository.repository import Repository
 from dataver.storage import ObjectInfo, Store
 
 __all__ = ["GcPlan", "GcReport", "execute_gc", "plan_gc"]
+
+_Ref: TypeAlias = tuple[str, str]  # dataset and label
 
 _BATCH: Final = 4_000  # objects named and deleted together; a writer that needs one of them waits that long
 _PARALLEL: Final = 16  # requests in flight
@@ -185,6 +188,8 @@ class _Collection:
         self._grace = grace
         self._more = Marks(packs=set(packs))
         self._trees = frozenset(trees)
+        self._published: dict[_Ref, bytes] = {}
+        self._buried: dict[_Ref, bytes] = {}
         self.now = store_now(self._store)
         self._inventory = take_inventory(self._store)
         self._look = self._see()
@@ -213,20 +218,29 @@ class _Collection:
         holds = current_holds(self._store, self.now)
         moved = frozenset(info.key for info in self._store.list(RETIRED))
         held = {hold.tree for hold in holds.values() if hold is not None and hold.tree is not None}
-        dying: set[bytes] = set()
-        roots: set[bytes] = set()
-        for dataset, labels in repo.records.datasets().items():
-            for label in labels:
-                published = _get(repo, dataset, label)
-                if published is not None:
-                    roots.add(published)
-        for (dataset, label), info in repo.records.deleted().items():
-            if not self._is_old(info):
-                tombstone = repo.records.tombstone(dataset, label)
-                if tombstone is not None:
-                    dying.add(tombstone.tree)
+        refs = [(name, each) for name, labels in repo.records.datasets().items() for each in labels]
+        roots = self._trees_of(refs, self._published, lambda *ref: repo.records.get(*ref).record.tree)
+        young = [ref for ref, info in repo.records.deleted().items() if not self._is_old(info)]
+        dying = self._trees_of(young, self._buried, lambda *ref: _tree(repo.records.tombstone(*ref)))
         everything = any(hold is None or hold.tree is None for hold in holds.values())
-        return _Look(frozenset(roots), frozenset(held), frozenset(dying), everything, moved, len(holds))
+        return _Look(roots, frozenset(held), dying, everything, moved, len(holds))
+
+    def _trees_of(
+        self, refs: list[_Ref], known: dict[_Ref, bytes], read: Callable[[str, str], bytes | None]
+    ) -> frozenset[bytes]:
+        """Return the trees of these versions; what was read at an earlier look is still true."""
+
+        def safely(ref: _Ref) -> bytes | None:
+            try:
+                return read(*ref)
+            except NotFound:
+                return None  # it was deleted just now
+
+        fresh = [ref for ref in refs if ref not in known]
+        with ThreadPoolExecutor(_PARALLEL if self._store.local_root is None else 1, "dataver-look") as pool:
+            found = zip(fresh, pool.map(safely, fresh), strict=True)
+            known.update((ref, tree) for ref, tree in found if tree is not None)
+        return frozenset(known[ref] for ref in refs if ref in known)
 
     def _mark(self, look: _Look, known: _Look | None = None) -> None:
         """Mark what a look's trees need, but for those of records and tombstones marked at another look.
@@ -379,12 +393,8 @@ def _finish(store: Store, key: str) -> None:
         store.delete(each)
 
 
-def _get(repo: Repository, dataset: str, label: str) -> bytes | None:
-    """Return the tree of a version, None where it was deleted just now."""
-    try:
-        return repo.records.get(dataset, label).record.tree
-    except NotFound:
-        return None
+def _tree(tombstone: Tombstone | None) -> bytes | None:
+    return None if tombstone is None else tombstone.tree
 
 
 def _busy(store: Store) -> Conflict:
