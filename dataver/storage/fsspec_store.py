@@ -11,6 +11,7 @@ Keeps invariants 2 and 4 as far as the file system lets it: `exclusive_create` s
 import contextlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -33,6 +34,9 @@ _CONDITIONAL = {"gs", "gcs", "abfs", "abfss", "az"}
 
 _UNCACHED = {"gs", "gcs", "abfs", "abfss", "az", "oss"}
 """Protocols whose packages take `use_listings_cache`."""
+
+_ONE_AT_A_TIME = {"sftp", "ssh"}
+"""Protocols whose clients mix up the answers when several threads ask: paramiko's waits for ever then."""
 
 _LOOKING = {"read", "look at"}  # where a folder of that name is no object
 
@@ -59,6 +63,7 @@ class FsspecStore(Store):
         self._address = url.rstrip("/")
         self._options = dict(storage_options or {})
         self._clients: dict[int, tuple[Any, str]] = {}  # by process: a parent's client is dead in its child
+        self._turns: dict[int, threading.RLock] = {}
         self._reached = False
         self._budget = Budget()
         self.url = self._address
@@ -72,7 +77,7 @@ class FsspecStore(Store):
                 f"the store {self.url} has literal secrets ({', '.join(named)}), which are not pickled.",
                 hint="give credentials through the environment or a profile",
             )
-        return self.__dict__ | {"_clients": {}, "_reached": False, "_budget": Budget()}
+        return self.__dict__ | {"_clients": {}, "_turns": {}, "_reached": False, "_budget": Budget()}
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """See `Store.get`."""
@@ -222,7 +227,8 @@ class FsspecStore(Store):
     @contextlib.contextmanager
     def _translating(self, doing: str, key: str) -> Iterator[None]:
         try:
-            yield
+            with self._turn():
+                yield
         except DataverError:
             raise
         except (IsADirectoryError, NotADirectoryError) as error:
@@ -230,7 +236,23 @@ class FsspecStore(Store):
                 raise translate(error, doing=doing, key=key, url=self.url) from error
             raise NotFound(f"{key} in {self.url} does not exist.") from error
         except Exception as error:
+            unclear = isinstance(error, OSError) and error.errno is None  # SFTP says "failure" of many things
+            if unclear and doing in _LOOKING and self._is_folder(key):
+                raise NotFound(f"{key} in {self.url} does not exist.") from error
             raise translate(error, doing=doing, key=key, url=self.url) from error
+
+    def _is_folder(self, key: str) -> bool:
+        if self._protocol not in _ONE_AT_A_TIME:
+            return False
+        file_system, root = self._client()
+        with self._turn():
+            return bool(file_system.isdir(f"{root}/{key}"))
+
+    def _turn(self) -> contextlib.AbstractContextManager[object]:
+        """Wait for the file system to be free, where it serves one thread at a time."""
+        if self._protocol not in _ONE_AT_A_TIME:
+            return contextlib.nullcontext()
+        return self._turns.setdefault(os.getpid(), threading.RLock())  # a parent's may be held for ever
 
     def _check_start(self, key: str, first: int) -> None:
         size = self.stat(key).size

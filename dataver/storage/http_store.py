@@ -28,14 +28,14 @@ class HttpStore(FsspecStore):
         super().__init__(url, storage_options)
         self._ranges = True  # until the server shows that it knows none
         self._whole: tuple[str, bytes] = ("", b"")  # the object that it sent last
-        self._turn = threading.Lock()
+        self._whole_turn = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_turn": None, "_whole": ("", b"")}
+        return super().__getstate__() | {"_whole_turn": None, "_whole": ("", b"")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._turn = threading.Lock()
+        self._whole_turn = threading.Lock()
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """See `Store.get`."""
@@ -54,7 +54,7 @@ class HttpStore(FsspecStore):
                 return super().get(key, start, length)
             self._ranges = False
             self._whole = (key, data)
-        with self._turn:  # a pack is below 100 MB, and is mostly read from one end to the other
+        with self._whole_turn:  # a pack is below 100 MB, and is mostly read from one end to the other
             if self._whole[0] != key:
                 self._whole = (key, super().get(key))
             data = self._whole[1]

@@ -184,6 +184,15 @@ BY_CLASS: dict[str, Meaning] = {
     "SSLError": _TLS,
     "ClientConnectorCertificateError": _TLS,
     "ParamValidationError": _REFUSED,
+    # from paramiko
+    "AuthenticationException": Meaning(
+        "failed", "the server does not accept the login", "check username, key_filename and the SSH agent"
+    ),
+    "BadHostKeyException": Meaning(
+        "failed", "the server's host key is not the one that is known", "check ~/.ssh/known_hosts"
+    ),
+    "NoValidConnectionsError": _UNREACHABLE,
+    "SSHException": _LOST,
     # what the network does: from botocore, aiohttp, urllib3, asyncio and fsspec
     "EndpointConnectionError": _UNREACHABLE,
     "ConnectTimeoutError": _UNREACHABLE,
