@@ -25,6 +25,8 @@ __all__ = [
     "attachment_key",
     "block_key",
     "bundle_key",
+    "claim_key",
+    "claim_prefix",
     "dataset_prefix",
     "event_key",
     "events_after",
@@ -141,6 +143,16 @@ def swept_key(name: str) -> str:
 def retired_key(name: str) -> str:
     """Return the key of a list of packs whose bytes were moved to others."""
     return f"{RETIRED}{name}.json"
+
+
+def claim_prefix(key: str) -> str:
+    """Return the prefix of the claims to a key, in stores that have no exclusive create."""
+    return f"claims/{key}/"
+
+
+def claim_key(key: str, name: str) -> str:
+    """Return the key of one writer's claim to a key."""
+    return f"{claim_prefix(key)}{name}"
 
 
 def event_key(event_id: str) -> str:

@@ -3,6 +3,9 @@
 Keeps invariants 2, 3 and 4: nothing is overwritten; the record comes last; a lost reply is resolved by
 reading the key back and comparing bytes, so the outcome is won, lost or unknown, and on unknown nothing is
 deleted and a repeat is safe, because the random write id makes our object recognisable as ours.
+
+Where the store has no exclusive create, writers take turns instead (`dataver.repository.claims`), and what
+was written is read back.
 """
 
 import time
@@ -13,13 +16,15 @@ from enum import Enum
 from dataver.errors import AlreadyExists, Conflict, NotFound, StoreError
 from dataver.formats.names import next_label
 from dataver.formats.record import Record, record_id
-from dataver.repository.layout import record_key
+from dataver.repository.claims import claimed
+from dataver.repository.layout import DATASETS, record_key
 from dataver.repository.records import Published, Records
 from dataver.storage import Store
+from dataver.storage.retry import pause_after
 
 __all__ = ["Outcome", "create_once", "publish"]
 
-_TRIES = 4  # of one key, while the store's answers stay unclear
+_TRIES = 6  # of one key, while the store's answers stay unclear
 _LABELS = 200  # automatic labels tried before giving up: that many writers would have to win in between
 
 
@@ -36,15 +41,23 @@ def create_once(store: Store, key: str, data: bytes) -> Outcome:
     Raises:
         StoreError: the store failed and the outcome is unknown; the same call may be made again.
     """
-    error: StoreError | None = None
+    if store.exclusive_create or not key.startswith(DATASETS):  # other keys are random, or the first of all
+        return _create(store, key, data)
+    with claimed(store, key):
+        _create(store, key, data)
+        return _owner(store, key, data)
+
+
+def _create(store: Store, key: str, data: bytes) -> Outcome:
+    error = StoreError("its answers contradict each other.", transient=True)
     for attempt in range(_TRIES):
         if attempt:
-            time.sleep(min(2.0, 0.05 * 4**attempt))
+            time.sleep(pause_after(error, attempt))
         try:
             store.create(key, data)
             return Outcome.WON
         except AlreadyExists:
-            return _owner(store, key, data)
+            pass  # perhaps by our own request, which a client below us sent twice
         except StoreError as failure:
             if not failure.transient:
                 raise
@@ -55,6 +68,8 @@ def create_once(store: Store, key: str, data: bytes) -> Outcome:
         except NotFound:
             continue
         except StoreError as failure:
+            if not failure.transient:
+                raise
             error = failure
     raise StoreError(
         f"it is not known whether {key} was written to {store.url}: {error}",
