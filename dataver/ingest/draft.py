@@ -406,6 +406,8 @@ class DraftCore:
         try:
             sender.finish()
         except StoreError as error:
+            if self._state.mirrors is not None:
+                raise
             raise StoreError(
                 f"all of it was added to draft {self.id}, but not sent: {error.message}",
                 hint="what is left is safe in the draft, and `dataver upload` sends it",

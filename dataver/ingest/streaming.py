@@ -122,9 +122,9 @@ class PackSender:
         if not self._closing:
             for each in self._sending:
                 each.result()
-            if self._failure is not None:
-                raise self._failure
         self.end()
+        if self._failure is not None:
+            raise self._failure
 
     def end(self) -> None:
         """Send nothing more, and end the threads when what is on its way has arrived."""

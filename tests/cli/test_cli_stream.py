@@ -40,3 +40,13 @@ def test_the_spool_is_a_size(run: Run, photos: Path) -> None:
     assert (
         run("sync", photos, "--name", "cats", "--spool", "1gb", "--json").json["upload"]["packs"] == 0
     )  # the discarded draft sent them
+
+
+def test_a_tag_is_put_on_a_version_that_is_there_already(run: Run, photos: Path) -> None:
+    """Whoever repeats a one-step sync that ended before the tag was put has the tag then; once is enough."""
+    run("init", "repo")
+    run("sync", photos, "--name", "cats")
+    for _ in range(2):
+        assert "Nothing changed" in run("sync", photos, "--name", "cats", "--tag", "good").err
+    assert run("show", "cats@good", "--json").json["label"] == "1.0.0"
+    assert len(list(Path("repo/datasets/cats/tags/good").iterdir())) == 1

@@ -95,6 +95,10 @@ def _in_one_step(session: Session, folder: str, name: str, how: dict[str, Any]) 
         "seconds": round(report.seconds, 3),
     }
     if report.version is None or report.upload is None:
+        if tags:  # a call that was interrupted may have published it, and not come to this
+            version = repository.version(name)
+            for tag in set(tags).difference(version.tags):
+                repository.tag(version.ref, tag)
         session.out.show(values, [])
         session.out.note(f"Nothing changed: {name} mirrors {folder} already. {add_line(report.add)}.")
     else:
