@@ -8,7 +8,7 @@ CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all trackers format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
+.PHONY: help setup demo test test-slow test-faults test-all trackers format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -28,10 +28,13 @@ demo: $(STAMP) ## install, then make two versions of a dataset and fetch them ba
 	@$(BIN)/dataver demo
 
 test: $(STAMP) ## install, then run the tests (ARGS="-k name" chooses)
-	$(BIN)/python -m pytest -n auto -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "not slow and not faults" $(ARGS)
 
 test-slow: $(STAMP) ## the slow tests alone: large sizes, every damage to the golden repository
-	$(BIN)/python -m pytest -n auto -m slow $(ARGS)
+	$(BIN)/python -m pytest -n auto -m "slow and not faults" $(ARGS)
+
+test-faults: $(STAMP) ## uploads and fetches on a network that fails, and killed (DATAVER_FAULTS=full for 1 GB and 200 kills)
+	$(BIN)/python -m pytest -n $(if $(filter full,$(DATAVER_FAULTS)),0,auto) -m faults tests/faults $(ARGS)
 
 test-all: $(STAMP) ## the tests, slow ones included
 	$(BIN)/python -m pytest -n auto $(ARGS)

@@ -7,12 +7,17 @@ what happens to the N-th request.
     with FaultyNetwork(server.endpoint, lambda request: Break.LOSE_REPLY if request.number == 2 else None)
     as network:
         store = open_store(url, options | {"endpoint_url": network.endpoint})
+
+A rule that breaks requests at random, the same for the same seed, is `dataver.testing.weather.Weather`.
 """
 
 import contextlib
 import http.client
+import random
 import socket
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,18 +27,25 @@ from urllib.parse import urlsplit
 
 __all__ = ["Break", "FaultyNetwork", "Seen"]
 
+_PART = 256 * 1024  # bytes that pass at a time where the bandwidth is limited
+
 
 class Break(Enum):
     """What happens to one request."""
 
     RESET_BEFORE = "the connection ends before the server sees the request"
+    CUT_SENT = "the connection ends when half of the request's body has reached the server"
     LOSE_REPLY = "the server does it, but the connection ends without a reply"
     CUT_BODY = "half of the reply's body arrives, then the connection ends"
     SHORT_BODY = "half of the reply's body arrives, and the headers agree with that"
+    FLIP = "one bit of the reply's body is another"
+    FLIP_SENT = "one bit of the request's body is another when the server gets it"
     HANG = "no reply comes until the network is closed"
     INTERNAL = "500 InternalError"
     SLOW_DOWN = "503 SlowDown"
     CONFLICT = "409 ConditionalRequestConflict"
+    DENIED = "403 AccessDenied"
+    NO_BUCKET = "404 NoSuchBucket"
 
 
 class Seen(NamedTuple):
@@ -49,6 +61,8 @@ _ANSWERS = {
     Break.INTERNAL: (500, "InternalError"),
     Break.SLOW_DOWN: (503, "SlowDown"),
     Break.CONFLICT: (409, "ConditionalRequestConflict"),
+    Break.DENIED: (403, "AccessDenied"),
+    Break.NO_BUCKET: (404, "NoSuchBucket"),
 }
 
 
@@ -58,18 +72,37 @@ class FaultyNetwork:
     Args:
         endpoint: the server's address, plain http.
         rule: what to do with a request; None lets it through.
+        latency: seconds by which every request is late.
+        bandwidth: bytes a second, all connections and both directions together.
+        retry_after: seconds that a `SLOW_DOWN` asks for.
 
     Attributes:
         endpoint: the address to use instead.
         seen: the requests so far.
+        broken: how often each break happened.
+        passed: bytes of bodies that went through, of requests and of replies.
     """
 
-    def __init__(self, endpoint: str, rule: Callable[[Seen], Break | None]) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        rule: Callable[[Seen], Break | None],
+        *,
+        latency: float = 0.0,
+        bandwidth: float | None = None,
+        retry_after: int | None = None,
+    ) -> None:
         self.target = urlsplit(endpoint).netloc
         self.rule = rule
+        self.latency = latency
+        self.bandwidth = bandwidth
+        self.retry_after = retry_after
         self.seen: list[Seen] = []
+        self.broken: Counter[Break] = Counter()
+        self.passed = 0
         self.closing = threading.Event()
         self._lock = threading.Lock()
+        self._free = 0.0  # when the line has nothing more to carry
         network = self
 
         class Handler(_Handler):
@@ -92,12 +125,29 @@ class FaultyNetwork:
         self._server.server_close()
         self._thread.join()
 
-    def judge(self, method: str, path: str, headers: dict[str, str]) -> Break | None:
-        """Note a request and say what happens to it."""
+    def judge(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, Break | None]:
+        """Note a request; return its number and what happens to it."""
         with self._lock:
             seen = Seen(len(self.seen) + 1, method, path, headers)
             self.seen.append(seen)
-        return self.rule(seen)
+        if self.latency:
+            self.closing.wait(self.latency)
+        what = self.rule(seen)
+        if what is not None:
+            with self._lock:
+                self.broken[what] += 1
+        return seen.number, what
+
+    def carry(self, size: int) -> None:
+        """Let so many bytes pass, as fast as the bandwidth allows."""
+        with self._lock:
+            self.passed += size
+            if not self.bandwidth:
+                return
+            now = time.monotonic()
+            self._free = max(now, self._free) + size / self.bandwidth
+            wait = self._free - now
+        self.closing.wait(wait)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -108,28 +158,54 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _relay(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        what = self.net.judge(self.command, self.path, dict(self.headers))
+        size = int(self.headers.get("Content-Length") or 0)
+        number, what = self.net.judge(self.command, self.path, dict(self.headers))
+        if what is Break.CUT_SENT and size:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self._ask(self._body(size // 2), abandon=True)
+            self._drop()
+            return
+        body = self._body(size)
         if what is Break.HANG:
             self.net.closing.wait()
-        if what in (Break.HANG, Break.RESET_BEFORE):
+        if what in (Break.HANG, Break.RESET_BEFORE, Break.CUT_SENT):
             self._drop()
             return
         if what in _ANSWERS:
-            status, code = _ANSWERS[what]
-            self._answer(status, f"<Error><Code>{code}</Code><Message>x</Message></Error>".encode())
+            self._refuse(what)
             return
-        status, headers, data = self._ask(body)
+        status, headers, data = self._ask(_flipped(body, number) if what is Break.FLIP_SENT else body)
         if what is Break.LOSE_REPLY:
             self._drop()
             return
-        half = data[: len(data) // 2]
-        self._answer(status, half if what is Break.SHORT_BODY else data, headers, cut=what is Break.CUT_BODY)
+        if what is Break.SHORT_BODY:
+            data = data[: len(data) // 2]
+        if what is Break.FLIP:
+            data = _flipped(data, number)
+        with contextlib.suppress(OSError):  # the client may have given up
+            self._answer(status, data, headers, cut=what is Break.CUT_BODY)
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _relay  # noqa: N815 - the parent's names
 
-    def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(self.net.target, timeout=30)
+    def _body(self, size: int) -> bytes:
+        parts = []
+        while size:
+            part = self.rfile.read(min(size, _PART))
+            if not part:
+                break
+            self.net.carry(len(part))
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _refuse(self, what: Break) -> None:
+        status, code = _ANSWERS[what]
+        wait = self.net.retry_after if what is Break.SLOW_DOWN else None
+        headers = [] if wait is None else [("Retry-After", str(wait))]
+        self._answer(status, f"<Error><Code>{code}</Code><Message>x</Message></Error>".encode(), headers)
+
+    def _ask(self, body: bytes, *, abandon: bool = False) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(self.net.target, timeout=60)
         try:
             # the Host header stays as it was signed
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -137,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if name.lower() not in ("connection", "expect"):
                     connection.putheader(name, value)
             connection.endheaders(body)
+            if abandon:
+                return 0, [], b""
             reply = connection.getresponse()
             return reply.status, reply.getheaders(), reply.read()
         finally:
@@ -155,7 +233,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(data[: len(data) // 2] if cut else data)
+            view = memoryview(data)[: len(data) // 2 if cut else len(data)]
+            for start in range(0, len(view), _PART):
+                part = view[start : start + _PART]
+                self.net.carry(len(part))
+                self.wfile.write(part)
         if cut:
             self._drop()
 
@@ -163,3 +245,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _flipped(data: bytes, number: int) -> bytes:
+    """Return the bytes with one bit changed; which one, the number of the request says."""
+    if not data:
+        return data
+    changed = bytearray(data)
+    changed[random.Random(number).randrange(len(data))] ^= 1 << number % 8  # noqa: S311 - no secret
+    return bytes(changed)

@@ -1,0 +1,96 @@
+"""What the fault suite shares: how large it is, its data, and a server whose place is its own.
+
+DATAVER_FAULTS=full makes it 1 GB a fault and 200 kills; else it takes some minutes. DATAVER_FAULTS_TABLE
+names a file that gets a line for each transfer.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dataver.testing.servers import seaweedfs
+
+FULL = os.environ.get("DATAVER_FAULTS") == "full"
+TABLE = os.environ.get("DATAVER_FAULTS_TABLE")
+SIZE = 1_000_000_000 if FULL else 24_000_000
+
+_HEAD = (
+    "| fault | met | upload, s | requests | MB | fetch, s | requests | MB | right |\n"
+    "|---|---:|---:|---:|---:|---:|---:|---:|---|\n"
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark everything here, so that `make test` leaves it out."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+            item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """A dataset of SIZE bytes: half of it one file, the rest in files of all sizes; it does not compress."""
+    folder, noise = tmp_path_factory.mktemp("source") / "data", random.Random(5)
+    (folder / "tiny").mkdir(parents=True)
+    sizes = {f"tiny/{number:04}": 200 + number for number in range(2000)}
+    sizes |= {f"middling-{number}": SIZE // 80 for number in range(20)}
+    sizes |= {f"large-{number}": SIZE // 16 for number in range(4)}
+    sizes["largest"] = SIZE - sum(sizes.values())
+    for name, size in sizes.items():
+        with (folder / name).open("wb") as file:
+            for start in range(0, size, 1 << 22):
+                file.write(noise.randbytes(min(1 << 22, size - start)))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def sums(source):
+    """What every file of the dataset hashes to."""
+    return sums_of(source)
+
+
+@pytest.fixture
+def server(request, tmp_path):
+    """SeaweedFS: of the whole run where little is stored, else one for each test, gone afterwards."""
+    if not FULL:
+        yield request.getfixturevalue("seaweedfs_server")
+        return
+    with seaweedfs(tmp_path) as own:
+        yield own
+    shutil.rmtree(tmp_path)
+
+
+@pytest.fixture
+def workplace(tmp_path_factory):
+    """A folder that is removed with all that is in it."""
+    folder = tmp_path_factory.mktemp("work")
+    yield folder
+    for path, _, _ in os.walk(folder):
+        os.chmod(path, 0o755)
+    shutil.rmtree(folder)
+
+
+def sums_of(folder):
+    """Return the SHA-256 of every file below a folder, by its path."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def write_line(*cells):
+    """Add a line to the table, if one is wanted."""
+    if TABLE:
+        path = Path(TABLE)
+        if not path.exists():
+            path.write_text(_HEAD)
+        with path.open("a") as file:
+            file.write("| " + " | ".join(map(str, cells)) + " |\n")

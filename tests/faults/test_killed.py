@@ -1,0 +1,135 @@
+"""Processes killed with -9 at random moments of an upload or a fetch: nothing is harmed, a repeat ends it."""
+
+import json
+import random
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+import dataver
+from dataver.testing.proxy import FaultyNetwork
+
+from .conftest import FULL, sums_of
+
+KILLS = 50 if FULL else 4  # of each kind, in each place
+
+_CHILD = """
+import json, sys
+import dataver
+url, options, what, workspace, draft, dest = json.loads(sys.argv[1])
+repo = dataver.open(url, storage_options=options)
+print("ready", flush=True)
+sys.stdin.readline()
+if what == "upload":
+    repo.draft(draft, workspace=workspace).upload()
+else:
+    repo.fetch("d", dest=dest)
+"""
+
+
+class World:
+    """A repository, and processes that work on it."""
+
+    def __init__(self, url, options, root):
+        self.url, self.options, self.root = url, options, root
+        self.repo = dataver.init(url, storage_options=options)
+        self.noise = random.Random(url.rpartition("/")[0])
+        self.source = root / "source"
+        (self.source / "few").mkdir(parents=True)
+        for number in range(300):
+            (self.source / "few" / f"{number:03}").write_bytes(self.noise.randbytes(500))
+        self.change()
+
+    def change(self):
+        """Make the data another's: new bytes in a large file and in some small ones."""
+        (self.source / "large").write_bytes(self.noise.randbytes(5_000_000))
+        for number in self.noise.sample(range(300), 20):
+            (self.source / "few" / f"{number:03}").write_bytes(self.noise.randbytes(500))
+
+    def sealed(self):
+        """Return the id of a new sealed draft of the data as it is."""
+        draft = self.repo.create("d", workspace=self.root / "work")
+        draft.add(self.source)
+        draft.finalize()
+        return draft.id
+
+    def run(self, what, *, draft=None, dest=None, kill_after=None):
+        """Let a process do it; return the seconds it took, or None where it was killed before its end."""
+        options = json.dumps(
+            [self.url, self.options, what, str(self.root / "work"), draft, dest and str(dest)]
+        )
+        command = [sys.executable, "-c", _CHILD, options]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+            assert child.stdout.readline() == "ready\n", child.stderr.read()
+            began = time.monotonic()
+            child.stdin.write("go\n")
+            child.stdin.flush()
+            if kill_after is not None:
+                time.sleep(kill_after)
+                child.kill()
+            _, errors = child.communicate(timeout=120)
+        if kill_after is not None and child.returncode == -9:
+            return None
+        assert child.returncode == 0, errors
+        return time.monotonic() - began
+
+
+@pytest.fixture(params=["folder", "seaweedfs"])
+def world(request, tmp_path, monkeypatch):
+    """A repository in a folder, or on a server behind 20 MB/s: transfers last long enough to be hit."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    if request.param == "folder":
+        yield World(str(tmp_path / "repository"), None, tmp_path)
+        return
+    server = request.getfixturevalue("seaweedfs_server")
+    with FaultyNetwork(server.endpoint, lambda _seen: None, bandwidth=20e6) as network:
+        options = server.options | {"endpoint_url": network.endpoint}
+        yield World(server.url(f"killed/{secrets.token_hex(6)}"), options, tmp_path)
+
+
+def test_an_upload_killed_anywhere(world):
+    """After each kill all that is published verifies; the same upload again publishes exactly one version."""
+    whole = world.run("upload", draft=world.sealed())
+    hits = 0
+    for number in range(1, KILLS + 1):
+        world.change()
+        draft = world.sealed()
+        hits += world.run("upload", draft=draft, kill_after=world.noise.uniform(0, whole)) is None
+        for version in world.repo.versions("d")[-2:]:
+            assert world.repo.verify(version.ref).findings == []
+        world.run("upload", draft=draft)
+        versions = world.repo.versions("d")
+        assert sorted(version.label for version in versions) == sorted(f"1.0.{n}" for n in range(number + 1))
+        assert world.repo.verify(f"d@1.0.{number}").findings == []
+        assert world.repo.version(f"d@1.0.{number}").read("large") == (world.source / "large").read_bytes()
+    assert hits, "no process was hit while it ran: the test showed nothing"
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["cached", "own"])
+def test_a_fetch_killed_anywhere(world, own):
+    """After each kill the same fetch again gives every file as it was published, and only those."""
+    world.run("upload", draft=world.sealed())
+    expected = sums_of(world.source)
+    dest = world.root / "dest" if own else None
+    whole = world.run("fetch", dest=dest)
+    hits = 0
+    for _ in range(KILLS // 2):
+        _forget(world.root / "cache")
+        _forget(world.root / "dest")
+        hits += world.run("fetch", dest=dest, kill_after=world.noise.uniform(0, whole)) is None
+        report = world.repo.fetch("d", dest=dest)
+        assert sums_of(report.path) == expected
+    assert hits, "no process was hit while it ran: the test showed nothing"
+
+
+def _forget(folder):
+    if folder.exists():
+        for path in [folder, *(each for each in folder.rglob("*") if each.is_dir())]:
+            path.chmod(0o755)
+        shutil.rmtree(folder)
