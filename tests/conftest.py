@@ -6,14 +6,19 @@ They are never left out silently: where a program is missing the tests fail, unl
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
-from hypothesis import settings
 
 from dataver.testing.servers import SERVERS, Server
 
-settings.register_profile("unhurried", deadline=None)  # how long an example takes is the machine's business
-settings.load_profile("unhurried")
+if find_spec("hypothesis"):  # the trackers' environments have none
+    from hypothesis import settings
+
+    settings.register_profile(
+        "unhurried", deadline=None
+    )  # how long an example takes is the machine's business
+    settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)
