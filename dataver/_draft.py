@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataver._about import __version__
 from dataver._author import author
@@ -18,6 +18,9 @@ from dataver.lineage.noting import wanted
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published
 from dataver.tree import Tree, new_name_problems
+
+if TYPE_CHECKING:
+    from dataver.ingest.upload_plan import UploadPlan
 
 __all__ = ["Draft"]
 
@@ -140,6 +143,17 @@ class Draft(DraftCore):
         for path in spooled(other.spool):
             path.replace(self.spool / path.name)
         other.discard()
+
+    def plan_upload(self) -> "UploadPlan":
+        """Return what `upload` would send, and how long that takes where it is known; sends nothing.
+
+        A draft that is not finalized is planned as it is now.
+        """
+        from dataver.ingest.upload_plan import plan_upload
+
+        published = self._state.published is not None
+        parents = len(self._state.parents)
+        return plan_upload(self, self._repository, parents=parents, published=published)
 
     def _record(self, sealed: Mapping[str, Any]) -> Record:
         state, summary = self._state, self.tree.summary()

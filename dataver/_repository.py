@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dataver._author import author
 from dataver._keeping import Keeping
 from dataver._moving import Movable
+from dataver._planning import Planning
 from dataver._version import Diff, UploadReport, Version
 from dataver.errors import InvalidInput, NotFound
 from dataver.formats.config import RepositoryConfig
@@ -67,7 +68,7 @@ class SyncReport:
     seconds: float
 
 
-class Repository(Movable, Keeping):
+class Repository(Movable, Keeping, Planning):
     """A repository: a folder or a bucket prefix that holds datasets.
 
     Get one from `dataver.open` or `dataver.init`.
@@ -293,6 +294,7 @@ class Repository(Movable, Keeping):
         """
         from dataver.checkout.fetching import fetch as checkout
         from dataver.checkout.version_cache import VersionCache
+        from dataver.repository.rates import remember
 
         if verify not in ("stat", "full"):
             raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
@@ -311,6 +313,7 @@ class Repository(Movable, Keeping):
             near=[bytes.fromhex(parent.tree) for parent in published.record.parents],
             ref=published.ref,
         )
+        remember(self.id, "fetch", report.transferred, report.seconds)
         if linked:
             from dataver.lineage.noting import note_fetch
 

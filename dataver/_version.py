@@ -218,9 +218,12 @@ class Version:
         """
         if self._uploader is None or self.uploaded:
             return UploadReport(self, 0, 0, 0, 0.0, already=True)
+        from dataver.repository.rates import remember
+
         sent = self._uploader(progress)
         self._record, self._record_id = sent.published
         self._tree = self._repository.tree(self._record.tree)
+        remember(self._repository.id, "upload", sent.size, sent.seconds)
         return UploadReport(self, len(sent.packs), sent.blocks, sent.size, sent.seconds, already=False)
 
     @classmethod

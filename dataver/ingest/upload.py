@@ -30,7 +30,7 @@ from dataver.repository.keeping.holds import Found, Holding, holding
 from dataver.repository.keeping.marking import mark
 from dataver.repository.layout import block_key, pack_key, record_key
 
-__all__ = ["Sent", "needs_of_draft", "upload_draft"]
+__all__ = ["Sent", "needs_of_draft", "parts_of_draft", "upload_draft"]
 
 _PARALLEL = 4  # packs on their way at once, 64 MB each read from disk by the store
 _ASKING = 16  # existence questions at once
@@ -169,6 +169,21 @@ class _Sending:
             return set() if isinstance(there, Inner) else there.packs()
         except IntegrityError:
             return None
+
+
+def parts_of_draft(draft: DraftCore) -> tuple[dict[bytes, int], dict[bytes, int], set[bytes]]:
+    """Return what an upload sends and relies on.
+
+    Returns:
+        Sizes of the packs that are here and of the tree blocks, by digest; and the packs and blocks that are
+        to be in the repository already.
+    """
+    root = draft.tree.digest
+    need = _needs(draft, root)
+    packs = {bytes.fromhex(path.name): path.stat().st_size for path in spooled(draft.spool)}
+    mine = {pack: size for pack, size in packs.items() if pack in need.packs}
+    blocks = {name: len(draft.block_object(name)) for name in need.blocks}
+    return mine, blocks, (need.packs - packs.keys()) | need.bases
 
 
 def needs_of_draft(draft: DraftCore) -> tuple[set[bytes], set[bytes]]:

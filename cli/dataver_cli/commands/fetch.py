@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         dataver fetch vision/cats --dest work/ --paths 'train/**' --paths '*.csv'
         dataver fetch --locked vision/cats@production            # the version that dataver.lock has for it
         dataver fetch --run mlflow:4f1c --dest again/            # what that run read, and the same part of it
+        dataver fetch vision/cats --plan                         # how much, and how long?
         DATA=$(dataver fetch --quiet vision/cats@1.0.1) && python train.py "$DATA"
     """,
 )
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in DIR that differ.")
 @click.option("--locked", is_flag=True, help="Take the version that dataver.lock has for REF.")
+@click.option("--plan", is_flag=True, help="Only show what would be moved.")
 @click.option("--run", metavar="RUN", help="Instead of REF: bring exactly what that run read.")
 def command(
     session: Session,
@@ -51,6 +53,7 @@ def command(
     verify: str,
     overwrite: bool,
     locked: bool,
+    plan: bool,
     run: str | None,
 ) -> None:
     """Bring a version to this machine, every byte verified.
@@ -58,7 +61,7 @@ def command(
     REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only what is missing moves: files and
     parts of files that the cache holds from other versions are used again. Prints the folder.
     """
-    if (ref is None) == (run is None) or (run and (paths or locked or overwrite or verify != "stat")):
+    if (ref is None) == (run is None) or (run and (paths or locked or plan or overwrite or verify != "stat")):
         raise click.UsageError(
             "say which version: dataver fetch REF, or dataver fetch --run RUN [--dest DIR]"
         )
@@ -67,6 +70,12 @@ def command(
         from dataver import LockFile
 
         ref = LockFile.find().pinned(repository, ref)
+    if plan and ref:
+        from dataver_cli.planning import fetch_plan_lines, plan_values
+
+        planned = repository.plan_fetch(ref, dest=dest, paths=paths or None)
+        session.out.show({"ref": ref, **plan_values(planned)}, fetch_plan_lines(planned))
+        return
     with session.progress("Fetching", fresh="moved") as progress:
         if run:
             reports = repository.fetch_run(run, dest=dest, progress=progress)
