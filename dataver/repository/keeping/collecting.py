@@ -53,6 +53,7 @@ _Ref: TypeAlias = tuple[str, str]  # dataset and label
 
 _BATCH: Final = 4_000  # objects named and deleted together; a writer that needs one of them waits that long
 _PARALLEL: Final = 16  # requests in flight
+_WRITING: Final = timedelta(minutes=1)  # since the last byte: what is left is to flush the file and name it
 _LATEST: Final = 3600.0  # seconds between the last look and a delete; a sweep that was away looks again
 
 
@@ -265,6 +266,10 @@ class _Collection:
         except OverflowError:
             return False
 
+    def _is_left(self, info: ObjectInfo) -> bool:
+        """Tell whether an unfinished file is nobody's: also without any grace its writer gets a minute."""
+        return self._is_old(info) and (info.modified is None or self.now - info.modified > _WRITING)
+
     # planning
 
     def _plan(self) -> GcPlan:
@@ -283,7 +288,7 @@ class _Collection:
                 else:
                     plan.waiting += 1
                     plan.waiting_size += info.size
-        plan.leftovers += [info for info in unfinished(self._store) if self._is_old(info)]
+        plan.leftovers += [info for info in unfinished(self._store) if self._is_left(info)]
         plan.leftovers += [info for info in self._store.list(PROBES) if self._is_old(info)]
         plan.leftovers += self._dead_sweeps()
         plan.records += self._repo.records.unburied()
@@ -318,12 +323,12 @@ class _Collection:
     def _remove_leftovers(self, report: GcReport, progress: Progress) -> None:
         for info in (*self.plan.leftovers, *self.plan.records):
             record = parse_record_key(info.key)
-            if record is not None:
+            if is_unfinished(info.key):  # wherever it lies
+                remove_unfinished(self._store, info.key)
+            elif record is not None:
                 remove_record(self._repo, *record)
             elif info.key.startswith((SWEEPS, SWEPT)):
                 _finish(self._store, info.key)
-            elif is_unfinished(info.key):
-                remove_unfinished(self._store, info.key)
             else:
                 self._store.delete(info.key)
             report.leftovers += 1
