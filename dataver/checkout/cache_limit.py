@@ -1,7 +1,7 @@
 """How large the cache of versions may become: what the user said, else a share of the disk.
 
 DATAVER_CACHE_SIZE=200GB      for this process; also 30%, a number of bytes, or `unlimited`
-[cache]                       in the user's configuration, the file that `config_path` names
+[cache]                       in the user's configuration, the file that `user_config_path` names
 size = "200 GB"
 """
 
