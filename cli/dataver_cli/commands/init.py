@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dataver import Repository
 
 _WEAKER = (
-    "this store ignores create-if-absent: two writers that choose the same label in the same moment can both "
-    "believe they published it. Let one machine at a time upload to a dataset."
+    "this store ignores create-if-absent: writers take turns by claims, three requests more a version, "
+    "and one that is stopped for two minutes in between could replace another's record."
 )
 
 
