@@ -1,8 +1,8 @@
 """Freed memory stays with the process: the next buffer takes it.
 
-glibc gives a freed buffer of 128 KiB or more back to the system, and the next one comes from there with each of
-its pages cleared. A command that moves data makes such a buffer for every frame, and spent up to a quarter of its
-CPU time on that (docs/performance.md). The peak stays what it is: no more is kept than was in use at once.
+glibc gives a freed buffer of 128 KiB or more back to the system, and the next one comes from there with each
+of its pages cleared. A command that moves data makes such a buffer for every frame (docs/performance.md). The
+peak stays what it is: no more is kept than was in use at once.
 
 A process is configured here, so only the command line does it; the library leaves its caller's process alone.
 """

@@ -29,5 +29,5 @@ def faults(how: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux" or not keep_freed_memory(), reason="not glibc")
 def test_freed_buffers_cost_no_page_faults():
-    """The second time 20 MB of buffers are needed their pages are there; left alone, glibc fetches them anew."""
+    """The second time 20 MB of buffers are needed their pages are there; left alone, glibc asks anew."""
     assert faults("keep") < 100 < faults("leave")
