@@ -315,7 +315,7 @@ class _Job:
         sources: list[Source] = []
         for path in left:
             with suppress(OSError):
-                source = Interrupted(path)
+                source = Interrupted(path, self.wish.repo)
                 stack.callback(source.close)
                 sources.append(source)
         for tree in dict.fromkeys((self.wish.tree, *self.near)):

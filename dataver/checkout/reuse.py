@@ -101,10 +101,14 @@ class Source(Protocol):
 
 
 class Interrupted:
-    """What an interrupted fetch of the same tree left: whole files are taken over, once they are hashed."""
+    """What an interrupted fetch of the same tree left.
 
-    def __init__(self, path: Path) -> None:
+    Whole files are taken over once they are hashed, of large ones the chunks that are right.
+    """
+
+    def __init__(self, path: Path, repo: Repository) -> None:
         self._fd = open_folder(path)
+        self._repo = repo
 
     def take(self, rows: Rows, numbers: Sequence[int], folder: Folder, stamps: array[int]) -> Taken:  # noqa: ARG002  # the protocol's
         """Move the files over that are complete."""
@@ -143,9 +147,31 @@ class Interrupted:
             return False
         return True
 
-    def share(self, entry: Entry, target: Target) -> Wanted | None:  # noqa: ARG002  # the protocol's
-        """Return None: which spans of an unfinished file are there is not known."""
-        return None
+    def share(self, entry: Entry, target: Target) -> Wanted | None:
+        """Return how to go on with an unfinished large file: what is right is copied, the rest fetched."""
+        from dataver.checkout.unfinished import LEAST, arrived
+
+        if entry.size < LEAST:
+            return None
+        try:
+            fd = self._open(entry.path)
+        except OSError:
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
+            spans, rest = arrived(fd, entry, self._repo.packs.footer)
+        finally:
+            os.close(fd)
+        if not spans:
+            return None
+        target.spread()
+        target.reused = sum(length for _, _, length in spans)
+        return Wanted(target, rest, LocalCopy(lambda: self._open(entry.path), spans))
+
+    def _open(self, path: str) -> int:
+        with located(self._fd, path) as (root, name):
+            return os.open(name, _READ, dir_fd=root)
 
     def close(self) -> None:
         """Close the folder."""

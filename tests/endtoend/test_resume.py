@@ -3,6 +3,7 @@
 The line between counts what is sent: only what was on its way when a process died may be sent again.
 """
 
+import json
 import os
 import random
 import secrets
@@ -191,3 +192,22 @@ def test_a_fetch_killed_at_many_moments_goes_on(line, source, tmp_path):
     print(f"fetch: {line.kills} kills, {moved:,} bytes")
     assert moved < 1.1 * _SIZE + line.kills * _FETCHING
     assert [path.name for path in line.work.iterdir() if path.name.startswith(".out")] == []
+
+
+def test_a_fetch_of_one_large_file_goes_on_inside_it(line, tmp_path):
+    """What arrived of a file that is not complete is found by its chunks, and not read again."""
+    noise = random.Random(6)
+    folder = tmp_path / "src"
+    folder.mkdir()
+    (folder / "one").write_bytes(noise.randbytes(3 * _SIZE))
+    line.open().sync(folder, "d", workspace=tmp_path, spool=16 << 20)
+    before = line.network.passed
+    code, said = line.run("fetch", "d", "--dest", "out", kill_at=22)  # some ranges have arrived by then
+    assert code == -signal.SIGKILL, said
+    code, said = line.run("fetch", "d", "--dest", "out", "--json")
+    assert code == 0, said
+    assert contents(line.work / "out") == contents(folder)
+    moved, reused = line.network.passed - before, json.loads(said)["reused"]
+    print(f"one large file: {moved:,} bytes, {reused:,} taken over")
+    assert reused > 3_000_000
+    assert moved < 3 * _SIZE + 17 * 3_600_000
