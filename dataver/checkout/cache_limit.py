@@ -47,7 +47,7 @@ def cache_limit(root: Path) -> Limit:
     from dataver.repository.configuration import read_configuration, user_config_path
 
     path = user_config_path()
-    if path.is_file():
+    if os.path.isfile(path):  # noqa: PTH113  # never raises: a home that may not be looked into holds none
         table = read_configuration(path).get("cache", {})
         size = table.get("size") if isinstance(table, dict) else None
         if size is not None:

@@ -75,7 +75,8 @@ def configuration_files(start: Path | None = None) -> list[Path]:
     """Return the user's file and the project's, where there is one, in the order in which they count."""
     workspace = find_workspace(start)
     paths = [user_config_path()] + ([workspace / FOLDER / CONFIG_FILE] if workspace else [])
-    return [path for path in paths if path.is_file()]
+    # `isfile` never raises: a home that may not be looked into holds none
+    return [path for path in paths if os.path.isfile(path)]  # noqa: PTH113
 
 
 def read_configuration(path: Path) -> dict[str, Any]:
