@@ -149,6 +149,20 @@ def test_a_gc_that_looked_before_a_repack_deletes_nothing_of_it(world):
     assert world.all_right() == [version.ref]
 
 
+def test_a_gc_that_looked_before_a_hold_on_everything_was_put_deletes_nothing(world):
+    """It looks again before each batch."""
+    from dataver.repository.keeping.collecting import _Collection
+
+    mostly_dead(world)
+    collection = _Collection(world.repo, NOW, (), ())
+    before = world.keys(*STORED)
+    with holding(world.store, None) as hold:
+        hold.settle(lambda _: None)
+        with pytest.raises(Conflict):
+            collection.execute(dataver.progress.SILENT)
+    assert world.keys(*STORED) == before
+
+
 def test_what_an_upload_found_in_an_old_pack_stays(world):
     """It deduplicates against a pack that is being retired, and publishes afterwards."""
     version, kept = mostly_dead(world)
