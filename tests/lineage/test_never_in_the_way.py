@@ -3,8 +3,8 @@
 import os
 import shutil
 import signal
-import subprocess
 import sqlite3
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -163,7 +163,7 @@ def test_a_damaged_queue_is_set_aside(lab) -> None:
 
 
 def _interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Press Ctrl-C, and again as a person would: CPython drops one that falls into a finalizer or a callback."""
+    """Press Ctrl-C, and again as a person would: CPython drops one that falls into a finalizer."""
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         try:
