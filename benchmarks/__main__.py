@@ -94,6 +94,9 @@ def _arguments() -> argparse.Namespace:
         "--nice", type=int, default=0, help="niceness of what is measured; below 0 takes root"
     )
     parser.add_argument(
+        "--beside", type=Path, metavar="FILE", help="a lock file that other work on the machine waits for"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/results/latest.jsonl"), help="JSON lines"
     )
     more = parser.add_mutually_exclusive_group()
@@ -157,6 +160,7 @@ def _plan(args: argparse.Namespace, name: str, number: int, work: Path, machine:
         machine=machine,
         nice=args.nice,
         counting=args.requests,
+        beside=args.beside,
     )
 
 

@@ -8,6 +8,8 @@ Many small files are removed only when the round is over: where ext4 has no jour
 twenty times slower while it remembers deleted ones (`recently_deleted` in its ialloc.c).
 """
 
+import contextlib
+import fcntl
 import os
 import shutil
 import sys
@@ -42,6 +44,8 @@ class Round:
         counting: nothing is timed; the requests of each operation are counted instead, by `requests.py`.
         nice: the niceness of measured commands.
         link: the data is linked into the folder that is added, not copied; for data sets of one version.
+        beside: a file that is locked (`flock`) while an operation is prepared and measured, so that other
+            work on the machine can wait for the gaps.
     """
 
     number: int
@@ -55,6 +59,7 @@ class Round:
     nice: int = 0
     counting: bool = False
     link: bool = False
+    beside: Path | None = None
     sizes: list[Size] = field(default_factory=list)
 
     @property
@@ -140,19 +145,35 @@ def _each(plan: Round, players: list[Player], operation: str, deed: Deed, index:
     for player in players[turn:] + players[:turn]:
         if not player.alive:
             continue
-        dest = plan.dest(operation, player.tool)
-        try:
-            commands = _prepared(plan, player.tool, operation, deed, dest)
-        except Failed as error:
-            yield replace(_result(plan, player, operation, index), error=f"preparation: {error}")
-            player.alive = not operation.startswith("add")
-            continue
-        if commands is None:
-            yield replace(_result(plan, player, operation, index), lacking=True)
-            continue
-        yield _perform(plan, player, operation, index, commands)
-        if plan.sizes[index].files < _MANY:
-            shutil.rmtree(dest, ignore_errors=True)
+        with _alone(plan.beside):
+            result = _one(plan, player, operation, deed, index)
+        yield result
+
+
+@contextlib.contextmanager
+def _alone(beside: Path | None) -> Iterator[None]:
+    if beside is None:
+        yield
+        return
+    with beside.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _one(plan: Round, player: Player, operation: str, deed: Deed, index: int) -> Result:
+    """Prepare and measure one operation of one tool."""
+    dest = plan.dest(operation, player.tool)
+    try:
+        commands = _prepared(plan, player.tool, operation, deed, dest)
+    except Failed as error:
+        player.alive = not operation.startswith("add")
+        return replace(_result(plan, player, operation, index), error=f"preparation: {error}")
+    if commands is None:
+        return replace(_result(plan, player, operation, index), lacking=True)
+    result = _perform(plan, player, operation, index, commands)
+    if plan.sizes[index].files < _MANY:
+        shutil.rmtree(dest, ignore_errors=True)
+    return result
 
 
 def _prepared(plan: Round, tool: Tool, operation: str, deed: Deed, dest: Path) -> Commands:
