@@ -1,21 +1,21 @@
 """The public repository: everything one does with datasets, versions and drafts, in one place.
 
-What makes versions and what fetches them is imported by the methods that need it: looking around starts in
-two thirds of the time.
+What brings versions here, moves them and frees them stands in a module each beside this one. What makes
+versions is imported by the methods that need it, as what fetches them is: looking around starts in two
+thirds of the time.
 """
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataver._author import author
+from dataver._fetching import Fetching
 from dataver._keeping import Keeping
 from dataver._moving import Movable
-from dataver._planning import Planning
 from dataver._version import Diff, UploadReport, Version
 from dataver.errors import InvalidInput, NotFound
 from dataver.formats.config import RepositoryConfig
@@ -24,16 +24,14 @@ from dataver.formats.tag import TagMove
 from dataver.progress import SILENT, Progress
 from dataver.repository import init_repository, open_repository
 from dataver.repository.configuration import configured_url, options_for
-from dataver.repository.places import cache_root, default_repository, find_workspace
+from dataver.repository.places import default_repository, find_workspace
 from dataver.repository.resolve import latest
 from dataver.storage import Store
 from dataver.tree import diff
 
 if TYPE_CHECKING:
     from dataver._draft import Draft
-    from dataver.checkout import FetchReport, VerifyReport
     from dataver.ingest import AddReport
-    from dataver.lineage.lineage import Lineage
 
 __all__ = ["DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"]
 
@@ -68,7 +66,7 @@ class SyncReport:
     seconds: float
 
 
-class Repository(Movable, Keeping, Planning):
+class Repository(Fetching, Movable, Keeping):
     """A repository: a folder or a bucket prefix that holds datasets.
 
     Get one from `dataver.open` or `dataver.init`.
@@ -252,122 +250,6 @@ class Repository(Movable, Keeping, Planning):
         """Return all moves of a tag, oldest first."""
         return self.tags.history(name, tag)
 
-    # lineage
-
-    @cached_property
-    def lineage(self) -> "Lineage":
-        """Which runs consumed and produced its versions."""
-        from dataver.lineage.lineage import Lineage
-
-        return Lineage(self)
-
-    # fetching
-
-    def fetch(
-        self,
-        ref: str,
-        *,
-        dest: str | Path | None = None,
-        paths: str | Iterable[str] | None = None,
-        verify: str = "stat",
-        overwrite: bool = False,
-        run: object = None,
-        progress: Progress = SILENT,
-    ) -> "FetchReport":
-        """Bring a version to this machine, every byte checked, and link it to the current run.
-
-        Args:
-            ref: the version.
-            dest: an own, writable copy goes there; None gives a read-only folder in the cache.
-            paths: globs; only what matches is fetched.
-            verify: how a folder that is there already is checked: "stat" or "full" (hashes every file).
-            overwrite: replace files in `dest` that differ.
-            run: the run to link it to: a key such as `mlflow:4f1c…`, a `dataver.Run`, or a tracker's own
-                object; None means the run that this process works for (`dataver.run` says how it is found).
-            progress: told of files and bytes.
-
-        Raises:
-            NotFound: no such version.
-            InvalidInput: `run` is no run.
-            Conflict: files in `dest` differ and `overwrite` is off; nothing was changed.
-            IntegrityError: the repository holds wrong bytes; none of them was left under a file's name.
-        """
-        from dataver.checkout.fetching import fetch as checkout
-        from dataver.checkout.version_cache import VersionCache
-        from dataver.repository.rates import remember
-
-        if verify not in ("stat", "full"):
-            raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
-        linked = _linking(run)
-        published = self.resolve(ref)
-        patterns = [paths] if isinstance(paths, str) else list(paths) if paths is not None else None
-        report = checkout(
-            self,
-            published.record.tree,
-            dest=Path(dest) if dest is not None else None,
-            patterns=patterns,
-            cache=VersionCache(cache_root()),
-            progress=progress,
-            verify=verify,
-            overwrite=overwrite,
-            near=[bytes.fromhex(parent.tree) for parent in published.record.parents],
-            ref=published.ref,
-        )
-        remember(self.id, "fetch", report.transferred, report.seconds)
-        if linked:
-            from dataver.lineage.noting import note_fetch
-
-            note_fetch(
-                self,
-                published,
-                patterns=tuple(sorted(set(patterns or ()))),
-                files=report.files,
-                size=report.size,
-                run=run,
-                asked=ref,
-            )
-        return report
-
-    def fetch_run(
-        self, run: str, *, dest: str | Path | None = None, progress: Progress = SILENT
-    ) -> "dict[str, FetchReport]":
-        """Fetch again exactly what a run read: the same versions, and the same part of each.
-
-        Args:
-            run: a run's id in any system, or an unambiguous beginning (`Lineage.run`).
-            dest: own, writable copies go there, in a folder `name@label` each where there are several; None
-                gives read-only folders in the cache.
-            progress: told of files and bytes.
-
-        Returns:
-            A report a version, by `name@label`.
-
-        Raises:
-            NotFound: there is no such run, it read nothing, or a version is gone.
-            InvalidInput: several runs fit, or it read a shard.
-            IntegrityError: a label names another version than the run read.
-        """
-        readings = self.lineage.readings(run)
-        reports = {}
-        for ref, patterns in readings:
-            folder = (
-                None if dest is None else Path(dest) if len(readings) == 1 else Path(dest, *ref.split("/"))
-            )
-            reports[ref] = self.fetch(ref, dest=folder, paths=patterns, progress=progress)
-        return reports
-
-    def verify(self, ref: str, *, quick: bool = False, progress: Progress = SILENT) -> "VerifyReport":
-        """Read a version in the repository; compare it with its checksums and, unless `quick`, digests."""
-        from dataver.checkout import verify_version
-
-        return verify_version(self, self.resolve(ref).record.tree, quick=quick, progress=progress)
-
-    def verify_folder(self, ref: str, folder: str | Path, *, progress: Progress = SILENT) -> "VerifyReport":
-        """Compare a local folder with a version, file by file, by digest."""
-        from dataver.checkout import verify_folder
-
-        return verify_folder(self, self.resolve(ref).record.tree, Path(folder), progress=progress)
-
 
 def init(
     url: str | Path | None = None,
@@ -445,17 +327,6 @@ def fetch(
 
         ref = LockFile.find().pinned(opened, ref)
     return opened.fetch(ref, dest=dest, paths=paths, verify=verify, overwrite=overwrite, run=run).path
-
-
-def _linking(run: object) -> bool:
-    """Return whether lineage is noted; refuse what is no run before anything is fetched."""
-    from dataver.lineage.settings import enabled
-
-    if run is not None:
-        from dataver.lineage.which_run import key_of
-
-        key_of(run)
-    return enabled()
 
 
 def _absolute(url: str | Path) -> str:
