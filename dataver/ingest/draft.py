@@ -11,20 +11,15 @@ disk before the next. One command at a time holds the draft's lock; others wait.
 import os
 import shutil
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
-
-from dataver.errors import Conflict, InvalidInput, NotFound, StoreError
-from dataver.formats.block import Inner, Leaf
+from dataver.errors import InvalidInput, NotFound, StoreError
 from dataver.formats.entry import Entry, check_path
 from dataver.formats.names import check_dataset_name, check_label
-from dataver.ingest.block_log import BlockLog
 from dataver.ingest.draft_state import (
     DraftState,
     draft_folder,
@@ -35,6 +30,7 @@ from dataver.ingest.draft_state import (
     sealed_alike,
     set_current,
 )
+from dataver.ingest.local_draft import LocalDraft
 from dataver.ingest.parents import merge_parents
 from dataver.ingest.scan import Scan, scan
 from dataver.ingest.session import Session, draft_session, open_index
@@ -42,78 +38,13 @@ from dataver.ingest.streaming import SPOOL, PackSender, check_spool
 from dataver.ingest.taking import AddReport, Taking
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository
-from dataver.repository.places import FOLDER
-from dataver.tree import Change, Selection, Tree, diff, edit
+from dataver.tree import Change, Selection, diff
 
 __all__ = ["DraftCore"]
 
-_LOCK_WAIT = 600.0  # seconds a command waits for another one on the same draft
-_KEPT = 32  # parsed blocks of the draft's own kept in memory
 
-
-class DraftCore:
+class DraftCore(LocalDraft):
     """One draft in a workspace. The public `dataver.Draft` adds finalizing into a `Version`."""
-
-    def __init__(self, repository: Repository, workspace: Path, state: DraftState) -> None:
-        self._repository = repository
-        self._state = state
-        self.workspace = workspace
-        self._folder = draft_folder(workspace, state.id)
-        self._log = BlockLog(self._folder / "blocks")
-        self._parsed: OrderedDict[bytes, Leaf | Inner] = OrderedDict()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.dataset!r}, id={self.id!r}, {self._state.status})"
-
-    @property
-    def id(self) -> str:
-        """The draft's id, 12 hex characters."""
-        return self._state.id
-
-    @property
-    def dataset(self) -> str:
-        """The dataset this will be a version of."""
-        return self._state.dataset
-
-    @property
-    def status_name(self) -> str:
-        """`open`, `sealed` or `uploaded`."""
-        return self._state.status
-
-    @property
-    def sealed(self) -> bool:
-        """Whether it was finalized."""
-        return self._state.status != "open"
-
-    @property
-    def parents(self) -> list[str]:
-        """The versions it started from, as `dataset@label`."""
-        return [f"{each['dataset']}@{each['label']}" for each in self._state.parents]
-
-    @property
-    def conflicts(self) -> list[str]:
-        """Paths that its parents disagreed about; the later parent's content was taken."""
-        return list(self._state.conflicts)
-
-    @property
-    def created(self) -> datetime:
-        """When it was made."""
-        return datetime.fromisoformat(self._state.created)
-
-    @property
-    def changed(self) -> bool:
-        """Whether its content differs from what it started from."""
-        return self._state.tree != self._state.base
-
-    @property
-    def tree(self) -> Tree:
-        """The tree as it stands."""
-        return Tree(bytes.fromhex(self._state.tree), self._load)
-
-    @property
-    def spool(self) -> Path:
-        """The folder of the draft's packs."""
-        return self._folder / "packs"
 
     # making and finding
 
@@ -413,81 +344,3 @@ class DraftCore:
                 hint="what is left is safe in the draft, and `dataver upload` sends it",
                 transient=error.transient,
             ) from error
-
-    def _edit(self, changes: dict[str, Entry | None]) -> None:
-        root = bytes.fromhex(self._state.tree)
-        ordered = sorted(changes.items())
-        new = edit(root, ordered, self._load, self._log.add, self._is_published)
-        self._state.tree = new.digest.hex()
-
-    def _is_published(self, digest: bytes) -> bool:
-        return digest not in self._log
-
-    def _commit(self) -> None:
-        self._log.commit()
-        save_state(self._folder, self._state)
-
-    def _load(self, digest: bytes) -> Leaf | Inner:
-        if digest not in self._log:
-            return self._repository.blocks.load(digest)
-        block = self._parsed.get(digest)
-        if block is None:
-            block = self._parsed[digest] = self._log.load(digest, self._repository.blocks.object)
-            while len(self._parsed) > _KEPT:
-                self._parsed.popitem(last=False)
-        else:
-            self._parsed.move_to_end(digest)
-        return block
-
-    def block_object(self, digest: bytes) -> bytes:
-        """Return the object of a block, from the draft or the repository."""
-        return self._log.object(digest) if digest in self._log else self._repository.blocks.object(digest)
-
-    def has_block(self, digest: bytes) -> bool:
-        """Whether the draft itself holds a block (else the repository does)."""
-        return digest in self._log
-
-    def load_block(self, digest: bytes) -> Leaf | Inner:
-        """Return a block, from the draft or the repository."""
-        return self._load(digest)
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Hold the draft's lock, with its state read anew; on failure the state in memory goes back too."""
-        with self._locked():
-            self._state = load_state(self._folder)
-            self._log = BlockLog(self._folder / "blocks")
-            self._parsed.clear()
-            if self._state.status != "open":
-                raise Conflict(
-                    f"draft {self.id} of {self.dataset} was finalized and cannot change.",
-                    hint="upload it, or start the next version with `dataver create`",
-                )
-            try:
-                yield
-            except BaseException:
-                self._state = load_state(self._folder)
-                raise
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = FileLock(self._folder / "lock", timeout=_LOCK_WAIT)
-        with kept_in(self._folder):
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise Conflict(
-                    f"draft {self.id} is being changed by another command.", hint="try again"
-                ) from error
-            try:
-                yield
-            finally:
-                lock.release()
-
-    def _drop(self) -> None:
-        """Remove the draft's folder; `draft.json` goes first, so that a crash leaves no half draft."""
-        (self._folder / "draft.json").unlink(missing_ok=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        current = self.workspace / FOLDER / "current"
-        if current.is_file() and current.read_text("ascii", "replace").strip() == self.id:
-            set_current(self.workspace, None)

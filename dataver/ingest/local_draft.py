@@ -1,0 +1,180 @@
+"""A draft as it lies on this machine: its state, its log of blocks, its lock; and the tree that they make.
+
+Whoever changes it holds its lock (`_changing`), edits the tree, and commits: blocks first, then `draft.json`,
+each forced to the disk before the next (invariants 4 and 6). A change that fails leaves both as they were.
+"""
+
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dataver.errors import Conflict
+from dataver.formats.block import Inner, Leaf
+from dataver.formats.entry import Entry
+from dataver.ingest.block_log import BlockLog
+from dataver.ingest.draft_state import (
+    DraftState,
+    draft_folder,
+    kept_in,
+    load_state,
+    save_state,
+    set_current,
+)
+from dataver.repository import Repository
+from dataver.repository.places import FOLDER
+from dataver.tree import Tree, edit
+
+__all__ = ["LocalDraft"]
+
+_LOCK_WAIT = 600.0  # seconds a command waits for another one on the same draft
+_KEPT = 32  # parsed blocks of the draft's own kept in memory
+
+
+class LocalDraft:
+    """What a draft has, and how it is read and changed; the commands on it are `DraftCore`'s."""
+
+    def __init__(self, repository: Repository, workspace: Path, state: DraftState) -> None:
+        self._repository = repository
+        self._state = state
+        self.workspace = workspace
+        self._folder = draft_folder(workspace, state.id)
+        self._log = BlockLog(self._folder / "blocks")
+        self._parsed: OrderedDict[bytes, Leaf | Inner] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.dataset!r}, id={self.id!r}, {self._state.status})"
+
+    @property
+    def id(self) -> str:
+        """The draft's id, 12 hex characters."""
+        return self._state.id
+
+    @property
+    def dataset(self) -> str:
+        """The dataset this will be a version of."""
+        return self._state.dataset
+
+    @property
+    def status_name(self) -> str:
+        """`open`, `sealed` or `uploaded`."""
+        return self._state.status
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it was finalized."""
+        return self._state.status != "open"
+
+    @property
+    def parents(self) -> list[str]:
+        """The versions it started from, as `dataset@label`."""
+        return [f"{each['dataset']}@{each['label']}" for each in self._state.parents]
+
+    @property
+    def conflicts(self) -> list[str]:
+        """Paths that its parents disagreed about; the later parent's content was taken."""
+        return list(self._state.conflicts)
+
+    @property
+    def created(self) -> datetime:
+        """When it was made."""
+        return datetime.fromisoformat(self._state.created)
+
+    @property
+    def changed(self) -> bool:
+        """Whether its content differs from what it started from."""
+        return self._state.tree != self._state.base
+
+    @property
+    def tree(self) -> Tree:
+        """The tree as it stands."""
+        return Tree(bytes.fromhex(self._state.tree), self._load)
+
+    @property
+    def spool(self) -> Path:
+        """The folder of the draft's packs."""
+        return self._folder / "packs"
+
+    def block_object(self, digest: bytes) -> bytes:
+        """Return the object of a block, from the draft or the repository."""
+        return self._log.object(digest) if digest in self._log else self._repository.blocks.object(digest)
+
+    def has_block(self, digest: bytes) -> bool:
+        """Whether the draft itself holds a block (else the repository does)."""
+        return digest in self._log
+
+    def load_block(self, digest: bytes) -> Leaf | Inner:
+        """Return a block, from the draft or the repository."""
+        return self._load(digest)
+
+    # inside
+
+    def _edit(self, changes: dict[str, Entry | None]) -> None:
+        root = bytes.fromhex(self._state.tree)
+        ordered = sorted(changes.items())
+        new = edit(root, ordered, self._load, self._log.add, self._is_published)
+        self._state.tree = new.digest.hex()
+
+    def _is_published(self, digest: bytes) -> bool:
+        return digest not in self._log
+
+    def _commit(self) -> None:
+        self._log.commit()
+        save_state(self._folder, self._state)
+
+    def _load(self, digest: bytes) -> Leaf | Inner:
+        if digest not in self._log:
+            return self._repository.blocks.load(digest)
+        block = self._parsed.get(digest)
+        if block is None:
+            block = self._parsed[digest] = self._log.load(digest, self._repository.blocks.object)
+            while len(self._parsed) > _KEPT:
+                self._parsed.popitem(last=False)
+        else:
+            self._parsed.move_to_end(digest)
+        return block
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the draft's lock, with its state read anew; on failure the state in memory goes back too."""
+        with self._locked():
+            self._state = load_state(self._folder)
+            self._log = BlockLog(self._folder / "blocks")
+            self._parsed.clear()
+            if self._state.status != "open":
+                raise Conflict(
+                    f"draft {self.id} of {self.dataset} was finalized and cannot change.",
+                    hint="upload it, or start the next version with `dataver create`",
+                )
+            try:
+                yield
+            except BaseException:
+                self._state = load_state(self._folder)
+                raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self._folder / "lock", timeout=_LOCK_WAIT)
+        with kept_in(self._folder):
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise Conflict(
+                    f"draft {self.id} is being changed by another command.", hint="try again"
+                ) from error
+            try:
+                yield
+            finally:
+                lock.release()
+
+    def _drop(self) -> None:
+        """Remove the draft's folder; `draft.json` goes first, so that a crash leaves no half draft."""
+        (self._folder / "draft.json").unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        current = self.workspace / FOLDER / "current"
+        if current.is_file() and current.read_text("ascii", "replace").strip() == self.id:
+            set_current(self.workspace, None)
