@@ -8,7 +8,7 @@ CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults test-all trackers format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
+.PHONY: help setup demo test test-slow test-faults test-ceph test-all trackers format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -35,6 +35,9 @@ test-slow: $(STAMP) ## the slow tests alone: large sizes, every damage to the go
 
 test-faults: $(STAMP) ## uploads and fetches on a network that fails, and killed (DATAVER_FAULTS=full for 1 GB and 200 kills)
 	$(BIN)/python -m pytest -n $(if $(filter full,$(DATAVER_FAULTS)),0,auto) -m faults tests/faults $(ARGS)
+
+test-ceph: $(STAMP) ## the store contract and the end-to-end suite against Ceph's gateway (docs/stores.md says what to install)
+	DATAVER_TEST_SERVERS=ceph $(BIN)/python -m pytest -n 2 -k ceph tests/storage tests/endtoend tests/moving tests/keeping $(ARGS)
 
 test-all: $(STAMP) ## the tests, slow ones included
 	$(BIN)/python -m pytest -n auto $(ARGS)

@@ -24,7 +24,7 @@ from benchmarks.machine import machine_facts
 from dataver.storage.s3 import S3Store
 from dataver.storage.s3_transport import ByLoop, Transport, connect
 from dataver.testing.proxy import FaultyNetwork
-from dataver.testing.servers import SERVERS, Server
+from dataver.testing.servers import SERVERS, USUAL, Server
 
 _SMALL = 4096  # bytes of a small object
 _RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs (dataver.checkout.plan.MAX_RANGE)
@@ -51,7 +51,7 @@ class Figure(NamedTuple):
 def main() -> int:
     """Measure, print tables, and write a JSON line a measurement."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.s3", description=main.__doc__)
-    parser.add_argument("--servers", default=",".join(SERVERS), help="of " + ", ".join(SERVERS))
+    parser.add_argument("--servers", default=",".join(USUAL), help="of " + ", ".join(SERVERS))
     parser.add_argument("--players", default=",".join(PLAYERS), help="of " + ", ".join(PLAYERS))
     parser.add_argument("--packs", default="16,32,64,64", help="MiB of each pack, separated by commas")
     parser.add_argument("--small", type=int, default=1000, help=f"objects of {_SMALL} bytes")

@@ -1,7 +1,8 @@
 """Fixtures for all tests: a machine of its own for each run, and real object-store servers.
 
 The servers start when the first test asks for one and end with the run (with pytest-xdist: one set a worker).
-They are never left out silently: where a program is missing the tests fail, unless DATAVER_TEST_SERVERS=0.
+They are never left out silently: where a program is missing the tests fail, unless DATAVER_TEST_SERVERS=0;
+DATAVER_TEST_SERVERS=ceph runs what runs against every server against that one.
 """
 
 import os
@@ -10,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from dataver.testing.servers import SERVERS, Server
+from dataver.testing.servers import SERVERS, Server, chosen
 
 if find_spec("hypothesis"):  # the trackers' environments have none
     from hypothesis import settings
@@ -61,7 +62,15 @@ def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     yield from _server("rclone", tmp_path_factory)
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.servers) for name in SERVERS])
+@pytest.fixture(scope="session")
+def ceph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Ceph's gateway: honours conditions, but not on multipart uploads."""
+    if "ceph" not in chosen():
+        pytest.skip("Ceph's programs come from the system's packages: `make test-ceph`")
+    yield from _server("ceph", tmp_path_factory)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.servers) for name in chosen()])
 def s3_server(request: pytest.FixtureRequest) -> Server:
     """Each of the servers in turn."""
     server: Server = request.getfixturevalue(f"{request.param}_server")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import dataver
-from dataver.testing.servers import SERVERS
+from dataver.testing.servers import chosen
 
-PLACES = ["folder", *(pytest.param(name, marks=pytest.mark.servers) for name in SERVERS)]
+PLACES = ["folder", *(pytest.param(name, marks=pytest.mark.servers) for name in chosen())]
 
 
 class Place:
@@ -32,7 +32,7 @@ class Place:
 
 @pytest.fixture(params=PLACES)
 def place(request, tmp_path):
-    """A folder, SeaweedFS, moto and rclone in turn."""
+    """A folder and each server in turn."""
     if request.param == "folder":
         return Place(str(tmp_path / "repository"))
     server = request.getfixturevalue(f"{request.param}_server")

@@ -72,7 +72,11 @@ def _check(place, said, count):
 
 
 @pytest.mark.parametrize(
-    "where", ["folder", pytest.param("moto", marks=[pytest.mark.servers, pytest.mark.slow])]
+    "where",
+    [
+        "folder",
+        *(pytest.param(name, marks=[pytest.mark.servers, pytest.mark.slow]) for name in ("moto", "ceph")),
+    ],
 )
 def test_eight_writers_lose_no_version(where, request, tmp_path):
     """Two hundred versions by eight processes: no label is missing, none is given twice, all are readable."""

@@ -17,6 +17,7 @@ import pytest
 
 import dataver
 from dataver.testing.proxy import Break, FaultyNetwork
+from dataver.testing.servers import chosen
 
 from .conftest import contents
 
@@ -97,12 +98,13 @@ class Line:
         return dataver.open(self.url, storage_options=self.server.options)
 
 
-@pytest.fixture
-def line(moto_server, tmp_path):
-    """A line to moto, with a repository at its end."""
-    line = Line(moto_server, tmp_path / "work")
+@pytest.fixture(params=[name for name in ("moto", "ceph") if name in chosen()])
+def line(request, tmp_path):
+    """A line to a server, with a repository at its end."""
+    server = request.getfixturevalue(f"{request.param}_server")
+    line = Line(server, tmp_path / "work")
     with line.network:
-        dataver.init(line.url, storage_options=moto_server.options)
+        dataver.init(line.url, storage_options=server.options)
         yield line
 
 

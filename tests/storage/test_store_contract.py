@@ -11,11 +11,11 @@ from dataver.storage.fsspec_store import FsspecStore
 from dataver.storage.s3 import S3Store
 from dataver.storage.s3_transport import ByLoop
 from dataver.testing.faulty import FaultyStore
-from dataver.testing.servers import SERVERS, Server
+from dataver.testing.servers import Server, chosen
 from dataver.testing.store_contract import CONTRACT
 
 _STORES = ["local", "memory", "faulty", "fsspec-memory", "fsspec-file"]
-_SERVED = [*SERVERS, *(f"{name}-s3fs" for name in SERVERS)]
+_SERVED = [*chosen(), *(f"{name}-s3fs" for name in chosen())]
 
 
 @pytest.fixture(params=[*_STORES, *(pytest.param(name, marks=pytest.mark.servers) for name in _SERVED)])
@@ -47,7 +47,7 @@ def test_store_keeps_the_contract(store: Store, clause: Callable[[Store], None])
 
 @pytest.mark.servers
 def test_probe_tells_which_servers_honour_conditions(s3_server: Server) -> None:
-    """SeaweedFS and moto refuse the second create; rclone ignores the condition and is found out."""
+    """SeaweedFS, moto and Ceph refuse the second create; rclone ignores the condition and is found out."""
     store = open_store(s3_server.url(f"probe/{secrets.token_hex(8)}"), s3_server.options)
     assert probe_exclusive_create(store) is s3_server.exclusive
     assert store.exclusive_create is s3_server.exclusive
