@@ -32,6 +32,7 @@ from dataver.tree import diff
 if TYPE_CHECKING:
     from dataver._draft import Draft
     from dataver.ingest import AddReport
+    from dataver.reading import Files
 
 __all__ = ["DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"]
 
@@ -221,6 +222,26 @@ class Repository(Fetching, Movable, Keeping):
         """
         return Version.of(self, self.resolve(ref))
 
+    def files(self, ref: str, *, run: object = None) -> "Files":
+        """Return the files of a version, to be read where they are: nothing is fetched beforehand.
+
+        Args:
+            ref: the version.
+            run: the run that what is read is linked to, as `fetch` takes it; None means the current one.
+
+        Raises:
+            NotFound: no such version.
+            InvalidInput: `run` is no run.
+        """
+        from dataver.reading import Files
+
+        key = None
+        if run is not None:
+            from dataver.lineage.which_run import key_of
+
+            key, _ = key_of(run)
+        return Files(self, self.resolve(ref), run=key)
+
     def diff(self, old: str, new: str) -> Diff:
         """Return what changes from one version to another, at a cost that grows with the difference."""
         before, after = self.resolve(old).record.tree, self.resolve(new).record.tree
@@ -303,6 +324,7 @@ def fetch(
     *,
     dest: str | Path | None = None,
     paths: str | Iterable[str] | None = None,
+    shard: tuple[int | Iterable[int], int] | str | None = None,
     verify: str = "stat",
     overwrite: bool = False,
     locked: bool = False,
@@ -315,6 +337,7 @@ def fetch(
         ref: the version, such as `vision/cats@1.0.0`.
         dest: an own, writable copy goes there; None gives a read-only folder in the cache.
         paths: globs; only what matches is fetched.
+        shard: `(rank, world)`, "rank" or "node": of what matches, only the part of that reader of several.
         verify: "stat" or "full".
         overwrite: replace files in `dest` that differ.
         locked: take the version that the project's `dataver.lock` has for `ref`, wherever `ref` points now.
@@ -326,7 +349,10 @@ def fetch(
         from dataver._lock import LockFile
 
         ref = LockFile.find().pinned(opened, ref)
-    return opened.fetch(ref, dest=dest, paths=paths, verify=verify, overwrite=overwrite, run=run).path
+    report = opened.fetch(
+        ref, dest=dest, paths=paths, shard=shard, verify=verify, overwrite=overwrite, run=run
+    )
+    return report.path
 
 
 def _absolute(url: str | Path) -> str:

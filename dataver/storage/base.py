@@ -10,10 +10,10 @@ leaves the key as it was). What the bytes mean and whether they are intact is ch
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dataver.errors import InvalidInput, NotFound
 from dataver.storage.translate import translate
@@ -79,6 +79,11 @@ class Store(ABC):
     url: str
     local_root: Path | None = None
     exclusive_create: bool = False
+
+    @property
+    def plain_options(self) -> Mapping[str, Any] | None:
+        """The options it was opened with, but for literal secrets: what may go to another process."""
+        return None
 
     @abstractmethod
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:

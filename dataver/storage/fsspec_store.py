@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from dataver.errors import AlreadyExists, DataverError, IntegrityError, InvalidInput, NotFound, StoreError
-from dataver.storage.base import TEMPORARY, Data, ObjectInfo, Store, check_key, check_range, joined
+from dataver.storage.base import TEMPORARY, Data, ObjectInfo, Pin, Store, check_key, check_range, joined
 from dataver.storage.retry import ATTEMPTS, DEADLINE, Budget, retry
-from dataver.storage.settings import secret_names
+from dataver.storage.settings import secret_names, without_secrets
 from dataver.storage.translate import translate
 
 __all__ = ["FsspecStore"]
@@ -78,6 +78,11 @@ class FsspecStore(Store):
                 hint="give credentials through the environment or a profile",
             )
         return self.__dict__ | {"_clients": {}, "_turns": {}, "_reached": False, "_budget": Budget()}
+
+    @property
+    def plain_options(self) -> Mapping[str, Any] | None:
+        """See `Store.plain_options`."""
+        return without_secrets(self._options) or None
 
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """See `Store.get`."""
@@ -143,6 +148,15 @@ class FsspecStore(Store):
 
     def stat(self, key: str) -> ObjectInfo:
         """See `Store.stat`."""
+        return _info(key, self._look(key))
+
+    def pin(self, key: str) -> Pin:
+        """See `Store.pin`."""
+        found = self._look(key)
+        info, etag = _info(key, found), found.get("ETag") or found.get("etag")
+        return Pin(info.size, str(etag) if etag else None, None, info.modified)
+
+    def _look(self, key: str) -> dict[str, Any]:
         check_key(key)
 
         def look(_left: float) -> dict[str, Any]:
@@ -155,7 +169,7 @@ class FsspecStore(Store):
         found = self._retry(look)
         if found.get("type", "file") != "file":
             raise NotFound(f"{key} in {self.url} does not exist.")
-        return _info(key, found)
+        return found
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`."""

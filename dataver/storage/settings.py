@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from dataver.errors import InvalidInput
 
-__all__ = ["S3Settings", "S3_WORDS", "has_login", "secret_names"]
+__all__ = ["S3Settings", "S3_WORDS", "has_login", "secret_names", "without_secrets"]
 
 S3_WORDS = {
     "endpoint_url": "the server's address, where it is not AWS",
@@ -122,6 +122,19 @@ def secret_names(options: Mapping[str, Any]) -> Iterator[str]:
             yield from secret_names(value)
         elif value and (_SECRET.search(name) or (isinstance(value, str) and has_login(value))):
             yield name
+
+
+def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options without secrets, at any depth; a key without its secret is left out, too."""
+    plain = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            plain[name] = without_secrets(value)
+        elif not list(secret_names({name: value})):
+            plain[name] = value
+    if len(plain) < len(options):
+        plain.pop("key", None)
+    return plain
 
 
 def has_login(text: str) -> bool:

@@ -1,0 +1,67 @@
+"""Which version of which repository is read, in a form that can go to another process: without any secret.
+
+The idea: where a store was opened with literal secrets, only the rest of its options goes along. The process
+that gets it uses the repository it has open itself, if it is the same, and else opens it with what applies
+there: the environment, a profile, the configuration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dataver.formats.config import RepositoryConfig
+    from dataver.repository import Published, Repository
+    from dataver.storage import Store
+
+__all__ = ["Place"]
+
+_open: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()  # by URL and id
+
+
+class Place:
+    """A published version and the repository that holds it.
+
+    Attributes:
+        published: the version.
+    """
+
+    def __init__(self, repo: Repository, published: Published) -> None:
+        self.published = published
+        self._store: Store | None = repo.store
+        self._config = repo.config
+        self._url = repo.store.url
+        self._options: Mapping[str, Any] | None = None
+        _open[self._url, repo.id] = repo.store
+
+    def __getstate__(self) -> tuple[Published, RepositoryConfig, str, Mapping[str, Any] | None]:
+        options = self._options if self._store is None else self._store.plain_options
+        return self.published, self._config, self._url, options
+
+    def __setstate__(self, state: tuple[Published, RepositoryConfig, str, Mapping[str, Any] | None]) -> None:
+        self.published, self._config, self._url, self._options = state
+        self._store = _open.get((self._url, self._config.id))
+
+    @property
+    def url(self) -> str:
+        """The repository's URL, without secrets."""
+        return self._url
+
+    def repository(self) -> Repository:
+        """Return the repository with memory and locks of its own, for the calling process.
+
+        Raises:
+            InvalidInput: its URL or options cannot be used here.
+        """
+        from dataver.repository import Repository
+        from dataver.repository.configuration import options_for
+        from dataver.storage import open_store
+
+        if self._store is None:
+            store = open_store(self._url, options_for(self._url, self._options))
+            store.exclusive_create = self._config.create_if_absent
+            _open[self._url, self._config.id] = self._store = store
+        return Repository(self._store, self._config)
