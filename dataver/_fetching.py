@@ -3,7 +3,7 @@
 What fetches is imported by the methods that need it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataver.checkout import FetchReport, VerifyReport
     from dataver.checkout.fetch_plan import FetchPlan
     from dataver.lineage.lineage import Lineage
+    from dataver.tree.shard import Shard
 
 __all__ = ["Fetching"]
 
@@ -38,6 +39,7 @@ class Fetching(RepositoryCore):
         *,
         dest: str | Path | None = None,
         paths: str | Iterable[str] | None = None,
+        shard: "tuple[int | Iterable[int], int] | str | None" = None,
         verify: str = "stat",
         overwrite: bool = False,
         run: object = None,
@@ -49,6 +51,9 @@ class Fetching(RepositoryCore):
             ref: the version.
             dest: an own, writable copy goes there; None gives a read-only folder in the cache.
             paths: globs; only what matches is fetched.
+            shard: `(rank, world)`; of what matches, only the part of that reader of several, the first being
+                0. "rank" takes both from what launched this process (torchrun, Slurm, Open MPI), "node" the
+                parts of all ranks of this machine; alone, that is everything.
             verify: how a folder that is there already is checked: "stat" or "full" (hashes every file).
             overwrite: replace files in `dest` that differ.
             run: the run to link it to: a key such as `mlflow:4f1c…`, a `dataver.Run`, or a tracker's own
@@ -57,7 +62,7 @@ class Fetching(RepositoryCore):
 
         Raises:
             NotFound: no such version.
-            InvalidInput: `run` is no run.
+            InvalidInput: `run` is no run, or `shard` no shard.
             Conflict: files in `dest` differ and `overwrite` is off; nothing was changed.
             IntegrityError: the repository holds wrong bytes; none of them was left under a file's name.
         """
@@ -68,6 +73,7 @@ class Fetching(RepositoryCore):
         if verify not in ("stat", "full"):
             raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
         linked = _linking(run)
+        part = _shard(shard)
         published = self.resolve(ref)
         patterns = _patterns(paths)
         report = checkout(
@@ -75,6 +81,7 @@ class Fetching(RepositoryCore):
             published.record.tree,
             dest=Path(dest) if dest is not None else None,
             patterns=patterns,
+            shard=part,
             cache=VersionCache(cache_root()),
             progress=progress,
             verify=verify,
@@ -86,15 +93,11 @@ class Fetching(RepositoryCore):
         if linked:
             from dataver.lineage.noting import note_fetch
 
-            note_fetch(
-                self,
-                published,
-                patterns=tuple(sorted(set(patterns or ()))),
-                files=report.files,
-                size=report.size,
-                run=run,
-                asked=ref,
-            )
+            chosen = tuple(sorted(set(patterns or ())))
+            for each, files, size in _parts(self, published.record.tree, chosen, part, report):
+                note_fetch(
+                    self, published, patterns=chosen, shard=each, files=files, size=size, run=run, asked=ref
+                )
         return report
 
     def plan_fetch(
@@ -103,6 +106,7 @@ class Fetching(RepositoryCore):
         *,
         dest: str | Path | None = None,
         paths: str | Iterable[str] | None = None,
+        shard: "tuple[int | Iterable[int], int] | str | None" = None,
         measure: bool = True,
     ) -> "FetchPlan":
         """Return what a fetch with these arguments would move; nothing is written, and no run is linked.
@@ -111,6 +115,7 @@ class Fetching(RepositoryCore):
             ref: the version.
             dest: folder for an own copy; None means the cache.
             paths: globs; only what matches.
+            shard: of what matches, the part that `fetch` takes with it.
             measure: where no speed of this repository is remembered, read a part of what would be moved (8 MB
                 at most) to know one.
 
@@ -128,6 +133,7 @@ class Fetching(RepositoryCore):
             cache=VersionCache(cache_root()),
             dest=Path(dest) if dest is not None else None,
             patterns=_patterns(paths),
+            shard=_shard(shard),
             near=_near(published),
             measure=measure,
         )
@@ -148,16 +154,16 @@ class Fetching(RepositoryCore):
 
         Raises:
             NotFound: there is no such run, it read nothing, or a version is gone.
-            InvalidInput: several runs fit, or it read a shard.
+            InvalidInput: several runs fit.
             IntegrityError: a label names another version than the run read.
         """
         readings = self.lineage.readings(run)
         reports = {}
-        for ref, patterns in readings:
+        for ref, patterns, shard in readings:
             folder = (
                 None if dest is None else Path(dest) if len(readings) == 1 else Path(dest, *ref.split("/"))
             )
-            reports[ref] = self.fetch(ref, dest=folder, paths=patterns, progress=progress)
+            reports[ref] = self.fetch(ref, dest=folder, paths=patterns, shard=shard, progress=progress)
         return reports
 
     def verify(self, ref: str, *, quick: bool = False, progress: Progress = SILENT) -> "VerifyReport":
@@ -191,3 +197,31 @@ def _patterns(paths: str | Iterable[str] | None) -> list[str] | None:
 def _near(published: Published) -> list[bytes]:
     """Return the trees whose files, if the cache has them, are likely to be in this version, too."""
     return [bytes.fromhex(parent.tree) for parent in published.record.parents]
+
+
+def _shard(given: object) -> "Shard | None":
+    if given is None:
+        return None
+    from dataver.checkout.standing import as_shard
+
+    return as_shard(given)
+
+
+def _parts(
+    repo: RepositoryCore,
+    tree: bytes,
+    patterns: tuple[str, ...],
+    shard: "Shard | None",
+    report: "FetchReport",
+) -> Iterator[tuple[tuple[int, int] | None, int, int]]:
+    """Yield what a fetch has to link: the part of each rank, with its files and bytes."""
+    if shard is None:
+        yield None, report.files, report.size
+    elif len(shard.ranks) == 1:
+        yield (shard.ranks[0], shard.world), report.files, report.size
+    else:
+        from dataver.checkout.wish import Wish, survey
+
+        for rank in shard.ranks:
+            total = survey(Wish(repo, tree, patterns, shard._replace(ranks=(rank,))), None)
+            yield (rank, shard.world), total.files, total.size

@@ -63,6 +63,7 @@ def verify_cache(
                 repository_at(folder.repository),
                 folder.tree,
                 patterns=list(folder.selection) or None,
+                shard=folder.shard,
                 cache=cache,
                 progress=progress,
                 verify="full",

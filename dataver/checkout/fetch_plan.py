@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from dataver.checkout.version_cache import VersionCache
     from dataver.formats.entry import Entry
     from dataver.repository import Repository
+    from dataver.tree.shard import Shard
 
 __all__ = ["FetchPlan", "plan_fetch"]
 
@@ -75,6 +76,7 @@ def plan_fetch(
     cache: VersionCache,
     dest: Path | None = None,
     patterns: Sequence[str] | None = None,
+    shard: Shard | None = None,
     near: Sequence[bytes] = (),
     measure: bool = True,
 ) -> FetchPlan:
@@ -88,15 +90,16 @@ def plan_fetch(
         cache: the machine's cached folders.
         dest: folder for an own copy.
         patterns: globs; None takes everything.
+        shard: of what they select, the part of some of several readers.
         near: digests of trees that share much with this one.
         measure: read one range where no speed is remembered, to know one.
 
     Raises:
         PathNotFound: the globs select nothing.
     """
-    wish = Wish(repo, tree, tuple(patterns or ()))
+    wish = Wish(repo, tree, tuple(patterns or ()), shard)
     total = survey(wish, None)
-    if dest is None and cache.lookup(tree, wish.patterns) is not None:
+    if dest is None and cache.lookup(tree, wish.patterns, shard) is not None:
         return FetchPlan(total.files, total.size, total.files, total.size, 0, 0, 0.0, None, 0)
     with ExitStack() as stack:
         scan = _Scan(wish, _sources(stack, wish, cache, near))

@@ -25,7 +25,7 @@ from dataver.checkout.materialise import check_space, fill, fill_entries, local_
 from dataver.checkout.own_copy import Comparison, Existing
 from dataver.checkout.reuse import Cached, Interrupted, Source, hash_file
 from dataver.checkout.stat_manifest import Row, read_rows, write_rows
-from dataver.checkout.version_cache import CachedFolder, folder_name, free_partial, remove_folder
+from dataver.checkout.version_cache import CachedFolder, free_partial, remove_folder
 from dataver.checkout.wish import Wish, folding_of, survey
 from dataver.errors import Conflict, IntegrityError, InvalidInput
 from dataver.formats.entry import Kind
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dataver.checkout.version_cache import VersionCache
     from dataver.formats.entry import Entry
     from dataver.repository import Repository
+    from dataver.tree.shard import Shard
 
 __all__ = ["FetchReport", "fetch"]
 
@@ -79,6 +80,7 @@ def fetch(
     *,
     dest: Path | None = None,
     patterns: Sequence[str] | None = None,
+    shard: Shard | None = None,
     cache: VersionCache,
     progress: Progress = SILENT,
     verify: str = "stat",
@@ -93,6 +95,7 @@ def fetch(
         tree: digest of the version's tree.
         dest: folder for an own, writable copy; None gives the read-only folder of the cache.
         patterns: globs; None takes everything.
+        shard: of what they select, the part of some of several readers; None takes everything.
         cache: the machine's cached folders.
         progress: told of files and bytes.
         verify: how what is on this machine is checked before it is used: "stat" or "full" (hashed).
@@ -110,7 +113,7 @@ def fetch(
     begin = time.monotonic()
     if patterns is not None and not list(patterns):
         raise InvalidInput("no path is selected.", hint="leave `paths` out to fetch everything")
-    wish = Wish(repo, tree, tuple(patterns or ()))
+    wish = Wish(repo, tree, tuple(patterns or ()), shard)
 
     def attempt() -> FetchReport:
         job = _Job(wish, cache, Counters(progress), verify == "full", tuple(near), ref)
@@ -140,16 +143,16 @@ class _Job:
     def into_cache(self) -> FetchReport:
         """Find the folder ready, or make it so under its lock."""
         wish = self.wish
-        name = folder_name(wish.tree, wish.patterns)
+        name = wish.name
         self.cache.use(name)
-        found = self.cache.lookup(wish.tree, wish.patterns)
+        found = self.cache.lookup(wish.tree, wish.patterns, wish.shard)
         if found is not None and self.cache.foreign(found):
             self.full = True
         if found is not None and not self.full and _damaged(found, None) == set():
             self.cache.touch(found)
             return _ready(found)
         with self.cache.lock(name):
-            found = self.cache.lookup(wish.tree, wish.patterns)
+            found = self.cache.lookup(wish.tree, wish.patterns, wish.shard)
             if found is None:
                 return self._make(name)
             bad = _damaged(found, wish.entries() if self.full else None)
@@ -190,6 +193,7 @@ class _Job:
                 total.size,
                 tuple(filled.problems),
                 wish.repo.url,
+                wish.shard,
             )
             left_out = {path for path, _ in filled.problems}
             write_rows(cached.manifest, _rows(wish, folder.fd, left_out, filled.stamps, folder.seal_above))
@@ -248,7 +252,7 @@ class _Job:
     def _new(self, dest: Path) -> FetchReport:
         """Fill a folder beside the place of `dest`, then rename it."""
         wish = self.wish
-        name = folder_name(wish.tree, wish.patterns)[:96]
+        name = wish.name[:96]
         partial, left = free_partial(dest.with_name(f".{dest.name[:80]}.dataver-{name[:16]}"))
         total = survey(wish, folding_of(dest.parent))
         self.progress.start(total.files, total.size)
@@ -452,7 +456,7 @@ def _staging(dest: Path, wish: Wish) -> Iterator[Path]:
     os.close(open_folder(parent))  # a link there would lead elsewhere
     ours = ours or any(path.name.startswith(_STAGING) for path in parent.iterdir())  # of an interrupted fetch
     try:
-        yield parent / f"{_STAGING}{folder_name(wish.tree, wish.patterns)[:90]}"
+        yield parent / f"{_STAGING}{wish.name[:90]}"
     finally:
         if ours:
             with suppress(OSError):  # what an interrupted fetch can go on with stays

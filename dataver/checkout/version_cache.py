@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataver.checkout.cache_locks import Lease
+    from dataver.tree.shard import Shard
 
 __all__ = ["CachedFolder", "VersionCache", "folder_name", "remove_folder"]
 
@@ -50,6 +51,7 @@ class CachedFolder(NamedTuple):
         size: bytes in them.
         problems: entries that were left out, with the reason.
         repository: where it came from; empty where that is not known.
+        shard: the part of what the globs select that it holds; None for all of it.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class CachedFolder(NamedTuple):
     size: int
     problems: tuple[tuple[str, str], ...]
     repository: str = ""
+    shard: Shard | None = None
 
     @property
     def about(self) -> Path:
@@ -72,13 +75,15 @@ class CachedFolder(NamedTuple):
         return self.path.with_name(f"{self.path.name}.stat")
 
 
-def folder_name(tree: bytes, selection: Sequence[str] = ()) -> str:
-    """Return the name of the folder for a tree, or for what some globs select of it."""
-    if not selection:
+def folder_name(tree: bytes, selection: Sequence[str] = (), shard: Shard | None = None) -> str:
+    """Return the name of the folder for a tree, for what some globs select of it, or for a shard of that."""
+    if not selection and shard is None:
         return tree.hex()
     from hashlib import blake2b  # loads OpenSSL, 2 ms
 
     text = "\0".join(sorted(set(selection)))
+    if shard is not None:
+        text += f"\0\0{shard}"  # no glob is empty
     return f"{tree.hex()}-{blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=8).hexdigest()}"
 
 
@@ -105,9 +110,11 @@ class VersionCache:
         self.root = root.absolute()
         self.trees = self.root / "trees"
 
-    def lookup(self, tree: bytes, selection: Sequence[str] = ()) -> CachedFolder | None:
-        """Return the complete folder for a tree, or None."""
-        return self._read(folder_name(tree, selection))
+    def lookup(
+        self, tree: bytes, selection: Sequence[str] = (), shard: Shard | None = None
+    ) -> CachedFolder | None:
+        """Return the complete folder for a tree, or for a part of it; or None."""
+        return self._read(folder_name(tree, selection, shard))
 
     def folders(self) -> list[CachedFolder]:
         """Return all complete folders by name."""
@@ -205,6 +212,7 @@ class VersionCache:
                 "size": folder.size,
                 "problems": folder.problems,
                 "repository": folder.repository,
+                **({} if folder.shard is None else {"shard": str(folder.shard)}),
             }
         )
         temporary = path.with_suffix(".json.new")
@@ -231,10 +239,20 @@ class VersionCache:
                 int(about["size"]),
                 tuple((str(name), str(why)) for name, why in about["problems"]),
                 str(about.get("repository", "")),
+                _shard_of(about.get("shard")),
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None  # the cache is a hint: what cannot be read is not there
-        return found if path.is_dir() and folder_name(found.tree, found.selection) == name else None
+        right = path.is_dir() and folder_name(found.tree, found.selection, found.shard) == name
+        return found if right else None
+
+
+def _shard_of(text: str | None) -> Shard | None:
+    if text is None:
+        return None
+    from dataver.tree.shard import Shard
+
+    return Shard.parse(text)
 
 
 def free_partial(partial: Path) -> tuple[Path, list[Path]]:

@@ -1,4 +1,4 @@
-"""What is to be fetched: a version or what globs select of it, as runs of its leaves' columns.
+"""What is to be fetched: a version, what globs select of it, a shard of that, as runs of its leaves' columns.
 
 The idea: a `Part` is some entries of one leaf, by number. Most of what a fetch does with an entry needs its
 path, kind and size alone, which the columns have; the entry itself, with its extents, is made where its bytes
@@ -12,17 +12,22 @@ from __future__ import annotations
 import os
 import unicodedata
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from dataver.checkout.version_cache import folder_name
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Kind
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dataver.formats.entry import Entry
     from dataver.repository import Repository
+    from dataver.tree.shard import Shard
 
 __all__ = ["FILES", "Part", "Rows", "Survey", "Wish", "folding_of", "survey"]
 
@@ -59,21 +64,51 @@ class Part(NamedTuple):
     numbers: Sequence[int]
 
 
-class Wish(NamedTuple):
+@dataclass(frozen=True)
+class Wish:
     """What of a version is wanted.
 
     Attributes:
         repo: where it is.
         tree: its tree.
         patterns: globs; empty for all of it.
+        shard: of what they select, the part of some readers; None for all of it.
     """
 
     repo: Repository
     tree: bytes
     patterns: tuple[str, ...] = ()
+    shard: Shard | None = None
+
+    @property
+    def name(self) -> str:
+        """What a folder that holds it is called."""
+        return folder_name(self.tree, self.patterns, self.shard)
 
     def parts(self) -> Iterator[Part]:
         """Yield what is wanted in order, a leaf at a time."""
+        if self.shard is None:
+            yield from self._selected()
+            return
+        mine, at = frozenset(self.shard.ranks), 0
+        for rows, numbers in self._selected():
+            ranks = self.ranks[at : at + len(numbers)]
+            at += len(numbers)
+            wanted = [number for number, rank in zip(numbers, ranks, strict=True) if rank in mine]
+            if wanted:
+                yield Part(rows, wanted)
+
+    @cached_property
+    def ranks(self) -> array[int]:
+        """Of each entry that the globs select, whose part it is; of a wish for a shard."""
+        from dataver.tree.shard import split
+
+        assert self.shard is not None
+        selected = self._selected()
+        named = ((rows.paths[number], rows.sizes[number]) for rows, numbers in selected for number in numbers)
+        return split(named, self.shard.world).ranks
+
+    def _selected(self) -> Iterator[Part]:
         tree = self.repo.tree(self.tree)
         if not self.patterns:
             for leaf in tree.leaves():
@@ -112,7 +147,7 @@ def survey(wish: Wish, folds: Callable[[str], str] | None) -> Survey:
         PathNotFound: the globs select nothing.
         InvalidInput: two names that the file system takes for one.
     """
-    if not wish.patterns and folds is None:
+    if not wish.patterns and wish.shard is None and folds is None:
         total = wish.repo.tree(wish.tree).summary()
         return Survey(total.entries, total.files, total.size)
     entries = files = size = 0
@@ -124,7 +159,7 @@ def survey(wish: Wish, folds: Callable[[str], str] | None) -> Survey:
         if folds is not None:
             for number in numbers:
                 _refuse_twins(rows.paths[number], folds, seen)
-    if not entries and wish.patterns:
+    if not entries and wish.patterns and not (wish.shard and wish.ranks):
         raise PathNotFound(
             f"nothing in the version matches {', '.join(map(repr, wish.patterns))}.",
             hint="`dataver ls` lists what is there; a folder's name takes all below it",

@@ -287,7 +287,7 @@ class Lineage:
         Raises:
             NotFound: there is no such run, it read nothing, or a version is gone.
             IntegrityError: a label names another version now.
-            InvalidInput: several runs fit, or it read a shard.
+            InvalidInput: several runs fit.
         """
         from dataver.lineage.readings import readings_of
 

@@ -87,6 +87,7 @@ def note_fetch(
     published: Published,
     *,
     patterns: tuple[str, ...],
+    shard: tuple[int, int] | None = None,
     files: int,
     size: int,
     run: object,
@@ -98,6 +99,7 @@ def note_fetch(
         repo: the repository.
         published: the version.
         patterns: globs that chose its files; empty for all of it.
+        shard: `(rank, world)` where it fetched the part of one reader of several.
         files: how many files that is.
         size: bytes of them.
         run: the run, where the caller names it.
@@ -117,7 +119,7 @@ def note_fetch(
         note_input(
             repo,
             published,
-            subset=Subset(patterns=patterns),
+            subset=Subset(patterns=patterns, shard=shard),
             files=files,
             size=size,
             how="fetch",

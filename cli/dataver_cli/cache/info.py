@@ -46,6 +46,7 @@ def command(session: Session) -> None:
                 "ref": each.folder.ref,
                 "digest": f"dv1:{each.folder.tree.hex()}",
                 "paths": list(each.folder.selection),
+                "shard": str(each.folder.shard) if each.folder.shard else None,
                 "repository": each.folder.repository,
                 "path": str(each.folder.path),
                 "files": each.folder.files,

@@ -10,6 +10,7 @@ from dataver_cli.session import Session
 
 if TYPE_CHECKING:
     from dataver.checkout import FetchReport
+    from dataver.tree.shard import Shard
 
 
 @subcommand(
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         dataver fetch vision/cats@1.0.1                          # prints a read-only folder in the cache
         dataver fetch vision/cats@production --dest work/        # an own, writable copy
         dataver fetch vision/cats --dest work/ --paths 'train/**' --paths '*.csv'
+        dataver fetch vision/cats@1.0.1 --shard 3/8              # the part of the fourth of eight readers
         dataver fetch --locked vision/cats@production            # the version that dataver.lock has for it
         dataver fetch --run mlflow:4f1c --dest again/            # what that run read, and the same part of it
         dataver fetch vision/cats --plan                         # how much, and how long?
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="GLOB",
     help="Only what matches. Repeatable.",
+)
+@click.option(
+    "--shard",
+    metavar="R/W",
+    help="Only the part of reader R of W, from 0 to W-1, balanced by bytes; 'rank' or 'node': as torchrun or "
+    "Slurm say.",
 )
 @click.option(
     "--verify",
@@ -50,6 +58,7 @@ def command(
     *,
     dest: str | None,
     paths: tuple[str, ...],
+    shard: str | None,
     verify: str,
     overwrite: bool,
     locked: bool,
@@ -61,11 +70,13 @@ def command(
     REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only what is missing moves: files and
     parts of files that the cache holds from other versions are used again. Prints the folder.
     """
-    if (ref is None) == (run is None) or (run and (paths or locked or plan or overwrite or verify != "stat")):
+    told = paths or shard or locked or plan or overwrite or verify != "stat"
+    if (ref is None) == (run is None) or (run and told):
         raise click.UsageError(
             "say which version: dataver fetch REF, or dataver fetch --run RUN [--dest DIR]"
         )
     repository = session.repository()
+    part = _shard(shard)
     if locked and ref:
         from dataver import LockFile
 
@@ -73,7 +84,7 @@ def command(
     if plan and ref:
         from dataver_cli.planning import fetch_plan_lines, plan_values
 
-        planned = repository.plan_fetch(ref, dest=dest, paths=paths or None)
+        planned = repository.plan_fetch(ref, dest=dest, paths=paths or None, shard=part)
         session.out.show({"ref": ref, **plan_values(planned)}, fetch_plan_lines(planned))
         return
     with session.progress("Fetching", fresh="moved") as progress:
@@ -82,7 +93,13 @@ def command(
         else:
             assert ref is not None
             report = repository.fetch(
-                ref, dest=dest, paths=paths or None, verify=verify, overwrite=overwrite, progress=progress
+                ref,
+                dest=dest,
+                paths=paths or None,
+                shard=part,
+                verify=verify,
+                overwrite=overwrite,
+                progress=progress,
             )
             reports = {ref: report}
     values = [_values(ref, report) for ref, report in reports.items()]
@@ -97,6 +114,14 @@ def command(
             session.out.warn(f"{report.path} also holds {extra} that {each} does not know")
     problems = [problem for report in reports.values() for problem in report.problems]
     session.finish(problems, "could not be fetched")
+
+
+def _shard(text: str | None) -> "Shard | str | None":
+    if text is None or text in ("rank", "node"):
+        return text
+    from dataver.tree.shard import Shard
+
+    return Shard.parse(text)
 
 
 def _values(ref: str, report: "FetchReport") -> dict[str, Any]:
