@@ -1,7 +1,8 @@
 """The thread that does what is slow: finds out about code and machine, writes to trackers, sends the queue.
 
 It is a daemon and the only one: it never keeps a process alive, and at exit it is waited for in bounds.
-It sends when it is asked to, after ten minutes of a process that lasts, then hourly.
+It sends when it is asked to, after ten minutes of a process that lasts, then hourly. What was read file by
+file is put into links then, each time after twice as long: a week makes ten links of a version.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = ["Background"]
 
 _FIRST: Final = 600.0  # seconds until a process that lasts sends
 _LATER: Final = 3600.0
+_HEARING: Final = 60.0  # how often it reads what workers wrote
 _LOOKING: Final = 2.0  # how often it looks for a tracker's run while notes have none
 
 
@@ -40,7 +42,10 @@ class Background:
         self._done = 0
         self._ended = False
         self._captured = bool(notes.attachments)
-        self._next = time.monotonic() + _FIRST
+        self._began = time.monotonic()
+        self._next = self._began + _FIRST
+        self._gather_at = self._next
+        self._hear_at = self._began + _HEARING
         self._stop_at: float | None = None
         self._thread: threading.Thread | None = None
 
@@ -89,28 +94,47 @@ class Background:
     def _work(self) -> None:
         while True:
             with self._changed:
-                ticket = self._asked
-                sending = self._sending_asked > self._done or time.monotonic() >= self._next
-            with noting.fork_gate:  # here things are imported
-                self._do(self._capture)
-                self._do(self._write_to_trackers)
-                self._do(self._prepare)
-            if sending:
-                self._next = time.monotonic() + _LATER
-                self._do(self._send)
-            elif self._ended:
-                self._ended = False
-                self._do(lambda: self._send(ended_only=True))
+                ticket, asked = self._asked, self._sending_asked > self._done
+            self._round(asked=asked)
             with self._changed:
                 self._done = ticket
                 self._changed.notify_all()
                 if self._stop_at is not None and self._asked == ticket:
                     self._thread = None
                     return
-                rest = _LOOKING if self._notes.loose else max(self._next - time.monotonic(), 0.0)
-                self._changed.wait_for(lambda: self._asked > ticket, rest)  # noqa: B023  # used at once
-            if self._notes.loose:
+                self._changed.wait_for(lambda: self._asked > ticket, self._rest())  # noqa: B023  # used at once
+            if self._notes.waits_for_tracker:
                 self._do(self._notes.look)
+
+    def _round(self, *, asked: bool) -> None:
+        """Do what there is to do; `asked` to send."""
+        moment = time.monotonic()
+        sending, ended = asked or moment >= self._next, self._ended
+        with noting.fork_gate:  # here things are imported
+            self._do(self._capture)
+            self._do(self._prepare)
+        if asked or ended or (sending and moment >= self._gather_at):
+            self._gather_at = moment + max(_FIRST, moment - self._began)
+            self._do(self._notes.gather)
+        elif moment >= self._hear_at:
+            self._do(self._notes.hear)
+        if moment >= self._hear_at:
+            self._hear_at = moment + _HEARING
+        with noting.fork_gate:
+            self._do(self._write_to_trackers)
+        if sending:
+            self._next = time.monotonic() + _LATER
+            self._do(self._send)
+        elif ended:
+            self._ended = False
+            self._do(lambda: self._send(ended_only=True))
+
+    def _rest(self) -> float:
+        """Return for how many seconds there is nothing to do."""
+        if self._notes.waits_for_tracker:
+            return _LOOKING
+        until = min(self._next, self._hear_at) if self._notes.books.any else self._next
+        return max(until - time.monotonic(), 0.0)
 
     @staticmethod
     def _do(act: Callable[[], object]) -> None:
@@ -164,6 +188,7 @@ class Background:
         """Import what sending needs, which happens outside of the gate."""
         import dataver.formats.bundle
         import dataver.formats.config
+        import dataver.lineage.saying
         import dataver.lineage.sending
         import dataver.repository.events  # noqa: F401
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataver.formats.event import Context, Link, link_id
 from dataver.lineage import settings, which_run
+from dataver.lineage.books import Book, Books
 from dataver.lineage.capture.contexts import Glance, Surroundings, glance, look
 from dataver.lineage.noted import NotedRun
 from dataver.lineage.noting import identity
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dataver.formats.event import Event
+    from dataver.lineage.saying import Said
     from dataver.lineage.trackers.base import Use
-    from dataver.repository import Repository
+    from dataver.repository import Published, Repository
 
 __all__ = ["Notes", "Target"]
 
@@ -56,8 +58,9 @@ class Notes:
         targets: by repository id.
         loose: links that a tracker's run which begins later gets: repository, run, link, use.
         facts: about the process.
-        attachments: bytes that the facts speak of, by digest.
+        attachments: bytes that the facts and links speak of, by digest.
         for_trackers: what is to be written to trackers.
+        books: what is read file by file, and is in no link yet.
     """
 
     def __init__(self, forked_from: Notes | None = None) -> None:
@@ -78,6 +81,7 @@ class Notes:
         self._implicit: str | None = None
         self._adopted: set[str] = set()
         self._announced: str | None = None
+        self.books: Books = Books(self.id, forked_from.books if forked_from else None)
 
     @property
     def independent(self) -> bool:
@@ -109,27 +113,95 @@ class Notes:
             noted = self._run(run, around)
             if noted is None:
                 return
-            if around.trackers and around.trackers[0].key != noted.key:
-                link = replace(link, context=around.trackers[0].key)
+            link = replace(link, context=_context(noted, around))
             if self._noted_before_fork(repo.id, noted, link):
                 return
-            if not self.facts:
-                from dataver.lineage.capture.environment import at_once
-
-                self.facts = at_once()
-            target = self._target(repo)
-            if noted.add(repo.id, link):
-                if not noted.stays:
-                    self.loose.append((repo.id, noted, link, _use(repo, link, asked)))
-                self.queue(target, noted, [link])
-                told = {context.key: context for context in around.trackers}
-                if run is not None and noted.key in noted.contexts:  # a tracker's own object was given
-                    told[noted.key] = noted.contexts[noted.key]
-                if told:
-                    self._tell(told.values(), _use(repo, link, asked))
+            self._describe()
+            self._hold(repo, noted, link, asked, self._told(noted, around, named=run is not None))
             self._announce(noted.key)
             if seen is not None:  # some time has passed
                 self.look()
+
+    def book(self, repo: Repository, published: Published, run: object, asked: str | None) -> Book | None:
+        """Return the book of what the run of the moment reads of a version; None without a run.
+
+        Args:
+            repo: the repository.
+            published: the version.
+            run: the run, where the caller names it.
+            asked: the reference that the user typed.
+
+        Raises:
+            InvalidInput: `run` is no run.
+        """
+        with self.lock:
+            around, passed = glance()
+            self._adopt(passed)
+            noted = self._run(run, around)
+            if noted is None:
+                return None
+            self._describe()
+            target = self._target(repo)
+            context = _context(noted, around)
+            told = self._told(noted, around, named=run is not None)
+            book = self.books.find(repo, published, noted, context)
+            if book is None:
+                book = Book(repo, published, noted, context, told, asked)
+                self.books.add(book, target.queue.path.parent, noted.event(repo.id, {}, [book.link()]))
+                noted.links.setdefault(repo.id, {})
+                if not noted.part:  # a process that is killed leaves what it was, too
+                    self.queue(target, noted, [])
+            self._announce(noted.key)
+            return book
+
+    def hear(self) -> None:
+        """Take in what workers read."""
+        for target in list(self.targets.values()):
+            self.books.hear(target.queue.path.parent)
+
+    def gather(self) -> None:
+        """Turn what was read since the last time into links."""
+        self.hear()
+        for book in self.books:
+            said = book.say()  # may take a moment
+            with self.lock:
+                self._take(book, said)
+                if book.run.ended is not None:
+                    self.books.drop(book)
+
+    def _take(self, book: Book, said: list[Said]) -> None:
+        for each in said:
+            link = replace(book.link(), subset=each.subset, files=each.files, size=each.size)
+            if each.listing is not None and each.subset.listed is not None:
+                self.attachments[each.subset.listed] = each.listing
+            self._hold(book.repo, book.run, link, book.asked, book.told)
+        book.settle()
+
+    def _hold(
+        self, repo: Repository, noted: NotedRun, link: Link, asked: str | None, told: Iterable[Context]
+    ) -> None:
+        """Hold a link, queue it and have it written to trackers, unless it is held already."""
+        target = self._target(repo)
+        if noted.add(repo.id, link):
+            if not noted.stays:
+                self.loose.append((repo.id, noted, link, _use(repo, link, asked)))
+            self.queue(target, noted, [link])
+            self._tell(told, _use(repo, link, asked))
+
+    def _describe(self) -> None:
+        """Find out about the process what is known at once."""
+        if not self.facts:
+            from dataver.lineage.capture.environment import at_once
+
+            self.facts = at_once()
+
+    @staticmethod
+    def _told(noted: NotedRun, around: Surroundings, *, named: bool) -> list[Context]:
+        """Return the trackers' runs that a use is written to."""
+        told = {context.key: context for context in around.trackers}
+        if named and noted.key in noted.contexts:  # a tracker's own object was given
+            told[noted.key] = noted.contexts[noted.key]
+        return list(told.values())
 
     def begin(self, key: str, name: str | None) -> None:
         """Enter an explicit run."""
@@ -261,6 +333,9 @@ class Notes:
         for run in self.runs.values():
             if run.how == "tracker":
                 run.end("finished")  # as far as this process can tell
+        for book in self.books:
+            if not book.run.stays and book.waits:
+                self._take(book, book.say(globs=False))
         if not self.loose:
             return
         mine = self._known(key, "tracker", None)
@@ -296,8 +371,10 @@ class Notes:
         repository = target.repo.id
         fresh = run.queued.get(repository, 0) < run.revision
         try:
-            for digest, raw in self.attachments.items() if fresh and not run.part else ():
-                target.queue.keep(digest, raw)
+            named = {link.subset.listed for link in links}
+            for digest, raw in self.attachments.items():
+                if digest in named or (fresh and not run.part):
+                    target.queue.keep(digest, raw)
             target.queue.append([run.event(repository, self.facts if fresh else {}, links)])
         except OSError as error:  # it is held in memory, and sent from there
             settings.warn(
@@ -332,6 +409,8 @@ class Notes:
                 run.unsent.get(repository, set()).difference_update(
                     link_id(run.key, link) for link in event.links
                 )
+                for link in event.links:
+                    self.attachments.pop(link.subset.listed or "", None)
             self.queue_anew(repository)
 
     def let_go(self) -> None:
@@ -339,6 +418,12 @@ class Notes:
         self.lock = threading.RLock()
         for target in self.targets.values():
             target.queue.close()
+        self.books.close()
+
+    @property
+    def waits_for_tracker(self) -> bool:
+        """Whether something was noted that a tracker's run would get that begins later."""
+        return bool(self.loose) or any(not book.run.stays and book.waits for book in self.books)
 
     def _target(self, repo: Repository) -> Target:
         target = self.targets.get(repo.id)
@@ -364,6 +449,12 @@ def _alive(pid: int) -> bool:
         return False
     except OSError:
         return True  # it is another user's, or there is no /proc
+
+
+def _context(noted: NotedRun, around: Surroundings) -> str | None:
+    """Return the tracker's run that is active, where that is not the run's own."""
+    active = around.trackers[0].key if around.trackers else None
+    return None if active == noted.key else active
 
 
 def _as_context(key: str) -> Context:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from dataver.errors import DataverError
 from dataver.formats.event import Event, parse_event
+from dataver.lineage.journal import journals, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -190,7 +191,7 @@ def left_files(folder: Path) -> Iterator[LeftFile]:
 
 
 def waiting(folder: Path) -> list[Event]:
-    """Return what waits in all files, those of living processes included, without taking any."""
+    """Return what waits in all files and journals, those of living processes included, without taking any."""
     found: list[Event] = []
     for path in _files(folder):
         try:
@@ -198,7 +199,9 @@ def waiting(folder: Path) -> list[Event]:
         except OSError:
             continue
         found += merge(event for line in lines if line and (event := _parsed(line)) is not None)
-    return found
+    return found + [
+        event for path in journals(folder) if (event := read_journal(path).as_event()) is not None
+    ]
 
 
 def merge(events: Iterable[Event]) -> list[Event]:

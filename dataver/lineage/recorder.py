@@ -32,10 +32,21 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dataver.formats.record import Record
+    from dataver.lineage.books import Book
     from dataver.lineage.capture.contexts import Glance
     from dataver.repository import Published, Repository
 
-__all__ = ["begin_run", "end_run", "finish", "flush", "forked", "look_again", "note_input", "note_output"]
+__all__ = [
+    "begin_run",
+    "book_of",
+    "end_run",
+    "finish",
+    "flush",
+    "forked",
+    "look_again",
+    "note_input",
+    "note_output",
+]
 
 
 def note_input(
@@ -117,9 +128,36 @@ def note_output(
     )
 
 
+def book_of(
+    repo: Repository, published: Published, *, run: object = None, asked: str | None = None
+) -> Book | None:
+    """Return where to note what the current run reads of a version, file by file. Never raises.
+
+    Args:
+        repo: the repository.
+        published: the version.
+        run: the run, where the caller names it.
+        asked: the reference that the user typed.
+
+    Returns:
+        The book; None where there is no run.
+    """
+    found: list[Book | None] = []
+
+    def look() -> None:
+        recorder = _recorder()
+        found.append(recorder.notes.book(repo, published, run, asked))
+        if recorder.notes.targets and recorder.notes.independent:
+            recorder.background.wake()
+
+    _careful(look)
+    return found[0] if found else None
+
+
 def begin_run(key: str, name: str | None) -> None:
     """Make a run the innermost explicit one of this process, until `end_run`. Never raises."""
     _careful(lambda: _recorder().notes.begin(key, name))
+    _turn()
 
 
 def end_run(key: str, outcome: str) -> None:
@@ -131,6 +169,7 @@ def end_run(key: str, outcome: str) -> None:
             recorder.background.send_ended()
 
     _careful(end)
+    _turn()
 
 
 def look_again() -> None:
@@ -138,6 +177,7 @@ def look_again() -> None:
 
     For hooks that trackers call when a run begins.
     """
+    _turn()
     recorder = _mine()
     if recorder is not None:
         _careful(recorder.notes.look)
@@ -173,13 +213,23 @@ class _Recorder:
         if not notes.independent:
             for target in notes.targets.values():
                 target.queue.close()  # the parent takes it from here
-        elif not self.background.stop_within(noting.EXIT_SECONDS):
+            notes.books.close()
+        elif self.background.stop_within(noting.EXIT_SECONDS):
+            notes.books.close(delete=True)
+        else:
             folders = ", ".join(str(target.queue.path.parent) for target in notes.targets.values())
             settings.warn(f"lineage waits in {folders} and is sent later: the repository takes too long.")
 
 
 _current: _Recorder | None = None
 _making = threading.RLock()
+
+
+def _turn() -> None:
+    """Have readers look which run they belong to."""
+    reads = sys.modules.get("dataver.lineage.reads")
+    if reads is not None:
+        reads.turn()
 
 
 def _mine() -> _Recorder | None:

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Final
 from dataver._about import __version__
 from dataver.errors import InvalidInput, StoreError
 from dataver.formats.event import Event, new_event_id
+from dataver.lineage.journal import LeftJournals
 from dataver.lineage.queue import left_files, queue_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from dataver.lineage.journal import Share
+    from dataver.lineage.saying import Said
     from dataver.repository import Repository
 
 __all__ = ["send", "send_left", "send_waiting"]
@@ -67,7 +70,7 @@ def send_left(repo: Repository, go_on: Callable[[], bool] = lambda: True) -> int
             warn(f"{left.damaged} notes in {left.path} are damaged and were set aside.")
         left.done()
         sent += 1
-    return sent
+    return sent + _send_left_reads(repo, go_on)
 
 
 def send_waiting(repo: Repository) -> str | None:
@@ -82,6 +85,42 @@ def send_waiting(repo: Repository) -> str | None:
     except StoreError as error:
         return error.message
     return None
+
+
+def _send_left_reads(repo: Repository, go_on: Callable[[], bool]) -> int:
+    """Send what dead processes read and nobody said; what workers of living ones read, those say."""
+    from dataver.lineage.noting import identity
+
+    sent = 0
+    with LeftJournals(queue_folder(repo.id), identity().process) as left:
+        for event, read, shares, paths in left.together():
+            if not go_on():
+                break
+            said = _say(repo, event, read, shares)
+            links = [
+                replace(event.links[0], subset=each.subset, files=each.files, size=each.size) for each in said
+            ]
+            listings = {each.subset.listed: each.listing for each in said if each.listing is not None}
+            if links:
+                attached = {name: raw for name, raw in listings.items() if name is not None}
+                send(repo, [replace(event, links=tuple(links))], attached)
+            left.done(paths)
+            sent += 1
+    return sent
+
+
+def _say(repo: Repository, event: Event, read: Mapping[str, int], shares: set[Share]) -> list[Said]:
+    """Put what was read in words; the record tells what all of the version is."""
+    from dataver.errors import DataverError
+    from dataver.lineage.saying import say
+
+    link = event.links[0]
+    try:
+        tree = repo.tree(bytes.fromhex(link.tree))
+        root = tree.summary()
+        return say(read, read, (root.files, root.size), shares, tree)
+    except DataverError:  # the version is gone: paths are known
+        return say(read, read, (-1, -1), shares)
 
 
 def _put(repo: Repository, event: Event) -> None:

@@ -1,0 +1,455 @@
+"""Issue 6, item 5: what a run reads file by file is linked, exactly, in few words, whoever reads and dies."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+import dataver
+from dataver.formats.event import Subset
+from dataver.lineage.journal import Share
+from dataver.lineage.readings import literal
+from dataver.lineage.saying import say
+
+from .lab import Lab
+
+OPEN = """
+import dataver
+from dataver.lineage.reads import reads_of
+repo = dataver.open()
+def opened(ref="cats@1.0.1"):
+    return reads_of(repo, repo.resolve(ref))
+"""
+WHOLE = Subset()
+LABELS, PHOTO = ("labels.csv", 4), ("train/a.jpg", 2)
+
+
+def script(body: str) -> str:
+    """Return a script that can open versions."""
+    return OPEN + "\n".join(line.removeprefix("        ") for line in body.splitlines())
+
+
+def links(lab: Lab) -> dict[str, list]:
+    """Return the links of each run in the repository."""
+    found: dict[str, list] = {}
+    for event in lab.events():
+        found.setdefault(event.run.key, []).extend(event.links)
+    return found
+
+
+def links_of_one_run(lab: Lab) -> list:
+    """Return the links of the only run; nothing waits any more."""
+    ((_, found),) = links(lab).items()
+    assert lab.waiting() == [] and list(lab.queue.iterdir()) == []
+    return found
+
+
+def test_one_link_says_what_was_read(lab) -> None:
+    """Each file once, however often it was read; with how many files and bytes that is."""
+    lab.run(script(f"reads = opened()\nfor _ in range(1000): reads.path(*{LABELS})"))
+    (link,) = links_of_one_run(lab)
+    assert (link.role, link.how, link.label) == ("input", "read", "1.0.1")
+    assert (link.subset, link.files, link.size) == (Subset(paths=("labels.csv",)), 1, 4)
+    assert {event.run.outcome for event in lab.events()} == {"finished"}
+
+
+def test_every_file_is_the_whole_version(lab) -> None:
+    """Then no path is named."""
+    lab.run(script(f"reads = opened()\nreads.path(*{LABELS})\nreads.path(*{PHOTO})"))
+    (link,) = links_of_one_run(lab)
+    assert (link.subset, link.files, link.size) == (WHOLE, 2, 6)
+
+
+def test_who_opens_and_reads_nothing_is_not_linked(lab) -> None:
+    """Nothing is written to the repository, and nothing waits."""
+    lab.run(script("opened()"))
+    assert lab.events() == [] and lab.waiting() == [] and list(lab.queue.iterdir()) == []
+
+
+def test_links_of_a_long_run_add_up(lab) -> None:
+    """What was said before is not said again; when all was read, that is said."""
+    lab.run(
+        script(
+            f"""
+        from dataver.lineage.recorder import flush
+        reads = opened()
+        reads.path(*{LABELS})
+        flush(); flush()
+        reads.path(*{LABELS})
+        flush()
+        reads.path(*{PHOTO})
+        """
+        )
+    )
+    found = links_of_one_run(lab)
+    assert [(link.subset, link.files) for link in found] == [(Subset(paths=("labels.csv",)), 1), (WHOLE, 2)]
+
+
+def test_fetching_a_run_again_brings_all_that_its_links_say(lab) -> None:
+    """`fetch --run` brings back the union, and nothing else."""
+    (lab.work / "photos" / "train" / "[b]*.jpg").write_bytes(b"b")
+    dataver.open(lab.repository).sync(lab.work / "photos", "cats", workspace=lab.work)
+    lab.run(
+        script(
+            f"""
+        from dataver.lineage.recorder import flush
+        reads = opened("cats@1.0.2")
+        reads.path(*{LABELS})
+        flush()
+        reads.path("train/[b]*.jpg", 1)
+        """
+        )
+    )
+    ((run, found),) = links(lab).items()
+    assert len(found) == 2
+    done = lab.command("fetch", "--run", run, "--dest", str(lab.work / "again"))
+    assert done.returncode == 0, done.stderr
+    there = sorted(path.name for path in (lab.work / "again").rglob("*") if path.is_file())
+    assert there == ["[b]*.jpg", "labels.csv"]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("early", [True, False])
+def test_workers_are_of_their_parents_run(lab, method: str, early: bool) -> None:
+    """What workers read is united with what the parent reads, though they end by a signal or `os._exit`."""
+    lab.run(
+        script(
+            f"""
+        import multiprocessing, os, signal, time
+        reads = None
+
+        def work(number, ready):
+            mine = opened() if reads is None or "{method}" != "fork" else reads
+            mine.path(*{LABELS})
+            if number == 3:
+                mine.path(*{PHOTO})
+            ready.set()
+            if number == 1:
+                os._exit(0)
+            if number:
+                time.sleep(100)
+
+        if __name__ == "__main__":
+            reads = opened()
+            if {early}:
+                reads.path(*{LABELS})
+            context = multiprocessing.get_context("{method}")
+            ready = [context.Event() for _ in range(4)]
+            workers = [context.Process(target=work, args=(n, ready[n])) for n in range(4)]
+            [worker.start() for worker in workers]
+            [each.wait() for each in ready]
+            workers[2].terminate()
+            workers[3].kill()
+            [worker.join() for worker in workers]
+            assert [worker.exitcode for worker in workers] == [0, 0, -15, -9]
+        """
+        )
+    )
+    (link,) = links_of_one_run(lab)
+    assert link.subset == WHOLE
+    assert [event.run.outcome for event in lab.events()] == ["finished"]
+
+
+def test_workers_that_live_when_the_parent_ends_are_heard(lab) -> None:
+    """As persistent workers of a data loader do, which are ended behind everything else."""
+    lab.run(
+        script(
+            f"""
+        import multiprocessing, time
+
+        def work(ready):
+            reads.path(*{PHOTO})
+            ready.set()
+            time.sleep(100)
+
+        reads = opened()
+        context = multiprocessing.get_context("fork")
+        ready = context.Event()
+        context.Process(target=work, args=(ready,), daemon=True).start()
+        ready.wait()
+        """
+        )
+    )
+    ((_, found),) = links(lab).items()
+    assert [link.subset for link in found] == [Subset(paths=("train/a.jpg",))]
+
+
+def test_a_process_that_is_killed_leaves_what_it_read(lab) -> None:
+    """With all its workers: the next process says it, in one link, and that the run was killed."""
+    process = lab.start(
+        script(
+            f"""
+        import os, time
+        reads = opened()
+        reads.path(*{LABELS})
+        if os.fork() == 0:
+            reads.path(*{PHOTO})
+            os._exit(0)
+        os.wait()
+        print("read", flush=True)
+        time.sleep(100)
+        """
+        )
+    )
+    process.stdout.readline()
+    (waits,) = {event.run.key for event in lab.waiting()}
+    process.kill()
+    process.communicate()
+    lab.run("import dataver; dataver.open().lineage.sync()")
+    (link,) = links(lab)[waits]
+    assert link.subset == WHOLE
+    assert "killed" in {event.run.outcome for event in lab.events()}
+    assert list(lab.queue.iterdir()) == []
+
+
+def test_others_leave_workers_of_living_processes_alone(lab) -> None:
+    """What a worker read is its parent's to say, so that it can be said in few words."""
+    process = lab.start(
+        script(
+            f"""
+        import os
+        reads = opened()
+        if os.fork() == 0:
+            reads.path(*{LABELS})
+            os._exit(0)
+        os.wait()
+        print("read", flush=True)
+        input()
+        reads.path(*{PHOTO})
+        """
+        )
+    )
+    process.stdout.readline()
+    lab.run("import dataver; dataver.open().lineage.sync()")
+    assert lab.events() == []
+    process.communicate("\n")
+    (link,) = links_of_one_run(lab)
+    assert link.subset == WHOLE
+
+
+def test_questions_count_in_what_is_being_read(lab) -> None:
+    """On this machine the answer knows what a living process has read so far."""
+    process = lab.start(script(f"reads = opened()\nreads.path(*{LABELS})\nprint(1, flush=True)\ninput()"))
+    process.stdout.readline()
+    (run,) = {event.run.key for event in lab.waiting()}
+    shown = json.loads(lab.command("lineage", "run", run, "--json").stdout)
+    process.communicate("\n")
+    (link,) = shown["inputs"]
+    assert link["subset"] == {"paths": ["labels.csv"]} and link["how"] == "read"
+
+
+def test_each_run_of_a_process_has_what_it_read(lab) -> None:
+    """One open version, two runs in turn, and what was read in neither."""
+    lab.run(
+        script(
+            f"""
+        reads = opened()
+        with dataver.run("one", key="t:one"):
+            reads.path(*{LABELS})
+        with dataver.run("two", key="t:two"):
+            reads.path(*{LABELS})
+            reads.path(*{PHOTO})
+        """
+        )
+    )
+    found = {key: [link.subset for link in each] for key, each in links(lab).items()}
+    assert found == {"t:one": [Subset(paths=("labels.csv",))], "t:two": [WHOLE]}
+
+
+def test_threads_read_for_the_run_of_the_process(lab) -> None:
+    """What pools of threads read belongs to the run around them."""
+    lab.run(
+        script(
+            f"""
+        from concurrent.futures import ThreadPoolExecutor
+        with dataver.run("one", key="t:one"), ThreadPoolExecutor(4) as pool:
+            reads = opened()
+            list(pool.map(lambda each: reads.path(*each), [{LABELS}, {PHOTO}] * 1000))
+        """
+        )
+    )
+    assert [link.subset for link in links(lab)["t:one"]] == [WHOLE]
+
+
+def test_a_share_is_said_when_it_was_read(lab) -> None:
+    """Not before, and not if less was read."""
+    lab.run(
+        script(
+            f"""
+        reads, more = opened(), opened("cats@1.0.0")
+        for each in (reads, more):
+            each.shard(("train/**",), 1, 4, 1, 2)
+            each.path(*{LABELS})
+        reads.path(*{PHOTO})
+        """
+        )
+    )
+    found = {(link.label, link.subset) for link in links_of_one_run(lab)}
+    assert found == {("1.0.1", WHOLE), ("1.0.0", Subset(paths=("labels.csv",)))}
+
+
+def test_without_lineage_nothing_is_kept(lab) -> None:
+    """`DATAVER_LINEAGE=off`: no file is written."""
+    lab.run(script(f"opened().path(*{LABELS})"), environment={"DATAVER_LINEAGE": "off"})
+    assert lab.events() == [] and not lab.queue.exists()
+
+
+def test_nowhere_to_write_a_journal(lab) -> None:
+    """Said once; what was read is sent from memory."""
+    (lab.root / "file").write_text("")
+    said = lab.run(script(f"opened().path(*{LABELS})"), environment={"DATAVER_STATE": str(lab.root / "file")})
+    assert said.count("LineageWarning") == 1
+    assert [link.subset for each in links(lab).values() for link in each] == [Subset(paths=("labels.csv",))]
+
+
+def test_the_disk_fills_up_while_reading(lab) -> None:
+    """Reading goes on; what the journal could not take is sent from memory."""
+    said = lab.run(
+        script(
+            f"""
+        import resource
+        reads = opened()
+        reads.path(*{LABELS})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        reads.path(*{PHOTO})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        """
+        )
+    )
+    assert said.count("LineageWarning") == 1
+    assert [link.subset for each in links(lab).values() for link in each] == [WHOLE]
+
+
+def test_reading_costs_next_to_nothing(lab) -> None:
+    """A file that was seen before: under 2 microseconds in the best of several rounds, on any machine."""
+    said = lab.run(
+        script(
+            f"""
+        from time import perf_counter
+        reads, best = opened(), 1.0
+        for _ in range(20):
+            start = perf_counter()
+            for _ in range(10_000): reads.path(*{LABELS})
+            best = min(best, (perf_counter() - start) / 10_000)
+        print(best)
+        """
+        )
+    )
+    assert float(said) < 2e-6
+
+
+# in few words
+
+FILES = {
+    **{f"train/{name}/{number}.jpg": number + 1 for name in ("cat", "do[g]") for number in range(5)},
+    **{f"train/{name}/{number}.json": 2 for name in ("cat", "do[g]") for number in range(5)},
+    "labels.csv": 7,
+    "test/0.jpg": 9,
+}
+TOTAL = (len(FILES), sum(FILES.values()))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """The tree of a version that holds `FILES`, and a link and an empty folder."""
+    for path, size in FILES.items():
+        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / path).write_bytes(b"x" * size)
+    (tmp_path / "data" / "train" / "cat" / "link").symlink_to("0.jpg")
+    (tmp_path / "data" / "train" / "empty").mkdir()
+    repo = dataver.init(tmp_path / "repository")
+    return repo.sync(tmp_path / "data", "cats", workspace=tmp_path).version.tree
+
+
+def chosen(which: Callable[[str], bool]) -> dict[str, int]:
+    """Return some of the files."""
+    return {path: size for path, size in FILES.items() if which(path)}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "ending", "patterns"),
+    [
+        ("train/", "", ("train/**",)),
+        ("train/cat/", "", ("train/cat/**",)),
+        ("train/do", "", ("train/do[[]g]/**",)),
+        ("train/cat/", ".jpg", ("train/cat/**/*.jpg",)),
+        ("train/", ".json", ("*.json",)),
+        ("train/", ".jpg", ("train/**/*.jpg",)),
+        ("", ".jpg", ("*.jpg",)),
+    ],
+)
+def test_what_a_glob_says_is_said_by_it(tree, prefix: str, ending: str, patterns: tuple[str, ...]) -> None:
+    """Folders as a whole, kinds of files of folders; links and empty folders do not count."""
+    read = chosen(lambda path: path.startswith(prefix) and path.endswith(ending))
+    (said,) = say(read, read, TOTAL, (), tree)
+    assert (said.subset, said.files, said.size) == (Subset(patterns=patterns), len(read), sum(read.values()))
+
+
+def test_where_one_file_is_lacking_there_is_no_glob(tree) -> None:
+    """A glob is exact or is not used: what lies beside it is said by its paths."""
+    read = chosen(lambda path: path.startswith("train/") and path != "train/cat/3.json")
+    globs, rest = say(read, read, TOTAL, (), tree)
+    assert globs.subset == Subset(patterns=("train/do[[]g]/**",))
+    assert rest.subset.paths == tuple(sorted(chosen(lambda path: "cat" in path and path in read)))
+    assert globs.files + rest.files == len(read)
+
+
+def test_what_was_said_before_completes_a_glob(tree) -> None:
+    """The second half of a folder is said as all of it; what is complete is not said twice."""
+    read = chosen(lambda path: path.startswith("train/cat/"))
+    fresh = dict(list(read.items())[5:])
+    (said,) = say(read, fresh, TOTAL, (), tree)
+    assert (said.subset, said.files) == (Subset(patterns=("train/cat/**",)), 10)
+    assert say(read, {}, TOTAL, (), tree) == []
+
+
+def test_a_share_and_what_was_read_besides() -> None:
+    """The share of those that match; the rest by its paths; a share that lacks a byte is none."""
+    mine = chosen(lambda path: path.startswith("train/cat/") and path.endswith(".jpg"))
+    read = mine | {"labels.csv": 7}
+    share = Share(("train/**",), 1, 2, len(mine), sum(mine.values()))
+    first, second = say(read, read, TOTAL, [share])
+    assert (first.subset, first.size) == (Subset(patterns=("train/**",), shard=(1, 2)), sum(mine.values()))
+    assert second.subset == Subset(paths=("labels.csv",))
+    alone = share._replace(rank=0, world=1)
+    assert [each.subset for each in say(mine, mine, TOTAL, [alone])] == [Subset(patterns=("train/**",))]
+    (less,) = say(read, read, TOTAL, [share._replace(size=share.size + 1)])
+    assert less.subset == Subset(paths=tuple(sorted(read)))
+
+
+def test_many_paths_are_listed_beside_the_link() -> None:
+    """More than 2,000: an attachment that `parse_listing` reads; more than fits into one: several."""
+    from dataver.lineage.questions.content import parse_listing
+
+    read = {f"{number:05}/" + 'ä"' * 50: 3 for number in range(2_001)}
+    (said,) = say(read, read, (-1, -1))
+    assert said.subset.listed and said.listing is not None and not said.subset.paths
+    assert parse_listing(said.listing) == sorted(read)
+    read = {f"{number:05}/" + "ä" * 1500: 3 for number in range(4_001)}
+    several = say(read, read, (-1, -1))
+    assert len(several) > 1 and all(len(each.listing or b"") < 1 << 24 for each in several)
+    assert sorted(path for each in several for path in parse_listing(each.listing or b"")) == sorted(read)
+    assert sum(each.files for each in several) == 4_001
+
+
+def test_a_listing_reaches_the_repository(lab) -> None:
+    """An event that names a list comes behind the list; also of a process that was killed."""
+    body = """
+        reads = opened()
+        for number in range(2_001): reads.path(f"{number}", 1)
+        """
+    lab.run(script(body))
+    lab.run(script(body + "\n        import os\n        os._exit(0)"))
+    lab.run("import dataver; dataver.open().lineage.sync()")
+    found = links(lab)
+    assert len(found) == 2
+    for each in found.values():
+        (link,) = each
+        assert len(json.loads(lab.attachment(link.subset.listed))) == link.files == 2_001
+
+
+def test_an_ending_with_wildcards_is_not_used(tree) -> None:
+    """An ending that a glob cannot say is said by paths."""
+    read = {f"train/{number}.a*": 1 for number in range(3)}
+    (said,) = say(read, read, TOTAL, (), tree)
+    assert said.subset.paths == tuple(sorted(read)) and literal("a*") == "/a[*]"
