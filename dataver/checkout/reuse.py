@@ -25,6 +25,7 @@ from dataver.checkout.folder import LONG, located, open_folder
 from dataver.checkout.plan import Target, positions, raw_extents
 from dataver.checkout.stat_manifest import Lookup
 from dataver.checkout.transfer import TINY, Copies, Copy, LocalCopy, Wanted
+from dataver.checkout.version_cache import folder_name
 from dataver.checkout.wish import FILES
 from dataver.errors import IntegrityError
 from dataver.formats.entry import Kind
@@ -179,7 +180,10 @@ class Interrupted:
 
 
 class _Changes(NamedTuple):
-    """How a near tree differs: the old entry of each path that changed (None: new), and paths by digest."""
+    """How a near tree differs: the old entry of each path that changed (None: new), and paths by digest.
+
+    The paths are those of the near tree, of files that changed or are wanted at other paths.
+    """
 
     before: dict[str, Entry | None]
     by_digest: dict[bytes, str]
@@ -208,7 +212,7 @@ class Cached:
         self._full = full
         self._share = True
         self._rows = Lookup(cached.manifest)
-        self._changes = _changes(repo, cached.tree, tree)
+        self._changes = _changes(repo, cached, tree)
         self._fd = open_folder(cached.path)
 
     def close(self) -> None:
@@ -361,20 +365,40 @@ def _batches(copy: Callable[[Copy], bool], jobs: list[Copy]) -> Iterator[Copies]
         yield Copies(copy, batch)
 
 
-def _changes(repo: Repository, old: bytes, new: bytes) -> _Changes:
+def _changes(repo: Repository, cached: CachedFolder, new: bytes) -> _Changes:
     from dataver.tree import diff
 
     changes = _Changes({}, {})
-    if old == new:
+    if cached.tree == new:
         return changes
-    for change in diff(old, new, repo.blocks.load):
+    lacking: dict[bytes, int] = {}
+    for change in diff(cached.tree, new, repo.blocks.load):
         if change.new is not None:
             changes.before[change.path] = change.old
+            if change.new.size:
+                lacking[change.new.digest] = change.new.size
         if change.old is not None and change.old.digest:
             changes.by_digest[change.old.digest] = change.path
         if len(changes.before) + len(changes.by_digest) > MOST_CHANGES:
             raise IntegrityError("the cached version has hardly anything in common with the wanted one")
+    for known in changes.by_digest:
+        lacking.pop(known, None)
+    if lacking and cached.path.name == folder_name(cached.tree):  # of a part, not all blocks are here
+        changes.by_digest.update(_unchanged(repo, cached.tree, lacking))
     return changes
+
+
+def _unchanged(repo: Repository, tree: bytes, wanted: dict[bytes, int]) -> Iterator[tuple[bytes, str]]:
+    """Yield digest and path of files that have wanted contents; their sizes sort out most of the rest."""
+    sizes = set(wanted.values())
+    for leaf in repo.tree(tree).leaves():
+        if sizes.isdisjoint(leaf.sizes):
+            continue
+        for number, size in enumerate(leaf.sizes):
+            if size in sizes and leaf.kinds[number] in FILES:
+                path, _, _, name, _ = leaf.row(number)
+                if name in wanted:
+                    yield name, path
 
 
 def _overlaps(

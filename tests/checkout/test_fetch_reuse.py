@@ -44,6 +44,25 @@ def test_only_what_changed_is_transferred(filled, versions):
     assert not (old.path / "tiny/005.txt").stat().st_mode & 0o111
 
 
+def test_a_copy_of_an_unchanged_file_moves_nothing(filled):
+    """A file that is new, but whose bytes an unchanged file of the old version has, is linked or copied."""
+    first = filled.version()
+    old = filled.fetch(first)
+    source = filled.source
+    for name in ("middle/2.bin", "tiny/100.txt", "large.bin"):
+        (source / "copies" / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / "copies" / name).write_bytes((source / name).read_bytes())
+    write(source / "new.txt", "x" * (source / "tiny/100.txt").stat().st_size)  # the size alone proves nothing
+    second = filled.version(parents=[first.ref])
+    new = filled.fetch(second, near=[first.tree.digest])
+    assert contents(new.path) == contents(source)
+    assert new.transferred < 1_000
+    assert (new.path / "copies/large.bin").samefile(old.path / "large.bin")
+    own = filled.fetch(second, near=[first.tree.digest], dest=filled.root / "own")
+    assert contents(own.path) == contents(source)
+    assert own.transferred == 0
+
+
 def test_an_own_copy_never_shares_an_inode_with_the_cache(filled, versions):
     """What the user may write to is a copy, so that writing never reaches the cache."""
     first, second = versions
