@@ -4,32 +4,30 @@
     files.read("train/a.jpg")
     with files.open("train.parquet") as file: ...
 
-The idea: names come from the tree, bytes from frames. One object serves many threads; a forked child and a
-process that got it pickled read with connections, locks and memory of their own.
+The idea: names come from the tree; bytes from the version's folder where this machine has fetched it, else
+from frames. One object serves many threads; a forked child, and a process that got it pickled, read with
+connections, locks and memory of their own.
 
 Keeps invariant 1: every frame is checked before a byte of it is used, and a file that is read whole is
-compared with its digest besides.
+compared with its digest besides, once a process.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
-from dataver.hashing.digest import digest
-from dataver.reading.folders import Folders, Info
-from dataver.reading.frames import DAMAGED, Frames, runs_of
+from dataver.reading.folders import Info
+from dataver.reading.here import Here
 from dataver.reading.place import Place
-from dataver.reading.stream import FileReader
+from dataver.reading.stream import FileReader, LocalReader
 from dataver.reading.threads import pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from dataver.formats.entry import Entry
-    from dataver.reading.frames import Run
     from dataver.repository import Published, Repository
 
 __all__ = ["Files"]
@@ -37,14 +35,9 @@ __all__ = ["Files"]
 T = TypeVar("T")
 Contents: TypeAlias = list[bytes]
 Part: TypeAlias = tuple[str, int, "int | None"]
+Listing: TypeAlias = list[Info]
 
-
-class _Here(NamedTuple):
-    """What one process reads with."""
-
-    repo: Repository
-    folders: Folders
-    frames: Frames
+_BEFORE: Final = "no bytes come before the beginning of a file"
 
 
 class Files:
@@ -57,7 +50,7 @@ class Files:
     def __init__(self, repo: Repository, published: Published, *, run: str | None = None) -> None:
         self._place = Place(repo, published)
         self._run = run
-        self._here: dict[int, _Here] = {}
+        self._here: dict[int, Here] = {}
 
     def __repr__(self) -> str:
         return f"Files({self.ref!r}, {self.digest[:16]}…)"
@@ -92,7 +85,7 @@ class Files:
         """
         return self._reading(path, lambda here: here.folders.info(path, follow=follow))
 
-    def list(self, folder: str = "") -> list[Info]:
+    def list(self, folder: str = "") -> Listing:
         """Return what stands directly in a folder, by name; empty means the version itself.
 
         Raises:
@@ -113,6 +106,15 @@ class Files:
             NotADirectoryError: a file.
         """
         return self._reading(folder, lambda here: here.folders.walk(folder, empty=empty))
+
+    @property
+    def fetched(self) -> bool:
+        """Whether this machine has fetched all of the version, so that its files are local ones."""
+        return self._reading("", lambda here: here.fetched is not None)
+
+    def note_shard(self, patterns: Sequence[str], rank: int, world: int, files: int, size: int) -> None:
+        """Say that a share of the version is to be read; see `dataver.lineage.reads.Reads.shard`."""
+        self._reading("", lambda here: here.reads.shard(patterns, rank, world, files, size))
 
     def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes of a file from `start` to before `stop`, or its end where that comes first.
@@ -138,47 +140,49 @@ class Files:
             IntegrityError: the repository holds other bytes for one of them.
             StoreError: the store fails; names a file.
         """
-        parts = [(path, start, stop) for path, start, stop in wanted]
+        parts = [*wanted]
         for path, start, stop in parts:
             if start < 0 or (stop is not None and stop < 0):
-                raise InvalidInput(f"'{path}' has no bytes from {start} to {stop}.")
+                raise InvalidInput(f"'{path}' cannot be read from {start} to {stop}: {_BEFORE}.")
         if not parts:
             return []
-        return self._reading(parts[0][0], lambda here: self._read(here, parts))
+        return self._reading(parts[0][0], lambda here: here.read(parts))
 
     def read_soon(self, path: str, start: int = 0, stop: int | None = None) -> Future[bytes]:
         """Begin a `read` on another thread."""
         return pool("ahead").submit(self.read, path, start, stop)
 
-    def open(self, path: str) -> FileReader:
+    def open(self, path: str) -> FileReader | LocalReader:
         """Open a file: seekable, buffered, reading ahead while it is read in order.
 
         Raises:
             PathNotFound: there is no such file.
             IsADirectoryError: a folder.
         """
-        entry = self._reading(path, lambda here: here.folders.entry(path))
-        return FileReader(self, path, entry.size)
+        descriptor = self.descriptor(path)
+        return FileReader(self, path) if descriptor is None else LocalReader(descriptor, path)
 
-    def _read(self, here: _Here, parts: Sequence[Part]) -> Contents:
-        runs: list[list[Run]] = []
-        whole: list[Entry | None] = []
-        for path, start, stop in parts:
-            entry = here.folders.entry(path)
-            end = entry.size if stop is None else min(stop, entry.size)
-            runs.append(runs_of(entry.extents, start, end, here.repo) if start < end else [])
-            whole.append(entry if start == 0 and end == entry.size else None)
-        found = here.frames.read(runs)
-        for each, content in zip(whole, found, strict=True):
-            if each is not None and digest(content) != each.digest:
-                raise IntegrityError(
-                    f"'{each.path}' in {self.ref} cannot be read: the repository holds other bytes for it"
-                    " than its digest says.",
-                    hint=DAMAGED,
-                )
-        return found
+    def descriptor(self, path: str) -> int | None:
+        """Return a descriptor of a file, for the caller to close, where this machine has fetched the version.
 
-    def _reading(self, path: str, read: Callable[[_Here], T]) -> T:
+        None means: use `read` or `open`. Notes that the file is read.
+
+        Raises:
+            PathNotFound: there is no such file.
+            IsADirectoryError: a folder.
+        """
+        return self._reading(path, lambda here: here.open(path))
+
+    def size(self, path: str) -> int:
+        """Return the bytes of the file at a path, links followed.
+
+        Raises:
+            PathNotFound: there is no such file.
+            IsADirectoryError: a folder.
+        """
+        return self._reading(path, lambda here: here.folders.entry(path).size)
+
+    def _reading(self, path: str, read: Callable[[Here], T]) -> T:
         """Return what `read` returns; look once more where packs have moved, and name the file in errors."""
         from dataver.repository.packs import PackMissing
 
@@ -187,8 +191,7 @@ class Files:
             try:
                 return read(here)
             except PackMissing:  # was it repacked, and is the layout at hand that of before?
-                here.repo.blocks.refresh()
-                here.folders.tree = here.repo.tree(self.published.record.tree)
+                here.refresh()
                 return read(here)
         except StoreError as error:
             raise StoreError(
@@ -205,7 +208,7 @@ class Files:
                 f"'{path}' in {self.ref} cannot be read: {error.message}", hint=error.hint
             ) from error
 
-    def _refuse_deleted(self, here: _Here, path: str, cause: IntegrityError) -> None:
+    def _refuse_deleted(self, here: Here, path: str, cause: IntegrityError) -> None:
         """Say of bytes that are missing that the version is, where somebody deleted it."""
         record = self.published.record
         try:
@@ -219,10 +222,8 @@ class Files:
                 hint=f"`dataver list {record.dataset}` lists the others",
             ) from cause
 
-    def _begin(self) -> _Here:
+    def _begin(self) -> Here:
         """Make what this process reads with; a parent's may hold locks that nobody frees."""
-        repo = self._place.repository()
-        here = _Here(repo, Folders(repo.tree(self.published.record.tree), self.ref), Frames(repo))
         # two threads may both come here: one of the two stays
         self._here = {pid: one for pid, one in self._here.items() if pid == os.getpid()}
-        return self._here.setdefault(os.getpid(), here)
+        return self._here.setdefault(os.getpid(), Here(self._place.repository(), self.published, self._run))

@@ -1,11 +1,14 @@
-"""From parts of files to bytes: which frames of which packs, from memory or from the store, each checked.
+"""From parts of packs to bytes: frames from this machine's copies or from the store, each checked.
 
-The idea: every part of a file is a few runs of its packs' raw streams (all chunks of a pack in a row), and a
-pack's footer says which frames hold them. What many callers ask for at once is put together first: each frame
-is fetched once, neighbours in one range, ranges at the same time.
+The idea: every part of a file is a run of a pack's raw stream (all its chunks in a row), and frames are the
+pieces in which that comes. What many callers ask for at once is put together first: each frame is fetched
+once, neighbours in one range, ranges at the same time; two threads that want the same frame share it.
+
+Frames are kept in the machine's cache (`frame_cache`), from which a run is one read; where there is none, as
+for a repository in a folder of this machine, the last ones stay in memory.
 
 Keeps invariant 1: no byte of a frame is handed on before the frame's checksum was compared. Memory is bounded
-by what is asked for at once, and `KEPT`.
+by `WINDOW`, `KEPT` and what is asked for.
 """
 
 from __future__ import annotations
@@ -15,27 +18,33 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dataver.checkout.plan import MAX_GAP, MAX_RANGE, positions
+from dataver.checkout.plan import MAX_GAP, MAX_RANGE
 from dataver.errors import IntegrityError
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frame
+from dataver.hashing.digest import DIGEST_SIZE
 from dataver.reading.threads import pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from dataver.formats.compression import Decompressor
-    from dataver.formats.entry import Extent
-    from dataver.formats.pack import Footer
+    from dataver.reading.frame_cache import FrameCache, PackFile
     from dataver.repository import Repository
 
-__all__ = ["DAMAGED", "Frames", "Run", "runs_of"]
-
-KEPT: Final = 32 * 1024 * 1024
-"""Bytes of decoded frames that a process keeps in memory."""
+__all__ = ["DAMAGED", "Frames", "Run"]
 
 DAMAGED: Final = "`dataver verify` tells what else is damaged; a copy of the repository may still hold it"
+KEPT: Final = 32 * 1024 * 1024
+"""Bytes of decoded frames that a process keeps in memory where it keeps none on the disk."""
+WINDOW: Final = 64 * 1024 * 1024
+"""Bytes that are fetched at a time."""
+
+_PACKS: Final = 256  # packs whose tables are kept, ~10 KB and an open file each
 _REREADS: Final = 2  # of a frame that seems damaged
+
+_Key = tuple[bytes, int]
 
 
 class Run(NamedTuple):
@@ -46,108 +55,246 @@ class Run(NamedTuple):
     high: int
 
 
-class _Range(NamedTuple):
-    """Adjacent frames that are read in one request: numbers `first` to before `last`."""
+class _Pack(NamedTuple):
+    """Where the frames of a pack lie, in its object and in its raw stream, and its file in the cache."""
 
-    footer: Footer
+    id: bytes
+    offsets: Sequence[int]
+    starts: Sequence[int]
+    file: PackFile | None
+
+    def frames(self, low: int, high: int) -> tuple[int, int]:
+        """Return the first frame that holds bytes of a run, and the one behind the last."""
+        return bisect_right(self.starts, low) - 1, bisect_right(self.starts, high - 1)
+
+
+class _Range(NamedTuple):
+    """Frames in a row, read in one request: numbers `first` to before `last`; `wanted` are kept."""
+
+    pack: _Pack
     first: int
     last: int
+    wanted: Sequence[int]
 
 
 class Frames:
-    """The frames of one repository, as a process reads them; for many threads, not for a forked child."""
+    """The frames of one repository, as a process reads them; for many threads, not for a forked child.
 
-    def __init__(self, repo: Repository) -> None:
-        self._packs = repo.packs
-        self._kept: OrderedDict[tuple[bytes, int], memoryview] = OrderedDict()
+    Args:
+        repo: the repository.
+        cache: the machine's copies of its frames; None keeps them in memory.
+    """
+
+    def __init__(self, repo: Repository, cache: FrameCache | None) -> None:
+        self._source = repo.packs
+        self._cache = cache
+        self._packs: OrderedDict[bytes, _Pack] = OrderedDict()
+        self._kept: OrderedDict[_Key, memoryview] = OrderedDict()
         self._size = 0
+        self._coming: dict[_Key, Future[memoryview]] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
+
+    def start_of(self, pack_id: bytes, offset: int, skip: int, length: int) -> int:
+        """Return where in the raw stream an extent begins.
+
+        Raises:
+            PackMissing: the pack is not there.
+            IntegrityError: the extent does not fit it.
+        """
+        pack = self._pack(pack_id)
+        number = bisect_right(pack.offsets, offset) - 1
+        if number < 0 or pack.offsets[number] != offset or number == len(pack.offsets) - 1:
+            raise IntegrityError(f"pack {pack_id.hex()} has no frame at byte {offset}")
+        start = pack.starts[number] + skip
+        if start + length > pack.starts[-1]:
+            raise IntegrityError(f"pack {pack_id.hex()} holds fewer bytes than a tree block says")
+        return start
+
+    def prepare(self, pack_ids: Iterable[bytes]) -> None:
+        """Learn where the frames of several packs lie, which may take a request a pack, all at once."""
+        new = [pack_id for pack_id in dict.fromkeys(pack_ids) if pack_id not in self._packs]
+        if len(new) > 1:
+            for _ in pool("ranges").map(self._pack, new):
+                pass
 
     def read(self, wanted: Sequence[Sequence[Run]]) -> list[bytes]:
         """Return the bytes of each sequence of runs.
 
         Raises:
             PackMissing: a pack is not there.
-            IntegrityError: a damaged frame, or a run that no pack has.
+            IntegrityError: a damaged frame.
         """
+        parts: list[list[bytes]] = [[] for _ in wanted]
+        waiting: list[tuple[list[bytes], int, Run]] = []
+        size = 0
+        for runs, mine in zip(wanted, parts, strict=True):
+            for run in _windows(runs):
+                found = self._at_hand(run)
+                mine.append(found or b"")
+                if found is None:
+                    waiting.append((mine, len(mine) - 1, run))
+                    size += run.high - run.low
+                    if size >= WINDOW:
+                        self._fill(waiting)
+                        waiting, size = [], 0
+        self._fill(waiting)
+        return [mine[0] if len(mine) == 1 else b"".join(mine) for mine in parts]
+
+    def _at_hand(self, run: Run) -> bytes | None:
+        """Return the bytes of a run if all of it is in the cache."""
+        pack = self._pack(run.pack)
+        if pack.file is not None:
+            return pack.file.read(*pack.frames(run.low, run.high), run.low, run.high)
+        return None
+
+    def _fill(self, waiting: Sequence[tuple[list[bytes], int, Run]]) -> None:
+        """Put the bytes of runs where they are waited for."""
         needed: dict[bytes, set[int]] = {}
-        for runs in wanted:
-            for pack, low, high in runs:
-                needed.setdefault(pack, set()).update(_numbers(self._packs.footer(pack), low, high))
+        for _, _, run in waiting:
+            needed.setdefault(run.pack, set()).update(range(*self._pack(run.pack).frames(run.low, run.high)))
         found = self._collect(needed)
-        return [b"".join(self._pieces(runs, found)) for runs in wanted]
+        for mine, place, run in waiting:
+            mine[place] = _joined(self._pack(run.pack), run, found)
 
-    def _pieces(
-        self, runs: Iterable[Run], found: dict[tuple[bytes, int], memoryview]
-    ) -> Iterator[memoryview]:
-        for pack, low, high in runs:
-            starts = self._packs.footer(pack).raw_starts
-            for number in _numbers(self._packs.footer(pack), low, high):
-                begin = starts[number]
-                yield found[pack, number][max(0, low - begin) : high - begin]
-
-    def _collect(self, needed: dict[bytes, set[int]]) -> dict[tuple[bytes, int], memoryview]:
-        """Return the frames, from memory or the store."""
-        found: dict[tuple[bytes, int], memoryview] = {}
-        missing: list[_Range] = []
-        with self._lock:
-            for pack, numbers in needed.items():
-                for number in numbers:
-                    kept = self._kept.get((pack, number))
-                    if kept is not None:
-                        self._kept.move_to_end((pack, number))
-                        found[pack, number] = kept
-        for pack, numbers in needed.items():
-            left = sorted(number for number in numbers if (pack, number) not in found)
-            if left:
-                missing.extend(_ranges(self._packs.footer(pack), left))
-        if len(missing) > 1:
-            for part in pool("ranges").map(self._fetch, missing):
+    def _collect(self, needed: dict[bytes, set[int]]) -> dict[_Key, memoryview]:
+        """Return frames: from memory, the cache, another thread that is fetching them, or the store."""
+        found: dict[_Key, memoryview] = {}
+        others: dict[_Key, Future[memoryview]] = {}
+        mine: dict[_Key, Future[memoryview]] = {}
+        ranges: list[_Range] = []
+        try:
+            for pack_id, numbers in needed.items():
+                pack = self._pack(pack_id)
+                missing = [number for number in sorted(numbers) if not self._take(pack, number, found)]
+                claimed = self._claim(pack_id, missing, others, mine)
+                if claimed:
+                    ranges.extend(_ranges(pack, claimed))
+            fetched = map(self._fetch, ranges) if len(ranges) < 2 else pool("ranges").map(self._fetch, ranges)
+            for part in fetched:
                 found |= part
-        else:
-            for one in missing:
-                found |= self._fetch(one)
+                for key, frame in part.items():
+                    mine.pop(key).set_result(frame)
+                    self._coming.pop(key, None)
+        finally:  # whoever waits for what did not come fetches it for itself
+            for key, future in mine.items():
+                self._coming.pop(key, None)
+                future.cancel()
+        for key, future in others.items():
+            found[key] = self._shared(key, future)
         return found
 
-    def _fetch(self, one: _Range) -> dict[tuple[bytes, int], memoryview]:
-        """Return the frames of a range, read from the store and checked."""
-        footer = one.footer
-        base = footer.frame_offsets[one.first]
-        length = footer.frame_offsets[one.last] - base
-        data = memoryview(self._packs.read(footer.pack_id, base, length))
+    def _take(self, pack: _Pack, number: int, found: dict[_Key, memoryview]) -> bool:
+        """Take a frame that is at hand; tell whether it was."""
+        key = (pack.id, number)
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None:
+                self._kept.move_to_end(key)
+                found[key] = kept
+                return True
+        if pack.file is not None:
+            here = pack.file.read(number, number + 1, pack.starts[number], pack.starts[number + 1])
+            if here is not None:
+                found[key] = memoryview(here)
+                return True
+        return False
+
+    def _claim(
+        self,
+        pack_id: bytes,
+        numbers: Sequence[int],
+        others: dict[_Key, Future[memoryview]],
+        mine: dict[_Key, Future[memoryview]],
+    ) -> list[int]:
+        """Return which frames are to be fetched; note those that another thread is fetching."""
+        from concurrent.futures import Future
+
+        claimed = []
+        with self._lock:
+            for number in numbers:
+                key = (pack_id, number)
+                coming = self._coming.get(key)
+                if coming is not None:
+                    others[key] = coming
+                else:
+                    self._coming[key] = mine[key] = Future()
+                    claimed.append(number)
+        return claimed
+
+    def _shared(self, key: _Key, future: Future[memoryview]) -> memoryview:
+        """Return a frame that another thread fetches; where that failed, fetch it."""
+        from concurrent.futures import CancelledError
+
+        try:
+            return future.result()
+        except CancelledError:
+            return self._fetch(_Range(self._pack(key[0]), key[1], key[1] + 1, (key[1],)))[key]
+
+    def _fetch(self, one: _Range) -> dict[_Key, memoryview]:
+        """Return the wanted frames of a range, read from the store and checked; keep them."""
+        pack = one.pack
+        base = pack.offsets[one.first]
+        data = memoryview(self._source.read(pack.id, base, pack.offsets[one.last] - base))
         found = {}
-        for number in range(one.first, one.last):
-            offset = footer.frame_offsets[number]
-            frame = self._decode(footer, number, data, offset - base)
-            found[footer.pack_id, number] = frame
-            self._keep((footer.pack_id, number), frame)
+        for number in one.wanted:
+            frame = self._decode(pack, number, data, pack.offsets[number] - base)
+            found[pack.id, number] = frame
+            self._keep(pack, number, frame)
         return found
 
-    def _decode(self, footer: Footer, number: int, data: memoryview, at: int) -> memoryview:
+    def _decode(self, pack: _Pack, number: int, data: memoryview, at: int) -> memoryview:
+        offset, behind = pack.offsets[number], pack.offsets[number + 1]
         for left in reversed(range(_REREADS + 1)):
             try:
-                return _checked(footer, number, *decode_frame(data, at, self._decompressor()), at)
+                frame, end = decode_frame(data, at, self._decompressor())
+                _check_sizes(pack, number, end - at, len(frame))
+                return frame
             except IntegrityError as error:
                 if not left:
                     raise IntegrityError(
-                        f"pack {footer.pack_id.hex()} is damaged at byte {footer.frame_offsets[number]}:"
-                        f" {error}",
-                        hint=DAMAGED,
+                        f"pack {pack.id.hex()} is damaged at byte {offset}: {error}", hint=DAMAGED
                     ) from error
-            offset, length = footer.frame_offsets[number], footer.frame_stored[number]
-            data, at = memoryview(self._packs.read(footer.pack_id, offset, length)), 0
+            data, at = memoryview(self._source.read(pack.id, offset, behind - offset)), 0
         raise AssertionError("the last attempt returns or raises")
 
-    def _keep(self, key: tuple[bytes, int], frame: memoryview) -> None:
+    def _keep(self, pack: _Pack, number: int, frame: memoryview) -> None:
+        """Keep a frame on the disk, or in memory where that cannot be."""
+        if pack.file is not None and self._cache is not None:
+            if pack.file.put(number, frame):
+                self._cache.wrote(len(frame))
+                return
+            with self._lock:  # the file was deleted, or the disk is full: look again when it is next needed
+                self._packs.pop(pack.id, None)
         # a view into a range's bytes would keep all of them
         own = frame if len(frame.obj) <= 2 * len(frame) else memoryview(bytes(frame))  # type: ignore[arg-type]
+        key = (pack.id, number)
         with self._lock:
             before = self._kept.pop(key, None)
             self._size += len(own) - (len(before) if before is not None else 0)
             self._kept[key] = own
-            while self._size > KEPT and self._kept:
+            while self._size > KEPT:
                 self._size -= len(self._kept.popitem(last=False)[1])
+
+    def _pack(self, pack_id: bytes) -> _Pack:
+        """Return the tables of a pack, from the cache or its footer."""
+        found = self._packs.get(pack_id)
+        if found is not None:
+            return found
+        file = self._cache.open(pack_id) if self._cache is not None else None
+        if file is not None:
+            found = _Pack(pack_id, file.offsets, file.starts, file)
+        else:
+            footer = self._source.footer(pack_id)
+            offsets, starts = footer.frame_offsets, footer.raw_starts
+            if self._cache is not None:
+                file = self._cache.create(pack_id, offsets, starts)
+            found = _Pack(pack_id, offsets, starts, file)
+        with self._lock:
+            self._packs[pack_id] = found
+            while len(self._packs) > _PACKS:
+                self._packs.popitem(last=False)
+        return found
 
     def _decompressor(self) -> Decompressor:
         found = getattr(self._local, "decompressor", None)
@@ -156,46 +303,39 @@ class Frames:
         return found
 
 
-def _checked(footer: Footer, number: int, frame: memoryview, behind: int, at: int) -> memoryview:
-    if behind - at != footer.frame_stored[number] or len(frame) != footer.frame_raw[number]:
+def _windows(runs: Iterable[Run]) -> Iterator[Run]:
+    """Yield runs in pieces of at most a window."""
+    for pack, low, high in runs:
+        for start in range(low, high, WINDOW):
+            yield Run(pack, start, min(start + WINDOW, high))
+
+
+def _joined(pack: _Pack, run: Run, found: dict[_Key, memoryview]) -> bytes:
+    first, last = pack.frames(run.low, run.high)
+    return b"".join(
+        found[pack.id, number][max(0, run.low - pack.starts[number]) : run.high - pack.starts[number]]
+        for number in range(first, last)
+    )
+
+
+def _check_sizes(pack: _Pack, number: int, stored: int, raw: int) -> None:
+    if (
+        stored != pack.offsets[number + 1] - pack.offsets[number]
+        or raw != pack.starts[number + 1] - pack.starts[number]
+    ):
         raise IntegrityError("it has another size than the pack's footer says")
-    return frame
 
 
-def runs_of(extents: Sequence[Extent], start: int, stop: int, repo: Repository) -> list[Run]:
-    """Return the runs that hold bytes `start` to before `stop` of the file with these extents.
-
-    Raises:
-        PackMissing: a pack is not there.
-        IntegrityError: an extent that does not fit its pack.
-    """
-    found = []
-    for extent, position in positions(extents):
-        low, high = max(start, position), min(stop, position + extent.length)
-        if low >= high:
-            if position >= stop:
-                break
-            continue
-        footer = repo.packs.footer(extent.pack)
-        first = footer.raw_starts[footer.frame_at(extent.offset)] + extent.skip - position
-        if first + high > footer.raw_starts[-1]:
-            raise IntegrityError(f"pack {extent.pack.hex()} holds fewer bytes than a tree block says")
-        found.append(Run(extent.pack, first + low, first + high))
-    return found
-
-
-def _numbers(footer: Footer, low: int, high: int) -> range:
-    starts = footer.raw_starts
-    return range(bisect_right(starts, low) - 1, bisect_right(starts, high - 1))
-
-
-def _ranges(footer: Footer, numbers: Sequence[int]) -> Iterator[_Range]:
+def _ranges(pack: _Pack, numbers: Sequence[int]) -> Iterator[_Range]:
     """Yield ranges over frames in ascending order; reading a small gap costs less than another request."""
-    offsets = footer.frame_offsets
-    first, last = numbers[0], numbers[0] + 1
-    for number in numbers[1:]:
-        if offsets[number] - offsets[last] > MAX_GAP or offsets[number + 1] - offsets[first] > MAX_RANGE:
-            yield _Range(footer, first, last)
-            first = number
-        last = number + 1
-    yield _Range(footer, first, last)
+    gap = MAX_GAP if len(pack.id) == DIGEST_SIZE else 0  # in an external pack it may be another object's
+    offsets, begin = pack.offsets, 0
+    for place in range(1, len(numbers) + 1):
+        if (
+            place == len(numbers)
+            or offsets[numbers[place]] - offsets[numbers[place - 1] + 1] > gap
+            or offsets[numbers[place] + 1] - offsets[numbers[begin]] > MAX_RANGE
+        ):
+            part = numbers[begin:place]
+            yield _Range(pack, part[0], part[-1] + 1, part)
+            begin = place

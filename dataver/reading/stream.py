@@ -8,6 +8,7 @@ Memory: two windows of 8 MiB at most, and what is asked for at once.
 from __future__ import annotations
 
 import io
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -15,10 +16,31 @@ if TYPE_CHECKING:
 
     from dataver.reading.files import Files
 
-__all__ = ["FileReader"]
+__all__ = ["FileReader", "LocalReader"]
 
 _FIRST: Final = 256 * 1024
 _LARGEST: Final = 8 * 1024 * 1024
+
+
+class LocalReader(io.BufferedReader):
+    """A file of a version that was fetched, open for reading.
+
+    Attributes:
+        size: bytes.
+    """
+
+    def __init__(self, descriptor: int, path: str) -> None:
+        super().__init__(io.FileIO(descriptor))
+        self.size = os.fstat(descriptor).st_size
+        self._path = path
+
+    def __repr__(self) -> str:
+        return f"LocalReader({self._path!r})"
+
+    @property
+    def name(self) -> str:
+        """Its path in the version."""
+        return self._path
 
 
 class FileReader(io.BufferedIOBase):
@@ -29,9 +51,9 @@ class FileReader(io.BufferedIOBase):
         size: bytes.
     """
 
-    def __init__(self, files: Files, path: str, size: int) -> None:
+    def __init__(self, files: Files, path: str) -> None:
         self.name = path
-        self.size = size
+        self.size = files.size(path)
         self.mode = "rb"
         self._files = files
         self._position = 0

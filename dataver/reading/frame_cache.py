@@ -1,0 +1,196 @@
+"""The machine's copies of decoded frames: one sparse file a pack, shared by all processes of a user.
+
+    <root>/frames/<repository id>/<pack id>
+
+    offset | size    | field    | meaning
+    0      | 8       | magic    | "DVFRAM" 00 01
+    8      | 4       | frames F | how many frames the pack has
+    12     | 4       | data     | where the raw stream begins, a multiple of 4096
+    16     | 8       | checksum | XXH3-64 of bytes 0 to 15, offsets and starts
+    24     | 4*(F+1) | offsets  | of each frame in the pack's object; one more for where the last ends
+           | 8*(F+1) | starts   | of each frame in the raw stream; one more for where the last ends
+           | 8*F     | sums     | XXH3-64 of each frame's bytes, 0 while it is not here
+    data   |         | raw      | the raw stream: all chunks of the pack in a row; holes for frames not here
+
+The idea: a frame has its place before it comes, so writers need no lock: two who bring the same frame write
+the same bytes. Bytes go first, the sum after them, nothing is flushed; what a crash or a full disk left has a
+wrong sum and is a miss. A run of frames is one read, wherever its files begin.
+
+Keeps invariants 1 (a process compares each frame with its sum before it first uses a byte of it) and 5: a
+folder that is deleted, full or read-only costs speed alone.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from array import array
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from dataver.formats.frame import u32_array
+from dataver.hashing.digest import checksum
+from dataver.storage.base import TEMPORARY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+__all__ = ["FOLDER", "FrameCache", "PackFile"]
+
+FOLDER: Final = "frames"
+
+_MAGIC: Final = b"DVFRAM\x00\x01"
+_HEAD: Final = struct.Struct("<8sIIQ")
+_PAGE: Final = 4096
+_MOST: Final = 1 << 20  # frames of a pack
+_TOUCH: Final = 60.0  # seconds: how exactly the last use is known
+_STEP: Final = 256 * 1024 * 1024  # bytes written by this process between looks at the bound
+
+
+class PackFile:
+    """The frames of one pack that are here; for many threads.
+
+    Attributes:
+        offsets: where each frame begins in the pack's object, and where the last ends.
+        starts: where each frame begins in the raw stream, and where the last ends.
+    """
+
+    def __init__(self, descriptor: int, offsets: Sequence[int], starts: Sequence[int], data: int) -> None:
+        self.offsets = offsets
+        self.starts = starts
+        self._descriptor = descriptor
+        self._data = data
+        self._sums_at = _HEAD.size + 12 * len(starts)
+        self._sure = bytearray(len(starts) - 1)
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+    def read(self, first: int, last: int, low: int, high: int) -> bytes | None:
+        """Return the raw stream from `low` to before `high`, which frames `first` to before `last` hold.
+
+        None where one of them is not here, or is damaged.
+        """
+        try:
+            if self._sure.find(0, first, last) >= 0:
+                base = self.starts[first]
+                data = self._checked(first, last)
+                return None if data is None else data[low - base : high - base]
+            data = os.pread(self._descriptor, high - low, self._data + low)
+        except OSError:
+            return None
+        return data if len(data) == high - low else None
+
+    def put(self, number: int, frame: memoryview) -> bool:
+        """Keep a frame; tell whether that went well."""
+        found = checksum(frame)
+        try:
+            if not found or not os.fstat(self._descriptor).st_nlink:
+                return False  # somebody deleted the file
+            if os.pwrite(self._descriptor, frame, self._data + self.starts[number]) != len(frame):
+                return False
+            os.pwrite(self._descriptor, found.to_bytes(8, "little"), self._sums_at + 8 * number)
+        except OSError:
+            return False
+        self._sure[number] = 1
+        return True
+
+    def _checked(self, first: int, last: int) -> bytes | None:
+        """Return whole frames in a row, each compared with its sum."""
+        sums = os.pread(self._descriptor, 8 * (last - first), self._sums_at + 8 * first)
+        expected = struct.unpack(f"<{len(sums) // 8}Q", sums[: len(sums) // 8 * 8])
+        if len(expected) != last - first or not all(expected):
+            return None
+        base = self.starts[first]
+        data = os.pread(self._descriptor, self.starts[last] - base, self._data + base)
+        if len(data) != self.starts[last] - base:
+            return None
+        view = memoryview(data)
+        for number, right in zip(range(first, last), expected, strict=True):
+            if checksum(view[self.starts[number] - base : self.starts[number + 1] - base]) != right:
+                return None
+            self._sure[number] = 1
+        return data
+
+
+class FrameCache:
+    """The files of one repository's packs.
+
+    Args:
+        folder: where they lie; made when needed, for this user alone.
+        bound: keeps the cache within its bound; called now and then, when much was written.
+    """
+
+    def __init__(self, folder: Path, bound: Callable[[], object]) -> None:
+        self._folder = folder
+        self._bound = bound
+        self._left = 0  # bytes that may be written before the bound is looked at
+
+    def open(self, pack_id: bytes) -> PackFile | None:
+        """Return the file of a pack, or None where there is none that is sound."""
+        path = self._folder / pack_id.hex()
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return None
+        found = _parse(descriptor)
+        if found is None:
+            os.close(descriptor)
+            with suppress(OSError):
+                path.unlink()
+            return None
+        with suppress(OSError):
+            if time.time() - os.fstat(descriptor).st_mtime > _TOUCH:
+                os.utime(path)
+        return found
+
+    def create(self, pack_id: bytes, offsets: Sequence[int], starts: Sequence[int]) -> PackFile | None:
+        """Return the file of a pack, made empty unless somebody has just made it; None where that fails."""
+        path = self._folder / pack_id.hex()
+        temporary = self._folder / f"{TEMPORARY}{os.urandom(8).hex()}"
+        data = -(-(_HEAD.size + 20 * len(starts)) // _PAGE) * _PAGE
+        columns = struct.pack(f"<{len(offsets)}I{len(starts)}Q", *offsets, *starts)
+        head = _HEAD.pack(_MAGIC, len(starts) - 1, data, 0)[:16]
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                file.write(head + checksum(head, columns).to_bytes(8, "little") + columns)
+                file.truncate(data + starts[-1])
+            try:
+                os.link(temporary, path)  # of several who make it, the first one's stays
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without hard links
+                temporary.rename(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError:
+            return None
+        return self.open(pack_id)
+
+    def wrote(self, size: int) -> None:
+        """Count bytes that were written, and keep to the bound."""
+        self._left -= size
+        if self._left <= 0:
+            self._left = _STEP
+            with suppress(OSError):
+                self._bound()
+
+
+def _parse(descriptor: int) -> PackFile | None:
+    try:
+        head = os.pread(descriptor, _HEAD.size, 0)
+        magic, frames, data, right = _HEAD.unpack(head)
+        if magic != _MAGIC or not 0 < frames <= _MOST:
+            return None
+        columns = os.pread(descriptor, 12 * (frames + 1), _HEAD.size)
+        if len(columns) != 12 * (frames + 1) or checksum(head[:16], columns) != right:
+            return None
+    except (OSError, struct.error):
+        return None
+    offsets = u32_array(columns[: 4 * (frames + 1)])
+    starts = array("Q", struct.unpack_from(f"<{frames + 1}Q", columns, 4 * (frames + 1)))
+    return PackFile(descriptor, offsets, starts, data)

@@ -1,0 +1,190 @@
+"""What one process reads a version with: its names, its folder if it was fetched, its frames.
+
+The idea: what costs something to find out (an entry with thousands of extents, that a file's digest fits) is
+remembered, within bounds, because loaders and column readers come back to the same files.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dataver.errors import DataverError, IntegrityError
+from dataver.hashing.digest import digest
+from dataver.reading.fetched import Fetched
+from dataver.reading.folders import Folders
+from dataver.reading.frame_cache import FOLDER, FrameCache
+from dataver.reading.frames import DAMAGED, Frames, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dataver.formats.entry import Entry, Extent
+    from dataver.repository import Published, Repository
+
+__all__ = ["Here"]
+
+_MANY: Final = 16  # extents from which on an entry is remembered
+_ENTRIES: Final = 64
+_COMPARED: Final = 200_000  # digests, 100 bytes each
+
+
+class _Spread(NamedTuple):
+    """A file, and where in it each of its extents begins."""
+
+    entry: Entry
+    begins: Sequence[int]
+
+
+class Here:
+    """A version as one process reads it; for many threads.
+
+    Attributes:
+        repo: the repository, with memory and locks of this process.
+        folders: the names.
+        fetched: the version's folder in the cache, or None.
+    """
+
+    def __init__(self, repo: Repository, published: Published, run: str | None) -> None:
+        from dataver.lineage.reads import reads_of
+        from dataver.repository.places import cache_root
+
+        self.repo = repo
+        self._published = published
+        self.folders = Folders(repo.tree(published.record.tree), published.ref)
+        self.fetched = Fetched.find(cache_root(), published.record.tree)
+        self._frames = Frames(repo, _frame_cache(repo))
+        self._spread: dict[str, _Spread] = {}
+        self._compared: set[bytes] = set()
+        self._reads = reads_of(repo, published, run)
+
+    def refresh(self) -> None:
+        """Look up anew where everything lies: packs have moved."""
+        self.repo.blocks.refresh()
+        self.folders.tree = self.repo.tree(self._published.record.tree)
+        self._spread = {}
+        self._compared = set()
+
+    def open(self, path: str) -> int | None:
+        """Note that a file is read; return a descriptor of it if the version was fetched.
+
+        Raises:
+            PathNotFound: there is no such file.
+            IsADirectoryError: a folder.
+        """
+        if self.fetched is not None:
+            descriptor = self.fetched.open(path)
+            if descriptor is not None:
+                self._reads.path(path, os.fstat(descriptor).st_size)
+                return descriptor
+        entry = self.folders.entry(path)
+        self._reads.path(entry.path, entry.size)
+        return self.fetched.open(entry.path) if self.fetched is not None else None
+
+    def read(self, parts: Sequence[tuple[str, int, int | None]]) -> list[bytes]:
+        """Return parts of files, each `(path, start, stop)`; see `Files.read_many`."""
+        found: list[bytes] = [b""] * len(parts)
+        far: list[tuple[int, _Spread, int, int]] = []
+        for number, (path, start, stop) in enumerate(parts):
+            if self.fetched is not None:
+                near = self.fetched.read(path, start, stop)
+                if near is not None:
+                    found[number], size = near
+                    self._reads.path(path, size)
+                    continue
+            spread = self._find(path)
+            entry = spread.entry
+            self._reads.path(entry.path, entry.size)
+            if self.fetched is not None and entry.path != path:
+                near = self.fetched.read(entry.path, start, stop)
+                if near is not None:
+                    found[number] = near[0]
+                    continue
+            far.append((number, spread, start, entry.size if stop is None else min(stop, entry.size)))
+        if far:
+            self._read_far(far, found)
+        return found
+
+    def _read_far(self, far: Sequence[tuple[int, _Spread, int, int]], found: list[bytes]) -> None:
+        """Read what is not on this machine as a file."""
+        self._frames.prepare(
+            extent.pack for _, spread, start, end in far for extent in _touched(spread, start, end)
+        )
+        contents = self._frames.read([self._runs(spread, start, end) for _, spread, start, end in far])
+        for (number, spread, start, end), content in zip(far, contents, strict=True):
+            entry = spread.entry
+            if start == 0 and end == entry.size and entry.digest not in self._compared:
+                if digest(content) != entry.digest:
+                    raise IntegrityError(
+                        f"'{entry.path}' in {self._published.ref} cannot be read: the repository holds other"
+                        " bytes for it than its digest says.",
+                        hint=DAMAGED,
+                    )
+                if len(self._compared) >= _COMPARED:
+                    self._compared = set()
+                self._compared.add(entry.digest)
+            found[number] = content
+
+    def _find(self, path: str) -> _Spread:
+        found = self._spread.get(path)
+        if found is None:
+            entry = self.folders.entry(path)
+            found = _Spread(entry, [*accumulate((one.length for one in entry.extents), initial=0)])
+            if len(entry.extents) >= _MANY:
+                if len(self._spread) >= _ENTRIES:
+                    self._spread = {}
+                self._spread[path] = found
+        return found
+
+    def _runs(self, spread: _Spread, start: int, end: int) -> list[Run]:
+        """Return the runs that hold bytes `start` to before `end` of a file.
+
+        Raises:
+            PackMissing: a pack is not there.
+            IntegrityError: an extent does not fit its pack.
+        """
+        found: list[Run] = []
+        if start >= end:
+            return found
+        first = bisect_right(spread.begins, start) - 1
+        for extent, begin in zip(_touched(spread, start, end), spread.begins[first:], strict=False):
+            base = self._frames.start_of(extent.pack, extent.offset, extent.skip, extent.length)
+            low = base + max(0, start - begin)
+            high = base + min(extent.length, end - begin)
+            if found and found[-1].pack == extent.pack and found[-1].high == low:
+                found[-1] = found[-1]._replace(high=high)
+            else:
+                found.append(Run(extent.pack, low, high))
+        return found
+
+
+def _touched(spread: _Spread, start: int, end: int) -> Sequence[Extent]:
+    """Return the extents that hold bytes `start` to before `end`."""
+    if start >= end:
+        return ()
+    first = bisect_right(spread.begins, start) - 1
+    last = bisect_right(spread.begins, end - 1)
+    return spread.entry.extents[first:last]
+
+
+def _frame_cache(repo: Repository) -> FrameCache | None:
+    """Return the machine's copies of a repository's frames; None where it is as near itself."""
+    from dataver.repository.private_place import is_network, private_cache_root
+
+    near = repo.store.local_root
+    if near is not None and not is_network(near):
+        return None
+    root = private_cache_root()
+    return FrameCache(root / FOLDER / repo.id, lambda: _bound(root))
+
+
+def _bound(root: Path) -> None:
+    from contextlib import suppress
+
+    from dataver.checkout.version_cache import VersionCache
+
+    with suppress(DataverError):  # the bound that the user set is no size, which `dataver cache` says
+        VersionCache(root).make_room(0)
