@@ -1,4 +1,4 @@
-"""What the cache holds besides versions: small objects, chunk indexes, and what folders hashed to."""
+"""What the cache holds besides versions: small objects, frames, chunk indexes, what folders hashed to."""
 
 import os
 import shutil
@@ -8,6 +8,7 @@ __all__ = ["PARTS", "drop_parts", "part_sizes"]
 
 PARTS = {
     "repositories": "small objects of remote repositories",
+    "frames": "parts of versions that were read without a fetch",
     "index": "where this machine has seen which chunk",
     "stat": "what unchanged files hashed to",
 }
@@ -29,8 +30,9 @@ def _measure(folder: Path) -> tuple[int, int]:
     for at, _, names in os.walk(folder):
         for name in names:
             try:
-                size += Path(at, name).lstat().st_size
+                status = Path(at, name).lstat()
             except FileNotFoundError:
                 continue
+            size += min(status.st_size, status.st_blocks * 512)  # files of frames have holes
             files += 1
     return files, size

@@ -9,6 +9,9 @@ last `REST` seconds: a command that printed a folder's path has ended when the n
 A folder is removed under its lock: the file that says it is complete goes first, then leases are looked for
 once more. Whoever took a lease before that is seen, and the folder stays; whoever takes one later does not
 find the folder, and waits for the lock. A crash in between leaves a folder that is verified anew (4).
+
+Frames that were read without a fetch (`dataver.reading.frame_cache`) lie under the same bound, a file a pack.
+Such a file can go at any time: who has it open reads on, and who comes later fetches it again.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver.checkout.cache_limit import Limit, cache_limit, disk_free, disk_size
 from dataver.checkout.cache_locks import holder, leases
@@ -28,9 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["REST", "CacheUse", "CleanPlan", "FolderUse", "clean", "look", "make_room", "plan_clean"]
+__all__ = ["FRAMES", "REST", "CacheUse", "CleanPlan", "FolderUse", "clean", "look", "make_room", "plan_clean"]
 
 REST: Final = 600.0
+FRAMES: Final = "frames"
+"""The folder of frames that were read without a fetch: `<repository id>/<pack id>` in it."""
+
 _KEEP: Final = 0.9  # of the bound, once something has to go
 _SPARE: Final = 0.02  # of the disk, which no cache should fill to the brim
 _LEFT: Final = 86400.0  # seconds after which an interrupted fetch is not waited for any more
@@ -53,6 +59,14 @@ class FolderUse:
     own: int
     used: float
     users: list[dict[str, Any]]
+
+
+class _FrameFile(NamedTuple):
+    """The frames of a pack that are here: the file, its bytes on the disk, when it was last used."""
+
+    path: Path
+    size: int
+    used: float
 
 
 @dataclass
@@ -120,32 +134,39 @@ def make_room(cache: VersionCache, size: int, keep: Collection[str] = ()) -> int
         InvalidInput: the bound that the user set is no size.
     """
     limit = cache_limit(cache.root).size
-    folders = cache.folders()
-    total = _estimate(cache, folders)
+    folders, frames = cache.folders(), _frame_files(cache)
+    of_frames = sum(each.size for each in frames)
+    total = _estimate(cache, folders) + of_frames
     spare = int(_SPARE * disk_size(cache.root)) if size else 0
     fits = disk_free(cache.root) - size >= spare
     if fits and (limit is None or total + size <= limit):
         return 0
     walked = _Walked(folders)
-    total = walked.total
-    _note(cache, folders, total)
+    total = walked.total + of_frames
+    _note(cache, folders, walked.total)
     goal = None if limit is None or total + size <= limit else max(0, int(_KEEP * limit) - size)
     freed = 0
     for path in _old_leftovers(cache, folders):
         freed += sum(size for _, size, _ in _files(path))
         remove_folder(path)
     now = time.time()
-    for folder in sorted(folders, key=_last_use):
+    for used, each in sorted(
+        [(_last_use(folder), folder) for folder in folders] + [(one.used, one) for one in frames],
+        key=lambda pair: pair[0],
+    ):
         if (goal is None or total <= goal) and disk_free(cache.root) - size >= spare:
             break
-        if folder.path.name in keep or now - _last_use(folder) < REST:
-            continue
-        if remove(cache, folder):
-            gone = walked.forget(folder.path)
-            freed += gone
-            total -= gone
+        gone = 0
+        if isinstance(each, _FrameFile):
+            with suppress(OSError):
+                each.path.unlink()
+                gone = each.size
+        elif each.path.name not in keep and now - used >= REST and remove(cache, each):
+            gone = walked.forget(each.path)
+        freed += gone
+        total -= gone
     if freed:
-        _note(cache, cache.folders(), total)
+        _note(cache, cache.folders(), walked.total)
     return freed
 
 
@@ -261,6 +282,15 @@ def _files(path: Path) -> Iterator[tuple[tuple[int, int], int, int]]:
             with suppress(OSError):
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 yield (status.st_dev, status.st_ino), status.st_blocks * 512, status.st_nlink
+
+
+def _frame_files(cache: VersionCache) -> list[_FrameFile]:
+    found = []
+    for path in (cache.root / FRAMES).glob("*/*"):
+        with suppress(OSError):
+            status = path.stat()
+            found.append(_FrameFile(path, status.st_blocks * 512, status.st_mtime))
+    return found
 
 
 def _last_use(folder: CachedFolder) -> float:

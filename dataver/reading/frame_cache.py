@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["FOLDER", "FrameCache", "PackFile"]
-
-FOLDER: Final = "frames"
+__all__ = ["FrameCache", "PackFile"]
 
 _MAGIC: Final = b"DVFRAM\x00\x01"
 _HEAD: Final = struct.Struct("<8sIIQ")

@@ -15,7 +15,7 @@ from dataver.errors import DataverError, IntegrityError
 from dataver.hashing.digest import digest
 from dataver.reading.fetched import Fetched
 from dataver.reading.folders import Folders
-from dataver.reading.frame_cache import FOLDER, FrameCache
+from dataver.reading.frame_cache import FrameCache
 from dataver.reading.frames import DAMAGED, Frames, Run
 
 if TYPE_CHECKING:
@@ -172,13 +172,14 @@ def _touched(spread: _Spread, start: int, end: int) -> Sequence[Extent]:
 
 def _frame_cache(repo: Repository) -> FrameCache | None:
     """Return the machine's copies of a repository's frames; None where it is as near itself."""
+    from dataver.checkout.cache_keeping import FRAMES
     from dataver.repository.private_place import is_network, private_cache_root
 
     near = repo.store.local_root
     if near is not None and not is_network(near):
         return None
     root = private_cache_root()
-    return FrameCache(root / FOLDER / repo.id, lambda: _bound(root))
+    return FrameCache(root / FRAMES / repo.id, lambda: _bound(root))
 
 
 def _bound(root: Path) -> None:

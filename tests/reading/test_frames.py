@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import dataver
+from dataver.checkout.cache_keeping import FRAMES, make_room, plan_clean
 from dataver.checkout.version_cache import VersionCache
 from dataver.errors import IntegrityError, NotFound, StoreError
 from dataver.formats.config import RepositoryConfig
-from dataver.reading.frame_cache import FOLDER
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore, FlippingStore, Request
 
@@ -41,7 +41,7 @@ class Far:
         for number in range(300):
             write(self.source / "small" / f"{number:03d}", f"{number}\n".encode() * (number + 1))
         self.repo(self.inner).sync(self.source, "d", workspace=machine / "work")
-        self.frames = machine / "cache" / FOLDER / self.config.id
+        self.frames = machine / "cache" / FRAMES / self.config.id
 
     def repo(self, store: MemoryStore | FaultyStore) -> dataver.Repository:
         return dataver.Repository(store, self.config, store.url)
@@ -226,8 +226,6 @@ def test_a_fetched_version_is_read_from_its_folder(far: Far) -> None:
 
 def test_a_folder_in_use_is_not_cleaned_away(far: Far) -> None:
     """While a process reads from it, the cache keeps it."""
-    from dataver.checkout.cache_keeping import plan_clean
-
     far.counting().fetch("d@1.0.0")
     cache = VersionCache(Path(os.environ["DATAVER_CACHE"]))
     name = cache.folders()[0].path.name
@@ -294,3 +292,40 @@ def test_packs_that_moved_are_looked_for_again(far: Far) -> None:
     assert owner.gc(grace=timedelta(0)).packs
     assert files.read("part") == far.large[:400_000]
     assert files.read("150") == (kept / "150").read_bytes()
+
+
+def test_frames_lie_under_the_bound_of_the_cache(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was used longest ago goes, frames as well as folders; readers that had it open read on."""
+    files = far.counting().files("d")
+    assert files.read("large") == far.large
+    cache = VersionCache(Path(os.environ["DATAVER_CACHE"]))
+    assert make_room(cache, 0) == 0
+    monkeypatch.setenv("DATAVER_CACHE_SIZE", "5MB")
+    assert make_room(cache, 0) > 5_000_000
+    assert not list(far.frames.glob("*"))
+    assert files.read("large", 5, 3_000_000) == far.large[5:3_000_000]
+    repo = far.counting()
+    assert repo.files("d").read("large") == far.large
+    assert moved(repo) > 5_900_000
+
+
+def test_a_reader_keeps_to_the_bound_by_itself(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first frames that a process keeps make it look."""
+    assert far.counting().files("d").read("large") == far.large
+    monkeypatch.setenv("DATAVER_CACHE_SIZE", "1MB")
+    assert far.counting().files("d").read("small/299")
+    for path in far.frames.glob("*"):
+        path.unlink()
+    other = far.frames.parent / ("0" * 32)
+    other.mkdir()
+    write(other / "old", bytes(2_000_000))
+    os.utime(other / "old", (1, 1))
+    assert far.counting().files("d").read("small/299")
+    assert not (other / "old").exists()
+
+
+@pytest.mark.parametrize("said", ["a lot", "12 parsecs"])
+def test_a_bound_that_is_none_stops_no_reader(far: Far, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """Who reads does not fail for what the user wrote about the cache; `dataver cache info` says it."""
+    monkeypatch.setenv("DATAVER_CACHE_SIZE", said)
+    assert far.counting().files("d").read("large") == far.large
