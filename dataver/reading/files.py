@@ -25,7 +25,7 @@ from dataver.reading.stream import FileReader, LocalReader
 from dataver.reading.threads import pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from dataver.repository import Published, Repository

@@ -46,6 +46,7 @@ class Here:
         repo: the repository, with memory and locks of this process.
         folders: the names.
         fetched: the version's folder in the cache, or None.
+        reads: who is told what is read.
     """
 
     def __init__(self, repo: Repository, published: Published, run: str | None) -> None:
@@ -59,7 +60,7 @@ class Here:
         self._frames = Frames(repo, _frame_cache(repo))
         self._spread: dict[str, _Spread] = {}
         self._compared: set[bytes] = set()
-        self._reads = reads_of(repo, published, run)
+        self.reads = reads_of(repo, published, run)
 
     def refresh(self) -> None:
         """Look up anew where everything lies: packs have moved."""
@@ -78,10 +79,10 @@ class Here:
         if self.fetched is not None:
             descriptor = self.fetched.open(path)
             if descriptor is not None:
-                self._reads.path(path, os.fstat(descriptor).st_size)
+                self.reads.path(path, os.fstat(descriptor).st_size)
                 return descriptor
         entry = self.folders.entry(path)
-        self._reads.path(entry.path, entry.size)
+        self.reads.path(entry.path, entry.size)
         return self.fetched.open(entry.path) if self.fetched is not None else None
 
     def read(self, parts: Sequence[tuple[str, int, int | None]]) -> list[bytes]:
@@ -93,11 +94,11 @@ class Here:
                 near = self.fetched.read(path, start, stop)
                 if near is not None:
                     found[number], size = near
-                    self._reads.path(path, size)
+                    self.reads.path(path, size)
                     continue
             spread = self._find(path)
             entry = spread.entry
-            self._reads.path(entry.path, entry.size)
+            self.reads.path(entry.path, entry.size)
             if self.fetched is not None and entry.path != path:
                 near = self.fetched.read(entry.path, start, stop)
                 if near is not None:
