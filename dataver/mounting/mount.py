@@ -1,0 +1,90 @@
+"""A version as a folder of this machine, without fetching it.
+
+    with mount(repo.files("vision/cats@1.2.0"), "data"):
+        subprocess.run(["ls", "-lR", "data"])
+
+The process that mounts must not read from the mount itself by memory mapping: it would wait for its own
+answer while it holds the interpreter.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from dataver.mounting.device import attach, check_folder, detach, read_ahead
+from dataver.mounting.session import Session
+from dataver.reading import Files
+
+__all__ = ["Mount", "mount"]
+
+
+class Mount:
+    """A version mounted on a folder, from `mount` until `unmount`, or until somebody unmounts it.
+
+    Attributes:
+        files: the version.
+        folder: where it is, absolute.
+    """
+
+    def __init__(self, files: Files, folder: Path, session: Session) -> None:
+        self.files = files
+        self.folder = folder
+        self._session = session
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.unmount()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is unmounted and no file of it is open; return False where time runs out."""
+        if not self._session.join(seconds):
+            return False
+        self._session.close()
+        return True
+
+    def unmount(self) -> bool:
+        """Take it off the folder; return False where programs still have files of it open.
+
+        These read on as long as this process lives; everybody else sees the empty folder already.
+        """
+        if not detach(self.folder):
+            detach(self.folder, lazy=True)
+        return self.wait(1.0)
+
+
+def mount(
+    files: Files,
+    folder: str | Path,
+    *,
+    others: bool = False,
+    report: Callable[[str, Exception], None] | None = None,
+) -> Mount:
+    """Mount a version, read-only, on an empty folder.
+
+    Args:
+        files: the version.
+        folder: the folder.
+        others: whether other users may look into it (FUSE keeps everybody else out, root included).
+        report: is told of each path that could not be read and why; None writes it to stderr.
+
+    Raises:
+        PathNotFound: there is no such folder.
+        Conflict: it is not empty, or a mount already.
+        InvalidInput: this machine has no FUSE, or does not let this user mount.
+    """
+    place = Path(folder).absolute()
+    check_folder(place)
+    device = attach(place, files.ref, others=others)
+    session = Session(files, device, report or _say)
+    session.start()
+    read_ahead(place)
+    return Mount(files, place, session)
+
+
+def _say(path: str, error: Exception) -> None:
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"dataver: {path}: {error}\n")

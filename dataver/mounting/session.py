@@ -1,0 +1,273 @@
+"""A mounted version: threads that take the kernel's requests and answer them.
+
+The idea: each thread reads a request, answers it and reads the next, so a slow one holds up nobody else. A
+program that is killed while it waits is answered at once, and the late answer is thrown away; one that merely
+gets a signal goes on waiting, as it would for a disk, because few programs expect a file to be interrupted.
+
+Everything is read-only, and a version never changes: the kernel is told to believe names and attributes for a
+year and to keep what it has read of a file for as long as it likes. Links are for the kernel to follow; one
+that leaves the version leads nowhere (invariant 9).
+"""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGKILL
+from threading import Lock, Thread
+from time import monotonic
+from typing import Final
+
+from dataver.checkout.folder import safe_link
+from dataver.errors import DataverError, NotFound, PathNotFound
+from dataver.mounting.nodes import Nodes, inode, mode_of
+from dataver.mounting.opened import OpenFile, Share
+from dataver.mounting.protocol import (
+    Opcode,
+    Request,
+    attributes_answer,
+    directory_entry,
+    entry_answer,
+    error_answer,
+    forgotten,
+    header,
+    init_answer,
+    open_answer,
+    parse_read,
+    parse_request,
+    statfs_answer,
+    u64,
+)
+from dataver.reading import Files, Info
+
+__all__ = ["Session"]
+
+THREADS: Final = 8
+_BUFFER: Final = 64 * 1024  # of one request; the kernel wants room for 8 KiB at least
+_ENDED: Final = (errno.ENODEV, errno.EBADF, errno.ECONNABORTED)
+_NOTHING: Final = bytes(88)
+_PASSED_OVER: Final = (errno.EINTR, errno.EAGAIN, errno.ENOENT)  # ENOENT: the request was taken back
+
+Answer = Sequence[bytes | memoryview]
+
+
+class Session:
+    """The answering of one mount, from `run` until it is unmounted.
+
+    Args:
+        files: the version.
+        device: the descriptor of the device, which the session closes.
+        report: is told of what could not be read: a path and the error. The program itself only sees EIO.
+    """
+
+    def __init__(self, files: Files, device: int, report: Callable[[str, Exception], None]) -> None:
+        record = files.published.record
+        self._files = files
+        self._device = device
+        self._report = report
+        self._totals = statfs_answer(record.files, record.size)
+        self._nodes = Nodes(int(record.created.timestamp()))
+        self._share = Share()
+        self._open: dict[int, OpenFile] = {}
+        self._folders: dict[
+            int, list[Info] | None
+        ] = {}  # None: not asked for yet, for the kernel keeps lists
+        self._handles = 0
+        self._lock = Lock()
+        self._waiting: dict[int, int] = {}  # requests under way, and whose they are
+        self._threads = [
+            Thread(target=self._work, name=f"dataver-mount-{number}", daemon=True)
+            for number in range(THREADS)
+        ]
+        self._answers: dict[int, Callable[[Request], Answer]] = {
+            Opcode.INIT: self._init,
+            Opcode.LOOKUP: self._lookup,
+            Opcode.GETATTR: self._getattr,
+            Opcode.READLINK: self._readlink,
+            Opcode.OPEN: self._open_file,
+            Opcode.READ: self._read,
+            Opcode.RELEASE: self._release,
+            Opcode.OPENDIR: self._open_folder,
+            Opcode.READDIR: self._read_folder,
+            Opcode.READDIRPLUS: self._read_folder,
+            Opcode.RELEASEDIR: self._release_folder,
+            Opcode.STATFS: self._statfs,
+            Opcode.DESTROY: self._nothing,
+        }
+
+    def start(self) -> None:
+        """Begin to answer."""
+        for thread in self._threads:
+            thread.start()
+
+    def join(self, seconds: float | None = None) -> bool:
+        """Wait until it is unmounted and all files are closed; return False where time runs out."""
+        until = None if seconds is None else monotonic() + seconds
+        for thread in self._threads:
+            thread.join(None if until is None else max(0.0, until - monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                data = os.read(self._device, _BUFFER)
+            except OSError as error:
+                if error.errno in _PASSED_OVER:
+                    continue
+                if error.errno in _ENDED:
+                    return
+                raise
+            self._take(parse_request(memoryview(data)))
+
+    def _take(self, request: Request) -> None:
+        if request.opcode in (Opcode.FORGET, Opcode.BATCH_FORGET):  # these have no answer
+            for number, lookups in forgotten(request):
+                self._nodes.forget(number, lookups)
+        elif request.opcode == Opcode.INTERRUPT:
+            unique = u64(request.body)
+            if is_dying(self._waiting.get(unique, 0)):
+                self._send(unique, error_answer(unique, errno.EINTR))
+        elif (answer := self._answers.get(request.opcode)) is None:
+            with suppress(OSError):
+                os.write(self._device, error_answer(request.unique, errno.ENOSYS))
+        else:
+            self._waiting[request.unique] = request.process
+            try:
+                parts = answer(request)
+            except Exception as error:  # noqa: BLE001  # whatever it is: a request without an answer waits for ever
+                self._send(request.unique, error_answer(request.unique, self._number_of(request, error)))
+            else:
+                self._send(request.unique, header(request.unique, sum(map(len, parts))), *parts)
+
+    def _send(self, unique: int, *parts: bytes | memoryview) -> None:
+        """Send an answer, unless there was one already."""
+        if self._waiting.pop(unique, None) is None:
+            return
+        try:
+            os.writev(self._device, parts)
+        except OSError as error:
+            if error.errno not in (*_PASSED_OVER, *_ENDED):  # else whoever asked is gone
+                os.write(self._device, error_answer(unique, errno.EIO))
+
+    def _number_of(self, request: Request, error: Exception) -> int:
+        """Return the `errno` of an error, and report what a number cannot say."""
+        if isinstance(error, PathNotFound):
+            return errno.ENOENT
+        if isinstance(error, OSError) and error.errno and not isinstance(error, DataverError):
+            return error.errno
+        try:
+            path = self._nodes.get(request.node).path
+        except KeyError:
+            return errno.ESTALE
+        self._report(path, error)
+        return errno.ESTALE if isinstance(error, NotFound) else errno.EIO
+
+    def _nothing(self, _: Request) -> Answer:
+        return ()
+
+    def _init(self, request: Request) -> Answer:
+        answer = init_answer(request.body)
+        if answer is None:
+            raise OSError(errno.EPROTO, "the kernel's FUSE is older than 7.31")
+        return (answer,)
+
+    def _lookup(self, request: Request) -> Answer:
+        name = bytes(request.body[:-1])
+        above = self._nodes.get(request.node).path
+        try:
+            path = f"{above}/{name.decode()}" if above else name.decode()
+            info = self._nodes.known(path) or self._files.info(path)
+        except (UnicodeDecodeError, PathNotFound):
+            return (entry_answer(0, _NOTHING),)
+        node = self._nodes.enter(info)
+        return (entry_answer(node.number, node.attributes),)
+
+    def _getattr(self, request: Request) -> Answer:
+        return (attributes_answer(self._nodes.get(request.node).attributes),)
+
+    def _readlink(self, request: Request) -> Answer:
+        info = self._nodes.get(request.node).info
+        if not safe_link(info.path, info.target):
+            raise PermissionError(errno.EPERM, "the link leads out of the version")
+        return (info.target.encode(),)
+
+    def _open_file(self, request: Request) -> Answer:
+        info = self._nodes.get(request.node).info
+        handle = self._handle()
+        self._open[handle] = OpenFile(self._files, info.path, info.size, self._share)
+        return (open_answer(handle),)
+
+    def _read(self, request: Request) -> Answer:
+        handle, offset, size = parse_read(request.body)
+        return self._open[handle].read(offset, size)
+
+    def _release(self, request: Request) -> Answer:
+        self._open.pop(u64(request.body)).close()
+        return ()
+
+    def _open_folder(self, _: Request) -> Answer:
+        handle = self._handle()
+        self._folders[handle] = None
+        return (open_answer(handle, folder=True),)
+
+    def _read_folder(self, request: Request) -> Answer:
+        """Return the lines of a folder from a position on, as many as fit, with attributes if asked for."""
+        handle, position, size = parse_read(request.body)
+        node = self._nodes.get(request.node)
+        listed = self._folders[handle]
+        if listed is None:
+            listed = self._folders[handle] = self._files.list(node.path)
+        plus = request.opcode == Opcode.READDIRPLUS
+        lines: list[bytes] = []
+        room = size
+        for number in range(position, len(listed) + 2):
+            info, name = (listed[number - 2], None) if number > 1 else (node.info, (b".", b"..")[number])
+            line = self._line(info, name, number + 1, plus=plus, room=room)
+            if line is None:
+                break
+            lines.append(line)
+            room -= len(line)
+        return (b"".join(lines),)
+
+    def _line(self, info: Info, name: bytes | None, behind: int, *, plus: bool, room: int) -> bytes | None:
+        shown = name or info.path.rpartition("/")[2].encode()
+        number = inode(info.path if name != b".." else info.path.rpartition("/")[0])
+        line = directory_entry(number, behind, mode_of(info), shown)
+        if len(line) + (128 if plus else 0) > room:
+            return None
+        if not plus:
+            return line
+        if name is not None:  # of these the kernel wants no node
+            return entry_answer(0, _NOTHING) + line
+        node = self._nodes.enter(info)
+        return entry_answer(node.number, node.attributes) + line
+
+    def _release_folder(self, request: Request) -> Answer:
+        del self._folders[u64(request.body)]
+        return ()
+
+    def _statfs(self, _: Request) -> Answer:
+        return (self._totals,)
+
+    def _handle(self) -> int:
+        with self._lock:
+            self._handles += 1
+            return self._handles
+
+    def close(self) -> None:
+        """Close the device; the kernel ends what is left of the mount."""
+        with suppress(OSError):
+            os.close(self._device)
+
+
+def is_dying(process: int) -> bool:
+    """Tell whether a process was killed and only waits for an answer to end; False where nobody knows."""
+    try:
+        text = Path(f"/proc/{process}/status").read_text("ascii", "replace")
+    except OSError:
+        return False
+    waiting = [
+        int(line.split()[1], 16) for line in text.splitlines() if line.startswith(("SigPnd", "ShdPnd"))
+    ]
+    return any(signals >> (SIGKILL - 1) & 1 for signals in waiting)

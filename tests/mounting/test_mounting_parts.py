@@ -1,0 +1,142 @@
+"""The parts of a mount, each alone: the table of nodes, an open file, bytes of the protocol, links."""
+
+import os
+import random
+import struct
+from pathlib import Path
+
+import pytest
+
+import dataver
+from dataver.mounting.nodes import ROOT, Nodes, inode
+from dataver.mounting.opened import PIECE, OpenFile, Share
+from dataver.mounting.protocol import Opcode, Request, error_answer, forgotten, init_answer, parse_request
+from dataver.mounting.session import Session, is_dying
+from dataver.reading import Files, Info
+
+from .conftest import NOISE
+
+
+@pytest.fixture
+def files(source: Path) -> Files:
+    """The version's files."""
+    return dataver.open().files("some/data")
+
+
+def test_a_node_is_dropped_with_its_last_lookup() -> None:
+    """The table holds what the kernel holds, and the top folder always."""
+    nodes = Nodes(0)
+    first = nodes.enter(Info("a/b", "file", 3))
+    assert nodes.enter(Info("a/b", "file", 3)) is first
+    nodes.forget(first.number, 1)
+    assert nodes.known("a/b") == first.info
+    nodes.forget(first.number, 1)
+    assert nodes.known("a/b") is None
+    assert nodes.enter(Info("a/b", "file", 3)).number != first.number  # never what the kernel has forgotten
+    nodes.forget(ROOT, 100)
+    nodes.forget(99, 1)
+    assert len(nodes) == 2
+
+
+def test_numbers_that_programs_see_are_of_the_path_alone() -> None:
+    """Two paths differ, no path has the top folder's number or none."""
+    seen = {inode(f"file {number}") for number in range(10_000)}
+    assert len(seen) > 9_990
+    assert not seen & {0, ROOT}
+    assert inode("") == ROOT
+
+
+@pytest.mark.parametrize("room", [0, 3, 96])
+def test_every_read_of_an_open_file_is_the_files_bytes(files: Files, room: int) -> None:
+    """Whatever is asked for in whatever order, with much or little room to look ahead; all is let go of."""
+    chance, share = random.Random(room), Share(room)
+    for _ in range(25):
+        file = OpenFile(files, "large.bin", len(NOISE), share)
+        start = 0
+        for _ in range(12):
+            length = chance.choice((1, 5_000, 131_072, 131_072, 1_500_000))
+            assert b"".join(file.read(start, length)) == NOISE[start : start + length]
+            near = start + length + chance.choice((0, 0, 0, 131_072, -262_144))
+            start = max(0, near) if chance.random() < 0.8 else chance.randrange(5_200_000)
+        file.close()
+    assert share.used == 0
+
+
+def test_a_file_read_in_order_is_read_ahead_and_a_jumping_one_is_not(files: Files) -> None:
+    """In order: whole pieces and more ahead. At random: no piece at all."""
+    share = Share()
+    ordered = OpenFile(files, "large.bin", len(NOISE), share)
+    for start in range(0, 3 * PIECE, 128 * 1024):
+        ordered.read(start, 128 * 1024)
+    assert 3 <= share.used <= 6
+    ordered.close()
+    jumping = OpenFile(files, "large.bin", len(NOISE), share)
+    for start in (4_000_000, 1_500_000, 4_800_000, 2_700_000):
+        assert b"".join(jumping.read(start, 1000)) == NOISE[start : start + 1000]
+    assert share.used == 0
+
+
+def request(opcode: int, body: bytes, node: int = ROOT) -> Request:
+    head = struct.pack("=IIQQIIIHH", 40 + len(body), opcode, 7, node, 0, 0, os.getpid(), 0, 0)
+    return parse_request(memoryview(head + body))
+
+
+def test_what_the_kernel_forgets() -> None:
+    """One node or many in one request."""
+    assert forgotten(request(Opcode.FORGET, struct.pack("=Q", 3), node=9)) == [(9, 3)]
+    many = struct.pack("=IIQQQQ", 2, 0, 9, 3, 10, 1)
+    assert forgotten(request(Opcode.BATCH_FORGET, many)) == [(9, 3), (10, 1)]
+
+
+def test_a_kernel_that_is_too_old_is_refused() -> None:
+    """Protocol 7.31 or later; of what a kernel offers only what is known is taken."""
+    assert init_answer(memoryview(struct.pack("=IIII", 7, 30, 131_072, 0))) is None
+    answer = init_answer(memoryview(struct.pack("=IIII12I", 7, 45, 131_072, 0xFFFFFFFF, *[0] * 12)))
+    assert answer is not None
+    assert len(answer) == 64
+    major, minor, _, flags = struct.unpack_from("=IIII", answer)
+    assert (major, minor) == (7, 31)
+    assert flags & (1 << 22)
+
+
+def answered(session: Session, kernel: int, asked: Request) -> tuple[int, bytes]:
+    session._take(asked)
+    length, error, unique = struct.unpack_from("=IiQ", data := os.read(kernel, 65536))
+    assert (length, unique) == (len(data), 7)
+    return error, data[16:]
+
+
+def test_a_link_that_leads_out_of_the_version_leads_nowhere(files: Files) -> None:
+    """A hostile version shows such a link, but neither the kernel nor a program learns where it points."""
+    kernel, ours = os.pipe()
+    session = Session(files, ours, lambda path, error: None)
+    for target, allowed in (
+        ("../a-b", True),
+        ("../../x", False),
+        ("/etc/passwd", False),
+        ("a/../../..", False),
+    ):
+        node = session._nodes.enter(Info(f"links/{len(target)}", "link", target=target))
+        error, data = answered(session, kernel, request(Opcode.READLINK, b"", node.number))
+        assert (error, data) == ((0, target.encode()) if allowed else (-1, b""))
+    os.close(kernel)
+    session.close()
+
+
+def test_requests_that_are_not_known_are_answered(files: Files) -> None:
+    """A request without an answer would hang a program: what is not known is "no such function"."""
+    kernel, ours = os.pipe()
+    session = Session(files, ours, lambda path, error: None)
+    for opcode in (4, 6, 8, 9, 10, 16, 22, 23, 35, 46, 52, 4096):
+        assert answered(session, kernel, request(opcode, bytes(64)))[0] == -38
+    assert answered(session, kernel, request(Opcode.GETATTR, bytes(16), node=99))[0] == -116
+    assert answered(session, kernel, request(Opcode.READ, bytes(40), node=99))[0] == -116
+    os.close(kernel)
+    session.close()
+
+
+def test_an_answer_is_sent_once() -> None:
+    """A process that lives is not dying; an error answer is a header alone."""
+    assert not is_dying(os.getpid())
+    assert not is_dying(0)
+    assert error_answer(5, 2) == struct.pack("=IiQ", 16, -2, 5)
