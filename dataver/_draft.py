@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 from dataver._about import __version__
 from dataver._author import author
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Draft"]
 
+BytesMode: TypeAlias = Literal["rb", "wb", "xb", "ab", "r+b", "w+b", "x+b", "a+b", "rb+", "wb+", "xb+", "ab+"]
+TextMode: TypeAlias = Literal["r", "w", "x", "a", "r+", "w+", "x+", "a+", "rt", "wt", "xt", "at"]
+
 
 class Draft(DraftCore):
     """A version being built: local, mutable, safe from crashes.
@@ -34,6 +37,60 @@ class Draft(DraftCore):
     def status(self) -> Diff:
         """Return what this draft changes against its parents."""
         return Diff.of(self.changes())
+
+    @overload
+    def open(self, path: str, mode: BytesMode = "rb", *, executable: bool | None = None) -> IO[bytes]: ...
+
+    @overload
+    def open(
+        self,
+        path: str,
+        mode: TextMode,
+        *,
+        executable: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[str]: ...
+
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        *,
+        executable: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[Any]:
+        """Open a file of this draft, to read, write or change it without a copy of the dataset.
+
+        What is written is in the draft, and safe, when `close` returns (invariant 6). Left by an exception,
+        the file is as it was. Several may be open at once; each takes some 30 MB of memory while a large file
+        is written. Whoever has many small files should put them into a folder and `add` that.
+
+        Args:
+            path: of the file in the version.
+            mode: as for the built-in `open`. "w", "x" and "a" take bytes in order and keep no copy on this
+                machine; with "+" what is written waits in a file as large as that. "a" and "+" read what is
+                there already once, since a file's digest is that of all its bytes; only new chunks are kept.
+            executable: whether the file is; None means as what stands there.
+            encoding: of text; UTF-8 unless told.
+            errors: as for the built-in `open`.
+            newline: as for the built-in `open`.
+
+        Raises:
+            PathNotFound: it is to be read, and is not there.
+            AlreadyExists: it is there, and the mode is "x".
+            InvalidInput: no mode, no path of a version, a link, or a folder.
+            Conflict: the draft was finalized; from `close` also: somebody else changed the file meanwhile.
+            StoreError: the disk or the store refuses it.
+        """
+        from dataver._opening import open_in_draft
+
+        return open_in_draft(
+            self, path, mode, executable=executable, encoding=encoding, errors=errors, newline=newline
+        )
 
     def finalize(
         self,

@@ -20,13 +20,13 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from dataver.formats.block import Leaf
-from dataver.formats.entry import Entry, Extent, Kind
+from dataver.formats.entry import Entry, Kind
 from dataver.hashing import ChunkingParameters, new_hasher
-from dataver.ingest.chunk_index import Place
 from dataver.ingest.cutting import Chunk, Cutter, File, LargeFile, Span, Window
 from dataver.ingest.expected import Expected
 from dataver.ingest.known import KnownChunks
-from dataver.ingest.packing import PackSession, interval_extent
+from dataver.ingest.packing import PackSession
+from dataver.ingest.placing import Placed, extents_of, place
 from dataver.ingest.scan import Found
 from dataver.ingest.stat_cache import FileStat, StatCache
 
@@ -40,13 +40,14 @@ _TRIES = 3  # readings of a file that keeps changing
 _OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-class Counts:
+class Counts(Placed):
     """What an `Adder` has done so far. Sizes in bytes."""
 
-    __slots__ = ("files", "new_chunks", "new_size", "size", "unchanged")
+    __slots__ = ("files", "size", "unchanged")
 
     def __init__(self) -> None:
-        self.files = self.size = self.unchanged = self.new_chunks = self.new_size = 0
+        super().__init__()
+        self.files = self.size = self.unchanged = 0
 
 
 class _Job(NamedTuple):
@@ -149,7 +150,7 @@ class Adder:
         self._files, self._plain = [], []
         yield from plain
         for file in files:
-            extents = file.extents if file.extents is not None else tuple(self._extents(file))
+            extents = file.extents if file.extents is not None else tuple(extents_of(file, self._session))
             yield Entry(file.found.path, file.found.kind, file.size, file.digest, "", extents)
 
     def flush(self) -> None:
@@ -204,24 +205,7 @@ class Adder:
         """Look up the chunks of a window together and append those that are new."""
         for file, seen in complete:
             self._accept(file, seen)
-        own, counts, session = self._known.own, self.counts, self._session
-        places = self._known.find([name for _, name, _ in chunks if name and own(name) is None])
-        for file, name, data in chunks:
-            if isinstance(data, Place):
-                file.extend(data.footer, data.start, data.length)
-                continue
-            length = len(data)
-            position = own(name)
-            if position is None:
-                place = places.get(name)
-                if place is not None and place.length == length:
-                    file.extend(place.footer, place.start, length)
-                    continue
-                position = session.append(data, name)
-                self._known.remember(name, position)
-                counts.new_chunks += 1
-                counts.new_size += length
-            file.extend(None, position, length)
+        place(chunks, self._known, self._session, self.counts)
         self._free.append(window)
         self._tell()
 
@@ -323,13 +307,6 @@ class Adder:
         else:
             self._free.append(window)
         return good, after
-
-    def _extents(self, file: File) -> Iterator[Extent]:
-        for piece in file.pieces:
-            if piece.footer is None:
-                yield from self._session.extents(piece.start, piece.length)
-            else:
-                yield interval_extent(piece.footer, piece.start, piece.length)
 
 
 def _fill(fd: int, room: memoryview) -> int:

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from dataver.errors import IntegrityError
+from dataver.formats.entry import is_external
 from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.ingest.chunk_index import ChunkIndex, Place
 from dataver.repository import Packs
@@ -26,11 +27,12 @@ class KnownChunks:
     Finished packs go into the index behind everybody's back; `close` must be called, and waits for that.
     """
 
-    def __init__(self, index: ChunkIndex, packs: Packs, spool: Path) -> None:
+    def __init__(self, index: ChunkIndex, packs: Packs, *spools: Path) -> None:
         self._index = index
         self._packs = packs
         self._own: dict[bytes, int] = {}
-        self._confirmed = {bytes.fromhex(path.name) for path in spooled(spool)}
+        here = {bytes.fromhex(path.name): path for spool in spools for path in spooled(spool)}
+        self._confirmed = set(here)
         self._missing: set[bytes] = set()
         self._others = not index.empty  # whether the index may know of more than what this session appends
         self._learned: set[bytes] = set()
@@ -38,7 +40,7 @@ class KnownChunks:
         self._indexing: list[Future[None]] = []
         for pack_id in self._confirmed - index.known_packs(self._confirmed):
             self._others = True
-            index.add(_spooled_footer(spool / pack_id.hex(), pack_id), published=False)
+            index.add(_spooled_footer(here[pack_id], pack_id), published=False)
 
     def find(self, digests: Sequence[bytes]) -> dict[bytes, Place]:
         """Return the places, in packs that exist, of those chunks that are known."""
@@ -86,7 +88,8 @@ class KnownChunks:
 
     def learn(self, pack_ids: Iterable[bytes]) -> None:
         """Read the footers of packs that probably hold neighbours of what comes next."""
-        fresh = set(pack_ids) - self._learned - self._confirmed
+        # what is added must not come to depend on files that lie elsewhere
+        fresh = {each for each in pack_ids if not is_external(each)} - self._learned - self._confirmed
         self._learned |= fresh
         for pack_id in fresh - self._index.known_packs(fresh):
             self._others = True

@@ -34,12 +34,22 @@ def open_index(repository: Repository, draft_id: str) -> ChunkIndex:
 
 
 @contextmanager
-def draft_session(repository: Repository, folder: Path, draft_id: str, spool: int) -> Iterator[Session]:
-    """Give the tools of one command on the draft in `folder`; packs are sent if `spool` (bytes) is not 0."""
+def draft_session(
+    repository: Repository, folder: Path, draft_id: str, spool: int, *, beside: Path | None = None
+) -> Iterator[Session]:
+    """Give the tools of one command on a draft.
+
+    Args:
+        repository: the repository.
+        folder: the draft's, or another one that packs are written below.
+        draft_id: the draft.
+        spool: bytes of packs that may wait to be sent; 0 if all stay in the folder.
+        beside: the draft's own packs, where `folder` is not the draft's.
+    """
     index = open_index(repository, draft_id)
     packs = folder / "packs"
     try:
-        known = KnownChunks(index, repository.packs, packs)
+        known = KnownChunks(index, repository.packs, packs, *([beside] if beside else []))
         try:
             if spool:
                 known.learn(sent_before(folder))  # asks the store only where the index was lost

@@ -1,0 +1,302 @@
+"""Writing one file straight into a draft: no copy on the disk, no working folder.
+
+The idea: what is written is cut, hashed and packed as it comes, as `add` does with what it reads. Packs grow
+in a folder of the writer's own below the draft (`writing/<id>/`), so that several writers and commands work
+side by side; only `close` takes the draft's lock, moves the packs into the draft's spool (where the draft
+streams, they are sent meanwhile) and puts the entry into its tree.
+
+Keeps invariants 4 (what a crash leaves is a folder whose lock nobody holds, which the next writer removes,
+and the draft as it was) and 6 (packs, then blocks, then `draft.json`, each forced to the disk before `close`
+returns). Memory is bounded by one window and the frames in flight.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import AbstractContextManager, suppress
+from typing import TYPE_CHECKING, Final
+
+from dataver.errors import AlreadyExists, Conflict, InvalidInput, StoreError
+from dataver.formats.entry import Entry, Kind, check_path, same_content
+from dataver.hashing import DIGEST_SIZE, new_hasher
+from dataver.ingest.cutting import Cutter, File, LargeFile, Window
+from dataver.ingest.draft_state import kept_in
+from dataver.ingest.expected import Expected
+from dataver.ingest.known import spooled
+from dataver.ingest.placing import Placed, extents_of, place
+from dataver.ingest.scan import Found, Scan
+from dataver.ingest.session import Session, draft_session
+from dataver.ingest.stat_cache import FileStat
+from dataver.ingest.streaming import note_sent, sent_before
+from dataver.ingest.taking import changes_with
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typing_extensions import Buffer
+
+    from dataver.ingest.local_draft import LocalDraft
+
+__all__ = ["FileWriter"]
+
+_WINDOW: Final = 1 << 20  # bytes gathered before they are cut
+_FOLDER: Final = "writing"
+_UNREAD: Final = FileStat(0, 0, 0, 0)
+
+
+class FileWriter:
+    """Takes the bytes of one file, in order, and puts them into a draft. Use from one thread.
+
+    End it with `close` or `discard`; nothing of it is in the draft before `close` has returned.
+
+    Args:
+        draft: the draft; it must be open when this is closed.
+        path: where the file goes in the version. What stands there, other than a folder, is replaced.
+        executable: whether it is; None means as what stands there.
+        exclusive: whether nothing may stand there.
+        based_on: what has to stand there still at the end, where what is written follows from it.
+
+    Attributes:
+        size: bytes taken so far.
+        done: what of it was new.
+
+    Raises:
+        InvalidInput: no path of a version, or a folder of the draft.
+        AlreadyExists: something stands there, and `exclusive` is on.
+        Conflict: the draft was finalized.
+    """
+
+    def __init__(
+        self,
+        draft: LocalDraft,
+        path: str,
+        *,
+        executable: bool | None = None,
+        exclusive: bool = False,
+        based_on: Entry | None = None,
+    ) -> None:
+        check_path(path)
+        self._draft, self._path = draft, path
+        self._exclusive, self._based_on = exclusive, based_on
+        if draft.sealed:
+            raise Conflict(
+                f"draft {draft.id} of {draft.dataset} was finalized and cannot change.",
+                hint="upload it, or start the next version with `dataver create`",
+            )
+        prior = draft.tree.get(path)
+        self._check(prior)
+        if executable is None:
+            executable = prior is not None and prior.kind == Kind.EXECUTABLE
+        kind = Kind.EXECUTABLE if executable else Kind.FILE
+        params = draft._repository.config.chunking
+        self._file = File(Found(path, path, kind, _UNREAD), _inside(prior))
+        self._hasher = new_hasher()
+        self._cutter = Cutter(params)
+        self._window = Window(max(_WINDOW, params.maximum), params)
+        self._used = self._window.begin
+        self._place: _Place | None = None
+        self._large: LargeFile | None = None
+        self.size = 0
+        self.done = Placed()
+
+    @property
+    def folder(self) -> Path:
+        """Where the draft is kept."""
+        return self._draft._folder
+
+    def write(self, data: Buffer) -> int:
+        """Take more bytes (copied at once); return how many.
+
+        Raises:
+            StoreError: the disk, or the store of a draft that streams, does not take them.
+        """
+        with memoryview(data).cast("B") as view:
+            length, taken, room = len(view), 0, self._window.view
+            while taken < length:
+                count = min(length - taken, len(room) - self._used)
+                room[self._used : self._used + count] = view[taken : taken + count]
+                self._used += count
+                taken += count
+                if self._used == len(room):
+                    self._cut(final=False)
+        self.size += length
+        return length
+
+    def close(self) -> Entry:
+        """Put the file into the draft; its bytes are safe when this returns (invariant 6).
+
+        Raises:
+            Conflict: the draft was finalized or is held by another command; nothing was changed.
+            AlreadyExists: something stands there by now, and nothing may.
+            StoreError: the disk refuses it; nothing was changed. A draft that streams and could not send says
+                so, too: then the file is in the draft.
+        """
+        try:
+            with kept_in(self._draft._folder):
+                return self._finish()
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Drop what was written; the draft stays as it is."""
+        place, self._place = self._place, None
+        if place is not None:
+            place.end()
+
+    def _finish(self) -> Entry:
+        self._cut(final=True)
+        self._file.digest = self._hasher.digest()
+        session = self._begun().session
+        problem: StoreError | None = None
+        session.packs.close()
+        if session.sender is not None:
+            try:
+                session.sender.finish()
+            except StoreError as error:
+                problem = error
+        kind, size, digest = self._file.found.kind, self.size, self._file.digest
+        extents = tuple(extents_of(self._file, session.packs))
+        entry = Entry(self._path, kind, size, digest, "", extents)
+        self._commit(entry)
+        if problem is not None:
+            raise StoreError(
+                f"'{self._path}' is in draft {self._draft.id}, but was not sent: {problem.message}",
+                hint="what is left is safe in the draft, and `dataver upload` sends it",
+                transient=problem.transient,
+            ) from problem
+        return entry
+
+    def _commit(self, entry: Entry) -> None:
+        """Make the packs the draft's, and the entry a part of its tree."""
+        draft = self._draft
+        with draft._changing():
+            prior = draft.tree.get(self._path)
+            self._check(prior)
+            if self._based_on is not None and (prior is None or not same_content(prior, self._based_on)):
+                raise Conflict(
+                    f"'{self._path}' in draft {draft.id} was changed by somebody else meanwhile.",
+                    hint="open it again",
+                )
+            if (
+                prior is not None
+                and (prior.kind, prior.digest) == (entry.kind, entry.digest)
+                and _inside(prior)
+            ):
+                return  # it stands there already
+            self._begun().hand_over(draft._folder)
+            how = Scan()
+            changes = changes_with(draft.tree, [entry], how)
+            if how.problems:
+                raise InvalidInput(f"'{self._path}' cannot be written: {how.problems[0][1]}.")
+            draft._edit(changes)
+            draft._commit()
+
+    def _check(self, prior: Entry | None) -> None:
+        folder = prior is None and next(self._draft.tree.paths(self._path + "/"), None) is not None
+        if folder or (prior is not None and prior.kind == Kind.DIRECTORY):
+            raise InvalidInput(
+                f"'{self._path}' is a folder in the draft.", hint="remove it first, or choose another path"
+            )
+        if prior is not None and self._exclusive:
+            raise AlreadyExists(
+                f"the draft has '{self._path}' already.", hint="open it with 'wb' to replace it"
+            )
+
+    def _begun(self) -> _Place:
+        """Return where the bytes go; made when the first window is full, or at the end."""
+        if self._place is None:
+            self._place = _Place(self._draft)
+        return self._place
+
+    def _cut(self, *, final: bool) -> None:
+        with kept_in(self._draft._folder):
+            session = self._begun().session
+            if self._large is None:
+                expected, prior = None, self._file.prior
+                if prior is not None and prior.extents:
+                    session.known.learn(extent.pack for extent in prior.extents)
+                    expected = Expected(prior.extents, session.known.footer)
+                self._large = LargeFile(self._file, expected)
+            window = self._window
+            count, self._used = self._used - window.begin, window.begin
+            self._hasher.update(window.view[window.begin : window.begin + count])
+            chunks = self._cutter.large(window, self._large, count, final=final)
+            place(chunks, session.known, session.packs, self.done)
+            session.known.settled()
+
+
+class _Place:
+    """A writer's folder, locked, and the tools that fill it."""
+
+    def __init__(self, draft: LocalDraft) -> None:
+        above = draft._folder / _FOLDER
+        with kept_in(draft._folder):
+            _clear(above)
+            self.folder = above / os.urandom(6).hex()
+            self.folder.mkdir(parents=True)
+            self._lock = os.open(self.folder / "unlocked", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            with suppress(OSError):  # a file system without locks: `_clear` cannot lock it either
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            (self.folder / "unlocked").replace(self.folder / "lock")
+        self._ended = False
+        self._tools: AbstractContextManager[Session] = draft_session(
+            draft._repository, self.folder, draft.id, draft._state.spool, beside=draft.spool
+        )
+        try:
+            self.session = self._tools.__enter__()
+        except BaseException:
+            self._remove()
+            raise
+
+    def hand_over(self, draft: Path) -> None:
+        """Move what was not sent into the draft's spool, and force its names to the disk.
+
+        A crash in between leaves packs there that nothing needs.
+        """
+        for pack_id in sent_before(self.folder):
+            note_sent(draft, pack_id)
+        moved = [path.replace(draft / "packs" / path.name) for path in spooled(self.folder / "packs")]
+        if moved:
+            fd = os.open(draft / "packs", os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def end(self) -> None:
+        """End the tools and remove the folder."""
+        if not self._ended:
+            self._ended = True
+            try:
+                self._tools.__exit__(None, None, None)
+            finally:
+                self._remove()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.close(self._lock)
+
+
+def _inside(entry: Entry | None) -> Entry | None:
+    """Return an entry whose bytes lie in packs of the repository or the draft; others are not safe there."""
+    if entry is None or any(len(extent.pack) != DIGEST_SIZE for extent in entry.extents):
+        return None
+    return entry
+
+
+def _clear(folder: Path) -> None:
+    """Remove what writers left that died."""
+    for left in folder.glob("*/lock"):
+        try:
+            fd = os.open(left, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left.parent, ignore_errors=True)
+        except OSError:
+            continue  # it lives
+        finally:
+            os.close(fd)
