@@ -9,22 +9,23 @@ together.
 Every PUT carries its MD5, the one checksum that practically all servers compare (and that buckets with Object
 Lock demand); botocore's newer default checksums are only sent where required, since other servers refuse
 them. Packs are large and MD5 is slow: the first carries its CRC32 besides, and where the server answers with
-that CRC32, which says that it compared it, the next ones carry nothing else.
+that CRC32, which says that it compared it, the next ones carry nothing else. Nor are the next ones hashed for
+their signature: the checksum is part of it, and a pack's name is its hash, which every reader compares.
 
 Keeps invariants 2 and 4. `exclusive_create` starts as True; the probe finds servers that ignore conditions.
 """
 
-import base64
 import hashlib
 import re
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from dataver.errors import AlreadyExists, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.storage.base import Data, ObjectInfo, check_key, check_range, joined
+from dataver.storage.body import Body
 from dataver.storage.fsspec_store import FsspecStore
 from dataver.storage.retry import pause_after
 from dataver.storage.s3_transport import Transport, connect, seconds_for
@@ -36,7 +37,8 @@ __all__ = ["S3Store"]
 T = TypeVar("T")
 
 _LARGE = 1024 * 1024  # bytes from which a CRC32 is tried
-_REFUSED = {400, 501}  # what servers answer to a header that they do not want
+_UNWANTED = {400, 501}  # what servers answer to a header that they do not want
+_UNSIGNED = {*_UNWANTED, 403}  # … and to a body that is not signed
 _CONFLICTS = 6  # times that AWS may answer "a conflicting write is under way" before we give up
 _REREADS = 4  # of an object that is not what the server says it is
 _ETAG = re.compile(r'"?([0-9a-f]{32})"?')
@@ -80,6 +82,7 @@ class S3Store(FsspecStore):
         self._settings = S3Settings.of(storage_options)
         self._connecting = connecting
         self._compares_crc: bool | None = None  # None: not asked yet
+        self._takes_unsigned: bool | None = None  # bodies that the signature leaves out; None: not asked yet
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
 
@@ -119,32 +122,55 @@ class S3Store(FsspecStore):
 
     def put(self, key: str, data: Data) -> None:
         """See `Store.put`."""
-        body = joined(data)
-        if len(body) >= _LARGE and self._compares_crc is not False and self._put_with_crc(key, body):
-            return
-        request = self._put_request(key, body)
-        self._ask("write", key, "put_object", request, size=len(body))
+        self._put(key, joined(data))
 
-    def _put_with_crc(self, key: str, body: bytes) -> bool:
-        """Write an object with its CRC32; tell whether it is there and was compared with a checksum."""
-        crc = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
-        first = self._compares_crc is None
-        request = self._put_request(key, body, md5=first) | {"ChecksumCRC32": crc}
+    def put_file_new(self, key: str, path: Path) -> None:
+        """See `Store.put_file_new`; the file is read twice, for its checksum and to be sent, in parts."""
+        if not self.exists(key):
+            self._put(key, path)
+
+    def _put(self, key: str, source: bytes | Path) -> None:
+        body = Body(source)
+        if len(body) < _LARGE:
+            self._send(key, body, {"ContentMD5": body.md5()})
+        elif self._compares_crc is None:
+            self._send_first(key, body)
+        else:
+            checksum = {"ChecksumCRC32": body.crc32()} if self._compares_crc else {"ContentMD5": body.md5()}
+            self._send_large(key, body, checksum)
+
+    def _send_first(self, key: str, body: Body) -> None:
+        """Write the first large object with its MD5 and its CRC32, and see what the server makes of that."""
+        md5, crc = {"ContentMD5": body.md5()}, {"ChecksumCRC32": body.crc32()}
         try:
-            reply = self._ask("write", key, "put_object", request, size=len(body))
+            reply = self._send(key, body, md5 | crc)
+            self._compares_crc = reply.get("ChecksumCRC32") == crc["ChecksumCRC32"]
         except StoreError as error:
-            _, status = response_code(error) or ("", 0)
-            if first and status in _REFUSED and not error.transient:
-                self._compares_crc = False  # perhaps; without the CRC32 we see
-                return False
-            raise
-        self._compares_crc = reply.get("ChecksumCRC32") == crc
-        return first or self._compares_crc
+            if not _refused(error, _UNWANTED):
+                raise
+            self._send(key, body, md5)  # perhaps it was the CRC32
+            self._compares_crc = False
+
+    def _send_large(self, key: str, body: Body, checksum: dict[str, str]) -> None:
+        """Write a large object, protected by a checksum that is part of the signature."""
+        if self._takes_unsigned is not False:
+            try:
+                self._send(key, Body(body.source, unsigned=True), checksum)
+                self._takes_unsigned = True
+                return
+            except StoreError as error:
+                if self._takes_unsigned or not _refused(error, _UNSIGNED):
+                    raise
+        self._send(key, body, checksum)
+        self._takes_unsigned = False
+
+    def _send(self, key: str, body: Body, checksum: dict[str, str]) -> Mapping[str, Any]:
+        return self._ask("write", key, "put_object", self._put_request(key, body, checksum), size=len(body))
 
     def create(self, key: str, data: Data) -> None:
         """See `Store.create`; not repeated, except where the server says that nothing was decided."""
-        body = joined(data)
-        request = self._put_request(key, body)
+        body = Body(joined(data))
+        request = self._put_request(key, body, {"ContentMD5": body.md5()})
         if not self.exclusive_create:
             self._create_looking(key, request, len(body))
             return
@@ -210,7 +236,7 @@ class S3Store(FsspecStore):
             reply = self._read(key, None, 0)
             if reply is None or reply.md5 is None or not self._tells_md5:
                 return b"" if reply is None else reply.data
-            if reply.md5 == _md5(reply.data).hex():
+            if reply.md5 == hashlib.md5(reply.data, usedforsecurity=False).hexdigest():
                 self._knows_md5 = True
                 return reply.data
             came.add(reply.data)
@@ -240,8 +266,7 @@ class S3Store(FsspecStore):
     def _target(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
 
-    def _put_request(self, key: str, body: bytes, *, md5: bool = True) -> dict[str, Any]:
-        checksum = {"ContentMD5": base64.b64encode(_md5(body)).decode()} if md5 else {}
+    def _put_request(self, key: str, body: Body, checksum: Mapping[str, str]) -> dict[str, Any]:
         return self._target(key) | {"Body": body} | checksum | self._settings.put_arguments(key)
 
     def _ask(
@@ -279,8 +304,10 @@ def _calling(method: str, request: Mapping[str, Any]) -> Callable[[Transport, fl
     return lambda transport, seconds: transport.call(method, request, seconds)
 
 
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
+def _refused(error: StoreError, statuses: Collection[int]) -> bool:
+    """Tell whether a server may have refused how a body was protected, and not the object."""
+    _, status = response_code(error) or ("", 0)
+    return status in statuses and not error.transient
 
 
 def _utc(moment: datetime | None) -> datetime | None:

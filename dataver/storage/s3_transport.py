@@ -9,12 +9,12 @@ options that only s3fs knows, such as a session of one's own. `connect` chooses.
 Both keep the time that a call gives them; neither repeats anything.
 """
 
-import io
 import ssl
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
+from dataver.storage.body import Body, Sending
 from dataver.storage.retry import DEADLINE
 
 __all__ = ["ByLoop", "ByThread", "Loaded", "Transport", "connect", "seconds_for"]
@@ -48,7 +48,7 @@ _MEANINGLESS = {
 """Options of s3fs about what we do not use: its files, its multipart uploads, its caches."""
 
 _CRC = "x-amz-checksum-crc32"
-_SENT = 256 * 1024  # bytes handed to a socket at once; each has `connect_timeout` to leave
+_SENT = 256 * 1024  # bytes that go with the request; more are sent in parts, as the server wants them
 _RECEIVED = 1024 * 1024
 _SLOWEST = 256 * 1024  # bytes a second; below that a transfer counts as hanging
 
@@ -61,7 +61,10 @@ class Loaded(NamedTuple):
 
 
 class Transport(Protocol):
-    """What the S3 store asks for; may be used by many threads, but not in a forked child."""
+    """What the S3 store asks for; may be used by many threads, but not in a forked child.
+
+    A request's `Body` is a `dataver.storage.body.Body`.
+    """
 
     def call(self, method: str, request: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         """Make one request that has a short reply; foreign exceptions pass through."""
@@ -114,25 +117,29 @@ class ByThread:
         payer = {"RequestPayer": "requester"} if given.get("requester_pays") else {}
         more = dict(given.get("s3_additional_kwargs") or {})
         client = session.create_client("s3", config=config, **words)
-        client.meta.events.register("before-call.s3.PutObject", _tell_of_crc)
+        client.meta.events.register("before-call.s3.PutObject", _Signing(client.meta.config))
         return cls(client, more | payer)
 
     def call(self, method: str, request: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         """See `Transport.call`."""
         words = self._completed(method, request)
-        body = words.get("Body")
-        if body is not None and len(body) > _SENT:
+        body, sending = words.get("Body"), None
+        if isinstance(body, Body):
             # as a file it goes in parts, each with its own time-out, and not before the server wants it
-            words["Body"] = body = _Body(body, time.monotonic() + seconds)
+            sending = body.sending(time.monotonic() + seconds) if len(body) > _SENT else None
+            words["Body"] = sending or body.whole()
         try:
             reply: Mapping[str, Any] = getattr(self._client, method)(**words)
             return reply
         except Exception as error:
-            if isinstance(body, _Body) and body.late:
-                raise TimeoutError("sending took too long") from error
+            if sending is not None and sending.failed is not None:
+                raise sending.failed from error
             if _cut(error):
                 raise ConnectionError("TLS connection cut") from error
             raise
+        finally:
+            if sending is not None:
+                sending.close()
 
     def load(self, request: Mapping[str, Any], seconds: float) -> Loaded:
         """See `Transport.load`."""
@@ -171,6 +178,8 @@ class ByLoop:
         """See `Transport.call`."""
         from fsspec.asyn import sync
 
+        if isinstance(request.get("Body"), Body):
+            request = dict(request) | {"Body": request["Body"].whole()}
         reply: Mapping[str, Any] = sync(self._system.loop, self._ask, method, request, timeout=seconds)
         return reply
 
@@ -198,29 +207,29 @@ class ByLoop:
             body.close()
 
 
-class _Body(io.BytesIO):
-    """Bytes to send, in parts of a size that sockets like, up to a moment; shares the bytes given to it."""
+class _Signing:
+    """What botocore is told about the signature of a PUT.
 
-    def __init__(self, data: bytes, end: float) -> None:
-        super().__init__(data)
-        self._end = end
-        self.late = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if time.monotonic() > self._end:
-            self.late = True
-            raise TimeoutError("sending took too long")
-        return super().read(max(size, _SENT) if size is not None and size > 0 else size)
-
-
-def _tell_of_crc(params: dict[str, Any], **_: Any) -> None:
-    """Let botocore know of a CRC32 that we give.
-
-    It leaves out the SHA-256 of a body that TLS and a checksum protect, but looks for no CRC32 but its own.
+    It leaves out the SHA-256 of a body that TLS and a checksum protect, but looks for no CRC32 but its own:
+    so it is told of ours. Without TLS it hashes every body, also those that may be left out.
     """
-    if _CRC in params["headers"]:
-        known = {"algorithm": "crc32", "in": "header", "name": _CRC}
-        params["context"].setdefault("checksum", {}).setdefault("request_algorithm", known)
+
+    def __init__(self, config: Any) -> None:
+        from botocore.config import Config
+
+        said = dict(getattr(config, "s3", None) or {})
+        wanted = said.get("payload_signing_enabled") is None
+        self._unsigned = (
+            config.merge(Config(s3=said | {"payload_signing_enabled": False})) if wanted else None
+        )
+
+    def __call__(self, params: dict[str, Any], **_: Any) -> None:
+        context, body = params["context"], params.get("body")
+        if _CRC in params["headers"]:
+            known = {"algorithm": "crc32", "in": "header", "name": _CRC}
+            context.setdefault("checksum", {}).setdefault("request_algorithm", known)
+        if self._unsigned is not None and isinstance(body, Sending) and body.unsigned:
+            context["client_config"] = self._unsigned
 
 
 def _parts(body: Any, end: float) -> Iterator[bytes]:

@@ -4,15 +4,18 @@ import base64
 import secrets
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dataver.errors import StoreError
+from dataver.errors import NotFound, StoreError
+from dataver.storage.body import Body
 from dataver.storage.s3 import S3Store
 from dataver.storage.s3_transport import ByLoop, ByThread, connect
 from dataver.testing.proxy import FaultyNetwork, Seen
@@ -28,8 +31,10 @@ def _checksums(seen: list[Seen]) -> list[set[str]]:
 
 
 @contextmanager
-def _answering(status: int, unless: str) -> Iterator[tuple[S3Store, list[set[str]]]]:
-    """Give a store on a server that answers with `status` to a PUT that has the header `unless`."""
+def _answering(
+    status: int, unless: str, value: str | None = None
+) -> Iterator[tuple[S3Store, list[set[str]]]]:
+    """Give a store on a server that answers `status` to a PUT with the header `unless` (of that value)."""
     seen: list[set[str]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,7 +46,8 @@ def _answering(status: int, unless: str) -> Iterator[tuple[S3Store, list[set[str
         def do_PUT(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             seen.append({name.lower() for name in self.headers})
-            self.send_response_only(status if unless in self.headers else 200)
+            bad = unless in self.headers and value in (None, self.headers[unless])
+            self.send_response_only(status if bad else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -87,7 +93,9 @@ def test_a_server_that_compares_the_crc_refuses_a_wrong_one(seaweedfs_server: Se
     """The CRC32 that is answered was compared: with a wrong one a pack is not stored."""
     transport = connect(seaweedfs_server.options)
     wrong = base64.b64encode((zlib.crc32(_BODY) ^ 1).to_bytes(4, "big")).decode()
-    request = {"Bucket": seaweedfs_server.bucket, "Key": "damaged", "Body": _BODY, "ChecksumCRC32": wrong}
+    request = {"Bucket": seaweedfs_server.bucket, "Key": "damaged", "Body": Body(_BODY)} | {
+        "ChecksumCRC32": wrong
+    }
     with pytest.raises(Exception, match="BadDigest"):
         transport.call("put_object", request, 60)
 
@@ -138,17 +146,97 @@ def test_tls_and_a_checksum_spare_the_hash_of_the_body() -> None:
         assert transport is not None
         transport._client.meta.events.register("before-send.s3", note)
         for checksum in ({"ChecksumCRC32": "AAAAAA=="}, {"ContentMD5": "AAAAAA=="}, {}):
-            request = {"Bucket": "bucket", "Key": "key", "Body": _BODY} | checksum
+            request = {"Bucket": "bucket", "Key": "key", "Body": Body(_BODY)} | checksum
             with pytest.raises(InterruptedError):
                 transport.call("put_object", request, 5)
     assert found == [True, True, False, False, False, False]
+
+
+def _signed(seen: list[Seen]) -> list[bool]:
+    headers = [{name.lower(): value for name, value in one.headers.items()} for one in seen]
+    return [one["x-amz-content-sha256"] != "UNSIGNED-PAYLOAD" for one in headers]
+
+
+@pytest.mark.servers
+def test_packs_behind_the_first_are_not_hashed_for_their_signature(s3_server: Server) -> None:
+    """Their checksum is signed instead; small objects and what is created are signed as a whole."""
+    with FaultyNetwork(s3_server.endpoint, lambda _seen: None) as network:
+        options = s3_server.options | {"endpoint_url": network.endpoint}
+        store = S3Store(f"{s3_server.bucket}/{secrets.token_hex(8)}", options)
+        for number in range(3):
+            store.put(f"packs/{number}", _BODY)
+        store.put("small", b"x")
+        store.create("record", _BODY)
+        put = [one for one in network.seen if one.method == "PUT"]
+        assert _signed(put) == [True, False, False, True, True]
+        for one in put[1:3]:
+            signed = one.headers["Authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
+            assert {"content-md5", "x-amz-checksum-crc32"} & set(signed)
+        assert [store.get(f"packs/{number}") for number in range(3)] == [_BODY] * 3
+
+
+def test_where_bodies_must_be_signed_they_are() -> None:
+    """A server that refuses an unsigned body gets the same signed, and so are the next."""
+    with _answering(403, "x-amz-content-sha256", "UNSIGNED-PAYLOAD") as (store, seen):
+        for number in range(3):
+            store.put(f"packs/{number}", _BODY)
+        assert len(seen) == 4
+
+
+def test_a_refusal_of_what_was_accepted_before_is_not_tried_otherwise() -> None:
+    """Once unsigned bodies are known to be taken, a 403 is about something else: one request, one error."""
+    with _answering(403, "content-md5") as (store, seen):
+        store._compares_crc, store._takes_unsigned = False, True
+        with pytest.raises(StoreError, match="permission"):
+            store.put("packs/2", _BODY)
+        assert len(seen) == 1
+
+
+def test_who_wants_bodies_signed_gets_that() -> None:
+    """`payload_signing_enabled` of botocore's settings is heeded."""
+    with _answering(501, "x-amz-content-sha256", "UNSIGNED-PAYLOAD") as (plain, seen):
+        signing = {"s3": {"payload_signing_enabled": True}}
+        store = S3Store("bucket/x", plain._options | {"config_kwargs": signing})
+        for number in range(3):
+            store.put(f"packs/{number}", _BODY)
+        assert len(seen) == 3
+
+
+@pytest.mark.servers
+def test_a_file_is_sent_in_parts(s3_server: Server, tmp_path: Path) -> None:
+    """A pack of the spool arrives as it is, and is not read into memory as a whole."""
+    body = secrets.token_bytes(24 << 20)
+    (tmp_path / "pack").write_bytes(body)
+    store = S3Store(f"{s3_server.bucket}/{secrets.token_hex(8)}", s3_server.options)
+    store.put_file_new("packs/1", tmp_path / "pack")
+    tracemalloc.start()
+    store.put_file_new("packs/2", tmp_path / "pack")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 << 20
+    assert store.get("packs/1") == store.get("packs/2") == body
+
+
+def test_a_file_that_cannot_be_read_is_no_matter_of_the_network(tmp_path: Path) -> None:
+    """A pack that is gone, or becomes shorter while it is sent, is said to be so; nothing is repeated."""
+    with _answering(400, "x-amz-meta-never") as (store, seen):
+        with pytest.raises(NotFound, match="gone"):
+            store._put("packs/0", tmp_path / "gone")
+        (tmp_path / "pack").write_bytes(_BODY)
+        body = Body(tmp_path / "pack")
+        (tmp_path / "pack").write_bytes(_BODY[:500_000])
+        transport = connect(store._options)
+        with pytest.raises(StoreError, match="became shorter") as caught:
+            transport.call("put_object", {"Bucket": "bucket", "Key": "k", "Body": body}, 20)
+        assert not caught.value.transient
+        assert len(seen) <= 1
 
 
 @pytest.mark.servers
 def test_sending_ends_in_time(moto_server: Server) -> None:
     """A body that is not sent within its time is given up, by the clock and not by the part."""
     transport = connect(moto_server.options)
-    request = {"Bucket": moto_server.bucket, "Key": "late", "Body": bytes(8 << 20)}
+    request = {"Bucket": moto_server.bucket, "Key": "late", "Body": Body(bytes(8 << 20))}
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         transport.call("put_object", request, 0.0)

@@ -1,0 +1,156 @@
+"""What a PUT sends: bytes in memory, or a file that never changes, read twice and never held whole.
+
+One idea: a pack is 64 MB, and four are on their way at once. Its checksum is taken in one pass over the file
+and its bytes are sent in a second, through one small buffer each, so that neither 256 MB of memory nor the
+time to fill them is spent. Where the two passes saw different bytes, the server refuses what does not fit the
+checksum.
+"""
+
+import base64
+import hashlib
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+from dataver.errors import StoreError
+from dataver.storage.base import BytesLike
+from dataver.storage.translate import translate
+
+__all__ = ["Body", "Sending"]
+
+_STEP = 256 * 1024  # bytes read and handed to a socket at once; stays in the processor's cache
+
+
+class Body:
+    """The bytes of one object.
+
+    Args:
+        source: the bytes, or the file.
+        unsigned: whether the signature may leave the bytes out, which then only the checksum covers.
+    """
+
+    def __init__(self, source: BytesLike | Path, *, unsigned: bool = False) -> None:
+        self.source = source
+        self.unsigned = unsigned
+        self._size = _size_of(source)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def crc32(self) -> str:
+        """Return the CRC32 as S3 writes it."""
+        crc = 0
+        for part in self._parts():
+            crc = zlib.crc32(part, crc)
+        return base64.b64encode(crc.to_bytes(4, "big")).decode()
+
+    def md5(self) -> str:
+        """Return the MD5 as HTTP writes it."""
+        hasher = hashlib.md5(usedforsecurity=False)
+        for part in self._parts():
+            hasher.update(part)
+        return base64.b64encode(hasher.digest()).decode()
+
+    def whole(self) -> bytes:
+        """Return all of it in memory."""
+        return self.source if isinstance(self.source, bytes) else b"".join(map(bytes, self._parts()))
+
+    def sending(self, end: float) -> "Sending":
+        """Return it as a file to send, up to a moment of the monotonic clock."""
+        return Sending(self, end)
+
+    def _parts(self) -> Iterator[memoryview]:
+        with Sending(self, None) as file:
+            while part := file.read():
+                yield part
+
+
+class Sending:
+    """A body as the file that HTTP clients want; each part is only good until the next is read.
+
+    Attributes:
+        failed: why reading ended, where it was not the end: the file's fault, or too much time.
+        unsigned: as the body's.
+    """
+
+    def __init__(self, body: Body, end: float | None) -> None:
+        self.failed: Exception | None = None
+        self.unsigned = body.unsigned
+        self._size, self._end, self._at = len(body), end, 0
+        self._fd: int | None = None
+        if isinstance(body.source, Path):
+            self._path = str(body.source)
+            self._buffer = memoryview(bytearray(min(_STEP, self._size)))
+            self._part: Callable[[int], memoryview] = self._of_file
+        else:
+            self._memory = memoryview(body.source)
+            self._part = self._of_memory
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, size: int = -1, /) -> memoryview:
+        """Return what comes next, in parts of a size that sockets like, whatever is asked for.
+
+        Raises:
+            TimeoutError: it is past the moment.
+            StoreError: the file cannot be read, or has another size.
+        """
+        del size  # HTTP clients want 16 KiB, and fewer calls are cheaper
+        if self._end is not None and time.monotonic() > self._end:
+            self.failed = TimeoutError("sending took too long")
+            raise self.failed
+        try:
+            part = self._part(min(_STEP, self._size - self._at))
+        except StoreError as error:
+            self.failed = error
+            raise
+        self._at += len(part)
+        return part
+
+    def seek(self, place: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a place, counted from the beginning, from here or from the end."""
+        self._at = place + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """Return the place of what comes next."""
+        return self._at
+
+    def close(self) -> None:
+        """Close the file, if it is one; reading again opens it again."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _of_memory(self, size: int) -> memoryview:
+        return self._memory[self._at : self._at + size]
+
+    def _of_file(self, size: int) -> memoryview:
+        try:
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            got = os.preadv(self._fd, [self._buffer[:size]], self._at) if size else 0
+        except OSError as error:
+            raise translate(error, doing="read", key=self._path, url="this machine") from error
+        if size and not got:
+            raise StoreError(f"{self._path} became shorter while it was sent.", hint="repeat the command")
+        return self._buffer[:got]
+
+
+def _size_of(source: BytesLike | Path) -> int:
+    if not isinstance(source, Path):
+        return memoryview(source).nbytes
+    try:
+        return source.stat().st_size
+    except OSError as error:
+        raise translate(error, doing="read", key=str(source), url="this machine") from error
