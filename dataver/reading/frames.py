@@ -113,7 +113,7 @@ class Frames:
 
     def prepare(self, pack_ids: Iterable[bytes]) -> None:
         """Learn where the frames of several packs lie, which may take a request a pack, all at once."""
-        new = [pack_id for pack_id in dict.fromkeys(pack_ids) if pack_id not in self._packs]
+        new = {pack_id for pack_id in pack_ids if pack_id not in self._packs}
         if len(new) > 1:
             for _ in pool("ranges").map(self._pack, new):
                 pass
@@ -129,7 +129,7 @@ class Frames:
         waiting: list[tuple[list[bytes], int, Run]] = []
         size = 0
         for runs, mine in zip(wanted, parts, strict=True):
-            for run in _windows(runs):
+            for run in runs if all(run.high - run.low <= WINDOW for run in runs) else _windows(runs):
                 found = self._at_hand(run)
                 mine.append(found or b"")
                 if found is None:
@@ -138,7 +138,8 @@ class Frames:
                     if size >= WINDOW:
                         self._fill(waiting)
                         waiting, size = [], 0
-        self._fill(waiting)
+        if waiting:
+            self._fill(waiting)
         return [mine[0] if len(mine) == 1 else b"".join(mine) for mine in parts]
 
     def _at_hand(self, run: Run) -> bytes | None:

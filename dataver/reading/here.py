@@ -133,6 +133,8 @@ class Here:
         found = self._spread.get(path)
         if found is None:
             entry = self.folders.entry(path)
+            if len(entry.extents) <= 1:
+                return _Spread(entry, (0, entry.size))
             found = _Spread(entry, [*accumulate((one.length for one in entry.extents), initial=0)])
             if len(entry.extents) >= _MANY:
                 if len(self._spread) >= _ENTRIES:
