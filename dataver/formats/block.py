@@ -28,7 +28,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
 from dataver.formats.block_object import Encoded, pack_block, unpack_block
-from dataver.formats.entry import Entry, Extent, Kind, check_paths, check_target
+from dataver.formats.entry import Entry, Extent, Kind, check_paths, check_target, is_external
 from dataver.formats.extents import Layout, encode_layout, parse_layout
 from dataver.hashing import DIGEST_SIZE
 
@@ -207,7 +207,7 @@ class Leaf(_Common):
         )
 
     def packs(self) -> set[bytes]:
-        """Return the packs that hold the files' bytes."""
+        """Return the packs that hold the files' bytes, external ones among them."""
         return set(self._extents().packs)
 
     def ranges(self) -> set[tuple[bytes, int, int]]:
@@ -215,6 +215,20 @@ class Leaf(_Common):
         columns = self._extents()
         packs = map(columns.packs.__getitem__, columns.owners)
         return set(zip(packs, columns.offsets, columns.stored, strict=True))
+
+    def is_outside(self, number: int) -> bool:
+        """Tell whether bytes of an entry's file lie outside the repository."""
+        layout = self._extents()
+        return layout.outside and any(is_external(extent.pack) for extent in self.entry(number).extents)
+
+    def outside(self) -> set[tuple[bytes, int, int]]:
+        """Return the runs of bytes that lie outside the repository: external pack, offset, length."""
+        layout = self._extents()
+        if not layout.outside:
+            return set()
+        rows = zip(layout.owners, layout.offsets, layout.lengths, strict=True)
+        packs = layout.packs
+        return {(packs[owner], offset, length) for owner, offset, length in rows if is_external(packs[owner])}
 
     def _check(self) -> None:
         kinds, sizes = self.kinds, self.sizes

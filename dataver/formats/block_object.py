@@ -2,7 +2,8 @@
 
     object:  offset | size | field          | meaning
                   0 |    8 | magic          | "DVTREE" 00 01
-                  8 |    8 | flags          | bit 0: the logical part is stored as a delta
+                  8 |    8 | flags          | bit 0: the logical part is stored as a delta; bit 1: the layout
+                                             names external packs
                  16 |   32 | base           | digest of the block the delta is against; zeros without one
                  48 |    4 | logical_stored | bytes of the stored logical part
                  52 |    4 | logical_raw    | bytes of the logical part
@@ -25,9 +26,10 @@ from typing import Final, NamedTuple
 
 from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
 from dataver.formats.compression import decompress_exactly, make_compressor, make_decompressor
+from dataver.formats.extents import names_external
 from dataver.hashing import CONTEXT_BLOCK, DIGEST_SIZE, checksum, derived
 
-__all__ = ["Encoded", "pack_block", "unpack_block"]
+__all__ = ["Encoded", "is_external_object", "pack_block", "unpack_block"]
 
 MAGIC: Final = b"DVTREE\x00\x01"
 MAX_LOGICAL: Final = 64 << 20
@@ -39,6 +41,8 @@ _CHECK: Final = struct.Struct("<Q")
 _HEADER_SIZE: Final = _HEAD.size + _CHECK.size
 _NO_BASE: Final = bytes(DIGEST_SIZE)
 _UPGRADE: Final = "install a newer dataver"
+_DELTA: Final = 1
+_EXTERNAL: Final = 2
 
 
 class Encoded(NamedTuple):
@@ -48,6 +52,11 @@ class Encoded(NamedTuple):
     data: bytes
     logical: bytes
     base: bytes | None
+
+    @property
+    def external(self) -> bool:
+        """Whether its layout names external packs."""
+        return is_external_object(self.data)
 
 
 def pack_block(logical: bytes, layout: bytes, base: bytes | None, base_logical: bytes | None) -> Encoded:
@@ -71,11 +80,16 @@ def pack_block(logical: bytes, layout: bytes, base: bytes | None, base_logical: 
         if 2 * len(delta) < len(stored):
             stored, used = delta, base
     packed = make_compressor(LEVEL)(layout) if layout else b""
-    head = _HEAD.pack(
-        MAGIC, 1 if used else 0, used or _NO_BASE, len(stored), len(logical), len(packed), len(layout)
-    )
+    flags = (_DELTA if used else 0) | (_EXTERNAL if names_external(layout) else 0)
+    sizes = (len(stored), len(logical), len(packed), len(layout))
+    head = _HEAD.pack(MAGIC, flags, used or _NO_BASE, *sizes)
     check = _CHECK.pack(checksum(head, stored, packed))
     return Encoded(digest, b"".join((head, check, stored, packed)), logical, used)
+
+
+def is_external_object(data: bytes) -> bool:
+    """Tell whether the object of a block says that its layout names external packs; nothing is checked."""
+    return len(data) > _HEADER_SIZE and bool(data[8] & _EXTERNAL)
 
 
 def unpack_block(
@@ -114,18 +128,21 @@ def _unpack(data: bytes, load_base: Callable[[bytes], bytes] | None) -> tuple[by
     body = memoryview(data)[_HEADER_SIZE:]
     if checksum(data[: _HEAD.size], body) != _CHECK.unpack_from(data, _HEAD.size)[0]:
         raise IntegrityError("its bytes do not match its checksum")
-    if flags > 1:
+    if flags > _DELTA | _EXTERNAL:
         raise FormatTooNew(f"its flags {flags:#x} are not known to this dataver", hint=_UPGRADE)
-    if (flags == 1) == (base == _NO_BASE):
+    delta = bool(flags & _DELTA)
+    if delta == (base == _NO_BASE):
         raise IntegrityError("its flags and its base disagree")
-    dictionary = _base_logical(base, load_base) if flags else None
+    dictionary = _base_logical(base, load_base) if delta else None
     logical = decompress_exactly(
         body[:logical_stored], logical_raw, make_decompressor(dictionary=dictionary), "its logical part"
     )
     layout = b""
     if layout_stored:
         layout = decompress_exactly(body[logical_stored:], layout_raw, make_decompressor(), "its layout part")
-    return logical, layout, base if flags else None
+    if flags & _EXTERNAL and not names_external(layout):
+        raise IntegrityError("its flags and its layout disagree")
+    return logical, layout, base if delta else None
 
 
 def _base_logical(base: bytes, load_base: Callable[[bytes], bytes] | None) -> bytes:

@@ -26,6 +26,8 @@ __all__ = [
     "check_path",
     "check_paths",
     "check_target",
+    "external_id",
+    "is_external",
     "portability_problems",
     "same_content",
 ]
@@ -33,6 +35,9 @@ __all__ = [
 MAX_PATH_BYTES: Final = 4096
 MAX_PART_BYTES: Final = 255
 MAX_TARGET_BYTES: Final = 4096
+
+_EXTERNAL: Final = b"\x01"
+_EXTERNAL_SIZE: Final = 33
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -57,7 +62,8 @@ class Extent(NamedTuple):
     """Where a run of a file's bytes lies.
 
     `[offset, offset + stored)` of the pack's object is a run of whole adjacent frames with their headers;
-    their decoded bytes, `skip` of them left out, begin with the `length` bytes of this extent.
+    their decoded bytes, `skip` of them left out, begin with the `length` bytes of this extent. The pack may
+    be an external one (`is_external`).
     """
 
     pack: bytes
@@ -80,6 +86,16 @@ class Entry(NamedTuple):
     digest: bytes = b""
     target: str = ""
     extents: tuple[Extent, ...] = ()
+
+
+def external_id(name: bytes) -> bytes:
+    """Return the id of the external pack with this name (32 bytes); it has 33, so it is never a pack's."""
+    return _EXTERNAL + name
+
+
+def is_external(pack_id: bytes) -> bool:
+    """Tell whether an id is an external pack's (`dataver.formats.external`)."""
+    return len(pack_id) == _EXTERNAL_SIZE
 
 
 def same_content(one: Entry | None, other: Entry | None) -> bool:

@@ -13,6 +13,9 @@
            | 4*(E-N)| length       | raw bytes, without the last extent of each of the N files that have any:
                                      that follows from the file's size
 
+Where some packs are external (`dataver.formats.external`), bit 31 of the first number is set and a u32
+follows it: how many of the packs, the last of them, are. Such a block says so in its flags, too.
+
 A leaf without files has no layout at all. A folder of tiny files that share frames, in order, costs next to
 nothing once compressed. The tree's digest does not cover these bytes: what they lead to is checked against
 the file's digest (invariant 1). Counts are bounded by the bytes that bear them before anything is allocated.
@@ -25,12 +28,14 @@ from operator import add, eq, ne
 from typing import Final, NamedTuple
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.entry import Entry, Extent
+from dataver.formats.entry import Entry, Extent, external_id, is_external
 
-__all__ = ["Layout", "encode_layout", "parse_layout"]
+__all__ = ["Layout", "encode_layout", "names_external", "parse_layout"]
 
 _MASK: Final = 0xFFFFFFFF
 _LIMIT: Final = 1 << 32
+_EXTERNAL: Final = 1 << 31
+_SIZES: Final = (32, 33)  # bytes of a pack's id, and of an external pack's
 
 
 class Layout(NamedTuple):
@@ -43,6 +48,11 @@ class Layout(NamedTuple):
     stored: Sequence[int]
     skips: Sequence[int]
     lengths: Sequence[int]
+
+    @property
+    def outside(self) -> bool:
+        """Whether it names external packs."""
+        return bool(self.packs) and is_external(self.packs[-1])
 
     def extents(self, file: int) -> tuple[Extent, ...]:
         """Return the extents of one file."""
@@ -85,18 +95,31 @@ def encode_layout(files: Sequence[Entry]) -> bytes:
             lengths.append(length)
             last, end = (pack, offset), skip + length
             total += length
-            if not (length > 0 < size and end < _LIMIT and offset + size < _LIMIT and len(pack) == 32):
+            if not (length > 0 < size and end < _LIMIT and offset + size < _LIMIT and len(pack) in _SIZES):
                 raise InvalidInput(f"an extent of '{entry.path}' is out of range.")
         if total != entry.size:
             raise InvalidInput(f"the extents of '{entry.path}' hold {total} bytes and the file {entry.size}.")
         counts.append(len(entry.extents))
         if entry.extents:
             lengths.pop()
+    names, head = list(packs), [len(packs)]
+    outside = sum(map(is_external, names))
+    if outside:
+        names.sort(key=is_external)  # which keeps the order of first use otherwise
+        places = {pack: number for number, pack in enumerate(names)}
+        moved = [places[pack] for pack in packs]
+        owners = [moved[owner] for owner in owners]
+        head = [len(packs) | _EXTERNAL, outside]
     try:
         columns = [_pack(column) for column in (counts, owners, offsets, stored, skips, lengths)]
     except struct.error as error:
         raise InvalidInput("an extent is out of range.") from error
-    return b"".join([_pack([len(packs)]), *packs, _pack([len(owners)]), *columns])
+    return b"".join([_pack(head), *(pack[-32:] for pack in names), _pack([len(owners)]), *columns])
+
+
+def names_external(layout: bytes) -> bool:
+    """Tell whether the layout part of a leaf names external packs."""
+    return len(layout) > 3 and layout[3] >= _EXTERNAL >> 24
 
 
 def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
@@ -109,11 +132,17 @@ def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
         return Layout([], [0], (), (), (), (), ())
     if len(raw) < 8:
         raise _bad("is too short")
-    pack_count = int.from_bytes(raw[:4], "little")
-    start = 4 + 32 * pack_count
+    pack_count, outside, first = int.from_bytes(raw[:4], "little"), 0, 4
+    if pack_count >= _EXTERNAL:
+        pack_count, outside, first = pack_count - _EXTERNAL, int.from_bytes(raw[4:8], "little"), 8
+        if not 0 < outside <= pack_count:
+            raise _bad("has other external packs than it says")
+    start = first + 32 * pack_count
     if len(raw) < start + 4:
         raise _bad("is too short for its packs")
-    packs = [raw[i : i + 32] for i in range(4, start, 32)]
+    packs = [raw[i : i + 32] for i in range(first, start, 32)]
+    if outside:
+        packs[-outside:] = map(external_id, packs[-outside:])
     extent_count = int.from_bytes(raw[start : start + 4], "little")
     filled = len(sizes) - sizes.count(0)
     if len(raw) != start + 4 + 4 * (len(sizes) + 5 * extent_count - filled) or extent_count < filled:

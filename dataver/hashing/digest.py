@@ -25,6 +25,7 @@ __all__ = [
     "CONTEXT_ATTACHMENT",
     "CONTEXT_BLOCK",
     "CONTEXT_BUNDLE",
+    "CONTEXT_EXTERNAL",
     "CONTEXT_LINK",
     "CONTEXT_PACK",
     "CONTEXT_RECORD",
@@ -41,6 +42,7 @@ DIGEST_SIZE: Final = 32
 
 CONTEXT_BLOCK: Final = "dataver 1 tree block"
 CONTEXT_PACK: Final = "dataver 1 pack footer"
+CONTEXT_EXTERNAL: Final = "dataver 1 external pack"
 CONTEXT_RECORD: Final = "dataver 1 record"
 CONTEXT_RUN: Final = "dataver 1 run key"
 CONTEXT_LINK: Final = "dataver 1 lineage link"

@@ -116,7 +116,7 @@ def test_newer_formats_are_named_as_such():
     with pytest.raises(FormatTooNew, match="format 2"):
         unpack_block(forged(packed.data, magic=b"DVTREE\0\2"), packed.digest, None)
     with pytest.raises(FormatTooNew, match="flags"):
-        unpack_block(forged(packed.data, flags=2), packed.digest, None)
+        unpack_block(forged(packed.data, flags=4), packed.digest, None)
 
 
 def test_parts_that_no_reader_accepts_are_not_written():
