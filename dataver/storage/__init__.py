@@ -1,6 +1,6 @@
 """Where keys live: the store contract, a local folder, S3, any fsspec URL, memory; and a disk cache."""
 
-from dataver.storage.base import BytesLike, Data, ObjectInfo, Store
+from dataver.storage.base import BytesLike, Data, ObjectChanged, ObjectInfo, Pin, Store
 from dataver.storage.cache import DiskCache
 from dataver.storage.local import LocalStore
 from dataver.storage.memory import MemoryStore
@@ -13,7 +13,9 @@ __all__ = [
     "DiskCache",
     "LocalStore",
     "MemoryStore",
+    "ObjectChanged",
     "ObjectInfo",
+    "Pin",
     "Store",
     "open_store",
     "probe_exclusive_create",

@@ -15,14 +15,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-from dataver.errors import InvalidInput, NotFound
+from dataver.errors import IntegrityError, InvalidInput, NotFound
 from dataver.storage.translate import translate
 
 __all__ = [
     "TEMPORARY",
     "BytesLike",
     "Data",
+    "ObjectChanged",
     "ObjectInfo",
+    "Pin",
     "Store",
     "check_key",
     "check_range",
@@ -53,6 +55,26 @@ class ObjectInfo(NamedTuple):
     key: str
     size: int
     modified: datetime | None
+
+
+class Pin(NamedTuple):
+    """How an object that is not ours looked at one moment.
+
+    Attributes:
+        size: bytes.
+        etag: its entity tag as the store writes it; None where the store has none.
+        version: its version id; None where the store keeps no versions.
+        modified: when it was written by the store's clock, aware UTC; None where the store does not say.
+    """
+
+    size: int
+    etag: str | None
+    version: str | None
+    modified: datetime | None
+
+
+class ObjectChanged(IntegrityError):
+    """An object is not the one that was pinned: it is gone, or another one has its name."""
 
 
 class Store(ABC):
@@ -148,6 +170,35 @@ class Store(ABC):
         Raises:
             NotFound: there is no such key.
         """
+
+    def pin(self, key: str) -> Pin:
+        """Return how an object looks now, so that `get_pinned` can tell whether it still is that one.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        info = self.stat(key)
+        return Pin(info.size, None, None, info.modified)
+
+    def get_pinned(self, key: str, pin: Pin, start: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `start` of an object, if it is the one that was pinned.
+
+        What is compared is what the store says: the entity tag or version id where it has them, and the size.
+        The time is no proof; so only a digest tells that the bytes are those of before.
+
+        Raises:
+            ObjectChanged: it is gone, or another one.
+        """
+        try:
+            found = self.pin(key)
+            if found.size != pin.size or (pin.etag and found.etag != pin.etag):
+                raise self._changed(key, f"it has {found.size} bytes now and had {pin.size}")
+            return self.get(key, start, length)
+        except NotFound as error:
+            raise self._changed(key, "it is gone") from error
+
+    def _changed(self, key: str, how: str) -> ObjectChanged:
+        return ObjectChanged(f"{key} in {self.url} is not what it was: {how}.")
 
     @abstractmethod
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from dataver.errors import AlreadyExists, IntegrityError, InvalidInput, NotFound, StoreError
-from dataver.storage.base import Data, ObjectInfo, check_key, check_range, joined
+from dataver.storage.base import Data, ObjectInfo, Pin, check_key, check_range, joined
 from dataver.storage.body import Body
 from dataver.storage.fsspec_store import FsspecStore
 from dataver.storage.retry import pause_after
@@ -50,6 +50,7 @@ class _Reply(NamedTuple):
     first: int  # of the object's bytes; 0 where the server sent all
     total: int  # size of the object
     md5: str | None = None  # what the server says of the whole object, where that is all of it
+    etag: str | None = None
 
 
 class S3Store(FsspecStore):
@@ -207,6 +208,39 @@ class S3Store(FsspecStore):
         found = self._ask("look at", key, "head_object", self._target(key))
         return ObjectInfo(key, int(found["ContentLength"]), _utc(found.get("LastModified")))
 
+    def pin(self, key: str) -> Pin:
+        """See `Store.pin`."""
+        found = self._ask("look at", key, "head_object", self._target(key))
+        size, modified = int(found["ContentLength"]), _utc(found.get("LastModified"))
+        return Pin(size, found.get("ETag") or None, _version(found), modified)
+
+    def get_pinned(self, key: str, pin: Pin, start: int, length: int) -> bytes:
+        """See `Store.get_pinned`; the server compares, and where it does not, what it says is compared."""
+        request = self._target(key) | {"Range": f"bytes={start}-{start + length - 1}"}
+        request |= {"IfMatch": pin.etag} if pin.etag else {}
+        request |= {"VersionId": pin.version} if pin.version else {}
+        try:
+            reply = self._request(
+                "read", key, lambda by, left: self._load(by, key, request, left), size=length
+            )
+        except NotFound as error:
+            raise self._changed(key, "it is gone") from error
+        except AlreadyExists as error:  # 412: the condition does not hold
+            raise self._changed(key, "its ETag is another") from error
+        except StoreError as error:
+            code, status = response_code(error) or ("", 0)
+            if status == 416 or code == "InvalidRange":
+                raise self._changed(key, "it is shorter now") from error
+            raise
+        if reply.total != pin.size:
+            raise self._changed(key, f"it has {reply.total} bytes now and had {pin.size}")
+        if pin.etag and reply.etag and reply.etag != pin.etag:
+            raise self._changed(key, "its ETag is another")
+        data = reply.data[start - reply.first :][:length]
+        if reply.first > start or len(data) != length:
+            raise self._wrong_length(key, start, length, len(data))
+        return data
+
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`; pages are read before the first is given, as not every server sorts them."""
         request: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
@@ -294,7 +328,7 @@ class S3Store(FsspecStore):
                 hint="repeat the command",
                 transient=True,
             )
-        return _Reply(data, first, total, None if found else _stated_md5(reply))
+        return _Reply(data, first, total, None if found else _stated_md5(reply), reply.get("ETag"))
 
     def _connect(self) -> tuple[Any, str]:
         return self._connecting(self._settings.s3fs_options()), f"{self._bucket}/{self._prefix}".rstrip("/")
@@ -312,6 +346,12 @@ def _refused(error: StoreError, statuses: Collection[int]) -> bool:
 
 def _utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else moment.astimezone(UTC)
+
+
+def _version(reply: Mapping[str, Any]) -> str | None:
+    """Return an object's version id; `null` is what an object has that was never one of several."""
+    found = reply.get("VersionId")
+    return None if found in (None, "", "null") else str(found)
 
 
 def _stated_md5(reply: Mapping[str, Any]) -> str | None:
