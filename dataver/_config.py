@@ -12,6 +12,7 @@ from typing import Any
 from dataver.errors import InvalidInput
 from dataver.repository.configuration import (
     CONFIG_FILE,
+    EXTERNAL,
     Setting,
     check_configuration,
     configuration_files,
@@ -177,7 +178,7 @@ def _parts(name: str) -> tuple[str, ...]:
 
 def _meant(parts: tuple[str, ...], value: str | bool | float) -> str | bool | float:
     """Return a value as TOML has it."""
-    if isinstance(value, str) and parts[-1] in ("anon", "path_style", "requester_pays"):
+    if isinstance(value, str) and parts[-1] in ("anon", "path_style", "requester_pays", EXTERNAL):
         return _TRUTHS.get(value.strip().lower(), value)
     return value
 

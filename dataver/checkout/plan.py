@@ -17,7 +17,7 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dataver.formats.entry import Kind
+from dataver.formats.entry import Kind, is_external
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -209,11 +209,12 @@ def _settle(one: Range, number: int, homes: dict[Target, int]) -> None:
 def _coalesce(pack: bytes, pieces: list[Piece]) -> Iterator[Range]:
     """Yield ranges over pieces sorted by offset."""
     start, end, raw = pieces[0].offset, 0, 0
+    gap = 0 if is_external(pack) else MAX_GAP  # what lies between may be another object, and gone
     held: list[Piece] = []
     for piece in pieces:
         behind = max(end, piece.offset + piece.stored)
         if held and (
-            piece.offset > end + MAX_GAP
+            piece.offset > end + gap
             or behind - start > MAX_RANGE
             or (raw + piece.length > MAX_RANGE_RAW and piece.offset != held[-1].offset)
             or raw > 4 * MAX_RANGE_RAW

@@ -14,6 +14,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dataver.checkout.external import ExternalVerifier
 from dataver.checkout.folder import located
 from dataver.checkout.inspecting import Inspection
 from dataver.checkout.materialise import local_errors
@@ -21,11 +22,11 @@ from dataver.checkout.reading import read_file
 from dataver.checkout.reuse import hash_file
 from dataver.errors import FormatTooNew, IntegrityError, PathNotFound
 from dataver.formats.block import Leaf
-from dataver.formats.entry import Kind
+from dataver.formats.entry import Kind, is_external
 from dataver.progress import SILENT, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from dataver.formats.entry import Entry
@@ -64,23 +65,32 @@ def verify_version(
     Args:
         repo: the repository.
         tree: digest of the version's tree.
-        quick: compare checksums of stored bytes only; chunks and files are not hashed.
+        quick: compare checksums of stored bytes only; chunks and files are not hashed. External files are
+            not read where their store says that they are as they were.
         progress: told of files and bytes, and as `new` of stored bytes read.
     """
     repo.blocks.refresh()  # what is in the repository is asked, not what a cache had of it
     report = VerifyReport()
     leaves, packs, files, size = _walk(repo, tree, report)
     progress.start(files, size)
+    external = {pack for pack in packs if is_external(pack)}
+    packs -= external
+    inside: Iterable[Entry] = _files(repo, leaves, report)
+    if external:  # what lies outside is looked at by itself: its packs are not stored, so not verified whole
+        verifier = ExternalVerifier(repo, progress, quick=quick)
+        inside = (entry for entry in inside if not verifier.takes(entry))
     with Inspection(repo, progress, quick=quick) as inspection:
-        inspection.files(_files(repo, leaves, report))
+        inspection.files(inside)
         inspection.rest(sorted(packs))
         report.packs = len(packs) - len(inspection.bad)
         report.findings += [(f"pack {pack.hex()}", why) for pack, why in sorted(inspection.bad.items())]
         problems = dict(inspection.wrong)
+        if external:
+            problems |= verifier.run()
         if inspection.bad:
             for entry in _files(repo, leaves, VerifyReport()):
                 problem = _problem(repo, entry, inspection, quick)
-                if problem:
+                if problem and entry.path not in problems:
                     problems[entry.path] = problem
     report.findings += sorted(problems.items())
     return report

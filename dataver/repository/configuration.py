@@ -6,8 +6,9 @@
     [repository.options]            how it is reached: the words of `dataver.storage.settings`,
     profile = "lab"                 or what its fsspec package takes
 
-    [stores."s3://other-bucket"]    the same for every repository at or below a URL
+    [stores."s3://other-bucket"]    the same for every repository at or below a URL, and for external files
     endpoint_url = "https://s3.lab.example"
+    external = true                 # not an option: external files are read from there (`allowing`)
 
 The project's file is `.dataver/config.toml`, meant to be committed; the user's is `user_config_path()`.
 
@@ -26,7 +27,9 @@ from dataver.repository.places import FOLDER, find_workspace
 
 __all__ = [
     "CONFIG_FILE",
+    "EXTERNAL",
     "Setting",
+    "below",
     "configuration_files",
     "configured_url",
     "options_for",
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 CONFIG_FILE = "config.toml"
+EXTERNAL = "external"  # the word of a table that is no option of its store
 _S3 = ("s3://", "s3a://")
 _OWN = "DATAVER_S3_"  # and the word, in capitals
 _AWS = {  # what botocore heeds by itself, so that a file must not stand in its way
@@ -171,7 +175,9 @@ def settings_for(url: str, start: Path | None = None) -> list[Setting]:
     current = next((each for each in reversed(urls) if each is not None), None)
     for (path, said), own in zip(files, urls, strict=True):
         for options in _tables(said, url, own or current):
-            found |= {name: Setting(name, value, str(path)) for name, value in options.items()}
+            found |= {
+                name: Setting(name, value, str(path)) for name, value in options.items() if name != EXTERNAL
+            }
     if url.startswith(_S3):
         found |= {one.name: one for one in _from_environment(found)}
     return list(found.values())
@@ -181,7 +187,7 @@ def _tables(said: Mapping[str, Any], url: str, own: str | None) -> Iterator[Mapp
     """Yield the tables of a file that apply to a URL, the more special ones later."""
     stores = said.get("stores", {})
     for prefix in sorted(stores, key=len):
-        if _below(url, prefix):
+        if below(url, prefix):
             yield stores[prefix]
     if own is not None and _plain(own) == _plain(url):
         yield said.get("repository", {}).get("options", {})
@@ -222,5 +228,6 @@ def _plain(url: str) -> str:
     return url.rstrip("/").replace("s3a://", "s3://", 1)
 
 
-def _below(url: str, prefix: str) -> bool:
+def below(url: str, prefix: str) -> bool:
+    """Tell whether a URL is a prefix, or lies below it."""
     return f"{_plain(url)}/".startswith(f"{_plain(prefix)}/")

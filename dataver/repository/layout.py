@@ -8,12 +8,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from dataver.errors import InvalidInput
+from dataver.formats.entry import external_id, is_external
 from dataver.formats.names import check_dataset_name, check_label
+from dataver.hashing import DIGEST_SIZE
 
 __all__ = [
     "CONFIG",
     "DATASETS",
     "EVENT_PREFIXES",
+    "EXTERNALS",
     "HOLDS",
     "PACKS",
     "RETIRED",
@@ -49,6 +52,7 @@ __all__ = [
 
 CONFIG = "dataver.json"
 PACKS = "packs/"
+EXTERNALS = "externals/"
 TREES = "trees/"
 DATASETS = "datasets/"
 HOLDS = "keeping/holds/"
@@ -61,7 +65,7 @@ EVENT_PREFIXES = ("lineage/1", "lineage/2")
 
 _NUMBER = re.compile(r"(\d{8,})\.json", re.ASCII)
 _EVENT = re.compile(r"lineage/([12]\d{3}-\d\d)/([0-9a-f]{32})\.(json|bundle)", re.ASCII)
-_OBJECT = re.compile(r"(?:packs|trees)/([0-9a-f]{2})/(\1[0-9a-f]{62})", re.ASCII)
+_OBJECT = re.compile(r"(packs|trees|externals)/([0-9a-f]{2})/(\2[0-9a-f]{62})", re.ASCII)
 _TOMBSTONE = ".tombstone"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_YEAR = 2999
@@ -83,9 +87,9 @@ class TagKey(NamedTuple):
 
 
 def pack_key(pack_id: bytes) -> str:
-    """Return the key of a pack."""
-    name = pack_id.hex()
-    return f"{PACKS}{name[:2]}/{name}"
+    """Return the key of a pack, or of an external one."""
+    name = pack_id[-DIGEST_SIZE:].hex()
+    return f"{EXTERNALS if is_external(pack_id) else PACKS}{name[:2]}/{name}"
 
 
 def block_key(digest: bytes) -> str:
@@ -211,9 +215,12 @@ def parse_tombstone_key(key: str) -> tuple[str, str] | None:
 
 
 def parse_object_key(key: str) -> bytes | None:
-    """Return the id of a pack or the digest of a block from its key, or None for any other key."""
+    """Return the id of a pack, external or not, or the digest of a block from its key; None for any other."""
     found = _OBJECT.fullmatch(key)
-    return bytes.fromhex(found[2]) if found else None
+    if found is None:
+        return None
+    name = bytes.fromhex(found[3])
+    return external_id(name) if found[1] == "externals" else name
 
 
 def parse_tag_key(key: str) -> TagKey | None:

@@ -1,16 +1,23 @@
 """Packs of a repository: footers and byte ranges.
 
 A range is returned as stored; whoever decodes its frames checks them (invariant 1). A footer is checked
-against the pack's id, which is the BLAKE3 of it, so every digest in it is authentic.
+against the pack's id, which is the BLAKE3 of it, so every digest in it is authentic. External packs are read
+by the same calls (`dataver.repository.externals`).
 """
 
 import threading
 from collections import OrderedDict
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
+from dataver.formats.entry import is_external
 from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.repository.layout import pack_key
 from dataver.storage import DiskCache, Store
+
+if TYPE_CHECKING:
+    from dataver.repository.externals import Externals
 
 __all__ = ["PackMissing", "Packs"]
 
@@ -35,12 +42,21 @@ class Packs:
         self._footers: OrderedDict[bytes, Footer] = OrderedDict()
         self._lock = threading.Lock()
 
+    @cached_property
+    def externals(self) -> "Externals":
+        """The packs whose bytes lie outside the repository."""
+        from dataver.repository.externals import Externals
+
+        return Externals(self._store, self._cache)
+
     def footer(self, pack_id: bytes) -> Footer:
         """Return the footer of a pack.
 
         Raises:
             IntegrityError: the pack is missing or its footer is damaged.
         """
+        if is_external(pack_id):
+            return self.externals.footer(pack_id)
         with self._lock:
             found = self._footers.get(pack_id)
             if found is not None:
@@ -58,8 +74,10 @@ class Packs:
 
         Raises:
             PackMissing: there is no such pack.
-            IntegrityError: it ends before the range does.
+            IntegrityError: it ends before the range does, or what an external one is made of has changed.
         """
+        if is_external(pack_id):
+            return self.externals.read(pack_id, offset, length)
         try:
             return self._store.get(pack_key(pack_id), offset, length)
         except NotFound as error:
