@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataver.formats.block import Encoded, Inner, Leaf, parse_block
+from dataver.formats.block_object import is_external_object
 
 __all__ = ["BlockLog"]
 
@@ -33,8 +34,11 @@ class BlockLog:
         return digest in self._fresh or digest in self._places
 
     def add(self, block: Encoded) -> None:
-        """Take a block; it is on the disk after `commit`."""
-        if block.digest not in self:
+        """Take a block; it is on the disk after `commit`.
+
+        Of two that differ in their layouts alone the later stays where the earlier needs external files.
+        """
+        if block.digest not in self or is_external_object(self.object(block.digest)):
             self._fresh[block.digest] = block
 
     def object(self, digest: bytes) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from dataver.errors import InvalidInput, NotFound, StoreError
 from dataver.formats.entry import Entry, check_path
@@ -39,6 +39,9 @@ from dataver.ingest.taking import AddReport, Taking
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository
 from dataver.tree import Change, Selection, diff
+
+if TYPE_CHECKING:
+    from dataver.ingest.external import ExternalPlan, ExternalReport
 
 __all__ = ["DraftCore"]
 
@@ -163,6 +166,49 @@ class DraftCore(LocalDraft):
         """
         how = Scan(dest, exclude, include, follow_links)
         return self._take(sources, how, progress, mirror=False)
+
+    def add_external(
+        self,
+        *urls: str | Path,
+        dest: str = "",
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        progress: Progress = SILENT,
+    ) -> "ExternalReport":
+        """Record files that stay where they are: each is read once, to be hashed, and none is copied.
+
+        Whoever fetches the version reads them there, and is told by name what has changed. What is recorded
+        already as it is now is not read again. This machine may read the places from then on; readers on
+        others have to allow them first, unless they are in the repository's own bucket (`docs/stores.md`).
+
+        Args:
+            urls: folders, files, or URLs of prefixes and objects. What is below goes below `dest`.
+            dest: folder inside the version; "" is its root.
+            exclude: gitignore patterns to leave out.
+            include: gitignore patterns; when given, only files that match are recorded.
+            progress: told of files and bytes as they are done.
+
+        Raises:
+            PathNotFound: there is nothing at a URL; nothing was recorded.
+            StoreError: a store refuses or cannot be reached; nothing was recorded.
+            Conflict: another command holds the draft, or it was finalized.
+        """
+        from dataver.ingest.external import add_external
+
+        with self._changing():
+            report = add_external(
+                self, self._repository, self._edit, urls, Scan(dest, exclude, include), progress
+            )
+            self._commit()
+        return report
+
+    def plan_external(
+        self, *urls: str | Path, dest: str = "", exclude: Sequence[str] = (), include: Sequence[str] = ()
+    ) -> "ExternalPlan":
+        """Return what `add_external` with these arguments would record and read; reads no file's bytes."""
+        from dataver.ingest.external import plan_external
+
+        return plan_external(self, self._repository, urls, Scan(dest, exclude, include))
 
     def sync(
         self,
@@ -291,6 +337,7 @@ class DraftCore(LocalDraft):
         self._state.status, self._state.published = "uploaded", published.record.label
         save_state(self._folder, self._state)
         shutil.rmtree(self.spool, ignore_errors=True)
+        shutil.rmtree(self.external, ignore_errors=True)
         (self._folder / "blocks").unlink(missing_ok=True)
 
     # inside

@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 
 from dataver.errors import Conflict
 from dataver.formats.block import Inner, Leaf
-from dataver.formats.entry import Entry
+from dataver.formats.entry import Entry, external_id
+from dataver.formats.external import ExternalPack, parse_external
 from dataver.ingest.block_log import BlockLog
 from dataver.ingest.draft_state import (
     DraftState,
@@ -25,6 +26,7 @@ from dataver.ingest.draft_state import (
     save_state,
     set_current,
 )
+from dataver.ingest.known import spooled
 from dataver.repository import Repository
 from dataver.repository.places import FOLDER
 from dataver.tree import Tree, edit
@@ -98,6 +100,24 @@ class LocalDraft:
     def spool(self) -> Path:
         """The folder of the draft's packs."""
         return self._folder / "packs"
+
+    @property
+    def external(self) -> Path:
+        """The folder of the draft's external packs."""
+        return self._folder / "externals"
+
+    def local_packs(self) -> dict[bytes, Path]:
+        """Return the packs that are on this machine, by id, external ones among them."""
+        packs = {bytes.fromhex(path.name): path for path in spooled(self.spool)}
+        return packs | {external_id(bytes.fromhex(path.name)): path for path in spooled(self.external)}
+
+    def external_pack(self, pack_id: bytes) -> ExternalPack:
+        """Return an external pack, from the draft or the repository."""
+        externals = self._repository.packs.externals
+        path = self.external / pack_id[1:].hex()
+        if path.is_file():
+            externals.keep(parse_external(path.read_bytes(), pack_id))
+        return externals.load(pack_id)
 
     def block_object(self, digest: bytes) -> bytes:
         """Return the object of a block, from the draft or the repository."""

@@ -10,7 +10,7 @@ Reads directories and link targets only, never a file's content.
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
@@ -23,7 +23,7 @@ from dataver.ingest.stat_cache import FileStat
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-__all__ = ["IGNORE_FILE", "Found", "Scan", "scan"]
+__all__ = ["IGNORE_FILE", "Found", "Scan", "scan", "selection_of"]
 
 IGNORE_FILE = ".dataverignore"
 _ALWAYS_OUT = frozenset({".git", ".dataver"})
@@ -114,6 +114,13 @@ def scan(source: str | Path, how: Scan) -> Iterator[list[Found]]:
         how.refuse(root, _what(status.st_mode), path)
     elif _good_name(path, root, how):
         yield [Found(path, root, _file_kind(status), _file_stat(status))]
+
+
+def selection_of(how: Scan) -> Callable[[str], bool]:
+    """Return what the patterns alone say of a file, by its path in the source."""
+    out = _compile(how.exclude) if how.exclude else None
+    wanted = _compile(how.include) if how.include else None
+    return lambda path: not (out and out.match_file(path)) and (wanted is None or wanted.match_file(path))
 
 
 class _Walk:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dataver.formats.block import Leaf
 from dataver.formats.entry import Entry, Kind
 from dataver.ingest.adding import Adder
 from dataver.ingest.known import KnownChunks
@@ -23,7 +24,7 @@ from dataver.repository import Repository
 from dataver.repository.private_place import private_cache_root
 from dataver.tree import Tree
 
-__all__ = ["AddReport", "Taking"]
+__all__ = ["AddReport", "Taking", "changes_with"]
 
 _FLUSH = 50_000  # changed files that are turned into tree blocks together: bounds memory
 
@@ -104,7 +105,7 @@ class Taking:
         root = f"{self._repository.id}:{how.dest}:{os.path.realpath(source)}"
         stats = StatCache(private_cache_root() / "stat", root)
         with Adder(
-            locate=tree.locate if tree.summary().entries else None,
+            locate=_inside(tree) if tree.summary().entries else None,
             known=self._known,
             session=self._session,
             chunking=self._repository.config.chunking,
@@ -147,23 +148,44 @@ class Taking:
 
     def _apply(self, entries: Iterable[Entry]) -> None:
         """Edit the tree with new entries, and with the removals that follow from them."""
-        changes: dict[str, Entry | None] = {}
-        tree, folders = self._tree(), set[str]()
-        filled = tree.summary().entries > 0
-        for entry in entries:
-            if filled and not self._mirror and _covers_folder(tree, entry):
-                if entry.kind != Kind.DIRECTORY:
-                    self._how.refuse(entry.path, "it is a folder in the draft; remove that first", entry.path)
-                continue
-            changes[entry.path] = entry
-            folder = entry.path.rpartition("/")[0]
-            while filled and folder and folder not in folders:
-                folders.add(folder)
-                if tree.get(folder) is not None:
-                    changes.setdefault(folder, None)  # a file or an empty folder became a folder of files
-                folder = folder.rpartition("/")[0]
+        changes = changes_with(self._tree(), entries, self._how, mirror=self._mirror)
         if changes:
             self._edit(changes)
+
+
+def changes_with(
+    tree: Tree, entries: Iterable[Entry], how: Scan, *, mirror: bool = False
+) -> dict[str, Entry | None]:
+    """Return the changes that put entries into a tree, with the removals that follow from them.
+
+    A file that would bury a folder is refused, unless the tree is to mirror the source.
+    """
+    changes: dict[str, Entry | None] = {}
+    folders = set[str]()
+    filled = tree.summary().entries > 0
+    for entry in entries:
+        if filled and not mirror and _covers_folder(tree, entry):
+            if entry.kind != Kind.DIRECTORY:
+                how.refuse(entry.path, "it is a folder in the draft; remove that first", entry.path)
+            continue
+        changes[entry.path] = entry
+        folder = entry.path.rpartition("/")[0]
+        while filled and folder and folder not in folders:
+            folders.add(folder)
+            if tree.get(folder) is not None:
+                changes.setdefault(folder, None)  # a file or an empty folder became a folder of files
+            folder = folder.rpartition("/")[0]
+    return changes
+
+
+def _inside(tree: Tree) -> Callable[[str], tuple[Leaf, int] | None]:
+    """Return what finds entries, but for external files: what is added is safe, and these are not."""
+
+    def locate(path: str) -> tuple[Leaf, int] | None:
+        place = tree.locate(path)
+        return None if place is None or place[0].is_outside(place[1]) else place
+
+    return locate
 
 
 def _covers_folder(tree: Tree, entry: Entry) -> bool:

@@ -19,14 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataver.errors import Conflict, IntegrityError
-from dataver.formats.block import Inner, Leaf, parse_block
+from dataver.formats.block import Inner, Leaf, encode_leaf, parse_block
+from dataver.formats.entry import is_external
 from dataver.formats.record import Record
 from dataver.ingest.draft import DraftCore
-from dataver.ingest.known import spooled
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, Repository, publish
 from dataver.repository.keeping.deleting import bury
-from dataver.repository.keeping.holds import Found, Holding, holding
+from dataver.repository.keeping.holds import Found, Holding, holding, note_external
 from dataver.repository.keeping.marking import mark
 from dataver.repository.layout import block_key, pack_key, record_key
 
@@ -113,7 +113,7 @@ class _Sending:
     def __init__(self, draft: DraftCore, repository: Repository, record: Record, progress: Progress) -> None:
         self._draft, self._repository, self._record, self._progress = draft, repository, record, progress
         self._need = _needs(draft, record.tree)
-        local = {bytes.fromhex(path.name): path for path in spooled(draft.spool)}
+        local = draft.local_packs()
         self.mine = {pack: path for pack, path in local.items() if pack in self._need.packs}
         self._sizes = {pack: path.stat().st_size for pack, path in self.mine.items()}
         self._objects = [(block_key(name), draft.block_object(name)) for name in self._need.blocks]
@@ -142,33 +142,53 @@ class _Sending:
             self._progress.start(len(self.mine), sum(self._sizes.values()))
         _send_packs(self._repository, self.mine, self._sizes, SILENT if self._started else self._progress)
         self._started = True
-        if sweeps.keys:  # something was swept here, now or long ago
+        if any(map(is_external, need.packs)):
+            note_external(self._repository.store, sweeps)
+        if sweeps.keys:  # something was swept here, now or long ago; or external files were recorded
             self._repair_blocks()
         self._repository.store.put_many_new(self._objects)
         return need.keys()
 
     def _repair_blocks(self) -> None:
-        """Replace blocks that are there with a layout whose packs are gone.
+        """Replace blocks that are there with a layout whose packs are gone, or that needs external files.
 
-        A sweep keeps blocks that others are stored against, but not what lies below them.
+        A sweep keeps blocks that others are stored against, but not what lies below them. And what is added
+        is not to depend on files that somebody else left where they are.
         """
+        store = self._repository.store
         for key, data in self._objects:
-            if not self._repository.store.exists(key):
+            if not store.exists(key):
                 continue
-            others = self._packs_of_stored(key)
-            if others is not None and all(map(self._repository.packs.exists, others - self._need.packs)):
-                self._need.packs |= others
+            there = self._stored(key)
+            packs = there.packs() if isinstance(there, Leaf) else set()
+            if there is None or not all(map(self._repository.packs.exists, packs - self._need.packs)):
+                store.replace(key, data)
+            elif isinstance(there, Leaf) and any(map(is_external, packs)):
+                store.replace(key, self._united(there, data))
             else:
-                self._repository.store.replace(key, data)
+                self._need.packs |= packs
 
-    def _packs_of_stored(self, key: str) -> set[bytes] | None:
-        """Return the packs that a block names as it is stored, None where it is damaged."""
+    def _stored(self, key: str) -> Leaf | Inner | None:
+        """Return a block as it is stored, None where it is damaged."""
         data, name = self._repository.store.get(key), bytes.fromhex(key[-64:])
         try:
             there = parse_block(data, name, self._draft.block_object)
-            return set() if isinstance(there, Inner) else there.packs()
+            if isinstance(there, Leaf):
+                there.packs()  # which reads the layout
         except IntegrityError:
             return None
+        return there
+
+    def _united(self, there: Leaf, data: bytes) -> bytes:
+        """Return a leaf's object with our places of those files that are external in theirs."""
+        ours = parse_block(data, there.digest, self._draft.block_object)
+        assert isinstance(ours, Leaf)
+        entries = [
+            mine if there.is_outside(number) else other
+            for number, (mine, other) in enumerate(zip(ours.entries(), there.entries(), strict=True))
+        ]
+        self._need.packs.update(extent.pack for entry in entries for extent in entry.extents)
+        return encode_leaf(entries).data
 
 
 def parts_of_draft(draft: DraftCore) -> tuple[dict[bytes, int], dict[bytes, int], set[bytes]]:
@@ -180,7 +200,7 @@ def parts_of_draft(draft: DraftCore) -> tuple[dict[bytes, int], dict[bytes, int]
     """
     root = draft.tree.digest
     need = _needs(draft, root)
-    packs = {bytes.fromhex(path.name): path.stat().st_size for path in spooled(draft.spool)}
+    packs = {pack: path.stat().st_size for pack, path in draft.local_packs().items()}
     mine = {pack: size for pack, size in packs.items() if pack in need.packs}
     blocks = {name: len(draft.block_object(name)) for name in need.blocks}
     return mine, blocks, (need.packs - packs.keys()) | need.bases
@@ -190,8 +210,7 @@ def needs_of_draft(draft: DraftCore) -> tuple[set[bytes], set[bytes]]:
     """Return the packs, and the roots of trees, that a draft relies on and does not have itself."""
     root = draft.tree.digest
     need = _needs(draft, root)
-    here = {bytes.fromhex(path.name) for path in spooled(draft.spool)}
-    return need.packs - here, _foreign(draft, root) | need.bases
+    return need.packs - draft.local_packs().keys(), _foreign(draft, root) | need.bases
 
 
 def _foreign(draft: DraftCore, root: bytes) -> set[bytes]:

@@ -23,10 +23,10 @@ from dataver.errors import Conflict, DataverError, FormatTooNew, IntegrityError,
 from dataver.formats.keeping import Hold, parse_hold, parse_sweep
 from dataver.repository.keeping.clock import Stopwatch
 from dataver.repository.keeping.owner import is_gone, this_process
-from dataver.repository.layout import HOLDS, SWEEPS, hold_key
+from dataver.repository.layout import HOLDS, SWEEPS, SWEPT, hold_key, swept_key
 from dataver.storage import Store
 
-__all__ = ["LASTS", "Found", "Holding", "current_holds", "holding", "look_for_sweeps"]
+__all__ = ["LASTS", "Found", "Holding", "current_holds", "holding", "look_for_sweeps", "note_external"]
 
 LASTS: Final = timedelta(days=1)  # how long a hold counts, by the store's clock
 _TRUST: Final = 12 * 3600.0  # seconds after which a writer no longer relies on its own
@@ -149,6 +149,16 @@ def look_for_sweeps(store: Store) -> Found:
                 if store.local_root is None or not is_gone(sweep.owner):
                     named.update(sweep.keys)
     return Found(frozenset(keys), frozenset(named))
+
+
+def note_external(store: Store, found: Found) -> None:
+    """Let all writers know, from now on, that blocks may be stored with another layout than theirs.
+
+    To be called before a block is sent whose layout names external packs; it is what the end of a sweep says,
+    too, and stays. A writer that looked before it looks again (`Holding.settle`).
+    """
+    if not any(key.startswith(SWEPT) for key in found.keys):
+        store.put(swept_key(os.urandom(16).hex()), b"{}")
 
 
 def current_holds(store: Store, now: datetime) -> dict[str, Hold | None]:
