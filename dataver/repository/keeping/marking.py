@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from dataver.errors import IntegrityError, NotFound
 from dataver.formats.block import Block, Inner, parse_block
-from dataver.repository.layout import PACKS, TREES, block_key, pack_key, parse_object_key
+from dataver.repository.layout import EXTERNALS, PACKS, TREES, block_key, pack_key, parse_object_key
 from dataver.storage import ObjectInfo, Store
 
 __all__ = ["Inventory", "Marks", "mark", "reach", "take_inventory"]
@@ -31,7 +31,7 @@ _BASES: Final = 128  # objects of blocks kept that others are stored against, ~0
 
 @dataclass
 class Marks:
-    """Blocks and packs that are needed."""
+    """Blocks and packs that are needed, external packs among them."""
 
     blocks: set[bytes] = field(default_factory=set)
     packs: set[bytes] = field(default_factory=set)
@@ -47,7 +47,7 @@ class Marks:
 
 
 class Inventory(NamedTuple):
-    """The packs and blocks there are, by id."""
+    """The packs, external ones among them, and blocks there are, by id."""
 
     packs: dict[bytes, ObjectInfo]
     blocks: dict[bytes, ObjectInfo]
@@ -67,7 +67,7 @@ def take_inventory(store: Store) -> Inventory:
         found = ((parse_object_key(info.key), info) for info in store.list(prefix))
         return {name: info for name, info in found if name is not None}
 
-    return Inventory(listed(PACKS), listed(TREES))
+    return Inventory(listed(PACKS) | listed(EXTERNALS), listed(TREES))
 
 
 def mark(store: Store, roots: Iterable[bytes], *, lenient: bool = False) -> Marks:

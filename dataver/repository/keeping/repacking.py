@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 from dataver.errors import Conflict, IntegrityError
 from dataver.formats.block import Block, Inner, Leaf, encode_leaf, parse_block
 from dataver.formats.compression import make_decompressor
-from dataver.formats.entry import Entry, Extent
+from dataver.formats.entry import Entry, Extent, is_external
 from dataver.formats.frame import HEADER_SIZE
 from dataver.formats.keeping import MAX_KEYS, Retired
 from dataver.formats.pack import MAGIC, MAX_PACK_CHUNKS, MAX_PACK_SIZE, Footer, FooterBuilder, check_frame
@@ -165,6 +165,8 @@ def _find(repo: Repository, dead: float) -> _Found:
             leaves.setdefault(pack, set()).add(block.digest)
     plan = RepackPlan(dead, seen=len(inventory.packs))
     for pack, runs in frames.items():
+        if is_external(pack):
+            continue
         info = inventory.packs.get(pack)
         live = live_bytes(runs)
         if info is not None and info.size - live >= dead * info.size and live < info.size * _WORTH:

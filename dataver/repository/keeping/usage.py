@@ -11,14 +11,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dataver.formats.block import Block, Inner
+from dataver.formats.entry import is_external
 from dataver.repository.keeping.marking import Inventory, Marks, reach, take_inventory
-from dataver.repository.layout import PACKS, TREES
+from dataver.repository.layout import EXTERNALS, PACKS, TREES
 from dataver.repository.records import Published
 from dataver.repository.repository import Repository
 
 __all__ = ["Node", "Usage", "UsageReport", "live_bytes", "node_of", "usage"]
 
-Frames = set[tuple[bytes, int, int]]
+_Run = tuple[bytes, int, int]
+Frames = set[_Run]
+
+
+_COUNTED = (EXTERNALS, PACKS, TREES)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Usage:
         files: files of the newest version.
         logical: bytes of the files, of all versions together.
         compressed: stored bytes of the frames that hold the files' content, each frame once.
+        external: bytes of the content that lies outside the repository, each run once.
         total: bytes of the packs and tree blocks that are needed.
         unique: of these, what nobody else needs: deleting it frees so much.
         shared: of these, what others need, too.
@@ -43,6 +49,7 @@ class Usage:
     compressed: int
     total: int
     unique: int
+    external: int
 
     @property
     def shared(self) -> int:
@@ -61,6 +68,7 @@ class UsageReport:
         needed: bytes of the packs and tree blocks that versions need.
         unneeded: bytes of packs and tree blocks that no version needs; `gc` frees them in time.
         other: bytes of everything else: records, tags, lineage, configuration.
+        external: bytes outside the repository that versions need, which the others do not count.
     """
 
     versions: list[Usage] = field(default_factory=list)
@@ -69,21 +77,26 @@ class UsageReport:
     needed: int = 0
     unneeded: int = 0
     other: int = 0
+    external: int = 0
 
 
 class Node(NamedTuple):
-    """What one block needs: the block it is stored against, those below it, and runs of frames."""
+    """What one block needs: the block it is stored against, those below it, and runs of frames.
+
+    External packs have frames, too; `outside` says how many bytes those runs are: pack, offset, length.
+    """
 
     base: bytes | None
     children: tuple[bytes, ...]
     frames: Frames
+    outside: Frames
 
 
 def node_of(block: Block) -> Node:
     """Return what a block needs."""
     if isinstance(block, Inner):
-        return Node(block.base, tuple(child.digest for child in block.children), set())
-    return Node(block.base, (), block.ranges())
+        return Node(block.base, tuple(child.digest for child in block.children), set(), set())
+    return Node(block.base, (), block.ranges(), block.outside())
 
 
 def usage(repo: Repository, dataset: str | None = None, label: str | None = None) -> UsageReport:
@@ -106,6 +119,9 @@ def usage(repo: Repository, dataset: str | None = None, label: str | None = None
     needs = {root: _needs(nodes, [root]) for root in roots}
     report = UsageReport()
     _total(repo, inventory, needs.values(), report)
+    report.external = sum(
+        length for _, _, length in set[_Run]().union(*(each.outside for each in nodes.values()))
+    )
 
     by_dataset: dict[str, list[Published]] = {}
     for each in published:
@@ -140,7 +156,7 @@ def _total(repo: Repository, inventory: Inventory, needs: Iterable[Marks], repor
     there = sum(info.size for info in (*inventory.packs.values(), *inventory.blocks.values()))
     report.needed = inventory.size(everything)
     report.unneeded = there - report.needed
-    report.other = sum(info.size for info in repo.store.list() if not info.key.startswith((PACKS, TREES)))
+    report.other = sum(info.size for info in repo.store.list() if not info.key.startswith(_COUNTED))
     report.stored = there + report.other
 
 
@@ -182,9 +198,12 @@ def _usage(
         {each for each in marks.packs if users[each] == 1},
     )
     frames: dict[bytes, set[tuple[int, int]]] = {}
+    outside: Frames = set()
     for digest in marks.blocks & nodes.keys():
+        outside |= nodes[digest].outside
         for pack, offset, stored in nodes[digest].frames:
-            frames.setdefault(pack, set()).add((offset, stored))
+            if not is_external(pack):
+                frames.setdefault(pack, set()).add((offset, stored))
     return Usage(
         name=name,
         versions=len(published),
@@ -193,4 +212,5 @@ def _usage(
         compressed=sum(live_bytes(runs) for runs in frames.values()),
         total=inventory.size(marks),
         unique=inventory.size(alone),
+        external=sum(length for _, _, length in outside),
     )

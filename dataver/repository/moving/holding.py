@@ -10,14 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from dataver.errors import NotFound
-from dataver.formats.jsontext import is_hex
+from dataver.formats.entry import is_external
 from dataver.repository.layout import (
     DATASETS,
+    EXTERNALS,
     PACKS,
     TREES,
     block_key,
     dataset_prefix,
     pack_key,
+    parse_object_key,
     parse_record_key,
     parse_tag_key,
     parse_tombstone_key,
@@ -68,8 +70,10 @@ def list_names(store: Store, datasets: Iterable[str] | None = None) -> Names:
 
 
 def packs_there(store: Store, wanted: Iterable[bytes]) -> dict[bytes, int]:
-    """Return the bytes of those of some packs that a store holds."""
-    return _there(store, PACKS, pack_key, set(wanted))
+    """Return the bytes of those of some packs that a store holds; external packs are objects, too."""
+    names = set(wanted)
+    external = {name for name in names if is_external(name)}
+    return _there(store, PACKS, pack_key, names - external) | _there(store, EXTERNALS, pack_key, external)
 
 
 def blocks_there(store: Store, wanted: Iterable[bytes]) -> dict[bytes, int]:
@@ -85,8 +89,8 @@ def _there(store: Store, prefix: str, key: Callable[[bytes], str], wanted: set[b
             return {name: size for name, size in zip(names, sizes, strict=True) if size is not None}
     found = {}
     for info in store.list(prefix):
-        text = info.key.rpartition("/")[2]
-        if is_hex(text, 64) and (name := bytes.fromhex(text)) in wanted and info.key == key(name):
+        name = parse_object_key(info.key)
+        if name is not None and name in wanted:
             found[name] = info.size
     return found
 

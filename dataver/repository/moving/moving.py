@@ -14,11 +14,12 @@ import time
 from dataclasses import dataclass, field
 
 from dataver.errors import Conflict, DataverError, FormatTooNew, IntegrityError, NotFound
+from dataver.formats.entry import is_external
 from dataver.formats.record import parse_record, record_id
 from dataver.formats.tombstone import parse_tombstone
 from dataver.progress import SILENT, Progress
 from dataver.repository.keeping.clock import Stopwatch
-from dataver.repository.keeping.holds import Holding, holding
+from dataver.repository.keeping.holds import Holding, holding, look_for_sweeps, note_external
 from dataver.repository.layout import record_key, tombstone_key
 from dataver.repository.moving.checking import check_moved
 from dataver.repository.moving.holding import blocks_there, packs_there
@@ -159,6 +160,8 @@ class _Run:
         self.bad |= {digest: f"tree block {digest.hex()}" for digest in unreadable}
         self._confirm(batch)
         self._spread(batch)
+        if any(map(is_external, set[bytes]().union(*batch.layouts.values()))):
+            note_external(self._plan.target.store, look_for_sweeps(self._plan.target.store))
         blocks = [digest for digest in batch.blocks if digest not in self.bad]
         count, size, failed = self._sender.send(blocks, batch.replaced)
         report.blocks += count

@@ -17,6 +17,7 @@ from itertools import islice
 
 from dataver.errors import DataverError, FormatTooNew, IntegrityError, InvalidInput, NotFound
 from dataver.formats.block import Leaf, parse_block
+from dataver.formats.entry import is_external
 from dataver.repository.layout import block_key
 from dataver.repository.moving.choosing import Choice
 from dataver.repository.moving.holding import ASKING, Names, blocks_there, list_names, packs_there
@@ -263,7 +264,7 @@ def _fill(plan: MovePlan, batch: Batch) -> bool:
     present = packs_there(target.store, asked)
     for leaf, ours in needed.leaves.items():
         found = theirs.get(leaf)
-        if found is not None and found - present.keys() <= ours:
+        if found is not None and found - present.keys() <= ours and not _outside(found) - ours:
             batch.relied_blocks.add(leaf)
             batch.layouts[leaf] = found
         else:
@@ -279,6 +280,11 @@ def _fill(plan: MovePlan, batch: Batch) -> bool:
     batch.blocks = [digest for digest in order if digest not in batch.relied_blocks]
     batch.size = sum((sizes := packs_there(source.store, batch.packs)).values())
     return len(sizes) == len(batch.packs)
+
+
+def _outside(packs: frozenset[bytes]) -> set[bytes]:
+    """Return the external packs: a layout that needs them gives way to one that does not."""
+    return set(filter(is_external, packs))
 
 
 def _count(plan: MovePlan, batch: Batch) -> None:
