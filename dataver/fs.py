@@ -39,8 +39,12 @@ __all__ = ["DataverFile", "DataverFileSystem", "LocalDataverFile"]
 _FSSPEC: Final = frozenset(
     {"asynchronous", "batch_size", "listings_expiry_time", "loop", "max_paths", "use_listings_cache"}
 )
-_instances: dict[str, Mapping[str, Any]] = {}  # what file systems of this process were made with, by a word
-_versions: dict[tuple[Any, ...], Versions] = {}  # what instances of all threads share
+_given: dict[
+    str, Mapping[str, Any]
+] = {}  # what file systems of this process were made with, by a random word
+_versions: dict[
+    tuple[Any, ...], tuple[Versions, str]
+] = {}  # what instances of all threads share, and the word
 
 
 class DataverFileSystem(AbstractFileSystem):
@@ -67,27 +71,22 @@ class DataverFileSystem(AbstractFileSystem):
                 hint="give repo= a folder or a URL such as s3://…",
             )
         own = {name: value for name, value in options.items() if name not in _FSSPEC}
-        self._url = url
-        self._run = run
-        self._shared = _share(url, own, run)
+        self._shared, self._word = _share(url, own, run)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), *self._plain(), self._shared.known)
+        return _again, (type(self), self._word, self._plain(), self._shared.known)
 
     def to_dict(self, **_: Any) -> dict[str, Any]:
         """Return what `from_dict` and `from_json` make it from; never a secret."""
-        plain = self._plain()[1]
         kind = type(self)
-        return {"cls": f"{kind.__module__}:{kind.__name__}", "protocol": self.protocol, "args": (), **plain}
+        about = {"cls": f"{kind.__module__}:{kind.__name__}", "protocol": self.protocol, "args": ()}
+        return about | self._plain()
 
-    def _plain(self) -> tuple[str, dict[str, Any]]:
-        """Return a word for what this file system was made with, and that without secrets."""
-        given = dict(self.storage_options)
-        if self.storage_args:
-            given |= dict(zip(("repo", "run"), self.storage_args, strict=False))
-        word = f"{os.getpid()}-{self._fs_token}"
-        _instances[word] = given
-        return word, without_secrets(given)
+    def _plain(self) -> dict[str, Any]:
+        """Return what this file system was made with, without secrets; remember it with them."""
+        given = dict(zip(("repo", "run"), self.storage_args, strict=False)) | dict(self.storage_options)
+        _given[self._word] = given
+        return without_secrets(given)
 
     @property
     def fsid(self) -> str:
@@ -345,13 +344,14 @@ class LocalDataverFile(_Manners, LocalReader):
     """A file of a version that this machine has fetched, open for reading."""
 
 
-def _share(url: str | None, options: Mapping[str, Any], run: str | None) -> Versions:
-    """Return what all instances made with the same words share, as there is one in each thread."""
+def _share(url: str | None, options: Mapping[str, Any], run: str | None) -> tuple[Versions, str]:
+    """Return what all instances made alike share, as there is one in each thread, and a word for that."""
     where = url or configured_url()
     key = (where, run, repr(sorted(options.items())))
     found = _versions.get(key)
     if found is None:
-        found = _versions.setdefault(key, Versions(_opening(where, dict(options)), run))
+        made = Versions(_opening(where, dict(options)), run), os.urandom(8).hex()
+        found = _versions.setdefault(key, made)
     return found
 
 
@@ -368,7 +368,7 @@ def _again(
     kind: type[DataverFileSystem], word: str, plain: dict[str, Any], known: dict[str, Files]
 ) -> DataverFileSystem:
     """Make a file system that was pickled: with the secrets it had, if it was made in this process."""
-    made = kind(**_instances.get(word, plain))
+    made = kind(**_given.get(word, plain))
     made._shared.know(known)
     return made
 

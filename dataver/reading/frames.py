@@ -39,7 +39,7 @@ DAMAGED: Final = "`dataver verify` tells what else is damaged; a copy of the rep
 KEPT: Final = 32 * 1024 * 1024
 """Bytes of decoded frames that a process keeps in memory where it keeps none on the disk."""
 WINDOW: Final = 64 * 1024 * 1024
-"""Bytes that are fetched at a time."""
+"""Bytes of frames that are fetched at a time."""
 
 _PACKS: Final = 256  # packs whose tables are kept, ~10 KB and an open file each
 _REREADS: Final = 2  # of a frame that seems damaged
@@ -127,19 +127,21 @@ class Frames:
         """
         parts: list[list[bytes]] = [[] for _ in wanted]
         waiting: list[tuple[list[bytes], int, Run]] = []
+        needed: dict[bytes, set[int]] = {}
         size = 0
         for runs, mine in zip(wanted, parts, strict=True):
             for run in runs if all(run.high - run.low <= WINDOW for run in runs) else _windows(runs):
                 found = self._at_hand(run)
                 mine.append(found or b"")
-                if found is None:
-                    waiting.append((mine, len(mine) - 1, run))
-                    size += run.high - run.low
-                    if size >= WINDOW:
-                        self._fill(waiting)
-                        waiting, size = [], 0
+                if found is not None:
+                    continue
+                waiting.append((mine, len(mine) - 1, run))
+                size += _add(needed.setdefault(run.pack, set()), self._pack(run.pack), run)
+                if size >= WINDOW:
+                    self._fill(waiting, needed)
+                    waiting, needed, size = [], {}, 0
         if waiting:
-            self._fill(waiting)
+            self._fill(waiting, needed)
         return [mine[0] if len(mine) == 1 else b"".join(mine) for mine in parts]
 
     def _at_hand(self, run: Run) -> bytes | None:
@@ -149,11 +151,8 @@ class Frames:
             return pack.file.read(*pack.frames(run.low, run.high), run.low, run.high)
         return None
 
-    def _fill(self, waiting: Sequence[tuple[list[bytes], int, Run]]) -> None:
+    def _fill(self, waiting: Sequence[tuple[list[bytes], int, Run]], needed: dict[bytes, set[int]]) -> None:
         """Put the bytes of runs where they are waited for."""
-        needed: dict[bytes, set[int]] = {}
-        for _, _, run in waiting:
-            needed.setdefault(run.pack, set()).update(range(*self._pack(run.pack).frames(run.low, run.high)))
         found = self._collect(needed)
         for mine, place, run in waiting:
             mine[place] = _joined(self._pack(run.pack), run, found)
@@ -309,6 +308,13 @@ def _windows(runs: Iterable[Run]) -> Iterator[Run]:
     for pack, low, high in runs:
         for start in range(low, high, WINDOW):
             yield Run(pack, start, min(start + WINDOW, high))
+
+
+def _add(numbers: set[int], pack: _Pack, run: Run) -> int:
+    """Add the frames of a run; return the bytes of those that are new."""
+    new = set(range(*pack.frames(run.low, run.high))) - numbers
+    numbers |= new
+    return sum(pack.starts[number + 1] - pack.starts[number] for number in new)
 
 
 def _joined(pack: _Pack, run: Run, found: dict[_Key, memoryview]) -> bytes:

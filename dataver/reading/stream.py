@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -20,6 +20,19 @@ __all__ = ["FileReader", "LocalReader"]
 
 _FIRST: Final = 256 * 1024
 _LARGEST: Final = 8 * 1024 * 1024
+
+
+class _Ahead(NamedTuple):
+    """The next window, on its way: the process that fetches it, and what it holds."""
+
+    process: int
+    start: int
+    stop: int
+    content: Future[bytes]
+
+    def fits(self, start: int, stop: int) -> bool:
+        """Tell whether it begins here and holds enough; in a forked child nobody fetches it any more."""
+        return self.start == start and self.stop >= stop and self.process == os.getpid()
 
 
 class LocalReader(io.BufferedReader):
@@ -51,6 +64,9 @@ class FileReader(io.BufferedIOBase):
         size: bytes.
     """
 
+    _window = b""
+    _ahead: _Ahead | None = None
+
     def __init__(self, files: Files, path: str) -> None:
         self.name = path
         self.size = files.size(path)
@@ -58,8 +74,6 @@ class FileReader(io.BufferedIOBase):
         self._files = files
         self._position = 0
         self._start = -1  # of the window; the first read follows none
-        self._window = b""
-        self._ahead: tuple[int, int, Future[bytes]] | None = None
         self._length = _FIRST
 
     def __repr__(self) -> str:
@@ -145,7 +159,7 @@ class FileReader(io.BufferedIOBase):
         """Let go of what is in memory."""
         self._window = b""
         if self._ahead is not None:
-            self._ahead[2].cancel()
+            self._ahead.content.cancel()
             self._ahead = None
         super().close()
 
@@ -175,15 +189,15 @@ class FileReader(io.BufferedIOBase):
         length = max(least, self._length) if in_order else least
         end = min(position + length, self.size)
         ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] == position and ahead[1] >= position + least:
-            end = ahead[1]
-            self._window = ahead[2].result()
+        if ahead is not None and ahead.fits(position, position + least):
+            end = ahead.stop
+            self._window = ahead.content.result()
         else:
             self._window = self._files.read(self.name, position, end)
         self._start = position
         if in_order and end < self.size:
             behind = min(end + self._length, self.size)
-            self._ahead = (end, behind, self._files.read_soon(self.name, end, behind))
+            self._ahead = _Ahead(os.getpid(), end, behind, self._files.read_soon(self.name, end, behind))
 
     def _check_open(self) -> None:
         if self.closed:

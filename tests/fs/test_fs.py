@@ -177,7 +177,7 @@ def test_what_fails_among_many_is_told_by_itself(two: Path, fs: DataverFileSyste
     assert fs.cat("some/data@1.0.0", recursive=True) == {good: b"one\n"}
 
 
-def test_an_open_file_can_be_pickled(two: Path, fs: DataverFileSystem) -> None:
+def test_an_open_file_can_be_pickled(two: Path, fs: DataverFileSystem, repo: dataver.Repository) -> None:
     """It is opened anew at its position, from the repository and from a fetched folder."""
     for _ in range(2):
         with fs.open("some/data@1.0.0/train/a@b.txt") as file:
@@ -191,7 +191,7 @@ def test_an_open_file_can_be_pickled(two: Path, fs: DataverFileSystem) -> None:
             assert isinstance(file, io.BufferedIOBase)
             assert file.info()["size"] == 4
             copy.close()
-        dataver.fetch("some/data@1.0.0", repo=fs._url)
+        dataver.fetch("some/data@1.0.0", repo=repo)
         fs.invalidate_cache()
 
 

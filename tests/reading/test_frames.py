@@ -100,6 +100,38 @@ def test_what_lies_together_comes_together(far: Far) -> None:
     assert len(packs_read(repo)) <= 2
 
 
+def test_many_small_parts_are_fetched_in_bounded_steps(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in memory at once is counted in frames, not in the bytes that were asked of them."""
+    from dataver.reading import frames
+
+    most = 0
+    collect = frames.Frames._collect
+
+    def watched(self: frames.Frames, needed: dict[bytes, set[int]]) -> dict[tuple[bytes, int], memoryview]:
+        nonlocal most
+        found = collect(self, needed)
+        most = max(most, sum(map(len, found.values())))
+        return found
+
+    monkeypatch.setattr(frames, "WINDOW", 1_000_000)
+    monkeypatch.setattr(frames.Frames, "_collect", watched)
+    starts = range(0, 6_000_000, 40_000)
+    found = far.counting().files("d").read_many([("large", start, start + 10) for start in starts])
+    assert found == [far.large[start : start + 10] for start in starts]
+    assert 900_000 < most < 1_400_000
+
+
+def test_a_file_that_was_read_ahead_goes_on_in_a_child(far: Far) -> None:
+    """The threads that fetch ahead stay with the parent; both read to the end."""
+    with far.counting().files("d").open("large") as file:
+        head = file.read(100_000) + file.read(100_000)
+        child = os.fork()
+        if not child:
+            os._exit(0 if head + file.read() == far.large else 1)
+        assert head + file.read() == far.large
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_threads_that_want_one_frame_share_it(far: Far) -> None:
     """Sixteen readers of one small file cost one request."""
     repo = far.counting()
