@@ -40,7 +40,7 @@ class Lease:
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._process = os.getpid()
 
     def release(self) -> None:
@@ -48,7 +48,7 @@ class Lease:
         with suppress(OSError):
             if os.getpid() == self._process:
                 self.path.unlink(missing_ok=True)
-            os.close(self._descriptor)
+            os.close(self.descriptor)
 
 
 @contextmanager
@@ -92,22 +92,27 @@ def take_lease(folder: Path, *, mode: int) -> Lease | None:
     """
     import fcntl
 
-    descriptor = None
     try:
         folder.parent.mkdir(mode=mode, exist_ok=True)
         folder.mkdir(mode=mode, exist_ok=True)
         name = f"{os.uname().nodename}-{os.getpid()}-{os.urandom(4).hex()}"
         unfinished = folder / f"{_UNFINISHED}{name}"
-        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(descriptor, _about_me())
-        unfinished.rename(folder / name)  # nobody sees it before it is locked
+        about, path = _about_me(), folder / name
+        lease = Lease(
+            unfinished, os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        )
+        try:
+            with suppress(OSError):
+                fcntl.flock(lease.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(lease.descriptor, about)
+            unfinished.rename(path)  # nobody sees it before it is locked
+            lease.path = path
+        except BaseException:
+            lease.release()
+            raise
     except OSError:
-        if descriptor is not None:
-            os.close(descriptor)
         return None
-    return Lease(folder / name, descriptor)
+    return lease
 
 
 def leases(folder: Path) -> list[dict[str, Any]]:

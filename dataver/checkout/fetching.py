@@ -324,13 +324,13 @@ class _Job:
                 sources.append(source)
         for tree in dict.fromkeys((self.wish.tree, *self.near)):
             for cached in self.cache.of_tree(tree):
+                lease = self.cache.lease(cached.path.name)  # or what it lends could be removed meanwhile
+                if lease is not None:
+                    stack.callback(lease.release)
                 try:
                     near = Cached(self.wish.repo, self.wish.tree, cached, link=link, full=self.full)
                 except (OSError, IntegrityError):
                     continue  # a cache is a hint: without it everything comes from the repository
-                lease = self.cache.lease(cached.path.name)  # or what it lends could be removed meanwhile
-                if lease is not None:
-                    stack.callback(lease.release)
                 stack.callback(near.close)
                 sources.append(near)
         return sources

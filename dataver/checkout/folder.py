@@ -84,24 +84,26 @@ class Folder:
     """
 
     def __init__(self, path: Path, *, writable: bool) -> None:
-        """Make it.
+        """Say where; `with` makes it.
 
         Args:
             path: must not exist.
             writable: whether its files may be written to when it is complete.
         """
-        os.mkdir(path, 0o777)  # noqa: PTH102  # the mode, less the umask, is what the next lines read
         self.path = path
-        self.fd = open_folder(path)
-        allowed = stat.S_IMODE(os.fstat(self.fd).st_mode) & 0o777
-        self.mode = (0o666 if writable else 0o444) & allowed
-        self._executable = (0o777 if writable else 0o555) & allowed
+        self.fd = -1
+        self.mode = self._executable = self._sealed = 0
         self.writable = writable
-        self._sealed = allowed & 0o555
         self._parent = ""
         self._last = ""
 
     def __enter__(self) -> Self:
+        os.mkdir(self.path, 0o777)  # noqa: PTH102  # the mode, less the umask, is what the next lines read
+        self.fd = open_folder(self.path)
+        allowed = stat.S_IMODE(os.fstat(self.fd).st_mode) & 0o777
+        self.mode = (0o666 if self.writable else 0o444) & allowed
+        self._executable = (0o777 if self.writable else 0o555) & allowed
+        self._sealed = allowed & 0o555
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -66,14 +66,15 @@ class Comparison(NamedTuple):
 
 
 class Existing:
-    """A folder of the user's that a version is merged into."""
+    """A folder of the user's that a version is merged into; it is open inside a `with`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._fd = -1
         self._stack: list[tuple[str, int]] = []
 
     def __enter__(self) -> Self:
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self
 
     def __exit__(self, *_: object) -> None:
