@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from threading import get_ident
+from threading import get_ident, main_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -134,8 +134,11 @@ class _Reads:
         self._tell(share)
 
     def look(self) -> None:
-        """Look now, if this is the thread that may see it."""
-        if get_ident() == self._thread:
+        """Look now, if this is the thread that may see it; the main one sees what others may not."""
+        here = get_ident()
+        if here == main_thread().ident:
+            self._thread = here
+        if here == self._thread:
             self._look()
 
     def turn(self) -> None:

@@ -18,6 +18,7 @@ import os
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
+from dataver.lineage.reads import look, reads_of
 from dataver.reading.folders import Info
 from dataver.reading.here import Here
 from dataver.reading.place import Place
@@ -51,11 +52,13 @@ class Files:
         self._place = Place(repo, published)
         self._run = run
         self._here: dict[int, Here] = {}
+        self._reads = reads_of(repo, published, run)  # at once: workers that read join this process's run
 
     def __repr__(self) -> str:
         return f"Files({self.ref!r}, {self.digest[:16]}…)"
 
     def __getstate__(self) -> tuple[Place, str | None]:
+        look()  # whoever gets it belongs to the run of this moment
         return self._place, self._run
 
     def __setstate__(self, state: tuple[Place, str | None]) -> None:

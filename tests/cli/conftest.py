@@ -1,5 +1,6 @@
 """A folder to work in, and the command line as a function."""
 
+import io
 import random
 from pathlib import Path
 
@@ -21,11 +22,12 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(work: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line in `work`; `expect` is its exit code."""
+def run(work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line in `work`; `expect` is its exit code, `given` what comes in."""
 
-    def run(*arguments: object, expect: int = 0) -> Done:
+    def run(*arguments: object, expect: int = 0, given: bytes = b"") -> Done:
         capsys.readouterr()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
         code = main([str(each) for each in arguments])
         done = Done(code, *capsys.readouterr())
         assert done.code == expect, f"{arguments} ended with {done}"

@@ -50,3 +50,19 @@ def test_a_tag_is_put_on_a_version_that_is_there_already(run: Run, photos: Path)
         assert "Nothing changed" in run("sync", photos, "--name", "cats", "--tag", "good").err
     assert run("show", "cats@good", "--json").json["label"] == "1.0.0"
     assert len(list(Path("repo/datasets/cats/tags/good").iterdir())) == 1
+
+
+def test_standard_input_becomes_a_file(run: Run, work: Path) -> None:
+    """A pipe goes straight into the draft, and is a file like any other."""
+    data = random.Random(2).randbytes(300_000)
+    run("init", "repo")
+    run("create", "cats")
+    assert run("add", "-", "--as", "dumps/one.bin", "--json", given=data).json["size"] == 300_000
+    assert "dumps/two.bin (300.0 kB)" in run("add", "-", "--as", "dumps/two.bin", "--upload", given=data).err
+    added = run("status", "--json").json["added"]
+    assert [each["path"] for each in added] == ["dumps/one.bin", "dumps/two.bin"]
+    run("finalize", "-m", "piped")
+    assert run("upload", "--json").json["packs"] <= 1
+    for words in (["add", "-"], ["add", "x", "--as", "y"], ["add", "-", "x", "--as", "y"]):
+        assert "dataver add - --as PATH" in run(*words, expect=2).err
+    assert "--dest" in run("add", "--help").out
