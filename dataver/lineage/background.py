@@ -81,13 +81,12 @@ class Background:
             self._asked += 1
             if sending:
                 self._sending_asked = self._asked
-            if self._thread is None:
-                thread = threading.Thread(target=self._work, name="dataver-lineage", daemon=True)
+            if self._thread is None or not self._thread.is_alive():  # Ctrl-C can keep one from starting
+                self._thread = threading.Thread(target=self._work, name="dataver-lineage", daemon=True)
                 try:
-                    thread.start()
-                    self._thread = thread
+                    self._thread.start()
                 except RuntimeError:
-                    pass  # no thread left, or Python is ending: the queue stays for another process
+                    self._thread = None  # none left, or Python is ending: the queue stays for another process
             self._changed.notify_all()
             return self._asked
 

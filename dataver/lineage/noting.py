@@ -181,7 +181,7 @@ def wait(seconds: float | None) -> None:
     """Wait for notes that are under way."""
     _hurry.set()
     thread = _thread
-    if thread is not None and thread is not threading.current_thread():
+    if thread is not None and thread is not threading.current_thread() and thread.is_alive():
         thread.join(seconds)
 
 
@@ -210,6 +210,8 @@ def _finish() -> None:
             recorder.finish()
     except KeyboardInterrupt:
         pass  # who presses Ctrl-C now wants to leave; the queue stays
+    except Exception as error:  # noqa: BLE001  # invariant 8; such as of a module whose import Ctrl-C cut short
+        settings.warn(f"lineage was not noted: {type(error).__name__}: {error}.")
 
 
 def _later(note: Callable[[], None]) -> None:
@@ -221,7 +223,7 @@ def _later(note: Callable[[], None]) -> None:
         os.environ[PARENT] = f"{me.key} {me.process} {me.pid} {where()}"
     with _lock:
         _waiting.append(note)
-        if _thread is None:
+        if _thread is None or not _thread.is_alive():  # Ctrl-C can fall between the next two lines
             _thread = threading.Thread(target=_drain, name="dataver-noting", daemon=True)
             _thread.start()
 
