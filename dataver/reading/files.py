@@ -229,4 +229,4 @@ class Files:
         """Make what this process reads with; a parent's may hold locks that nobody frees."""
         # two threads may both come here: one of the two stays
         self._here = {pid: one for pid, one in self._here.items() if pid == os.getpid()}
-        return self._here.setdefault(os.getpid(), Here(self._place.repository(), self.published, self._run))
+        return self._here.setdefault(os.getpid(), Here(self._place.shared(), self.published, self._run))

@@ -11,19 +11,18 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dataver.errors import DataverError, IntegrityError
+from dataver.errors import IntegrityError
 from dataver.hashing.digest import digest
 from dataver.reading.fetched import Fetched
 from dataver.reading.folders import Folders
-from dataver.reading.frame_cache import FrameCache
-from dataver.reading.frames import DAMAGED, Frames, Run
+from dataver.reading.frames import DAMAGED, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from dataver.formats.entry import Entry, Extent
-    from dataver.repository import Published, Repository
+    from dataver.reading.shared import Shared
+    from dataver.repository import Published
 
 __all__ = ["Here"]
 
@@ -49,15 +48,16 @@ class Here:
         reads: who is told what is read.
     """
 
-    def __init__(self, repo: Repository, published: Published, run: str | None) -> None:
+    def __init__(self, shared: Shared, published: Published, run: str | None) -> None:
         from dataver.lineage.reads import reads_of
         from dataver.repository.places import cache_root
 
-        self.repo = repo
+        self._shared = shared
+        self.repo = repo = shared.repo
         self._published = published
         self.folders = Folders(repo.tree(published.record.tree), published.ref)
         self.fetched = Fetched.find(cache_root(), published.record.tree)
-        self._frames = Frames(repo, _frame_cache(repo))
+        self._frames = shared.frames
         self._spread: dict[str, _Spread] = {}
         self._compared: set[bytes] = set()
         self.reads = reads_of(repo, published, run)
@@ -171,24 +171,3 @@ def _touched(spread: _Spread, start: int, end: int) -> Sequence[Extent]:
     first = bisect_right(spread.begins, start) - 1
     last = bisect_right(spread.begins, end - 1)
     return spread.entry.extents[first:last]
-
-
-def _frame_cache(repo: Repository) -> FrameCache | None:
-    """Return the machine's copies of a repository's frames; None where it is as near itself."""
-    from dataver.checkout.cache_keeping import FRAMES
-    from dataver.repository.private_place import is_network, private_cache_root
-
-    near = repo.store.local_root
-    if near is not None and not is_network(near):
-        return None
-    root = private_cache_root()
-    return FrameCache(root / FRAMES / repo.id, lambda: _bound(root))
-
-
-def _bound(root: Path) -> None:
-    from contextlib import suppress
-
-    from dataver.checkout.version_cache import VersionCache
-
-    with suppress(DataverError):  # the bound that the user set is no size, which `dataver cache` says
-        VersionCache(root).make_room(0)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dataver.formats.config import RepositoryConfig
+    from dataver.reading.shared import Shared
     from dataver.repository import Published, Repository
     from dataver.storage import Store
 
@@ -50,13 +51,13 @@ class Place:
         """The repository's URL, without secrets."""
         return self._url
 
-    def repository(self) -> Repository:
-        """Return the repository with memory and locks of its own, for the calling process.
+    def shared(self) -> Shared:
+        """Return the repository as the calling process reads it.
 
         Raises:
             InvalidInput: its URL or options cannot be used here.
         """
-        from dataver.repository import Repository
+        from dataver.reading.shared import shared
         from dataver.repository.configuration import options_for
         from dataver.storage import open_store
 
@@ -64,4 +65,4 @@ class Place:
             store = open_store(self._url, options_for(self._url, self._options))
             store.exclusive_create = self._config.create_if_absent
             _open[self._url, self._config.id] = self._store = store
-        return Repository(self._store, self._config)
+        return shared(self._store, self._config)

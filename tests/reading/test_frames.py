@@ -132,6 +132,17 @@ def test_a_file_that_was_read_ahead_goes_on_in_a_child(far: Far) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_versions_share_what_a_process_keeps(far: Far) -> None:
+    """However many versions and objects are read, blocks and frames are kept once a repository."""
+    repo = far.counting()
+    far.repo(far.inner).sync(far.source / "small", "e", workspace=far.source.parent / "work")
+    one, other, third = repo.files("d"), repo.files("d@1.0.0"), repo.files("e")
+    assert one.read("small/017") == other.read("small/017") == third.read("017")
+    kept = {id(each._here[os.getpid()]._shared) for each in (one, other, third)}
+    assert len(kept) == 1
+    assert len(packs_read(repo)) == 1
+
+
 def test_threads_that_want_one_frame_share_it(far: Far) -> None:
     """Sixteen readers of one small file cost one request."""
     repo = far.counting()
