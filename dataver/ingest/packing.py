@@ -8,17 +8,18 @@ the stream turned into extents. So nothing waits for compression, and neighbours
 
 Keeps invariant 4: a pack gets its name only when it is complete and on the disk; what a crash leaves is a
 file named `.tmp-…`, which the next session removes. A writer that failed once refuses further work. Memory is
-bounded by the frames in flight. It knows nothing of files, trees or repositories.
+bounded by the frames in flight, and grows by the 8 KB of a frame table for each finished pack of 64 MB. It
+knows nothing of files, trees or repositories.
 """
 
 import os
 import queue
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dataver.errors import StoreError
 from dataver.formats.entry import Extent
@@ -28,6 +29,8 @@ from dataver.ingest.frame_coder import SMALL_CHUNK, FrameCoder
 from dataver.ingest.pack_file import PackFile
 
 if TYPE_CHECKING:
+    from array import array
+
     from typing_extensions import Buffer
 
 __all__ = ["PackSession", "interval_extent"]
@@ -46,20 +49,44 @@ class _Frame(NamedTuple):
     encoded: "Future[tuple[bytes, Buffer]] | None"
 
 
+class FrameTable(Protocol):
+    """Where a pack's frames begin, in the object and in its raw stream: a footer, or what is kept of one."""
+
+    @property
+    def pack_id(self) -> bytes:
+        """The pack."""
+        ...
+
+    @property
+    def frame_offsets(self) -> "array[int]":
+        """As of `Footer`."""
+        ...
+
+    @property
+    def raw_starts(self) -> "array[int]":
+        """As of `Footer`."""
+        ...
+
+
 class _PackPart(NamedTuple):
-    """One finished pack of the session: where it begins in the raw stream, and its footer."""
+    """One finished pack of the session: where it begins in the raw stream, and its frame table.
+
+    The rest of its footer is 20 times as large, and a terabyte makes 16,000 packs.
+    """
 
     start: int
-    footer: Footer
+    pack_id: bytes
+    frame_offsets: "array[int]"
+    raw_starts: "array[int]"
 
 
-def interval_extent(footer: Footer, start: int, length: int) -> Extent:
+def interval_extent(frames: FrameTable, start: int, length: int) -> Extent:
     """Return the extent of `length` raw bytes from `start` of a pack's raw stream."""
-    first = bisect_right(footer.raw_starts, start) - 1
-    last = bisect_right(footer.raw_starts, start + length - 1) - 1
-    offset = footer.frame_offsets[first]
-    stored = footer.frame_offsets[last + 1] - offset
-    return Extent(footer.pack_id, offset, stored, start - footer.raw_starts[first], length)
+    first = bisect_right(frames.raw_starts, start) - 1
+    last = bisect_right(frames.raw_starts, start + length - 1) - 1
+    offset = frames.frame_offsets[first]
+    stored = frames.frame_offsets[last + 1] - offset
+    return Extent(frames.pack_id, offset, stored, start - frames.raw_starts[first], length)
 
 
 class PackSession:
@@ -172,13 +199,13 @@ class PackSession:
         while length:
             part = self._parts[bisect_right(self._starts, start) - 1]
             inside = start - part.start
-            take = min(length, part.footer.raw_starts[-1] - inside)
-            extent = interval_extent(part.footer, inside, take)
+            take = min(length, part.raw_starts[-1] - inside)
+            extent = interval_extent(part, inside, take)
             found.append(extent)
-            frame = part.footer.frame_at(extent.offset)
-            if extent.stored == part.footer.frame_stored[frame]:
-                low = part.start + part.footer.raw_starts[frame]
-                self._near = extent, low, part.start + part.footer.raw_starts[frame + 1]
+            frame = bisect_left(part.frame_offsets, extent.offset)
+            if extent.offset + extent.stored == part.frame_offsets[frame + 1]:
+                low = part.start + part.raw_starts[frame]
+                self._near = extent, low, part.start + part.raw_starts[frame + 1]
             start += take
             length -= take
         return found
@@ -289,7 +316,7 @@ class PackSession:
             raise
         self._on_pack(footer)
         self._starts.append(start)
-        self._parts.append(_PackPart(start, footer))
+        self._parts.append(_PackPart(start, footer.pack_id, footer.frame_offsets, footer.raw_starts))
         self.stored += pack.footer.size
         self.packs += 1
 

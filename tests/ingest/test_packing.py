@@ -1,5 +1,6 @@
 """Packs of a session: every chunk is where its position says, whatever the chunks were."""
 
+import gc
 import random
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import MAX_RAW, decode_frames
-from dataver.formats.pack import check_pack
+from dataver.formats.pack import Footer, check_pack
 from dataver.hashing import digest
 from dataver.ingest.frame_buffer import FrameBuffer
 from dataver.ingest.packing import PackSession
@@ -112,3 +113,19 @@ def test_a_buffer_grows_for_what_it_holds():
     buffer.clear()
     assert buffer.fits(MAX_RAW)
     assert buffer.size == len(buffer.lengths) == 0
+
+
+def test_finished_packs_cost_little_memory(tmp_path):
+    """Of a finished pack only where its frames begin is kept: a terabyte makes 16,000 packs of 64 MB."""
+    rng = random.Random(4)
+    chunks = [rng.randbytes(20_000) for _ in range(300)]
+    gc.collect()
+    before = {id(each) for each in gc.get_objects() if isinstance(each, Footer)}  # other tests'
+    session, starts = packed(tmp_path, chunks, pack_size=300_000)
+    assert session.packs >= 15
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, Footer) and id(each) not in before]
+    for chunk, start in zip(chunks, starts, strict=True):
+        assert read(session, tmp_path, start, len(chunk)) == chunk
+    whole = b"".join(chunks)
+    assert read(session, tmp_path, 123, len(whole) - 200) == whole[123:-77]
