@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dataver.formats.entry import Entry, Kind
     from dataver.ingest.taking import AddReport
     from dataver.lineage.settings import LineageWarning
+    from dataver.reading import Files
     from dataver.repository.configuration import Setting
     from dataver.repository.moving.moving import MoveReport
 
@@ -55,6 +56,7 @@ __all__ = [
     "Diff",
     "Draft",
     "Entry",
+    "Files",
     "FormatTooNew",
     "Incomplete",
     "IntegrityError",
@@ -94,6 +96,7 @@ _HOMES = {
     "dataver.repository.configuration": ("Setting",),
     "dataver.ingest.taking": ("AddReport",),
     "dataver.lineage.settings": ("LineageWarning",),
+    "dataver.reading.files": ("Files",),
     "dataver.repository.moving.moving": ("MoveReport",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -20,7 +20,6 @@ from zlib import crc32
 
 from fsspec.spec import AbstractFileSystem
 
-from dataver.errors import InvalidInput
 from dataver.reading.stream import FileReader, LocalReader
 from dataver.reading.versions import Versions, split_path
 from dataver.repository.configuration import configured_url
@@ -65,11 +64,6 @@ class DataverFileSystem(AbstractFileSystem):
     ) -> None:
         super().__init__(**options)
         url = os.fspath(repo) if repo is not None else None
-        if url is not None and url.startswith("dataver://"):
-            raise InvalidInput(
-                f"{url} names a version, not a repository.",
-                hint="give repo= a folder or a URL such as s3://…",
-            )
         own = {name: value for name, value in options.items() if name not in _FSSPEC}
         self._shared, self._word = _share(url, own, run)
 

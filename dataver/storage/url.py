@@ -47,6 +47,10 @@ def open_store(url: str | Path, storage_options: Mapping[str, Any] | None = None
     protocol, rest = found[1].lower(), found[2]
     if protocol in _LOCAL:
         return _local(Path(unquote(rest)), storage_options)
+    if protocol == "dataver":
+        raise InvalidInput(
+            f"{_shown(text)} names a version, not a repository.", hint="use a folder or a URL such as s3://…"
+        )
     _refuse_secrets(text, protocol)
     if protocol in _READ_ONLY:
         from dataver.storage.http_store import HttpStore

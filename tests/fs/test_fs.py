@@ -139,7 +139,7 @@ def test_the_repository_is_the_configured_one(
         assert file.read() == "one\n"
     assert fsspec.filesystem("dataver").fsid == f"dataver-{repo.id}"
     with pytest.raises(ValueError, match="not a repository"):
-        DataverFileSystem(repo="dataver://some/data@1.0.0")
+        DataverFileSystem(repo="dataver://some/data@1.0.0").ls("")
     DataverFileSystem.clear_instance_cache()
 
 
