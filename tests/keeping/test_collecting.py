@@ -37,6 +37,21 @@ def test_a_deleted_version_is_freed_when_the_grace_period_is_over(world):
     assert world.repo.plan_gc().count == 0
 
 
+@pytest.mark.parametrize("deleted", [1, 12])
+def test_a_plan_tells_what_the_sweep_asks_of_the_store(world, deleted):
+    """Requests beyond those of looking are those of the plan, but for a few; where nothing goes, none."""
+    versions = [world.publish() for _ in range(deleted + 1)]
+    assert (world.repo.plan_gc(grace=NOW).requests, world.repo.plan_gc(grace=NOW).seconds) == (0, 0.0)
+    for version in versions[:-1]:
+        world.repo.delete(version.ref)
+    planning, sweeping = FaultyStore(world.store), FaultyStore(world.store)
+    plan = world.open(planning).plan_gc(grace=NOW)
+    assert plan.count == 2 * deleted
+    assert plan.seconds > 0
+    world.open(sweeping).gc(grace=NOW)
+    assert abs(len(sweeping.requests) - len(planning.requests) - plan.requests) <= 3
+
+
 def test_what_an_interrupted_upload_left_is_freed_when_it_is_old(world):
     """Young objects may be those of an upload under way."""
     world.publish("kept")

@@ -55,6 +55,8 @@ def test_the_whole_story_of_a_version_that_is_no_longer_wanted(run, photos):
     assert repacked["packs"] == 1
     assert 600_000 < repacked["written"]["size"] < 1_000_000
     assert "waiting   3." in run("gc", "--plan")[0]
+    assert "to ask" not in run("gc", "--plan")[0]
+    assert "to ask    about 11 requests" in run("gc", "--plan", "--grace", "0")[0]
     freed = json.loads(run("gc", "--yes", "--grace", "0", "--json")[0])
     assert freed["freed"] > 3_000_000
     assert freed["deleted"]["packs"] == 1

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.output import count, size
+from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -80,6 +80,9 @@ def _lines(plan: "GcPlan") -> list[str]:
         f"waiting   {size(plan.waiting_size)} in {count(plan.waiting, 'object')} until they are old enough",
         f"needed    {size(plan.kept_size)} in {count(plan.kept, 'object')}",
     ]
+    if plan.count:
+        took = f"about {duration(plan.seconds)} as the store answers now"
+        lines.insert(1, f"to ask    about {count(plan.requests, 'request')}, {took}")
     if plan.held:
         lines.append(f"at work   {count(plan.held, 'writer')}, whose bytes are kept")
     return lines
@@ -93,6 +96,8 @@ def _values(plan: "GcPlan") -> dict[str, object]:
             "packs": len(plan.packs),
             "blocks": len(plan.blocks),
             "leftovers": len(plan.leftovers) + len(plan.records),
+            "requests": plan.requests,
+            "seconds": round(plan.seconds, 3),
         },
         "waiting": {"objects": plan.waiting, "size": plan.waiting_size},
         "needed": {"objects": plan.kept, "size": plan.kept_size},

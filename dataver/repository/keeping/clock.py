@@ -14,10 +14,11 @@ from typing import Final
 from dataver.errors import DataverError, InvalidInput, NotFound
 from dataver.storage import Store
 
-__all__ = ["GRACE", "PROBES", "Stopwatch", "parse_period", "store_now"]
+__all__ = ["CLOCK_REQUESTS", "GRACE", "PROBES", "Stopwatch", "parse_period", "store_now"]
 
 GRACE: Final = timedelta(days=14)
 PROBES: Final = ".probe-"
+CLOCK_REQUESTS: Final = 3  # that `store_now` makes, one after the other
 
 _PERIOD: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|w)?")
 _UNITS: Final = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}

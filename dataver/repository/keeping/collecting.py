@@ -17,6 +17,7 @@ lacks anything. Versions that cannot be read end the work before anything is del
 """
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from dataver.errors import Conflict, NotFound, StoreError
 from dataver.formats.keeping import Sweep, parse_retired, parse_sweep
 from dataver.formats.tombstone import Tombstone
 from dataver.progress import SILENT, Progress
-from dataver.repository.keeping.clock import GRACE, PROBES, Stopwatch, store_now
+from dataver.repository.keeping.clock import CLOCK_REQUESTS, GRACE, PROBES, Stopwatch, store_now
 from dataver.repository.keeping.deleting import remove_record
 from dataver.repository.keeping.holds import LASTS, current_holds
 from dataver.repository.keeping.leftovers import is_unfinished, remove_unfinished, unfinished
@@ -53,6 +54,7 @@ _Ref: TypeAlias = tuple[str, str]  # dataset and label
 
 _BATCH: Final = 4_000  # objects named and deleted together; a writer that needs one of them waits that long
 _PARALLEL: Final = 16  # requests in flight
+_AROUND: Final = 9  # requests before and after the deletions of a batch, as a test counts them
 _WRITING: Final = timedelta(minutes=1)  # since the last byte: what is left is to flush the file and name it
 _LATEST: Final = 3600.0  # seconds between the last look and a delete; a sweep that was away looks again
 
@@ -73,6 +75,8 @@ class GcPlan:
         kept: packs and blocks that are needed.
         kept_size: bytes of these.
         held: writers that are at work now.
+        requests: what a sweep asks of the store, about; it looks once more before that, as the plan did.
+        seconds: how long it would take, by how long looking and a request took just now.
     """
 
     grace: timedelta
@@ -85,6 +89,8 @@ class GcPlan:
     kept: int = 0
     kept_size: int = 0
     held: int = 0
+    requests: int = 0
+    seconds: float = 0.0
 
     @property
     def size(self) -> int:
@@ -191,12 +197,15 @@ class _Collection:
         self._trees = frozenset(trees)
         self._published: dict[_Ref, bytes] = {}
         self._buried: dict[_Ref, bytes] = {}
+        began = time.perf_counter()
         self.now = store_now(self._store)
+        asking = (time.perf_counter() - began) / CLOCK_REQUESTS
         self._inventory = take_inventory(self._store)
         self._look = self._see()
         self._living, self._dying = Marks(), Marks()
         self._mark(self._look)
         self.plan = self._plan()
+        self._reckon(time.perf_counter() - began, asking)
 
     def execute(self, progress: Progress) -> GcReport:
         """Sweep what the plan names."""
@@ -293,6 +302,17 @@ class _Collection:
         plan.leftovers += self._dead_sweeps()
         plan.records += self._repo.records.unburied()
         return plan
+
+    def _reckon(self, looking: float, asking: float) -> None:
+        """Say what a sweep costs: looking takes so many seconds, and one request so many."""
+        plan = self.plan
+        if not plan.count:
+            return
+        swept, beside = len(plan.packs) + len(plan.blocks), len(plan.leftovers) + len(plan.records)
+        batches = sum(-(-len(kind) // _BATCH) for kind in (plan.packs, plan.blocks))
+        plan.requests = swept + beside + batches * _AROUND
+        parallel = _PARALLEL if self._store.local_root is None else 1
+        plan.seconds = looking + (swept / parallel + beside + batches * _AROUND) * asking
 
     def _retired(self, plan: GcPlan) -> set[bytes]:
         """Return the packs that were replaced within the grace period; older lists are done with."""
