@@ -1,7 +1,8 @@
 """What the fault suite shares: how large it is, its data, and a server whose place is its own.
 
-DATAVER_FAULTS=full makes it 1 GB a fault and 200 kills; else it takes some minutes. DATAVER_FAULTS_TABLE
-names a file that gets a line for each transfer.
+DATAVER_FAULTS=full makes it 1 GB a fault and 200 kills of each kind of command; else it takes some minutes.
+DATAVER_FAULTS_TABLE and DATAVER_KILLS_TABLE name files that get a line for each transfer, and for each row of
+kills.
 """
 
 import hashlib
@@ -16,11 +17,16 @@ from dataver.testing.servers import seaweedfs
 
 FULL = os.environ.get("DATAVER_FAULTS") == "full"
 TABLE = os.environ.get("DATAVER_FAULTS_TABLE")
+KILLS_TABLE = os.environ.get("DATAVER_KILLS_TABLE")
 SIZE = 1_000_000_000 if FULL else 24_000_000
 
 _HEAD = (
     "| fault | met | upload, s | requests | MB | fetch, s | requests | MB | right |\n"
     "|---|---:|---:|---:|---:|---:|---:|---:|---|\n"
+)
+_KILLS_HEAD = (
+    "| command | where | processes | killed while they ran | whole run, s | afterwards |\n"
+    "|---|---|---:|---:|---:|---|\n"
 )
 
 
@@ -87,10 +93,19 @@ def sums_of(folder):
 
 
 def write_line(*cells):
-    """Add a line to the table, if one is wanted."""
-    if TABLE:
-        path = Path(TABLE)
+    """Add a line to the table of transfers, if one is wanted."""
+    _write(TABLE, _HEAD, cells)
+
+
+def write_kills(*cells):
+    """Add a line to the table of kills, if one is wanted."""
+    _write(KILLS_TABLE, _KILLS_HEAD, cells)
+
+
+def _write(table, head, cells):
+    if table:
+        path = Path(table)
         if not path.exists():
-            path.write_text(_HEAD)
+            path.write_text(head)
         with path.open("a") as file:
             file.write("| " + " | ".join(map(str, cells)) + " |\n")

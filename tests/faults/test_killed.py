@@ -1,5 +1,10 @@
-"""Processes killed with -9 at random moments of an upload or a fetch: nothing is harmed, a repeat ends it."""
+"""Processes killed with -9 at random moments of a command: nothing is harmed, a repeat ends it.
 
+Each process is let go and killed within the time that the whole command took; those that ended before count
+as not hit. Kills of mirrors are in `tests/moving/test_moving_faults.py`.
+"""
+
+import hashlib
 import json
 import random
 import secrets
@@ -7,18 +12,21 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 
 import dataver
 from dataver.testing.proxy import FaultyNetwork
 
-from .conftest import FULL, sums_of
+from .conftest import FULL, sums_of, write_kills
 
-KILLS = 50 if FULL else 4  # of each kind, in each place
+KILLS = 100 if FULL else 4  # of each kind, in each place
+NOW = timedelta(0)
 
 _CHILD = """
 import json, sys
+from datetime import timedelta
 import dataver
 url, options, what, workspace, draft, dest = json.loads(sys.argv[1])
 repo = dataver.open(url, storage_options=options)
@@ -26,8 +34,12 @@ print("ready", flush=True)
 sys.stdin.readline()
 if what == "upload":
     repo.draft(draft, workspace=workspace).upload()
-else:
+elif what == "fetch":
     repo.fetch("d", dest=dest)
+elif what == "gc":
+    repo.gc(grace=timedelta(0))
+else:
+    repo.repack(dead=0.2)
 """
 
 
@@ -37,7 +49,8 @@ class World:
     def __init__(self, url, options, root):
         self.url, self.options, self.root = url, options, root
         self.repo = dataver.init(url, storage_options=options)
-        self.noise = random.Random(url.rpartition("/")[0])
+        self.where = "folder" if options is None else "SeaweedFS"
+        self.noise = random.Random(f"killed in {self.where}")
         self.source = root / "source"
         (self.source / "few").mkdir(parents=True)
         for number in range(300):
@@ -49,6 +62,39 @@ class World:
         (self.source / "large").write_bytes(self.noise.randbytes(5_000_000))
         for number in self.noise.sample(range(300), 20):
             (self.source / "few" / f"{number:03}").write_bytes(self.noise.randbytes(500))
+
+    def litter(self):
+        """Publish versions and delete some, so that packs are dead in part, others wholly."""
+        for number in range(60):
+            (self.source / "few" / f"{number:03}").write_bytes(self.noise.randbytes(20_000))
+        old = self.repo.records.labels("d")
+        self.publish("d")
+        self.publish("e")
+        for number in range(0, 60, 2):
+            (self.source / "few" / f"{number:03}").write_bytes(self.noise.randbytes(300))
+        (self.source / "large").write_bytes(self.noise.randbytes(300_000))
+        self.publish("d")
+        new = self.repo.records.labels("d")
+        for label in [*old, *(label for label in new[:-1] if label not in old)]:
+            self.repo.delete(f"d@{label}")
+        for label in self.repo.records.labels("e"):
+            self.repo.delete(f"e@{label}")
+        return sums_of(self.source)
+
+    def publish(self, name):
+        """Publish the data as it is."""
+        self.repo.sync(self.source, name, workspace=self.root / "work")
+
+    def check(self, sums):
+        """Verify all versions with a fresh eye; the newest has the right bytes, and all of them."""
+        repo = dataver.open(self.url, storage_options=self.options)
+        versions = repo.versions("d")
+        for version in versions:
+            assert repo.verify(version.ref).findings == []
+        newest = versions[-1]
+        assert {entry.path for entry in newest.entries() if entry.size} == set(sums)
+        for path in self.noise.sample(sorted(sums), 5):
+            assert hashlib.sha256(newest.read(path)).hexdigest() == sums[path]
 
     def sealed(self):
         """Return the id of a new sealed draft of the data as it is."""
@@ -109,6 +155,7 @@ def test_an_upload_killed_anywhere(world):
         assert world.repo.verify(f"d@1.0.{number}").findings == []
         assert world.repo.version(f"d@1.0.{number}").read("large") == (world.source / "large").read_bytes()
     assert hits, "no process was hit while it ran: the test showed nothing"
+    write_kills("upload", world.where, KILLS, hits, f"{whole:.2f}", "each version once, all verified")
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["cached", "own"])
@@ -126,6 +173,31 @@ def test_a_fetch_killed_anywhere(world, own):
         report = world.repo.fetch("d", dest=dest)
         assert sums_of(report.path) == expected
     assert hits, "no process was hit while it ran: the test showed nothing"
+    kind = "fetch --dest" if own else "fetch"
+    write_kills(kind, world.where, KILLS // 2, hits, f"{whole:.2f}", "every file right")
+
+
+@pytest.mark.parametrize("what", ["gc", "repack"])
+def test_a_sweep_killed_anywhere(world, what):
+    """After each kill every version verifies; the same again ends it; at last nothing unneeded is left."""
+    world.litter()
+    whole = world.run(what)
+    hits = 0
+    for _ in range(KILLS):
+        sums = world.litter()
+        hits += world.run(what, kill_after=world.noise.uniform(0, whole)) is None
+        world.check(sums)
+        world.run(what)
+        world.check(sums)
+        if what == "gc":
+            assert world.repo.du().unneeded == 0
+    world.repo.gc(grace=NOW)
+    world.check(sums)
+    assert world.repo.du().unneeded == 0
+    left = [info.key for info in world.repo.store.list("keeping/")]
+    assert len(left) <= 1, left  # the count of sweeps
+    assert hits, "no process was hit while it ran: the test showed nothing"
+    write_kills(what, world.where, KILLS, hits, f"{whole:.2f}", "all verified, nothing left behind")
 
 
 def _forget(folder):
