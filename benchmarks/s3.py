@@ -65,7 +65,7 @@ def main() -> int:
     machine = machine_facts(Path(tempfile.gettempdir()))
     for name in args.servers.split(","):
         with tempfile.TemporaryDirectory(prefix="bench-s3-") as folder, SERVERS[name](Path(folder)) as server:
-            players = {one: make(server) for one, make in _installed(args.players.split(","))}
+            players = {one: make(server) for one, make in installed(args.players.split(","))}
             figures: dict[tuple[str, str], list[Figure]] = {}
             for number in range(args.runs):
                 bodies = {"packs": packs, "small": small}
@@ -131,13 +131,13 @@ def _timed(
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(time.sleep, [0.01] * threads))  # the threads are there before the clock runs
-        theirs, ours, began = _cpu_of(server.process), time.process_time(), time.perf_counter()
+        theirs, ours, began = cpu_of(server.process), time.process_time(), time.perf_counter()
         lengths = list(pool.map(one, work))
         wall, client = time.perf_counter() - began, time.process_time() - ours
-    return Figure(wall, client, _cpu_of(server.process) - theirs), lengths
+    return Figure(wall, client, cpu_of(server.process) - theirs), lengths
 
 
-def _cpu_of(process: int) -> float:
+def cpu_of(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
 
@@ -149,7 +149,7 @@ def _requests(server: Server, players: Sequence[str]) -> dict[str, dict[str, flo
     with FaultyNetwork(server.endpoint, lambda _seen: None) as network:
         options = server.options | {"endpoint_url": network.endpoint}
         near = replace(server, endpoint=network.endpoint, options=options)
-        for name, make in _installed(players):
+        for name, make in installed(players):
             client = make(near)
             client.put("counted/first", body)  # what is asked once, such as where the bucket is
             for job, use in (
@@ -195,7 +195,7 @@ def _table(
     return "\n".join(lines)
 
 
-def _installed(names: Sequence[str]) -> Iterator[tuple[str, Callable[[Server], Client]]]:
+def installed(names: Sequence[str]) -> Iterator[tuple[str, Callable[[Server], Client]]]:
     for name in names:
         package, make = PLAYERS[name]
         if find_spec(package) is None:
