@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataver.errors import InvalidInput
-from dataver.repository.places import FOLDER, find_workspace
+from dataver.repository.places import FOLDER, find_workspace, user_folder
 
 __all__ = [
     "CONFIG_FILE",
@@ -70,9 +70,7 @@ def user_config_path() -> Path:
     chosen = os.environ.get("DATAVER_CONFIG")
     if chosen:
         return Path(chosen).expanduser()
-    from platformdirs import user_config_path as usual
-
-    return usual("dataver") / CONFIG_FILE
+    return user_folder("config") / CONFIG_FILE
 
 
 def configuration_files(start: Path | None = None) -> list[Path]:

@@ -11,7 +11,7 @@ import stat
 from functools import cache
 from pathlib import Path
 
-from dataver.repository.places import cache_root
+from dataver.repository.places import cache_root, user_folder
 
 __all__ = ["is_network", "is_shared", "private_cache_root"]
 
@@ -28,9 +28,7 @@ def private_cache_root() -> Path:
     root = cache_root()
     if not (is_shared(root) or is_network(root)):
         return root
-    from platformdirs import user_cache_path
-
-    usual = user_cache_path("dataver")
+    usual = user_folder("cache")
     if not (is_shared(usual) or is_network(usual)):
         return usual
     return _own_folder(Path("/var/tmp"))  # noqa: S108  # its owner and mode are looked at

@@ -1,6 +1,7 @@
 """Which repository a command means: the argument, the environment, the project, the user's own."""
 
 import os
+from pathlib import Path
 
 import platformdirs
 import pytest
@@ -9,7 +10,7 @@ import dataver
 from dataver._config import remember_repository
 from dataver.errors import InvalidInput, NotFound
 from dataver.repository.configuration import configured_url
-from dataver.repository.places import cache_root, default_repository, find_workspace
+from dataver.repository.places import cache_root, default_repository, find_workspace, user_folder
 
 
 def write_config(folder, url):
@@ -143,3 +144,16 @@ def test_the_cache_lies_where_it_is_told(tmp_path, monkeypatch):
     assert str(cache_root()) == os.environ["HOME"] + "/cache"
     monkeypatch.delenv("DATAVER_CACHE")
     assert cache_root() == platformdirs.user_cache_path("dataver")
+
+
+@pytest.mark.parametrize("kind", ["cache", "config", "data", "state"])
+@pytest.mark.parametrize("home", ["/home/somebody", "/home/somebody/", "/", "", None])
+@pytest.mark.parametrize("chosen", ["/mnt/fast", "", None])
+def test_the_users_folders_are_those_of_every_program(kind, home, chosen, monkeypatch):
+    """With the environment's choice, a usual home, or none at all: what `platformdirs` says."""
+    for name, value in (("HOME", home), (f"XDG_{kind.upper()}_HOME", chosen)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    usual = platformdirs.PlatformDirs("dataver")
+    assert user_folder(kind) == Path(getattr(usual, f"user_{kind}_dir"))
