@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +17,8 @@ from .lab import Lab
 
 FETCH = "import dataver; dataver.fetch('cats@1.0.0')"
 INPUT = ("input", "1.0.0", "fetch")
+# Ctrl-C while CPython imports: before 3.12 a dataclass's `field` makes an error of it, or a callback drops it
+_WRAPPED = re.compile(r"^KeyboardInterrupt\n(.*\n)*RuntimeError: Error calling __set_name__", re.MULTILINE)
 _DROPPED = re.compile(r"ignored in: <function _get_module_lock\..*\n(.*\n)*?KeyboardInterrupt")
 
 
@@ -202,6 +205,9 @@ def test_ctrl_c_in_the_middle_of_many_fetches(lab) -> None:
         process.stdout.readline()
         time.sleep(moment)
         out, err = _interrupted(process)
+        if sys.version_info < (3, 12) and _WRAPPED.search(err):
+            assert process.returncode == 1  # the `except` of the script does not see it
+            continue
         assert out == "interrupted\n", err
         assert process.returncode in (0, -2)  # CPython's -2: it was caught, but hit the `exec` of a dataclass
         assert "LineageWarning" not in err
