@@ -37,6 +37,7 @@ __all__ = [
     "plan",
     "positions",
     "raw_extents",
+    "raw_start",
     "split_extent",
 ]
 
@@ -257,9 +258,13 @@ def raw_extents(footer: Footer, start: int, length: int, limit: int = MAX_RANGE)
         start = until
 
 
-def positions(extents: Iterable[Extent]) -> Iterator[tuple[Extent, int]]:
-    """Yield each extent of a file with the position of its bytes in the file."""
-    position = 0
+def raw_start(footer: Footer, extent: Extent) -> int:
+    """Return where an extent's bytes begin in its pack's raw stream."""
+    return footer.raw_starts[footer.frame_at(extent.offset)] + extent.skip
+
+
+def positions(extents: Iterable[Extent], position: int = 0) -> Iterator[tuple[Extent, int]]:
+    """Yield each extent of a file with the position of its bytes in the file, the first one's being given."""
     for extent in extents:
         yield extent, position
         position += extent.length

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dataver.checkout.clone import clone
 from dataver.checkout.folder import LONG, located, open_folder
-from dataver.checkout.plan import Target, positions, raw_extents
+from dataver.checkout.plan import Target, positions, raw_extents, raw_start
 from dataver.checkout.stat_manifest import Lookup
 from dataver.checkout.transfer import TINY, Copies, Copy, LocalCopy, Wanted
 from dataver.checkout.version_cache import folder_name
@@ -416,7 +416,7 @@ def _overlaps(
     have: dict[bytes, list[tuple[int, int, int]]] = defaultdict(list)
     for extent, position in positions(old.extents):
         if extent.pack in packs:
-            start = _raw_start(footer(extent.pack), extent)
+            start = raw_start(footer(extent.pack), extent)
             have[extent.pack].append((start, start + extent.length, position))
     for intervals in have.values():
         intervals.sort()
@@ -427,15 +427,13 @@ def _overlaps(
             rest.append((extent, position))
             continue
         known = footer(extent.pack)
-        start = _raw_start(known, extent)
-        for kind, low, high, at in _cut(start, start + extent.length, have[extent.pack]):
+        start = raw_start(known, extent)
+        for held, low, high, at in _cut(start, start + extent.length, have[extent.pack]):
             there = position + low - start
-            if kind:
+            if held:
                 spans.append((at, there, high - low))
-                continue
-            for part in raw_extents(known, low, high - low):
-                rest.append((part, there))
-                there += part.length
+            else:
+                rest.extend(positions(raw_extents(known, low, high - low), there))
     return spans, rest
 
 
@@ -458,7 +456,3 @@ def _cut(low: int, high: int, intervals: list[tuple[int, int, int]]) -> Iterator
         until = min(end, high)
         yield True, low, until, position + low - start
         low = until
-
-
-def _raw_start(footer: Footer, extent: Extent) -> int:
-    return footer.raw_starts[footer.frame_at(extent.offset)] + extent.skip

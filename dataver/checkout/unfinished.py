@@ -10,7 +10,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 
-from dataver.checkout.plan import positions, raw_extents
+from dataver.checkout.plan import positions, raw_extents, raw_start
 from dataver.formats.entry import Entry, Extent
 from dataver.formats.pack import Footer
 from dataver.hashing.digest import digest
@@ -37,15 +37,13 @@ def arrived(
             rest.append((extent, position))
             continue
         known = footer(extent.pack)
-        start = known.raw_starts[known.frame_at(extent.offset)] + extent.skip
+        start = raw_start(known, extent)
         for right, low, high in _runs(fd, known, start, extent.length, position):
             there = position + low - start
             if right:
                 spans.append((there, there, high - low))
-                continue
-            for part in raw_extents(known, low, high - low):
-                rest.append((part, there))
-                there += part.length
+            else:
+                rest.extend(positions(raw_extents(known, low, high - low), there))
     return spans, rest
 
 
