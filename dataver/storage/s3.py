@@ -300,7 +300,7 @@ class S3Store(FsspecStore):
     def _target(self, key: str) -> dict[str, Any]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
 
-    def _put_request(self, key: str, body: Body, checksum: Mapping[str, str]) -> dict[str, Any]:
+    def _put_request(self, key: str, body: Body, checksum: dict[str, str]) -> dict[str, Any]:
         return self._target(key) | {"Body": body} | checksum | self._settings.put_arguments(key)
 
     def _ask(
