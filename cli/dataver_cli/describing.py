@@ -7,6 +7,7 @@ from dataver_cli.output import count, size, when
 
 if TYPE_CHECKING:
     from dataver import AddReport, Diff, Entry, UploadReport, Version
+    from dataver.ingest.external import Load
 
 __all__ = [
     "add_line",
@@ -15,6 +16,7 @@ __all__ = [
     "diff_summary",
     "diff_values",
     "entry_values",
+    "external_place",
     "upload_line",
     "upload_values",
     "version_lines",
@@ -58,6 +60,17 @@ def entry_values(entry: "Entry") -> dict[str, Any]:
         "digest": entry.digest.hex() or None,
         "target": entry.target or None,
     }
+
+
+def external_place(entry: "Entry", load: "Load") -> str:
+    """Return the URL of an external file; empty for one whose bytes the repository has."""
+    from dataver.formats.entry import is_external
+
+    for extent in entry.extents:
+        if is_external(extent.pack):
+            pack = load(extent.pack)
+            return pack.uri(next(pack.runs(*pack.frames_of(extent))).source)
+    return ""
 
 
 def add_values(report: "AddReport") -> dict[str, Any]:

@@ -47,7 +47,7 @@ class LazyGroup(click.Group):
         name = self.aliases.get(cmd_name, cmd_name)
         if name not in self._lines:
             return None
-        found = import_module(f"{self.package}.{name}").command
+        found = import_module(f"{self.package}.{name.replace('-', '_')}").command
         assert isinstance(found, click.Command)
         return found
 

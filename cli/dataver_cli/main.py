@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Make a version": {
         "create": "Start a draft of the next version of a dataset.",
         "add": "Add files and folders to the draft.",
+        "add-external": "Record files that stay where they are, without copying them.",
         "remove": "Take files out of the draft.",
         "move": "Rename a file or a folder inside the draft.",
         "sync": "Make the draft, or a dataset in one step, mirror a folder.",

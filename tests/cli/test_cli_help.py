@@ -64,7 +64,7 @@ NAMES = [name for name in TOP if name not in GROUPS] + [
 def test_every_command_file_is_listed_and_every_listed_command_has_a_file() -> None:
     """The table of commands and the folder of commands agree."""
     folder = Path(next(iter(dataver_cli.commands.__path__)))
-    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(TOP)
+    assert {path.stem.replace("_", "-") for path in folder.glob("*.py")} - {"--init--"} == set(TOP)
     assert set(ALIASES.values()) <= set(TOP)
     for name in GROUPS:
         folder = Path(dataver_cli.__file__).parent / name

@@ -27,7 +27,8 @@ def command(session: Session, name: str | None) -> None:
     """Show what datasets and versions take, and what deleting them would free.
 
     LOGICAL are the files' bytes, COMPRESSED the stored bytes of their content; STORED are the packs and tree
-    blocks they need, SHARED what others need as well, and UNIQUE what deleting it frees.
+    blocks they need, SHARED what others need as well, and UNIQUE what deleting it frees. EXTERNAL, where
+    there are any, are bytes of files that stayed where they are; no other column counts them.
     """
     repository = session.repository()
     report = repository.du(name)
@@ -40,9 +41,20 @@ def command(session: Session, name: str | None) -> None:
             "needed": report.needed,
             "unneeded": report.unneeded,
             "other": report.other,
+            "external": report.external,
         },
     }
-    header = ("NAME", "VERSIONS", "FILES", "LOGICAL", "COMPRESSED", "STORED", "SHARED", "UNIQUE")
+    header: tuple[str, ...] = (
+        "NAME",
+        "VERSIONS",
+        "FILES",
+        "LOGICAL",
+        "COMPRESSED",
+        "STORED",
+        "SHARED",
+        "UNIQUE",
+    )
+    outside = any(each.external for each in rows)
     cells = [
         (
             each.name,
@@ -53,10 +65,12 @@ def command(session: Session, name: str | None) -> None:
             size(each.total),
             size(each.shared),
             size(each.unique),
+            *([size(each.external)] if outside else []),
         )
         for each in rows
     ]
-    session.out.show(values, table(cells, header, right=range(1, 8)) if cells else [])
+    header += ("EXTERNAL",) if outside else ()
+    session.out.show(values, table(cells, header, right=range(1, 9)) if cells else [])
     session.out.note(
         f"{repository.url} takes {size(report.stored)}: {size(report.needed)} for versions, "
         f"{size(report.unneeded)} that no version needs, {size(report.other)} for records, tags and lineage."
@@ -73,4 +87,5 @@ def _values(usage: "Usage") -> dict[str, object]:
         "stored": usage.total,
         "shared": usage.shared,
         "unique": usage.unique,
+        "external": usage.external,
     }

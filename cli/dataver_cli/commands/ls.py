@@ -8,12 +8,13 @@ import click
 
 from dataver_cli.command import option, ref_argument, subcommand
 from dataver_cli.completing import complete_draft
-from dataver_cli.describing import entry_values
+from dataver_cli.describing import entry_values, external_place
 from dataver_cli.output import size, table
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
     from dataver import Entry
+    from dataver.ingest.external import Load
     from dataver.tree import Tree
 
 
@@ -45,16 +46,19 @@ def command(
 ) -> None:
     """List the files of a version or a draft.
 
-    Folders end in '/'. The digest of a file is what b3sum prints.
+    Folders end in '/'. The digest of a file is what b3sum prints. With -l and --json it also says where files
+    lie that stayed where they are.
     """
     if draft is None and ref is None:
         raise click.UsageError("say which version: dataver ls REF, or dataver ls --draft")
     if draft is not None:
-        tree, name, inside = session.draft(draft or None).tree, "the draft", ref or folder
+        opened = session.draft(draft or None)
+        tree, name, inside, load = opened.tree, "the draft", ref or folder, opened.external_pack
     else:
-        version = session.repository().version(ref or "")
-        tree, name, inside = version.tree, version.ref, folder
-    found = _below(tree, inside.strip("/"), recursive)
+        repository = session.repository()
+        version = repository.version(ref or "")
+        tree, name, inside, load = version.tree, version.ref, folder, repository.packs.externals.load
+    found = _below(tree, inside.strip("/"), recursive, load if long or session.out.as_json else None)
     first = next(found, None)
     if inside.strip("/") and first is None:
         from dataver.errors import PathNotFound
@@ -70,25 +74,29 @@ def command(
 
 
 def _below(
-    tree: "Tree", folder: str, recursive: bool
+    tree: "Tree", folder: str, recursive: bool, load: "Load | None"
 ) -> Iterator[tuple[dict[str, Any], str, tuple[str, ...]]]:
     single = tree.get(folder) if folder else None
     if single is not None:
-        yield _entry(single)
+        yield _entry(single, load)
     elif recursive:
-        yield from (_entry(entry) for entry in tree.iterate(f"{folder}/" if folder else ""))
+        yield from (_entry(entry, load) for entry in tree.iterate(f"{folder}/" if folder else ""))
     else:
         for each in tree.list(folder):
             if each.entry is not None:
-                yield _entry(each.entry)
+                yield _entry(each.entry, load)
             else:
                 path = f"{folder}/{each.name}" if folder else each.name
                 yield {"path": path, "kind": "folder"}, f"{path}/", ("folder", "", "", f"{path}/")
 
 
-def _entry(entry: "Entry") -> tuple[dict[str, Any], str, tuple[str, ...]]:
+def _entry(entry: "Entry", load: "Load | None") -> tuple[dict[str, Any], str, tuple[str, ...]]:
     value = entry_values(entry)
+    place = "" if load is None else external_place(entry, load)
     ending = "/" if value["kind"] == "directory" else f" -> {entry.target}" if entry.target else ""
     digest = (value["digest"] or "")[:16]
     number = size(entry.size) if value["kind"] in ("file", "executable") else ""
-    return value, entry.path + ending, (str(value["kind"]), number, digest, entry.path + ending)
+    if place:
+        value["external"] = place
+    line = entry.path + ending + (f"  at {place}" if place else "")
+    return value, entry.path + ending, (str(value["kind"]), number, digest, line)
