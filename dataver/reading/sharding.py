@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from dataver.errors import InvalidInput
@@ -93,7 +93,7 @@ class Plan(NamedTuple):
             )
         return self
 
-    def count(self) -> int:
+    def files(self) -> int:
         """Return how many files it reads in an epoch."""
         if self.even is None:
             return len(self.listing)
@@ -102,7 +102,7 @@ class Plan(NamedTuple):
     def turn(self, epoch: int = 0, worker: int = 0, workers: int = 1) -> Turn:
         """Return what a worker reads in an epoch."""
         order = self._sequence(epoch)
-        begin, stop = self._slice(order, worker, workers)
+        begin, stop = self._slices(order, workers)[worker]
         mine = order[begin:stop]
         ends = self._ends(mine)
         if self.shuffle and self.together is not None:
@@ -112,6 +112,10 @@ class Plan(NamedTuple):
                 mine[start:end] = array("L", sorted(mine[start:end], key=key))
                 start = end
         return Turn(mine, ends)
+
+    def shares(self, epoch: int, workers: int) -> list[int]:
+        """Return how many files each of some workers reads in an epoch."""
+        return [stop - begin for begin, stop in self._slices(self._sequence(epoch), workers)]
 
     def _sequence(self, epoch: int) -> array[int]:
         """Return all places in the order of their runs."""
@@ -127,21 +131,20 @@ class Plan(NamedTuple):
                 order.extend(range(begin, end))
         if self.even is None:
             return order
-        count = self.count()
+        count = self.files()
         while order and len(order) < count:
             order += order[: count - len(order)]
         return order[:count]
 
-    def _slice(self, order: array[int], worker: int, workers: int) -> tuple[int, int]:
-        """Return where the part of a worker begins and ends."""
-        if workers == 1:
-            return 0, len(order)
+    def _slices(self, order: array[int], workers: int) -> list[tuple[int, int]]:
+        """Return where the part of each worker begins and ends."""
         if self.even is not None:  # as many files, or readers would have more batches than others
-            return len(order) * worker // workers, len(order) * (worker + 1) // workers
-        weights = list(accumulate(self.listing.sizes[at] + OVERHEAD for at in order))
-        total = weights[-1] if weights else 0
-        begin, stop = (bisect_left(weights, total * which // workers) for which in (worker, worker + 1))
-        return begin if worker else 0, stop if worker + 1 < workers else len(order)
+            cuts = [len(order) * worker // workers for worker in range(workers)]
+        else:
+            weights = list(accumulate(self.listing.sizes[at] + OVERHEAD for at in order))
+            total = weights[-1] if weights else 0
+            cuts = [0, *(bisect_left(weights, total * worker // workers) for worker in range(1, workers))]
+        return list(pairwise([*cuts, len(order)]))
 
     def _ends(self, order: array[int]) -> array[int]:
         """Cut an order into groups: small ones first, none larger than it may be but for a single file."""
