@@ -16,13 +16,15 @@ from typing import Final
 
 from dataver.errors import Conflict, DataverError, InvalidInput, PathNotFound
 
-__all__ = ["attach", "check_folder", "detach", "read_ahead"]
+__all__ = ["INSTEAD", "attach", "check_folder", "detach", "read_ahead"]
 
 _DEVICE: Final = Path("/dev/fuse")
 _HELPERS: Final = ("fusermount3", "fusermount")
 _READ_ONLY: Final = 1 | 2 | 4  # MS_RDONLY, MS_NOSUID, MS_NODEV
 _LAZY: Final = 2  # MNT_DETACH
-_INSTEAD: Final = "`dataver fetch` and `dataver serve` need no FUSE"
+INSTEAD: Final = "`dataver fetch` and `dataver serve` need no FUSE"
+"""What to do where nothing can be mounted."""
+
 _AHEAD: Final = 1024  # KiB that the kernel reads ahead where we may say so; its default is 128
 
 
@@ -66,7 +68,7 @@ def attach(folder: Path, name: str, *, others: bool = False, helper: bool | None
         InvalidInput: this machine has no FUSE, or does not let this user mount.
     """
     if not _DEVICE.exists():
-        raise InvalidInput("this machine has no FUSE: /dev/fuse is not there.", hint=_INSTEAD)
+        raise InvalidInput("this machine has no FUSE: /dev/fuse is not there.", hint=INSTEAD)
     if helper is None:
         helper = os.geteuid() != 0
     return _by_helper(folder, name, others) if helper else _by_system(folder, name, others)
@@ -95,7 +97,7 @@ def _by_system(folder: Path, name: str, others: bool) -> int:
     try:
         device = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise _refused(error.strerror) from error
+        raise _refused(os.strerror(error.errno or 0)) from error
     options = f"fd={device},rootmode=40000,user_id={os.geteuid()},group_id={os.getegid()},default_permissions"
     if others:
         options += ",allow_other"
@@ -133,20 +135,19 @@ def _helper() -> str:
     if found is None:
         raise InvalidInput(
             "mounting needs the program fusermount3, which is not there.",
-            hint=f"install the package fuse3; {_INSTEAD}",
+            hint=f"install the package fuse3; {INSTEAD}",
         )
     return found
 
 
 def _refused(why: str) -> DataverError:
-    return InvalidInput(f"the system refused the mount: {why}.", hint=_INSTEAD)
+    return InvalidInput(f"the system refused the mount: {why}.", hint=INSTEAD)
 
 
 def _system(name: str, *values: bytes | int) -> int:
     """Call a function of the C library; return 0, or the `errno` it failed with."""
     library = ctypes.CDLL(None, use_errno=True)
-    given = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in values]
-    if name == "umount2":
-        given[1:] = [ctypes.c_int(int(value)) for value in values[1:]]
+    number = ctypes.c_int if name == "umount2" else ctypes.c_ulong  # what their flags are
+    given = [number(value) if isinstance(value, int) else value for value in values]
     done: int = getattr(library, name)(*given)
     return ctypes.get_errno() if done else 0

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from dataver.mounting.device import attach, check_folder, detach, read_ahead
+from dataver.errors import InvalidInput
+from dataver.mounting.device import INSTEAD, attach, check_folder, detach, read_ahead
 from dataver.mounting.session import Session
 from dataver.reading import Files
 
@@ -81,7 +82,10 @@ def mount(
     device = attach(place, files.ref, others=others)
     session = Session(files, device, report or _say)
     session.start()
-    read_ahead(place)
+    read_ahead(place)  # waits for the first answer
+    if session.too_old:
+        detach(place, lazy=True)
+        raise InvalidInput("this kernel's FUSE is too old: Linux 5.4 or later is needed.", hint=INSTEAD)
     return Mount(files, place, session)
 
 

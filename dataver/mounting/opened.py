@@ -1,4 +1,6 @@
-"""A file that a program has open: pieces of it, kept and read ahead for a kernel that asks in any order.
+"""A file that a program has open: a file of this machine where the version was fetched, else pieces of it.
+
+Pieces are kept and read ahead, for a kernel that asks in any order.
 
 The idea: the file is cut into pieces of 1 MiB. Where reads go on about where the last ones ended, whole
 pieces are read, and more ahead the longer it lasts; reads anywhere else get just their bytes. "About",
@@ -9,6 +11,8 @@ Memory: `MAX_AHEAD` pieces ahead and two behind for each file that is read in or
 share `ALL` pieces: with so many files open at once, they are read without looking ahead.
 """
 
+import errno
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from threading import Lock
@@ -16,7 +20,7 @@ from typing import Final
 
 from dataver.reading import Files
 
-__all__ = ["OpenFile", "Share"]
+__all__ = ["FarFile", "LocalFile", "Share"]
 
 PIECE: Final = 1024 * 1024
 MAX_AHEAD: Final = 8
@@ -25,19 +29,53 @@ _NEAR: Final = PIECE  # how far from where the last read ended a read in order m
 
 
 class Share:
-    """How many pieces all open files of a mount hold."""
+    """How many pieces all open files of a mount hold; thread-safe."""
 
     def __init__(self, limit: int = ALL) -> None:
         self.limit = limit
-        self.used = 0  # a hint: changed without a lock, by threads that each hold a file's
+        self.used = 0
+        self._lock = Lock()
+
+    def count(self, pieces: int) -> None:
+        """Note that so many more are held, or fewer."""
+        with self._lock:
+            self.used += pieces
 
     def free(self) -> bool:
         """Tell whether a file may look ahead."""
         return self.used < self.limit
 
 
-class OpenFile:
-    """One open file; thread-safe.
+class LocalFile:
+    """An open file of a version that was fetched; thread-safe.
+
+    Args:
+        descriptor: the file, which this closes.
+        size: its bytes.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._size = size
+
+    def read(self, offset: int, size: int) -> Sequence[bytes | memoryview]:
+        """Return bytes of the file, fewer at its end.
+
+        Raises:
+            OSError: it is shorter than it was; the kernel would fill up with zeros.
+        """
+        data = os.pread(self._descriptor, size, offset)
+        if len(data) < min(size, self._size - offset):
+            raise OSError(errno.EIO, "the file in the cache is shorter than it was")
+        return (data,)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+class FarFile:
+    """An open file that is read from the repository; thread-safe.
 
     Args:
         files: the version.
@@ -113,7 +151,7 @@ class OpenFile:
             start = number * PIECE
             piece = self._files.read_soon(self._path, start, min(start + PIECE, self._size))
             self._pieces[number] = piece
-            self._share.used += 1
+            self._share.count(1)
         return piece
 
     def _drop(self, number: int, piece: Future[bytes]) -> None:
@@ -124,4 +162,4 @@ class OpenFile:
 
     def _remove(self, number: int) -> None:
         self._pieces.pop(number).cancel()
-        self._share.used -= 1
+        self._share.count(-1)

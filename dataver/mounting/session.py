@@ -1,8 +1,9 @@
 """A mounted version: threads that take the kernel's requests and answer them.
 
-The idea: each thread reads a request, answers it and reads the next, so a slow one holds up nobody else. A
-program that is killed while it waits is answered at once, and the late answer is thrown away; one that merely
-gets a signal goes on waiting, as it would for a disk, because few programs expect a file to be interrupted.
+The idea: each thread reads a request, answers it and reads the next; while all are busy there is one more, so
+a slow request holds up nobody else. A program that is killed while it waits is answered at once, and the late
+answer is thrown away; one that merely gets a signal goes on waiting, as it would for a disk, because few
+programs expect a file to be interrupted.
 
 Everything is read-only, and a version never changes: the kernel is told to believe names and attributes for a
 year and to keep what it has read of a file for as long as it likes. Links are for the kernel to follow; one
@@ -22,7 +23,7 @@ from typing import Final
 from dataver.checkout.folder import safe_link
 from dataver.errors import DataverError, NotFound, PathNotFound
 from dataver.mounting.nodes import Nodes, inode, mode_of
-from dataver.mounting.opened import OpenFile, Share
+from dataver.mounting.opened import FarFile, LocalFile, Share
 from dataver.mounting.protocol import (
     Opcode,
     Request,
@@ -43,7 +44,9 @@ from dataver.reading import Files, Info
 
 __all__ = ["Session"]
 
-THREADS: Final = 8
+THREADS: Final = 64
+"""At most; as many as there are slow requests at once, and one."""
+
 _BUFFER: Final = 64 * 1024  # of one request; the kernel wants room for 8 KiB at least
 _ENDED: Final = (errno.ENODEV, errno.EBADF, errno.ECONNABORTED)
 _NOTHING: Final = bytes(88)
@@ -59,27 +62,29 @@ class Session:
         files: the version.
         device: the descriptor of the device, which the session closes.
         report: is told of what could not be read: a path and the error. The program itself only sees EIO.
+
+    Attributes:
+        too_old: whether the kernel turned out to be.
     """
 
     def __init__(self, files: Files, device: int, report: Callable[[str, Exception], None]) -> None:
         record = files.published.record
         self._files = files
+        self.too_old = False
         self._device = device
         self._report = report
         self._totals = statfs_answer(record.files, record.size)
         self._nodes = Nodes(int(record.created.timestamp()))
         self._share = Share()
-        self._open: dict[int, OpenFile] = {}
+        self._open: dict[int, FarFile | LocalFile] = {}
         self._folders: dict[
             int, list[Info] | None
         ] = {}  # None: not asked for yet, for the kernel keeps lists
         self._handles = 0
         self._lock = Lock()
         self._waiting: dict[int, int] = {}  # requests under way, and whose they are
-        self._threads = [
-            Thread(target=self._work, name=f"dataver-mount-{number}", daemon=True)
-            for number in range(THREADS)
-        ]
+        self._threads: list[Thread] = []
+        self._idle = 0
         self._answers: dict[int, Callable[[Request], Answer]] = {
             Opcode.INIT: self._init,
             Opcode.LOOKUP: self._lookup,
@@ -98,15 +103,22 @@ class Session:
 
     def start(self) -> None:
         """Begin to answer."""
-        for thread in self._threads:
-            thread.start()
+        with self._lock:
+            self._grow()
 
     def join(self, seconds: float | None = None) -> bool:
         """Wait until it is unmounted and all files are closed; return False where time runs out."""
         until = None if seconds is None else monotonic() + seconds
-        for thread in self._threads:
+        for thread in self._threads:  # grows meanwhile, and is walked to its end
             thread.join(None if until is None else max(0.0, until - monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
+
+    def _grow(self) -> None:
+        """Start one more thread; the lock is held."""
+        thread = Thread(target=self._work, name=f"dataver-mount-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        self._idle += 1
+        thread.start()
 
     def _work(self) -> None:
         while True:
@@ -118,7 +130,13 @@ class Session:
                 if error.errno in _ENDED:
                     return
                 raise
+            with self._lock:
+                self._idle -= 1
+                if not self._idle and len(self._threads) < THREADS:
+                    self._grow()
             self._take(parse_request(memoryview(data)))
+            with self._lock:
+                self._idle += 1
 
     def _take(self, request: Request) -> None:
         if request.opcode in (Opcode.FORGET, Opcode.BATCH_FORGET):  # these have no answer
@@ -169,6 +187,7 @@ class Session:
     def _init(self, request: Request) -> Answer:
         answer = init_answer(request.body)
         if answer is None:
+            self.too_old = True
             raise OSError(errno.EPROTO, "the kernel's FUSE is older than 7.31")
         return (answer,)
 
@@ -194,8 +213,14 @@ class Session:
 
     def _open_file(self, request: Request) -> Answer:
         info = self._nodes.get(request.node).info
+        descriptor = self._files.descriptor(info.path)
+        opened = (
+            FarFile(self._files, info.path, info.size, self._share)
+            if descriptor is None
+            else LocalFile(descriptor, info.size)
+        )
         handle = self._handle()
-        self._open[handle] = OpenFile(self._files, info.path, info.size, self._share)
+        self._open[handle] = opened
         return (open_answer(handle),)
 
     def _read(self, request: Request) -> Answer:

@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import dataver
 from dataver.errors import Conflict, InvalidInput, PathNotFound
 from dataver.mounting import device
 from dataver.mounting.device import check_folder, detach
+from dataver.testing.proxy import Break, FaultyNetwork, Seen
+from dataver.testing.servers import Server
 
-from .conftest import NOISE, Mounting, command
+from .conftest import NOISE, Mounted, Mounting, command
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -186,3 +190,52 @@ def test_damaged_bytes_never_reach_a_program(mounting: Mounting, tmp_path: Path)
     with pytest.raises(OSError, match="Input/output"):
         (mounted.folder / "large.bin").read_bytes()
     assert "large.bin" in mounted.end()[1]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("program", "where"), [("cat", "/packs/"), ("ls", "/trees/")])
+def test_a_program_can_be_killed_while_the_network_hangs(
+    fuse: None, moto_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, where: str
+) -> None:
+    """Whoever waits for a file or a folder that does not come can be killed; others get theirs later."""
+    for name, value in moto_server.environment.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "large.bin").write_bytes(NOISE)
+    url = moto_server.url(f"hanging-{program}")
+    dataver.init(url).sync(tmp_path / "source", "some/data", workspace=tmp_path / "work")
+    folder = tmp_path / "mnt"
+    folder.mkdir()
+    hangs = threading.Event()
+
+    def rule(seen: Seen) -> Break | None:
+        return Break.HANG if hangs.is_set() and where in seen.path else None
+
+    with FaultyNetwork(moto_server.endpoint, rule) as network:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", network.endpoint)
+        monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "empty cache"))
+        words = command("mount", "some/data", str(folder), "--json", "--repo", url)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            mounted = Mounted(folder, process)
+            hangs.set()
+            readers = [
+                subprocess.Popen([program, folder / "large.bin"], stdout=subprocess.DEVNULL)
+                for _ in range(20)
+            ]
+            until = time.monotonic() + 20
+            while not network.broken[Break.HANG] and time.monotonic() < until:
+                time.sleep(0.02)
+            assert network.broken[Break.HANG]
+            for reader in readers:
+                reader.kill()
+            assert {reader.wait(10) for reader in readers} == {-signal.SIGKILL}
+            hangs.clear()
+            network.closing.set()
+            assert (folder / "large.bin").read_bytes() == NOISE
+            mounted.process.send_signal(signal.SIGTERM)
+            assert mounted.process.wait(20) == 0
+        finally:
+            process.kill()
+            process.communicate()
+            detach(folder, lazy=True)

@@ -141,6 +141,15 @@ def test_what_was_read_once_comes_from_the_kernel(mounting: Mounting, tmp_path: 
     assert seen(folder) == first
 
 
+def test_a_fetched_version_is_read_from_its_folder(mounting: Mounting, source: Path, tmp_path: Path) -> None:
+    """Once this machine has fetched it, the repository's packs may be gone."""
+    dataver.open().fetch("some/data@1.0.0")
+    for path in (tmp_path / "repo" / "packs").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    assert seen(mounting().folder) == seen(source)
+
+
 def test_the_sizes_that_df_shows_are_the_versions(mounting: Mounting) -> None:
     """The file system holds as much as the version does, and has no room."""
     mounted = mounting()

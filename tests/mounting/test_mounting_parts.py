@@ -9,7 +9,7 @@ import pytest
 
 import dataver
 from dataver.mounting.nodes import ROOT, Nodes, inode
-from dataver.mounting.opened import PIECE, OpenFile, Share
+from dataver.mounting.opened import PIECE, FarFile, LocalFile, Share
 from dataver.mounting.protocol import Opcode, Request, error_answer, forgotten, init_answer, parse_request
 from dataver.mounting.session import Session, is_dying
 from dataver.reading import Files, Info
@@ -51,7 +51,7 @@ def test_every_read_of_an_open_file_is_the_files_bytes(files: Files, room: int) 
     """Whatever is asked for in whatever order, with much or little room to look ahead; all is let go of."""
     chance, share = random.Random(room), Share(room)
     for _ in range(25):
-        file = OpenFile(files, "large.bin", len(NOISE), share)
+        file = FarFile(files, "large.bin", len(NOISE), share)
         start = 0
         for _ in range(12):
             length = chance.choice((1, 5_000, 131_072, 131_072, 1_500_000))
@@ -65,15 +65,26 @@ def test_every_read_of_an_open_file_is_the_files_bytes(files: Files, room: int) 
 def test_a_file_read_in_order_is_read_ahead_and_a_jumping_one_is_not(files: Files) -> None:
     """In order: whole pieces and more ahead. At random: no piece at all."""
     share = Share()
-    ordered = OpenFile(files, "large.bin", len(NOISE), share)
+    ordered = FarFile(files, "large.bin", len(NOISE), share)
     for start in range(0, 3 * PIECE, 128 * 1024):
         ordered.read(start, 128 * 1024)
     assert 3 <= share.used <= 6
     ordered.close()
-    jumping = OpenFile(files, "large.bin", len(NOISE), share)
+    jumping = FarFile(files, "large.bin", len(NOISE), share)
     for start in (4_000_000, 1_500_000, 4_800_000, 2_700_000):
         assert b"".join(jumping.read(start, 1000)) == NOISE[start : start + 1000]
     assert share.used == 0
+
+
+def test_a_file_in_the_cache_that_became_shorter_is_an_error(tmp_path: Path) -> None:
+    """Bytes that are missing are never zeros."""
+    (tmp_path / "file").write_bytes(NOISE[:1000])
+    file = LocalFile(os.open(tmp_path / "file", os.O_RDONLY), 1000)
+    assert file.read(900, 4096) == (NOISE[900:1000],)
+    os.truncate(tmp_path / "file", 950)
+    with pytest.raises(OSError, match="shorter"):
+        file.read(900, 4096)
+    file.close()
 
 
 def request(opcode: int, body: bytes, node: int = ROOT) -> Request:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver_cli.command import ref_argument, subcommand
+from dataver_cli.memory import keep_freed_memory
 from dataver_cli.output import count, size
 from dataver_cli.session import Session
 
@@ -34,6 +35,7 @@ def command(session: Session, ref: str, folder: str, allow_other: bool) -> None:
     """
     from dataver.mounting import mount
 
+    keep_freed_memory()
     repository = session.repository()
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
@@ -69,12 +71,13 @@ def _announce(session: Session, mounted: "Mount") -> None:
 
 def _end(session: Session, mounted: "Mount") -> None:
     """Unmount; wait for programs that still read, unless Ctrl-C is pressed again."""
-    if mounted.unmount():
-        return
-    session.out.warn(
-        f"{mounted.folder} is unmounted, but programs still have files of it open; Ctrl-C again ends them."
-    )
     try:
+        if mounted.unmount():
+            return
+        session.out.warn(
+            f"{mounted.folder} is unmounted, but programs still have files of it open;"
+            " Ctrl-C again ends them."
+        )
         mounted.wait()
     except KeyboardInterrupt:
         session.out.warn("what these programs read from now on is an error for them.")
