@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 import dataver
+from dataver.checkout.version_cache import remove_folder
 from dataver.errors import InvalidInput
 
 NAMES = ["a.txt", "b.bin", "c", "sub/a.txt", "sub/d", "sub/deep/e", "x/f", "x.y"]
@@ -167,10 +168,7 @@ class RepositoryMachine(RuleBasedStateMachine):
     @rule()
     def lose_the_cache(self):
         """Invariant 5: indexes and caches can go at any time."""
-        for path in (self.home / "cache").rglob("*"):
-            if path.is_dir():
-                path.chmod(0o755)
-        shutil.rmtree(self.home / "cache", ignore_errors=True)
+        remove_folder(self.home / "cache")
 
     @rule()
     def another_process(self):

@@ -1,23 +1,18 @@
 """Adding with a thread of its own that cuts: what fails there is said here, and nothing stays behind."""
 
 import os
-import secrets
 import threading
-from datetime import UTC, datetime
 
 import pytest
 
-import dataver
 from dataver.errors import StoreError
-from dataver.formats.config import RepositoryConfig
 from dataver.hashing import digest
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
 
+from .conftest import repository
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+PACK = 32 << 20  # as `init` has it
 
 
 class Forgetful(FaultyStore):
@@ -29,16 +24,6 @@ class Forgetful(FaultyStore):
         if self.broken and key.startswith("packs/"):
             raise StoreError("the network is down.")
         return super().exists(key)
-
-
-def repository(store):
-    config = RepositoryConfig(
-        id=secrets.token_hex(16),
-        created=datetime.now(UTC),
-        write_id=secrets.token_hex(16),
-        create_if_absent=True,
-    )
-    return dataver.Repository(store, config, "memory://test")
 
 
 def threads():
@@ -73,7 +58,7 @@ def source(tmp_path):
 
 def test_files_of_all_sizes_keep_their_bytes(source, tmp_path):
     """Every size and digest is the file's own, whichever thread hashed it, and the threads are gone."""
-    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    draft = repository(MemoryStore(), pack_size=PACK).create("d", workspace=tmp_path)
     report = draft.add(source)
     assert entries(draft) == facts(source)
     assert (report.files, report.problems) == (len(facts(source)), [])
@@ -83,7 +68,7 @@ def test_files_of_all_sizes_keep_their_bytes(source, tmp_path):
 def test_a_failure_in_the_cutting_thread_is_the_callers(source, tmp_path):
     """A store that breaks while known packs are asked for ends `add`, does not hang it, and a retry works."""
     store = Forgetful(MemoryStore())
-    repo = repository(store)
+    repo = repository(store, pack_size=PACK)
     repo.sync(source, "d", workspace=tmp_path)
     with (source / "size7").open("r+b") as file:
         file.write(b"changed")
@@ -113,7 +98,7 @@ def test_an_interrupt_ends_the_threads_and_leaves_the_draft_as_it_was(source, tm
             if self.told == 4:
                 raise KeyboardInterrupt
 
-    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    draft = repository(MemoryStore(), pack_size=PACK).create("d", workspace=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         draft.add(source, progress=Impatient())
     assert threads() == []
@@ -136,7 +121,7 @@ def test_a_file_that_changes_once_while_it_is_read_is_read_again(source, tmp_pat
         return real(fd)
 
     monkeypatch.setattr(os, "fstat", restless)
-    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    draft = repository(MemoryStore(), pack_size=PACK).create("d", workspace=tmp_path)
     assert draft.add(source).problems == []
     assert entries(draft) == facts(source)
 
@@ -156,7 +141,7 @@ def test_an_error_in_the_middle_of_a_large_file_costs_that_file_only(source, tmp
         return real(fd, buffers)
 
     monkeypatch.setattr(os, "readv", reading)
-    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    draft = repository(MemoryStore(), pack_size=PACK).create("d", workspace=tmp_path)
     report = draft.add(source)
     assert {name.rpartition("/")[2] for name, _ in report.problems} == {"size5", "size6", "size7", "photo03"}
     expected = facts(source)

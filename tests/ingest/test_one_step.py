@@ -2,26 +2,20 @@
 
 import itertools
 import random
-import secrets
 import threading
 from collections import Counter
-from datetime import UTC, datetime
 
 import pytest
 
 import dataver
 from dataver.errors import Conflict, DataverError, StoreError
-from dataver.formats.config import RepositoryConfig
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
+from .conftest import configured
+
 SPOOL = 16 << 20
 DOWN = dict.fromkeys(range(4, 40), Fault.LOST)  # three packs are sent, then the network is gone
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
 
 
 class Counting(MemoryStore):
@@ -44,13 +38,7 @@ class World:
         self.home, self.source, self.inner = home, home / "src", Counting()
         self.source.mkdir()
         self.noise = random.Random(seed)
-        self.config = RepositoryConfig(
-            id=secrets.token_hex(16),
-            created=datetime.now(UTC),
-            write_id=secrets.token_hex(16),
-            create_if_absent=True,
-            pack_size=1 << 20,
-        )
+        self.config = configured()
         for number in range(6):
             self.write(f"f{number}")
 

@@ -4,42 +4,25 @@ import itertools
 import json
 import os
 import random
-import secrets
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import dataver
 from dataver.errors import DataverError, InvalidInput, StoreError
-from dataver.formats.config import RepositoryConfig
 from dataver.ingest.streaming import sent_before
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
+from .conftest import repository
+
 SPOOL = 16 << 20
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
-
-
-def repository(store, **values):
-    config = RepositoryConfig(
-        id=secrets.token_hex(16),
-        created=datetime.now(UTC),
-        write_id=secrets.token_hex(16),
-        create_if_absent=True,
-        pack_size=1 << 20,
-        **values,
-    )
-    return dataver.Repository(store, config, "memory://test")
 
 
 def fill(folder, files=6, size=700_000, seed=1):

@@ -2,36 +2,19 @@
 
 import itertools
 import os
-import secrets
 import subprocess
 import sys
-from datetime import UTC, datetime
 
 import pytest
 
 import dataver
 from dataver.errors import DataverError, IntegrityError, StoreError
-from dataver.formats.config import RepositoryConfig
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
+from .conftest import repository
+
 FAULTS = [Fault.LOST, Fault.REPLY_LOST, Fault.REFUSED, Fault.CRASH_BEFORE, Fault.CRASH_AFTER]
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
-
-
-def repository(store):
-    config = RepositoryConfig(
-        id=secrets.token_hex(16),
-        created=datetime.now(UTC),
-        write_id=secrets.token_hex(16),
-        create_if_absent=True,
-        pack_size=1 << 20,
-    )
-    return dataver.Repository(store, config, "memory://test")
 
 
 def sealed_draft(repo, tmp_path):

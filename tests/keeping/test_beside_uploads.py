@@ -45,17 +45,6 @@ def reuse(world):
     return draft
 
 
-def orphan(world):
-    """A draft of a parent that is deleted when it uploads."""
-    first = world.publish(files=FILES)
-    draft = world.repo.create("d", parents=[first.ref], workspace=world.root)
-    (world.source / "new").write_bytes(os.urandom(5_000))
-    draft.add(world.source / "new")
-    draft.finalize()
-    world.repo.delete(first.ref)
-    return draft
-
-
 def child(world):
     """A draft whose parent stays, but whose own packs are all that is new."""
     first = world.publish(files=FILES)
@@ -63,6 +52,13 @@ def child(world):
     (world.source / "new").write_bytes(os.urandom(5_000))
     draft.add(world.source / "new")
     draft.finalize()
+    return draft
+
+
+def orphan(world):
+    """A draft of a parent that is deleted when it uploads."""
+    draft = child(world)
+    world.repo.delete(draft.parents[0])
     return draft
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from dataver.checkout.version_cache import remove_folder
 from dataver.errors import IntegrityError
 
 from .conftest import NOW, ClockedStore, World
@@ -145,10 +146,7 @@ class KeepingMachine(RuleBasedStateMachine):
 
     @rule()
     def lose_the_cache(self):
-        for path in (self.home / "cache").rglob("*"):
-            if path.is_dir():
-                path.chmod(0o755)
-        shutil.rmtree(self.home / "cache", ignore_errors=True)
+        remove_folder(self.home / "cache")
 
     @invariant()
     def every_version_is_whole(self):
