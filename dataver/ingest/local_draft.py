@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from dataver.errors import Conflict
 from dataver.formats.block import Inner, Leaf
 from dataver.formats.entry import Entry, external_id
-from dataver.formats.external import ExternalPack, parse_external
+from dataver.formats.external import ExternalPack
 from dataver.ingest.block_log import BlockLog
 from dataver.ingest.draft_state import (
     DraftState,
@@ -113,11 +113,7 @@ class LocalDraft:
 
     def external_pack(self, pack_id: bytes) -> ExternalPack:
         """Return an external pack, from the draft or the repository."""
-        externals = self._repository.packs.externals
-        path = self.external / pack_id[1:].hex()
-        if path.is_file():
-            externals.keep(parse_external(path.read_bytes(), pack_id))
-        return externals.load(pack_id)
+        return self._repository.packs.externals.load(pack_id, self.external / pack_id[1:].hex())
 
     def block_object(self, digest: bytes) -> bytes:
         """Return the object of a block, from the draft or the repository."""

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import accumulate
+from pathlib import Path
 from typing import Final
 
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
@@ -49,8 +50,12 @@ class Externals:
         self._stores: dict[str, Store] = {}
         self._lock = threading.Lock()
 
-    def load(self, pack_id: bytes) -> ExternalPack:
+    def load(self, pack_id: bytes, path: Path | None = None) -> ExternalPack:
         """Return an external pack.
+
+        Args:
+            pack_id: which.
+            path: where it lies on this machine, if the store may not hold it yet.
 
         Raises:
             IntegrityError: it is missing, or damaged.
@@ -60,16 +65,13 @@ class Externals:
             if found is not None:
                 self._packs.move_to_end(pack_id)
                 return found
-        found = self._read_pack(pack_id)
-        self.keep(found)
-        return found
-
-    def keep(self, pack: ExternalPack) -> None:
-        """Keep an external pack at hand that the store may not hold yet."""
+        local = path is not None and path.is_file()
+        found = parse_external(path.read_bytes(), pack_id) if path and local else self._read_pack(pack_id)
         with self._lock:
-            self._packs[pack.id] = pack
+            self._packs[pack_id] = found
             while len(self._packs) > _KEPT:
                 self._packs.popitem(last=False)
+        return found
 
     def footer(self, pack_id: bytes) -> Footer:
         """Return what the footer of the pack would say."""
@@ -114,10 +116,12 @@ class Externals:
                 # a version of an object stays, whatever became of the object: reading a byte of it tells
                 found = want if want.version and store.get_pinned(run.source.key, want, 0, 1) else None
                 found = found or store.pin(run.source.key)
-            except (NotFound, ObjectChanged) as error:
-                raise _changed(pack, run.source, str(error)) from error
+            except NotFound as error:
+                raise _changed(pack, run.source, "it is gone") from error
+            except ObjectChanged as error:
+                raise _changed(pack, run.source, error.how) from error
             if found.size != want.size or (want.etag and found.etag != want.etag):
-                raise _changed(pack, run.source, "it has another size or ETag.")
+                raise _changed(pack, run.source, "it has another size or ETag")
             sure = sure and bool(want.etag or found.modified == want.modified)
         return sure
 
@@ -163,7 +167,7 @@ class Externals:
         if folder is not None:
             path = os.path.realpath(folder / source.key)
             if not path.startswith(os.path.realpath(folder).rstrip("/") + "/"):
-                raise _changed(pack, source, "a link leads out of its folder.")
+                raise _changed(pack, source, "a link leads out of its folder")
 
     def _frames(self, pack: ExternalPack, run: Run) -> bytes:
         """Return frames that are made of one object."""
@@ -184,12 +188,12 @@ class Externals:
             try:
                 data = memoryview(store.get_pinned(source.key, pin_of(source), run.start, run.length))
             except ObjectChanged as error:
-                raise _changed(pack, source, error.message) from error
+                raise _changed(pack, source, error.how) from error
             at = 0
             for number in range(run.first, run.behind):
                 length = footer.lengths[number]
                 if digest(data[at : at + length]) != footer.chunk_digest(number):
-                    bad = f"other bytes stand at byte {run.start + at}."
+                    bad = f"other bytes stand at byte {run.start + at}"
                     break
                 at += length
             else:
@@ -206,6 +210,6 @@ def pin_of(source: Source) -> Pin:
 def _changed(pack: ExternalPack, source: Source, how: str) -> ExternalChanged:
     when = f" ({source.modified[:19]} UTC)" if source.modified else ""
     return ExternalChanged(
-        f"{pack.uri(source)} is not what it was when it was recorded{when}: {how.rstrip('.')}.",
+        f"{pack.uri(source)} is not what it was when it was recorded{when}: {how}.",
         hint="put the old object back, or add it again and publish a new version",
     )

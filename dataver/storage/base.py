@@ -74,7 +74,15 @@ class Pin(NamedTuple):
 
 
 class ObjectChanged(IntegrityError):
-    """An object is not the one that was pinned: it is gone, or another one has its name."""
+    """An object is not the one that was pinned: it is gone, or another one has its name.
+
+    Attributes:
+        how: what tells so, as the end of a sentence.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, how: str = "it is another one") -> None:
+        super().__init__(message, hint=hint)
+        self.how = how
 
 
 class Store(ABC):
@@ -198,7 +206,7 @@ class Store(ABC):
             raise self._changed(key, "it is gone") from error
 
     def _changed(self, key: str, how: str) -> ObjectChanged:
-        return ObjectChanged(f"{key} in {self.url} is not what it was: {how}.")
+        return ObjectChanged(f"{key} in {self.url} is not what it was: {how}.", how=how)
 
     @abstractmethod
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
