@@ -63,9 +63,11 @@ class PackFile:
         self._sums_at = _HEAD.size + 12 * len(starts)
         self._sure = bytearray(len(starts) - 1)
 
-    def __del__(self) -> None:
-        with suppress(OSError):
-            os.close(self._descriptor)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        try:  # at the end of a process, when names of this module may be gone
+            close(self._descriptor)
+        except OSError:
+            pass
 
     def read(self, first: int, last: int, low: int, high: int) -> bytes | None:
         """Return the raw stream from `low` to before `high`, which frames `first` to before `last` hold.
