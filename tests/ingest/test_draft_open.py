@@ -239,7 +239,7 @@ STEPS = st.lists(
 @given(steps=STEPS)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_writing_anywhere_is_as_in_a_file_of_the_disk(tmp_path, repo, mode, steps):
-    """The oracle is the system's file in the same mode: one of Python's buffers forgets that `a` moves to the end."""
+    """The oracle is the system's file in that mode: a buffer of Python forgets that `a` moves to the end."""
     base = noise(50_000)
     draft = repo.create("d", workspace=tmp_path)
     with draft.open("f", "wb") as file:
