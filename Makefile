@@ -8,7 +8,7 @@ CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults test-ceph test-all trackers format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
+.PHONY: help setup demo test test-slow test-faults test-ceph test-all trackers readers format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -45,6 +45,9 @@ test-all: $(STAMP) ## the tests, slow ones included
 trackers: ## trackers and orchestrators for real, each in its own environment (NAMES="mlflow zenml" chooses)
 	$(PYTHON) scripts/trackers.py $(VENV)-trackers $(NAMES)
 
+readers: ## pandas, DuckDB, PyTorch and others on dataver://, for real, in environments of their own (NAMES="data" chooses)
+	$(PYTHON) scripts/readers.py $(VENV)-readers $(NAMES)
+
 format: $(STAMP) ## rewrite the code in the house format
 	$(BIN)/ruff format $(wildcard $(CODE))
 
@@ -79,4 +82,4 @@ bench: $(STAMP) ## first figures, one JSON line a result
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove what the targets made
-	rm -rf .venv .venv-trackers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-trackers .venv-readers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

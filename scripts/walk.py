@@ -56,7 +56,7 @@ def releases(work: Path) -> list[Path]:
 
 def tables(work: Path) -> list[Path]:
     """Return four versions of a CSV data set: made, then edited three times."""
-    rng = random.Random(7)  # noqa: S311
+    rng = random.Random(7)
     lines = [
         f"{row},user{rng.randrange(99999)},{rng.random():.6f},{rng.choice('abcdef')}" for row in range(ROWS)
     ]
@@ -77,7 +77,7 @@ def parquets(work: Path) -> list[Path]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rng = random.Random(8)  # noqa: S311
+    rng = random.Random(8)
     columns: dict[str, list[Any]] = {"id": [], "score": [], "name": []}
     folders = []
     for version in range(4):

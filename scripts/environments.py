@@ -1,0 +1,77 @@
+"""Environments for tests that need more than the usual one has: one a name, kept while nothing changes.
+
+A name's packages, what dataver's `pyproject.toml` says of the project, and the Python that runs them are
+written beside the environment; where any of them changed, it is made from nothing.
+"""
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+
+__all__ = ["ROOT", "main", "prepare"]
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def prepare(home: Path, packages: tuple[str, ...], *, ours_last: bool = False) -> Path:
+    """Make an environment with dataver, pytest and some packages, or take the one that is there.
+
+    Args:
+        home: its folder.
+        packages: what pip is to install besides.
+        ours_last: install dataver after them, and whatever it wants of them with it.
+
+    Returns:
+        Its Python.
+    """
+    python, stamp = home / "bin" / "python", home / ".installed"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    wanted = f"{sys.version}\n{packages}\n{project}\n{ROOT}"
+    mark = blake2b(wanted.encode(), digest_size=16).hexdigest()
+    if stamp.is_file() and stamp.read_text("utf-8") == mark:
+        return python
+    subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    ours = ["--editable", str(ROOT), "pytest"]
+    for step in [list(packages), ours] if ours_last else [[*ours, *packages]]:
+        subprocess.run([*install, *step], check=True)
+    stamp.write_text(mark, "utf-8")
+    return python
+
+
+def main(
+    packages: Mapping[str, tuple[str, ...]],
+    check: Callable[[str, Path, list[str]], int],
+    *,
+    ours_last: frozenset[str] = frozenset(),
+) -> int:
+    """Prepare and check what the command line asks for (FOLDER [NAME…] [-- arguments]); say how it went.
+
+    Args:
+        packages: of each name.
+        check: told a name, its Python and the arguments; returns 0 where all is well.
+        ours_last: names in whose environments dataver is installed last.
+    """
+    cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given, arguments = sys.argv[1:cut], sys.argv[cut + 1 :]
+    folder, names = Path(given[0]).resolve(), given[1:] or list(packages)
+    folder.mkdir(parents=True, exist_ok=True)
+    said = []
+    with ThreadPoolExecutor(2) as pool:  # pip waits for the network; tests run one after the other
+        coming = {
+            name: pool.submit(prepare, folder / name, packages[name], ours_last=name in ours_last)
+            for name in names
+        }
+        for name, python in coming.items():
+            print(f"== {name}", flush=True)
+            began = monotonic()
+            code = check(name, python.result(), arguments)
+            said.append((name, code, monotonic() - began))
+    for name, code, seconds in said:
+        print(f"{name:10} {'passed' if code == 0 else f'FAILED ({code})'} {seconds:5.0f} s")
+    return int(any(code for _, code, _ in said))

@@ -1,0 +1,39 @@
+"""Run the tests of those who read versions where they are, each against the real packages.
+
+    python scripts/readers.py FOLDER [NAME…] [-- pytest's arguments]
+
+Environments are kept in FOLDER (`environments`). Ends with a line an environment, and with 1 if any failed.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from environments import ROOT, main
+
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "data": (
+        "dask[dataframe]>=2026.1",
+        "datasets>=4.0",
+        "duckdb>=1.4",
+        "pandas>=2.3",
+        "pillow>=11.3",
+        "polars>=1.30",
+        "pyarrow>=21",
+        "universal_pathlib>=0.3.8",
+        "zarr>=3.1",
+    ),
+    "torch": ("torch==2.13.0", "torchdata==0.11.0", "numpy>=2", "pillow>=11.3"),
+}
+
+
+def check(name: str, python: Path, arguments: list[str]) -> int:
+    """Run the tests of an environment; return pytest's exit code."""
+    command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings", *arguments]
+    environment = {**os.environ, "DATAVER_TEST_READERS": name, "DATAVER_TEST_SERVERS": "0"}
+    return subprocess.run([*command, "tests/readers"], check=False, cwd=ROOT, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(PACKAGES, check))

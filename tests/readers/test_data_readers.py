@@ -1,0 +1,219 @@
+"""pandas, pyarrow, Polars, DuckDB, datasets, Dask, zarr, Pillow and universal_pathlib on `dataver://`.
+
+Each reads a version that nobody has fetched, by its name alone, and gets what it gets from the folder.
+"""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import dask.dataframe
+import datasets
+import duckdb
+import fsspec
+import huggingface_hub
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+import upath
+import zarr
+from PIL import Image
+
+import dataver
+from dataver.fs import DataverFileSystem
+
+ROOT = "dataver://the/set@1.0.0"
+ROWS = 30_000
+
+
+@pytest.fixture(autouse=True)
+def folder(machine: Path, repo: dataver.Repository, noise: random.Random) -> Path:
+    """The folder that the version `the/set@1.0.0` was made from: tables, images, arrays."""
+    folder = machine / "folder"
+    for name in ("tables", "images/cat", "images/dog"):
+        (folder / name).mkdir(parents=True)
+    numbers = np.random.default_rng(3)
+    for part in range(3):
+        frame = pd.DataFrame(
+            {
+                "key": np.arange(ROWS) + part * ROWS,
+                "value": numbers.normal(size=ROWS),
+                "name": [f"row {number}" for number in range(ROWS)],
+            }
+        )
+        frame.to_parquet(folder / "tables" / f"{part}.parquet", index=False)
+    frame.head(1_000).to_csv(folder / "some.csv", index=False)
+    for kind in ("cat", "dog"):
+        for number in range(4):
+            pixels = numbers.integers(0, 255, (24, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / kind / f"{number}.png")
+    group = zarr.open_group(folder / "arrays.zarr", mode="w")
+    group.create_array("ramp", data=np.arange(10_000).reshape(100, 100), chunks=(10, 100))
+    repo.sync(folder, "the/set", workspace=machine / "work")
+    return folder
+
+
+@pytest.fixture
+def fs() -> DataverFileSystem:
+    """The file system as fsspec finds it."""
+    found = fsspec.filesystem("dataver")
+    assert isinstance(found, DataverFileSystem)
+    return found
+
+
+@pytest.fixture
+def table(folder: Path) -> pd.DataFrame:
+    """All tables of the folder as one."""
+    return pd.concat(
+        [pd.read_parquet(path) for path in sorted((folder / "tables").iterdir())], ignore_index=True
+    )
+
+
+def test_pandas(folder: Path, table: pd.DataFrame, repo: dataver.Repository) -> None:
+    """Parquet and CSV by URL; the repository from `storage_options` as well."""
+    pd.testing.assert_frame_equal(pd.read_parquet(f"{ROOT}/tables/0.parquet"), table[:ROWS])
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(f"{ROOT}/tables/1.parquet", columns=["key"]),
+        table[["key"]][ROWS : 2 * ROWS].reset_index(drop=True),
+    )
+    found = pd.read_csv(f"{ROOT}/some.csv", storage_options={"repo": repo.url})
+    pd.testing.assert_frame_equal(found, pd.read_csv(folder / "some.csv"))
+    with pytest.raises(OSError, match="draft"):
+        table.to_csv(f"{ROOT}/new.csv")
+
+
+def test_pyarrow(fs: DataverFileSystem, table: pd.DataFrame) -> None:
+    """Datasets of many files with filters, and single tables."""
+    path = "the/set@1.0.0/tables"
+    found = pyarrow.dataset.dataset(path, filesystem=fs, format="parquet")
+    assert found.count_rows() == 3 * ROWS
+    some = found.to_table(columns=["name"], filter=pyarrow.dataset.field("key") >= 2 * ROWS)
+    assert some["name"].to_pylist() == table["name"][2 * ROWS :].tolist()
+    one = pyarrow.parquet.read_table(f"{path}/2.parquet", filesystem=fs, columns=["value"])
+    assert one["value"].to_pylist() == table["value"][2 * ROWS :].tolist()
+    again: Any = pa.fs.PyFileSystem(pa.fs.FSSpecHandler(fs))
+    assert len(again.get_file_info(pa.fs.FileSelector("the/set@1.0.0/images", recursive=True))) == 10
+
+
+def test_polars(fs: DataverFileSystem, folder: Path) -> None:
+    """Parquet and CSV from open files, lazy scans of a pyarrow dataset."""
+    with fs.open(f"{ROOT}/tables/0.parquet") as file:
+        assert pl.read_parquet(file).equals(pl.read_parquet(folder / "tables/0.parquet"))
+    lazy = pl.scan_pyarrow_dataset(
+        pyarrow.dataset.dataset("the/set@1.0.0/tables", filesystem=fs, format="parquet")
+    )
+    assert lazy.filter(pl.col("key") < 10).select("key").collect()["key"].to_list() == list(range(10))
+    with fs.open(f"{ROOT}/some.csv") as file:
+        assert pl.read_csv(file).equals(pl.read_csv(folder / "some.csv"))
+
+
+def test_duckdb(fs: DataverFileSystem, table: pd.DataFrame) -> None:
+    """Globs over Parquet in SQL, through the registered file system."""
+    with duckdb.connect() as connection:
+        connection.register_filesystem(fs)
+        found = connection.sql(
+            f"select count(*), sum(key), max(name) from read_parquet('{ROOT}/tables/*.parquet')"
+        ).fetchall()
+        assert found == [(3 * ROWS, int(table["key"].sum()), table["name"].max())]
+        assert connection.sql(f"select count(*) from '{ROOT}/some.csv'").fetchall() == [(1_000,)]
+
+
+@pytest.fixture
+def offline(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hugging Face's libraries keep to this machine, and to this test's folder.
+
+    `datasets` itself must not be told that it is offline: it would not open any URL then.
+    """
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", machine / "hf")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", machine / "hf" / "downloads")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.usefixtures("offline")
+def test_datasets(table: pd.DataFrame, folder: Path, machine: Path, streaming: bool) -> None:
+    """`load_dataset` of Parquet files and image folders, downloaded first and streamed."""
+    tables = datasets.load_dataset(
+        "parquet",
+        data_files={"train": f"{ROOT}/tables/*.parquet"},
+        split="train",
+        streaming=streaming,
+        cache_dir=str(machine / "hf"),
+    )
+    assert [row["key"] for row in tables] == table["key"].tolist()
+    images = datasets.load_dataset(
+        "imagefolder",
+        data_files={"train": f"{ROOT}/images/**"},
+        split="train",
+        streaming=streaming,
+        cache_dir=str(machine / "hf"),
+    )
+    found = [(row["label"], np.asarray(row["image"]).tobytes()) for row in images]
+    expected = [
+        (label, np.asarray(Image.open(path)).tobytes())
+        for label, kind in enumerate(("cat", "dog"))
+        for path in sorted((folder / "images" / kind).iterdir())
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_dask(table: pd.DataFrame, scheduler: str) -> None:
+    """A data frame over several files, in threads and in processes that get the file system pickled."""
+    found = dask.dataframe.read_parquet(f"{ROOT}/tables/*.parquet")
+    assert len(found.divisions) == 4
+    total = found["key"].sum().compute(scheduler=scheduler, num_workers=2)
+    assert total == table["key"].sum()
+
+
+def test_zarr(fs: DataverFileSystem) -> None:
+    """Arrays by URL; only what is asked for is read."""
+    store = zarr.storage.FsspecStore.from_url(f"{ROOT}/arrays.zarr", read_only=True)
+    ramp = zarr.open_group(store, mode="r")["ramp"]
+    assert ramp.shape == (100, 100)
+    assert ramp[37, 5] == 3_705
+    np.testing.assert_array_equal(ramp[:], np.arange(10_000).reshape(100, 100))
+
+
+def test_pillow(fs: DataverFileSystem, folder: Path) -> None:
+    """Images from open files, fetched and not."""
+    path = "images/cat/2.png"
+    for _ in range(2):
+        with fs.open(f"{ROOT}/{path}") as file, Image.open(file) as here, Image.open(folder / path) as there:
+            assert here.size == there.size
+            assert here.tobytes() == there.tobytes()
+        dataver.fetch("the/set@1.0.0")
+        fs.invalidate_cache()
+
+
+def test_universal_pathlib(folder: Path) -> None:
+    """Paths of our own class: parts, folders, globs, bytes; never written."""
+    root = upath.UPath(ROOT)
+    assert type(root).__name__ == "DataverPath"
+    path = root / "images" / "dog" / "1.png"
+    assert str(path) == f"{ROOT}/images/dog/1.png"
+    assert (path.name, path.suffix, path.parent.name) == ("1.png", ".png", "dog")
+    assert path.read_bytes() == (folder / "images/dog/1.png").read_bytes()
+    assert path.stat().st_size == (folder / "images/dog/1.png").stat().st_size
+    assert path.is_file()
+    assert not path.is_dir()
+    assert (root / "images").is_dir()
+    assert not (root / "gone").exists()
+    assert sorted(each.name for each in (root / "images").iterdir()) == ["cat", "dog"]
+    assert len(list(root.glob("images/*/*.png"))) == len(list(root.rglob("*.png"))) == 8
+    with path.open("rb") as file:
+        assert file.read(4) == b"\x89PNG"
+    with pytest.raises(OSError, match="draft"):
+        (root / "new").write_bytes(b"")
+    with pytest.raises(FileNotFoundError):
+        (root / "gone").read_bytes()
+
+
+def test_they_were_all_meant() -> None:
+    """The environment has dataver's entry points, which is how they find it."""
+    assert "dataver" in fsspec.available_protocols()
+    assert upath.registry.get_upath_class("dataver").__module__ == "dataver.integrations.upath"
