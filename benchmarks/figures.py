@@ -73,11 +73,14 @@ class Figures:
         return (min(values), max(values)) if len(values) > 1 else None
 
     def ratio(
-        self, dataset: str, tool: str, base: str, operation: str, field: str = "wall_s"
+        self, dataset: str, tool: str, base: str, operation: str, *, beside: str | None = None
     ) -> float | None:
-        """Return a tool's median over another's, of the rounds that both took part in."""
-        ours = self._values(dataset, tool, operation, field)
-        theirs = self._values(dataset, base, operation, field)
+        """Return a tool's median time over another's, of the rounds that both took part in.
+
+        With `beside`, that is the other's operation; else both did the same.
+        """
+        ours = self._values(dataset, tool, operation, "wall_s")
+        theirs = self._values(dataset, base, beside or operation, "wall_s")
         shared = {run for run, _ in ours} & {run for run, _ in theirs}
         bottom = [value for run, value in theirs if run in shared]
         if not shared or not median(bottom):
