@@ -37,6 +37,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "fetch": "Bring a version to this machine, every byte verified.",
         "cat": "Write files of a version to standard output.",
         "mount": "Make a version readable as a folder, without fetching it.",
+        "serve": "Let any program on this machine read versions over HTTP.",
         "lock": "Write down which versions this code uses, in `dataver.lock` beside it.",
         "verify": "Check a version in the repository, or a local folder against it.",
     },

@@ -1,0 +1,119 @@
+"""The bytes of an answer: parts of a file, in pieces, while the next piece is already being read.
+
+Memory: two pieces for each answer, however long the file is, and smaller ones the more answers there are, so
+that clients which take nothing for a while cost little. Where this machine has fetched the version, the
+system sends the file and no byte comes through here.
+
+Keeps invariant 1: what comes from the repository was checked frame by frame, and of a file that is sent whole
+the last piece is sent only if the digest of all pieces is right.
+"""
+
+import os
+from collections.abc import Callable, Generator
+from io import BufferedIOBase
+from socket import socket
+from typing import TYPE_CHECKING, Final
+
+from dataver.errors import IntegrityError
+from dataver.hashing import new_hasher
+from dataver.reading import Files, Info
+from dataver.serving.asking import Span
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+__all__ = ["Body", "Truncated"]
+
+_FIRST: Final = 256 * 1024
+_PIECE: Final = 4 * 1024 * 1024
+_TOGETHER: Final = 64 * 1024 * 1024  # bytes of all answers' pieces, until each has but the smallest
+
+
+class Truncated(Exception):
+    """Fewer bytes could be sent than the header had promised."""
+
+
+class Body:
+    """A span of a file, about to be sent; its first bytes are at hand, so most failures are known by now.
+
+    Args:
+        files: the version.
+        info: the file.
+        span: its bytes that are wanted.
+        answers: returns how many answers are on their way, this one included.
+
+    Raises:
+        NotFound: the file is gone.
+        IntegrityError: its first bytes are not what they should be.
+        StoreError: the repository cannot be reached.
+    """
+
+    def __init__(self, files: Files, info: Info, span: Span, answers: Callable[[], int]) -> None:
+        self._span = span
+        self._local = files.descriptor(info.path)
+        self._pieces = pieces(files, info, span, answers) if self._local is None else _nothing()
+        self._first = next(self._pieces, b"")
+
+    def send(self, out: BufferedIOBase, connection: socket) -> None:
+        """Send it: by the system's own means where the file is on this machine.
+
+        Raises:
+            Truncated: the file is shorter.
+            OSError: the client is gone.
+            DataverError: as for making it, of later bytes.
+        """
+        try:
+            if self._local is not None:
+                out.flush()
+                descriptor, self._local = self._local, None
+                with os.fdopen(descriptor, "rb", buffering=0) as file:
+                    length = self._span.stop - self._span.start
+                    if connection.sendfile(file, self._span.start, length) != length:
+                        raise Truncated
+            out.write(self._first)
+            out.writelines(self._pieces)  # one at a time
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._local is not None:
+            os.close(self._local)
+            self._local = None
+        self._pieces.close()
+
+
+def _nothing() -> Generator[bytes, None, None]:
+    yield from ()
+
+
+def pieces(files: Files, info: Info, span: Span, answers: Callable[[], int]) -> Generator[bytes, None, None]:
+    """Yield a span of a file.
+
+    Raises:
+        IntegrityError: it is not what its digest says; the last piece was not given away.
+    """
+    start, stop = span
+    length = _FIRST
+    whole = (0, info.size) == (start, stop) and info.size > _FIRST
+    hasher = new_hasher()
+    # the first piece, often all there is, is read by this thread: it waits for nobody else's
+    ahead: Future[bytes] | None = None
+    try:
+        while start < stop:
+            end = min(start + length, stop)
+            data = files.read(info.path, start, end) if ahead is None else ahead.result()
+            if not data:
+                raise Truncated
+            start += len(data)
+            length = max(_FIRST, min(2 * length, _PIECE, _TOGETHER // (2 * answers())))
+            if start < stop:
+                ahead = files.read_soon(info.path, start, min(start + length, stop))
+            if whole:
+                hasher.update(data)
+                if start >= stop and hasher.hexdigest() != info.digest:
+                    raise IntegrityError(f"'{info.path}' in {files.ref} is not what its digest says.")
+            yield data
+    finally:
+        if ahead is not None:
+            ahead.cancel()
