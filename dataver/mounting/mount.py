@@ -80,9 +80,13 @@ def mount(
     place = Path(folder).absolute()
     check_folder(place)
     device = attach(place, files.ref, others=others)
-    session = Session(files, device, report or _say)
-    session.start()
-    read_ahead(place)  # waits for the first answer
+    try:
+        session = Session(files, device, report or _say)
+        session.start()
+        read_ahead(place)  # waits for the first answer
+    except BaseException:  # Ctrl-C, too: nobody would be there to answer
+        detach(place, lazy=True)
+        raise
     if session.too_old:
         detach(place, lazy=True)
         raise InvalidInput("this kernel's FUSE is too old: Linux 5.4 or later is needed.", hint=INSTEAD)

@@ -14,7 +14,7 @@ share `ALL` pieces: with so many files open at once, they are read without looki
 import errno
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from threading import Lock
 from typing import Final
 
@@ -112,6 +112,8 @@ class FarFile:
             begin = number * PIECE
             try:
                 data = piece.result()
+            except CancelledError:  # another reader is further on, and dropped it before it was begun
+                data = self._files.read(self._path, begin, min(begin + PIECE, self._size))
             except BaseException:
                 self._drop(number, piece)
                 raise

@@ -3,7 +3,8 @@
 The idea: each thread reads a request, answers it and reads the next; while all are busy there is one more, so
 a slow request holds up nobody else. A program that is killed while it waits is answered at once, and the late
 answer is thrown away; one that merely gets a signal goes on waiting, as it would for a disk, because few
-programs expect a file to be interrupted.
+programs expect a file to be interrupted. Of signals the kernel tells once, so whoever got one is looked at
+again and again until the answer is there.
 
 Everything is read-only, and a version never changes: the kernel is told to believe names and attributes for a
 year and to keep what it has read of a file for as long as it likes. Links are for the kernel to follow; one
@@ -17,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL
 from threading import Lock, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Final
 
 from dataver.checkout.folder import safe_link
@@ -50,6 +51,7 @@ THREADS: Final = 64
 _BUFFER: Final = 64 * 1024  # of one request; the kernel wants room for 8 KiB at least
 _ENDED: Final = (errno.ENODEV, errno.EBADF, errno.ECONNABORTED)
 _NOTHING: Final = bytes(88)
+_AGAIN: Final = 0.1  # seconds until a program that got a signal is looked at again
 _PASSED_OVER: Final = (errno.EINTR, errno.EAGAIN, errno.ENOENT)  # ENOENT: the request was taken back
 
 Answer = Sequence[bytes | memoryview]
@@ -146,9 +148,11 @@ class Session:
             unique = u64(request.body)
             if is_dying(self._waiting.get(unique, 0)):
                 self._send(unique, error_answer(unique, errno.EINTR))
+            else:
+                sleep(_AGAIN)
+                self._tell(request.unique, errno.EAGAIN)  # the kernel asks again, unless it has the answer
         elif (answer := self._answers.get(request.opcode)) is None:
-            with suppress(OSError):
-                os.write(self._device, error_answer(request.unique, errno.ENOSYS))
+            self._tell(request.unique, errno.ENOSYS)
         else:
             self._waiting[request.unique] = request.process
             try:
@@ -166,7 +170,12 @@ class Session:
             os.writev(self._device, parts)
         except OSError as error:
             if error.errno not in (*_PASSED_OVER, *_ENDED):  # else whoever asked is gone
-                os.write(self._device, error_answer(unique, errno.EIO))
+                self._tell(unique, errno.EIO)
+
+    def _tell(self, unique: int, number: int) -> None:
+        """Answer with the number of an error, if anybody still waits for it."""
+        with suppress(OSError):
+            os.write(self._device, error_answer(unique, number))
 
     def _number_of(self, request: Request, error: Exception) -> int:
         """Return the `errno` of an error, and report what a number cannot say."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -21,9 +22,9 @@ from dataver.testing.servers import Server
 from .conftest import NOISE, Mounted, Mounting, command
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_and_term_unmount(mounting: Mounting, how: signal.Signals) -> None:
-    """Both end it with code 0, nothing on stderr, and leave the empty folder."""
+    """Each of them ends it with code 0, nothing on stderr, and leave the empty folder."""
     mounted = mounting()
     assert (mounted.folder / "a-b").exists()
     assert mounted.end(how) == (0, "")
@@ -197,7 +198,10 @@ def test_damaged_bytes_never_reach_a_program(mounting: Mounting, tmp_path: Path)
 def test_a_program_can_be_killed_while_the_network_hangs(
     fuse: None, moto_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, where: str
 ) -> None:
-    """Whoever waits for a file or a folder that does not come can be killed; others get theirs later."""
+    """Whoever waits for a file or a folder that does not come can be killed; others get theirs later.
+
+    That holds for a program, too, that got a signal before, and went on waiting.
+    """
     for name, value in moto_server.environment.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "source").mkdir()
@@ -223,13 +227,19 @@ def test_a_program_can_be_killed_while_the_network_hangs(
                 subprocess.Popen([program, folder / "large.bin"], stdout=subprocess.DEVNULL)
                 for _ in range(20)
             ]
+            code = "import signal, sys; signal.signal(signal.SIGUSR1, print); open(sys.argv[1], 'rb').read()"
+            patient = subprocess.Popen([sys.executable, "-c", code, folder / "large.bin"])
             until = time.monotonic() + 20
             while not network.broken[Break.HANG] and time.monotonic() < until:
                 time.sleep(0.02)
             assert network.broken[Break.HANG]
-            for reader in readers:
+            time.sleep(1.0)  # for the last one to have set its handler, and to wait as the others do
+            patient.send_signal(signal.SIGUSR1)
+            time.sleep(0.5)
+            assert patient.poll() is None
+            for reader in (*readers, patient):
                 reader.kill()
-            assert {reader.wait(10) for reader in readers} == {-signal.SIGKILL}
+            assert {reader.wait(10) for reader in (*readers, patient)} == {-signal.SIGKILL}
             hangs.clear()
             network.closing.set()
             assert (folder / "large.bin").read_bytes() == NOISE

@@ -3,6 +3,9 @@
 import os
 import random
 import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from dataver.mounting.opened import PIECE, FarFile, LocalFile, Share
 from dataver.mounting.protocol import Opcode, Request, error_answer, forgotten, init_answer, parse_request
 from dataver.mounting.session import Session, is_dying
 from dataver.reading import Files, Info
+from dataver.reading.threads import pool
 
 from .conftest import NOISE
 
@@ -74,6 +78,21 @@ def test_a_file_read_in_order_is_read_ahead_and_a_jumping_one_is_not(files: File
     for start in (4_000_000, 1_500_000, 4_800_000, 2_700_000):
         assert b"".join(jumping.read(start, 1000)) == NOISE[start : start + 1000]
     assert share.used == 0
+
+
+def test_a_reader_gets_its_bytes_where_another_one_dropped_the_piece(files: Files) -> None:
+    """A piece that was dropped before it was read is read by whoever waits for it."""
+    held = threading.Event()
+    blockers = [pool("ahead").submit(held.wait, 20) for _ in range(8)]  # all its threads
+    file = FarFile(files, "large.bin", len(NOISE), Share())
+    with ThreadPoolExecutor(1) as readers:
+        waiting = readers.submit(file.read, 0, 100_000)
+        while not file._pieces:
+            time.sleep(0.01)
+        file.close()
+        assert b"".join(waiting.result(20)) == NOISE[:100_000]
+    held.set()
+    assert all(blocker.result(20) for blocker in blockers)
 
 
 def test_a_file_in_the_cache_that_became_shorter_is_an_error(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def command(session: Session, ref: str, folder: str, allow_other: bool) -> None:
 
     keep_freed_memory()
     repository = session.repository()
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # ends as Ctrl-C does: with the folder unmounted
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # they end it as Ctrl-C does: with the folder unmounted
+        if signal.getsignal(ending) != signal.SIG_IGN:  # as `nohup` asks
+            signal.signal(ending, signal.default_int_handler)
     mounted = mount(
         repository.files(ref),
         folder,
