@@ -92,7 +92,8 @@ class Versions:
             except PathNotFound:
                 raise
             except (NotFound, InvalidInput) as error:
-                said = f"{error.message} {error.hint}." if error.hint else error.message
+                said = f"{error.message} {error.hint}" if error.hint else error.message
+                said += "" if said.endswith((".", "?")) else "."
                 raise PathNotFound(said, hint=error.hint) from error
             found = self._found.setdefault(ref, found)
         return found

@@ -345,6 +345,7 @@ class Handler(BaseHTTPRequestHandler):
         self, status: HTTPStatus, sentence: str, hint: str | None, headers: dict[str, str] | None = None
     ) -> None:
         """Answer with one sentence, as JSON where that is wanted."""
+        hint = None if hint and hint in sentence else hint
         as_json = "json" in self.headers.get("Accept", "")
         body = (
             json.dumps({"error": {"message": sentence, "hint": hint}})
