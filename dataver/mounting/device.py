@@ -133,7 +133,7 @@ def _by_helper(folder: Path, name: str, others: bool) -> int:
         )
         theirs.close()
         if done.returncode != 0:
-            raise _refused(done.stderr.strip().rpartition(": ")[2] or f"{words[0]} failed")
+            raise _refused(done.stderr.strip().partition(": ")[2] or f"{words[0]} failed")
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
     if not descriptors:
         raise _refused(f"{words[0]} handed nothing over")
