@@ -62,5 +62,5 @@ def _frame_cache(repo: Repository) -> FrameCache | None:
 
 
 def _bound(root: Path) -> None:
-    with suppress(DataverError):  # the bound that the user set is no size, which `dataver cache` says
+    with suppress(DataverError):  # the bound that the user set is no size, which `dataver cache info` says
         VersionCache(root).make_room(0)

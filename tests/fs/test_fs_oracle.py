@@ -40,6 +40,7 @@ class Both:
         for path in [*self.folder.rglob("*")]:  # links that lead out of the folder are not in a version
             if path.is_symlink() and path.relative_to(self.folder).as_posix() not in kept:
                 path.unlink()
+                self._prune(path.parent)
         self.root = version.ref
         self.fs = DataverFileSystem(repo=self.repo.url)
         self.local = LocalFileSystem()
@@ -51,6 +52,12 @@ class Both:
             make(file)
         except OSError:
             return  # a path of a file or below one
+
+    def _prune(self, folder: Path) -> None:
+        """Remove folders that held nothing but such links, as the version has none of them."""
+        while folder != self.folder and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
     def ours(self, path: str) -> str:
         return f"{self.root}/{path}".rstrip("/")

@@ -51,14 +51,18 @@ def command(
     """
     if draft is None and ref is None:
         raise click.UsageError("say which version: dataver ls REF, or dataver ls --draft")
+    placed = long or session.out.as_json
+    load: Load | None
     if draft is not None:
         opened = session.draft(draft or None)
-        tree, name, inside, load = opened.tree, "the draft", ref or folder, opened.external_pack
+        tree, name, inside = opened.tree, "the draft", ref or folder
+        load = opened.external_pack if placed else None
     else:
         repository = session.repository()
         version = repository.version(ref or "")
-        tree, name, inside, load = version.tree, version.ref, folder, repository.packs.externals.load
-    found = _below(tree, inside.strip("/"), recursive, load if long or session.out.as_json else None)
+        tree, name, inside = version.tree, version.ref, folder
+        load = repository.packs.externals.load if placed else None
+    found = _below(tree, inside.strip("/"), recursive, load)
     first = next(found, None)
     if inside.strip("/") and first is None:
         from dataver.errors import PathNotFound
