@@ -1,7 +1,7 @@
-"""The bytes of an answer: parts of a file, in pieces, while the next piece is already being read.
+"""The bytes of an answer: parts of a file, in pieces, while the next ones are already being read.
 
-Memory: two pieces for each answer, however long the file is, and smaller ones the more answers there are, so
-that clients which take nothing for a while cost little. Where this machine has fetched the version, the
+Memory: a few pieces for each answer, however long the file is, and smaller ones the more answers there are,
+so that clients which take nothing for a while cost little. Where this machine has fetched the version, the
 system sends the file and no byte comes through here.
 
 Keeps invariant 1: what comes from the repository was checked frame by frame, and of a file that is sent whole
@@ -9,6 +9,7 @@ the last piece is sent only if the digest of all pieces is right.
 """
 
 import os
+from collections import deque
 from collections.abc import Callable, Generator
 from io import BufferedIOBase
 from socket import socket
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Body", "Truncated"]
 
 _FIRST: Final = 256 * 1024
-_PIECE: Final = 4 * 1024 * 1024
+_PIECE: Final = 2 * 1024 * 1024
+_AHEAD: Final = 3  # pieces
 _TOGETHER: Final = 64 * 1024 * 1024  # bytes of all answers' pieces, until each has but the smallest
 
 
@@ -94,26 +96,32 @@ def pieces(files: Files, info: Info, span: Span, answers: Callable[[], int]) -> 
         IntegrityError: it is not what its digest says; the last piece was not given away.
     """
     start, stop = span
+    asked = start  # up to where pieces are read or being read
     length = _FIRST
     whole = (0, info.size) == (start, stop) and info.size > _FIRST
     hasher = new_hasher()
-    # the first piece, often all there is, is read by this thread: it waits for nobody else's
-    ahead: Future[bytes] | None = None
+    ahead: deque[tuple[int, Future[bytes]]] = deque()  # where each ends, and its bytes
     try:
         while start < stop:
-            end = min(start + length, stop)
-            data = files.read(info.path, start, end) if ahead is None else ahead.result()
-            if not data:
+            if ahead:
+                end, piece = ahead.popleft()
+                data = piece.result()
+            else:  # the first piece, often all there is: this thread reads it and waits for nobody else's
+                end = asked = min(start + length, stop)
+                data = files.read(info.path, start, asked)
+            if start + len(data) != end:
                 raise Truncated
-            start += len(data)
-            length = max(_FIRST, min(2 * length, _PIECE, _TOGETHER // (2 * answers())))
-            if start < stop:
-                ahead = files.read_soon(info.path, start, min(start + length, stop))
+            start = end
+            while asked < stop and len(ahead) < _AHEAD:
+                length = max(_FIRST, min(2 * length, _PIECE, _TOGETHER // ((_AHEAD + 1) * answers())))
+                end = min(asked + length, stop)
+                ahead.append((end, files.read_soon(info.path, asked, end)))
+                asked = end
             if whole:
                 hasher.update(data)
                 if start >= stop and hasher.hexdigest() != info.digest:
                     raise IntegrityError(f"'{info.path}' in {files.ref} is not what its digest says.")
             yield data
     finally:
-        if ahead is not None:
-            ahead.cancel()
+        for _, piece in ahead:
+            piece.cancel()
