@@ -235,7 +235,7 @@ def split_extent(extent: Extent, footer: Footer, limit: int = MAX_RANGE) -> Iter
 
     One frame is never split, so a frame larger than `limit` is an extent of its own.
     """
-    first = footer.raw_starts[footer.frame_at(extent.offset)] + extent.skip
+    first = raw_start(footer, extent)
     return raw_extents(footer, first, extent.length, limit)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from dataver.checkout.frames import pieces_of
@@ -36,7 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TINY", "Copies", "Copy", "LocalCopy", "Transfer", "Wanted", "Window"]
 
-BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
+BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024  # stored bytes and those they become
+REMOTE_BYTES: Final = 2 * BYTES_IN_FLIGHT  # so that eight threads have a range of `MAX_RANGE` each on its way
 TINY: Final = 32 * 1024  # files up to this size are written by the calling thread
 REMOTE_THREADS: Final = 8
 _SPAN: Final = 1024 * 1024
@@ -108,7 +108,9 @@ class Transfer:
         self._folder = folder
         self._progress = progress
         cores = os.cpu_count() or 1
-        self._threads = REMOTE_THREADS if repo.store.local_root is None else max(2, min(cores, 4))
+        remote = repo.store.local_root is None
+        self._threads = REMOTE_THREADS if remote else max(2, min(cores, 4))
+        self._most = REMOTE_BYTES if remote else BYTES_IN_FLIGHT
         self._local = threading.local()
         self._lock = threading.Lock()
         self._again: list[Target] = []
@@ -134,20 +136,22 @@ class Transfer:
 
     def _run(self, windows: Iterable[Window]) -> None:
         from concurrent.futures import ThreadPoolExecutor  # 4 ms that a folder found ready does without
+        from queue import SimpleQueue
 
         pool = ThreadPoolExecutor(self._threads, "dataver-fetch")
-        pending: deque[tuple[Future[list[Whole]], int]] = deque()
-        flying = 0
+        done: SimpleQueue[tuple[Future[list[Whole]], int]] = SimpleQueue()
+        flying = running = 0  # bytes and jobs
         try:
             for work, cost in (job for window in windows for job in self._jobs(window)):
-                while pending and flying + cost > BYTES_IN_FLIGHT:
-                    flying -= self._write_back(*pending.popleft())
-                pending.append((pool.submit(work), cost))
+                while running and (flying + cost > self._most or not done.empty()):
+                    flying -= self._write_back(*done.get())  # whichever is first: one may be slow
+                    running -= 1
+                future = pool.submit(work)
+                future.add_done_callback(lambda future, cost=cost: done.put((future, cost)))
                 flying += cost
-                while pending and pending[0][0].done():
-                    flying -= self._write_back(*pending.popleft())
-            while pending:
-                self._write_back(*pending.popleft())
+                running += 1
+            for _ in range(running):
+                self._write_back(*done.get())
         finally:
             self._stopped = True  # after an error, what is still queued or running ends at the next range
             pool.shutdown(wait=True, cancel_futures=True)
