@@ -17,6 +17,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "dask[dataframe]>=2026.1",
         "datasets>=4.0",
         "duckdb>=1.4",
+        "duckdb-extension-httpfs>=1.4",
         "pandas>=2.3",
         "pillow>=11.3",
         "polars>=1.30",
