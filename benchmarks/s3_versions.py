@@ -2,8 +2,9 @@
 
 A sealed draft is uploaded; plain clients send the very packs of its spool, read from disk as they are. The
 version is fetched into an empty cache; plain clients read the same packs in ranges of the same length and
-write them to files. Repository and clients are open already: making one of botocore's takes 0.1 to 0.2 s. So dataver does more (it asks what is there, publishes a record, checks every frame and
-every file), and the plain clients are what the network, the server and this machine can do.
+write them to files. Repository and clients are open already: one of botocore's takes 0.1 to 0.2 s to make. So
+dataver does more (it asks what is there, publishes a record, checks every frame and every file), and the
+plain clients are what the network, the server and this machine can do.
 
 All use as many threads as dataver does. Players take turns within each round; the tables give medians.
 """

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from dataver.checkout.frames import pieces_of
@@ -26,6 +27,7 @@ from dataver.hashing.digest import digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
+    from queue import SimpleQueue
 
     from dataver.checkout.folder import Folder
     from dataver.checkout.wish import Rows
@@ -146,8 +148,7 @@ class Transfer:
                 while running and (flying + cost > self._most or not done.empty()):
                     flying -= self._write_back(*done.get())  # whichever is first: one may be slow
                     running -= 1
-                future = pool.submit(work)
-                future.add_done_callback(lambda future, cost=cost: done.put((future, cost)))
+                pool.submit(work).add_done_callback(partial(_hand_over, done, cost))
                 flying += cost
                 running += 1
             for _ in range(running):
@@ -329,6 +330,12 @@ class _OneFile:
         view = memoryview(data)
         while done < len(view):
             done += os.pwrite(self._fd, view[done:], position + done)
+
+
+def _hand_over(
+    done: SimpleQueue[tuple[Future[list[Whole]], int]], cost: int, future: Future[list[Whole]]
+) -> None:
+    done.put((future, cost))
 
 
 def _joined(target: Target, position: int, part: memoryview) -> bytes | None:
