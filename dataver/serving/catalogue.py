@@ -97,7 +97,7 @@ class Catalogue:
         made = f"{record.created:%Y-%m-%d %H:%M} UTC by {record.author}"
         said = f": {record.message}" if record.message else ""
         head = {"ref": files.ref, "digest": files.digest, "path": place.path}
-        about = f"{files.ref} · {files.digest} · {record.files:,} files · {made}{said}"
+        about = f"{files.ref} · {files.digest} · {_count(record.files, 'file')} · {made}{said}"
         listed = iter(files.list(place.path))
         return Listing(about, head, ("name", "bytes", "digest (BLAKE3)"), map(_entry, listed))
 
@@ -133,7 +133,7 @@ class Catalogue:
         ]
         if own:
             return self._versions(name, lines)
-        about = f"{self._repository.url} · {len(found):,} datasets"
+        about = f"{self._repository.url} · {_count(len(found), 'dataset')}"
         return Listing(about, {"repository": self._repository.url}, ("dataset", "versions"), iter(lines))
 
     def _versions(self, name: str, below: list[Line]) -> Listing:
@@ -167,7 +167,7 @@ class Catalogue:
             for version in reversed(self._repository.versions(name))
         ]
         columns = ("version", "files", "bytes", "made (UTC)", "tags", "message")
-        return Listing(f"{len(lines):,} versions", {"dataset": name}, columns, iter([*lines, *below]))
+        return Listing(_count(len(lines), "version"), {"dataset": name}, columns, iter([*lines, *below]))
 
     def _files(self, ref: str) -> Files:
         with self._lock:
@@ -194,6 +194,10 @@ class Catalogue:
                 del self._found[next(iter(self._found))]
             self._found[ref] = (files, time.monotonic() + _FRESH)
         return files
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _entry(info: Info) -> Line:
