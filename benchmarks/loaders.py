@@ -57,8 +57,9 @@ FAR = {
     "webdataset, tars by curl": "webdataset",
     "mosaicml-streaming, nothing here": "streaming",
 }
-LINEAGE = ("dataver, stream, fetched, lineage off", "dataver, stream, fetched, lineage on")
 """The players, and the package that each needs."""
+LINEAGE = ("dataver, one process, lineage off", "dataver, one process, lineage on")
+"""One process without workers, which goes through the files with and without, in turn."""
 
 PAIRS = (
     ("dataver, map, fetched", "folder, map"),
@@ -67,7 +68,7 @@ PAIRS = (
     ("dataver, stream, fetched", "webdataset, tars here"),
     ("dataver, stream, fetched", "mosaicml-streaming, shards here"),
     *(("dataver, stream, nothing here", name) for name in FAR if not name.startswith("dataver")),
-    (LINEAGE[1], LINEAGE[0]),
+    LINEAGE[::-1],
 )
 
 
@@ -113,7 +114,7 @@ def main() -> int:
 def _rounds(home: Path, server: Server, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     about = _prepared(home, server, args)
     file = home / "about.json"
-    names = [*(name for name, package in (NEAR | FAR).items() if _there(package)), *LINEAGE]
+    names = [*(name for name, package in (NEAR | FAR).items() if _there(package)), "lineage"]
     names = [name for name in names if args.only in name]
     for number in range(args.runs):
         for name in [*names[number % len(names) :], *names[: number % len(names)]]:
@@ -127,12 +128,12 @@ def _rounds(home: Path, server: Server, args: argparse.Namespace) -> Iterator[di
                 text=True,
                 check=True,
             )
-            found = json.loads(done.stdout.splitlines()[-1])
             shutil.rmtree(cold, ignore_errors=True)
-            if set(found.pop("sizes")) != {about["size"]}:
-                raise ValueError(f"{name} did not read every byte once")
-            print(f"{number} {name:40} {found}", file=sys.stderr)
-            yield {"player": name, "round": number, "bytes": about["size"], "files": args.files} | found
+            for player, found in json.loads(done.stdout.splitlines()[-1]).items():
+                if set(found.pop("sizes")) != {about["size"]}:
+                    raise ValueError(f"{player} did not read every byte once")
+                print(f"{number} {player:40} {found}", file=sys.stderr)
+                yield {"player": player, "round": number, "bytes": about["size"], "files": args.files} | found
 
 
 def _there(package: str) -> bool:
@@ -143,10 +144,9 @@ def _there(package: str) -> bool:
 
 
 def _cache(name: str, home: Path, cold: Path) -> dict[str, str]:
-    """Return the cache that a player has, and whether it notes what it reads."""
+    """Return the cache that a player has."""
     cache = cold if "nothing here" in name else home / ("frames" if "frames here" in name else "fetched")
-    on = name.endswith("lineage on")
-    return {"DATAVER_CACHE": str(cache), "DATAVER_LINEAGE": "on" if on else "off"}
+    return {"DATAVER_CACHE": str(cache)}
 
 
 def _prepared(home: Path, server: Server, args: argparse.Namespace) -> dict[str, Any]:
@@ -225,20 +225,43 @@ def _shards(folder: Path, contents: Mapping[str, bytes]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
-def _play(name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+def _play(name: str, about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Go through the files as one player; in a process of its own."""
+    if name == "lineage":
+        return _both(about)
     began = time.perf_counter()
-    if name.endswith("lineage on"):  # the run begins with the process, and is said at its end
-        run = dataver.run("loaders")
-        run.__enter__()
     loader = _loader(name, about)
-    ready = time.perf_counter() - began
-    epochs, sizes = [], []
-    for _ in range(about["epochs"] if name in NEAR or name in LINEAGE else 1):
-        began = time.perf_counter()
-        sizes.append(sum(loader))
-        epochs.append(time.perf_counter() - began)
-    return {"ready": ready, "epochs": epochs, "sizes": sizes}
+    found: dict[str, Any] = {"ready": time.perf_counter() - began, "epochs": [], "sizes": []}
+    for _ in range(about["epochs"] if name in NEAR else 1):
+        _epoch(loader, found)
+    return {name: found}
+
+
+def _both(about: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Go through the files with and without noting what is read, in turn."""
+    from benchmarks.loaded import length
+    from dataver.integrations.torch import FileStream
+
+    found: dict[str, dict[str, Any]] = {}
+    streams: dict[str, FileStream] = {}
+    with dataver.run("loaders"):
+        for name in LINEAGE:
+            os.environ["DATAVER_LINEAGE"] = name.rpartition(" ")[2]
+            began = time.perf_counter()
+            repo = dataver.open(about["url"], storage_options=about["options"])
+            streams[name] = FileStream(_REF, decode=length, shuffle=True, repo=repo)
+            found[name] = {"ready": time.perf_counter() - began, "epochs": [], "sizes": []}
+            _epoch(streams[name], found[name])
+        for number in range(6 * about["epochs"]):
+            for name in LINEAGE if number % 2 else reversed(LINEAGE):
+                _epoch(streams[name], found[name])
+    return found
+
+
+def _epoch(loader: Iterable[int], found: Mapping[str, list[Any]]) -> None:
+    began = time.perf_counter()
+    found["sizes"].append(sum(loader))
+    found["epochs"].append(time.perf_counter() - began)
 
 
 def _loader(name: str, about: Mapping[str, Any]) -> Iterable[int]:

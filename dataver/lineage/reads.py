@@ -167,7 +167,8 @@ class _Reads:
         from dataver.lineage.recorder import book_of
 
         self._until = monotonic() + _LOOKING
-        book = book_of(self._repo, self._published, run=self._run, asked=self._asked)
+        run, asked, known = self._run, self._asked, self._book
+        book = book_of(self._repo, self._published, run=run, asked=asked, known=known)
         if book is not self._book:
             self._book = book
             self._read, self._before = (book.read, book.before) if book is not None else ((), ())

@@ -129,7 +129,12 @@ def note_output(
 
 
 def book_of(
-    repo: Repository, published: Published, *, run: object = None, asked: str | None = None
+    repo: Repository,
+    published: Published,
+    *,
+    run: object = None,
+    asked: str | None = None,
+    known: Book | None = None,
 ) -> Book | None:
     """Return where to note what the current run reads of a version, file by file. Never raises.
 
@@ -138,6 +143,7 @@ def book_of(
         published: the version.
         run: the run, where the caller names it.
         asked: the reference that the user typed.
+        known: the book of last time: where it still is the one, nobody is woken.
 
     Returns:
         The book; None where there is no run.
@@ -147,7 +153,8 @@ def book_of(
     def look() -> None:
         recorder = _recorder()
         found.append(recorder.notes.book(repo, published, run, asked))
-        if recorder.notes.targets and recorder.notes.independent:
+        changed = found[0] is None or found[0] is not known
+        if changed and recorder.notes.targets and recorder.notes.independent:
             recorder.background.wake()
 
     _careful(look)
