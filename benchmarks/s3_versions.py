@@ -4,7 +4,8 @@ A sealed draft is uploaded; plain clients send the very packs of its spool, read
 version is fetched into an empty cache; plain clients read the same packs in ranges of the same length and
 write them to files. Repository and clients are open already: one of botocore's takes 0.1 to 0.2 s to make. So
 dataver does more (it asks what is there, publishes a record, checks every frame and every file), and the
-plain clients are what the network, the server and this machine can do.
+plain clients are what the network, the server and this machine can do. Server and client share the machine's
+cores, and its network with itself is faster than any: `--mbit` makes it one that a machine has.
 
 All use as many threads as dataver does. Players take turns within each round; the tables give medians.
 """
@@ -15,11 +16,13 @@ import os
 import random
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import dataver
@@ -40,12 +43,19 @@ def main() -> int:
     parser.add_argument("--plain", default=",".join(_PLAIN), help="of " + ", ".join(PLAYERS))
     parser.add_argument("--size", type=int, default=256, help="MiB of the version; it does not compress")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--mbit", type=int, default=None, help="speed of the network, in Mbit/s: needs root and tc"
+    )
     parser.add_argument("--out", type=Path, default=None, help="JSON lines, appended to")
     args = parser.parse_args()
     os.environ["DATAVER_LINEAGE"] = "off"
     facts = machine_facts(Path(tempfile.gettempdir()))
     for name in args.servers.split(","):
-        with tempfile.TemporaryDirectory(prefix="bench-s3-") as work, SERVERS[name](Path(work)) as server:
+        with (
+            _line(args.mbit),
+            tempfile.TemporaryDirectory(prefix="bench-s3-") as work,
+            SERVERS[name](Path(work)) as server,
+        ):
             bench = _Bench(server, Path(work) / "bench", args.size << 20)
             figures: dict[tuple[str, str], list[Figure]] = {}
             players = [
@@ -58,20 +68,37 @@ def main() -> int:
                 for job in (bench.upload, bench.fetch):
                     for player, client in turn:
                         try:
-                            figures.setdefault((job.__name__, player), []).append(job(client))
+                            figure = job(client)
+                            figures.setdefault((job.__name__, player), []).append(figure)
                         except Exception as error:
                             if client is None:
                                 raise
                             # that a plain client cannot is a result
                             print(f"{player}, {job.__name__}: {error!r:.200}", file=sys.stderr)
                 bench.clear()
-        print(_table(name, figures, args.size << 20))
+        told = name if args.mbit is None else f"{name}, {args.mbit} Mbit/s"
+        print(_table(told, figures, args.size << 20))
         if args.out is not None:
             with args.out.open("a") as out:
                 for (job_name, player), found in figures.items():
                     line = {"server": name, "job": job_name, "player": player, "machine": facts}
+                    line["mbit"] = args.mbit
                     print(json.dumps(line | {"size": args.size << 20, "figures": found}), file=out)
     return 0
+
+
+@contextmanager
+def _line(mbit: int | None) -> Iterator[None]:
+    """Make the network of this machine with itself as slow as a real one."""
+    if mbit is None:
+        yield
+        return
+    rule = ["root", "tbf", "rate", f"{mbit}mbit", "burst", "4mb", "latency", "50ms"]
+    subprocess.run(["tc", "qdisc", "add", "dev", "lo", *rule], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["tc", "qdisc", "del", "dev", "lo", "root"], check=True)
 
 
 class _Bench:
