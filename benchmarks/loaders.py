@@ -23,6 +23,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +39,7 @@ _REF = "set@1.0.0"
 _RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs
 _SHARD = 32 << 20  # bytes of a tar or an MDS shard
 _BATCH = 32
+_TIMEOUT = 60.0  # seconds of one process
 
 NEAR = {
     "folder, map": "torch",
@@ -121,14 +123,23 @@ def _rounds(home: Path, server: Server, args: argparse.Namespace) -> Iterator[di
             cold = home / f"cold-{number}"
             file.write_text(json.dumps(about | {"cold": str(cold)}))
             environment = os.environ | about["environment"] | _cache(name, home, cold)
-            done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.loaders", "--play", name],
-                env=environment | {"BENCH_LOADERS": str(file)},
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            shutil.rmtree(cold, ignore_errors=True)
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-m", "benchmarks.loaders", "--play", name],
+                    env=environment | {"BENCH_LOADERS": str(file)},
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    check=True,
+                    timeout=_TIMEOUT,
+                )
+            except subprocess.SubprocessError as error:
+                if "dataver" in name or name == "lineage":
+                    raise
+                print(f"{number} {name:40} failed: {error!r:.60}", file=sys.stderr)  # a result, too
+                yield {"player": name, "round": number, "failed": type(error).__name__}
+                continue
+            finally:
+                shutil.rmtree(cold, ignore_errors=True)
             for player, found in json.loads(done.stdout.splitlines()[-1]).items():
                 if set(found.pop("sizes")) != {about["size"]}:
                     raise ValueError(f"{player} did not read every byte once")
@@ -337,8 +348,10 @@ def seconds(line: Mapping[str, Any]) -> float:
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
     """Return medians and ratios as Markdown."""
     by: dict[str, dict[int, Mapping[str, Any]]] = {}
+    failed = Counter(line["player"] for line in lines if "failed" in line)
     for line in lines:
-        by.setdefault(line["player"], {})[line["round"]] = line
+        if "failed" not in line:
+            by.setdefault(line["player"], {})[line["round"]] = line
     said = ["| player | set-up, s | first epoch, s | epoch, s | spread | MB/s |", "|---|---|---|---|---|---|"]
     for name, found in by.items():
         times = [seconds(line) for line in found.values()]
@@ -364,6 +377,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
         if ratios:
             spread = f"{min(ratios):.0%} to {max(ratios):.0%}"
             said.append(f"| {one} | {other} | {statistics.median(ratios):.1%} | {spread} |")
+    said += [f"\n{name} failed in {times} rounds." for name, times in failed.items()]
     return "\n".join(said)
 
 
