@@ -214,7 +214,7 @@ def _s3fs(server: Server) -> Client:
 
     options = server.options | {"config_kwargs": _WHERE_REQUIRED, "use_listings_cache": False}
     system = s3fs.S3FileSystem(**options, skip_instance_cache=True)
-    root = f"{server.bucket}/s3fs"
+    root = server.bucket
     return Client(
         lambda key, body: system.pipe_file(f"{root}/{key}", body),
         lambda key: system.cat_file(f"{root}/{key}"),
@@ -250,7 +250,6 @@ def _obstore(server: Server, **config: Any) -> Client:
 
     store = obstore.store.S3Store(
         server.bucket,
-        prefix="obstore",
         endpoint=server.endpoint,
         access_key_id=server.options["key"],
         secret_access_key=server.options["secret"],

@@ -1,11 +1,12 @@
 """How fast do versions travel: `python -m benchmarks.s3_versions`, dataver and plain clients, the same bytes.
 
 A sealed draft is uploaded; plain clients send the very packs of its spool, read from disk as they are. The
-version is fetched into an empty cache; plain clients read the same packs in ranges of the same length and
-write them to files. Repository and clients are open already: one of botocore's takes 0.1 to 0.2 s to make. So
-dataver does more (it asks what is there, publishes a record, checks every frame and every file), and the
-plain clients are what the network, the server and this machine can do. Server and client share the machine's
-cores, and its network with itself is faster than any: `--mbit` makes it one that a machine has.
+version is fetched into an empty cache; plain clients read the packs of that repository in ranges of the same
+length and write them to files (who reads a pack first waits for more, so each player begins a round).
+Repository and clients are open already: one of botocore takes 0.1 to 0.2 s to make. So dataver does more (it
+asks what is there, publishes a record, checks every frame and every file), and the plain clients are what the
+network, the server and this machine can do. Server and client share the machine's cores, and its network with
+itself is faster than any: `--mbit` makes it one that a machine has.
 
 All use as many threads as dataver does. Players take turns within each round; the tables give medians.
 """
@@ -29,6 +30,7 @@ import dataver
 from benchmarks.machine import machine_facts
 from benchmarks.s3 import PLAYERS, Client, Figure, cpu_of, installed
 from dataver.checkout.transfer import REMOTE_THREADS
+from dataver.repository.layout import pack_key
 from dataver.testing.servers import SERVERS, USUAL, Server
 
 _RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs (dataver.checkout.plan.MAX_RANGE)
@@ -68,7 +70,7 @@ def main() -> int:
                 for job in (bench.upload, bench.fetch):
                     for player, client in turn:
                         try:
-                            figure = job(client)
+                            figure = job(player, client)
                             figures.setdefault((job.__name__, player), []).append(figure)
                         except Exception as error:
                             if client is None:
@@ -116,7 +118,8 @@ class _Bench:
 
     def prepare(self, number: int) -> None:
         """Make a repository of this round, and a sealed draft; keep its packs for the others."""
-        self.url = self.server.url(f"round-{number}/repository")
+        self.where = f"round-{number}/repository"
+        self.url = self.server.url(self.where)
         self.repo = dataver.init(self.url, storage_options=self.server.options)
         self.draft = self.repo.create("d", workspace=self.work / "workspace")
         self.draft.add(self.source)
@@ -127,17 +130,17 @@ class _Bench:
             (self.packs / path.name).hardlink_to(path)
         self.names = [(path.name, path.stat().st_size) for path in sorted(self.packs.iterdir())]
 
-    def upload(self, client: Client | None) -> Figure:
+    def upload(self, player: str, client: Client | None) -> Figure:
         """Publish the draft, or send its packs plainly."""
         if client is None:
             return self._timed(self.draft.upload)
 
         def send(name: str, _: int) -> None:
-            client.put(f"plain/{name}", (self.packs / name).read_bytes())
+            client.put(f"{player}/{name}", (self.packs / name).read_bytes())
 
         return self._timed(lambda: _side_by_side(send, self.names, _SENDERS))
 
-    def fetch(self, client: Client | None) -> Figure:
+    def fetch(self, _: str, client: Client | None) -> Figure:
         """Fetch the version into an empty cache, or its packs plainly into files."""
         target = self.work / "fetched"
         target.mkdir()
@@ -154,7 +157,8 @@ class _Bench:
             sizes = dict(self.names)
 
             def read(name: str, start: int) -> None:
-                data = client.part(f"plain/{name}", start, min(_RANGE, sizes[name] - start))
+                key = f"{self.where}/{pack_key(bytes.fromhex(name))}"
+                data = client.part(key, start, min(_RANGE, sizes[name] - start))
                 os.pwrite(files[name], data, start)
 
             found = self._timed(lambda: _side_by_side(read, ranges, REMOTE_THREADS))
