@@ -49,39 +49,40 @@ class Fetched:
 
     def open(self, path: str) -> int | None:
         """Return a descriptor of a file, or None where the path is none of one without links."""
-        folder, _, name = path.rpartition("/")
-        if folder not in self._plain and not self._look(folder):
-            return None
-        try:
-            descriptor = os.open(f"{self.path}/{path}", _FLAGS) if name else -1
-        except (OSError, ValueError):
-            return None
-        if descriptor >= 0 and stat.S_ISREG(os.fstat(descriptor).st_mode):
+        descriptor = self._open(path)
+        if descriptor is None or stat.S_ISREG(os.fstat(descriptor).st_mode):
             return descriptor
-        if descriptor >= 0:
-            os.close(descriptor)
+        os.close(descriptor)
         return None
 
     def read(self, path: str, start: int, stop: int | None) -> tuple[bytes, int] | None:
         """Return a part of a file and the file's size; None as `open` does."""
-        descriptor = self.open(path)
+        descriptor = self._open(path)
         if descriptor is None:
             return None
         try:
-            size = os.fstat(descriptor).st_size
-            end = size if stop is None else min(stop, size)
-            parts = []
-            while start < end:
-                part = os.pread(descriptor, end - start, start)
-                if not part:
-                    return None
-                parts.append(part)
-                start += len(part)
-        except OSError:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):
+                return None
+            size = facts.st_size
+            left = (size if stop is None or stop > size else stop) - start
+            if left <= 0:
+                return b"", size
+            data = os.pread(descriptor, left, start)
+            return (data if len(data) == left else _rest(descriptor, data, start, left)), size
+        except (OSError, EOFError):
             return None
         finally:
             os.close(descriptor)
-        return parts[0] if len(parts) == 1 else b"".join(parts), size
+
+    def _open(self, path: str) -> int | None:
+        folder, _, name = path.rpartition("/")
+        if not name or (folder not in self._plain and not self._look(folder)):
+            return None
+        try:
+            return os.open(f"{self.path}/{path}", _FLAGS)
+        except (OSError, ValueError):
+            return None
 
     def _look(self, folder: str) -> bool:
         """Tell whether a folder is written without links, dots and double slashes."""
@@ -95,3 +96,19 @@ class Fetched:
                 self._plain = {""}
             self._plain.add(folder)
         return plain
+
+
+def _rest(descriptor: int, data: bytes, start: int, length: int) -> bytes:
+    """Return all of a span whose beginning was read: the system gives 2 GB at once at most.
+
+    Raises:
+        EOFError: the file is shorter.
+    """
+    parts = [data]
+    while data and len(data) < length:
+        start, length = start + len(data), length - len(data)
+        data = os.pread(descriptor, length, start)
+        parts.append(data)
+    if not data:
+        raise EOFError
+    return b"".join(parts)

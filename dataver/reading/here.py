@@ -85,24 +85,30 @@ class Here:
         self.reads.path(entry.path, entry.size)
         return self.fetched.open(entry.path) if self.fetched is not None else None
 
+    def near(self, path: str, start: int, stop: int | None) -> bytes | None:
+        """Return a part of a file of a fetched version by the shortest way; None: `read` knows more."""
+        found = self.fetched.read(path, start, stop) if self.fetched is not None else None
+        if found is None:
+            return None
+        self.reads.path(path, found[1])
+        return found[0]
+
     def read(self, parts: Sequence[tuple[str, int, int | None]]) -> list[bytes]:
         """Return parts of files, each `(path, start, stop)`; see `Files.read_many`."""
         found: list[bytes] = [b""] * len(parts)
         far: list[tuple[int, _Spread, int, int]] = []
         for number, (path, start, stop) in enumerate(parts):
-            if self.fetched is not None:
-                near = self.fetched.read(path, start, stop)
-                if near is not None:
-                    found[number], size = near
-                    self.reads.path(path, size)
-                    continue
+            near = self.near(path, start, stop)
+            if near is not None:
+                found[number] = near
+                continue
             spread = self._find(path)
             entry = spread.entry
             self.reads.path(entry.path, entry.size)
             if self.fetched is not None and entry.path != path:
-                near = self.fetched.read(entry.path, start, stop)
-                if near is not None:
-                    found[number] = near[0]
+                linked = self.fetched.read(entry.path, start, stop)
+                if linked is not None:
+                    found[number] = linked[0]
                     continue
             far.append((number, spread, start, entry.size if stop is None else min(stop, entry.size)))
         if far:
