@@ -145,7 +145,6 @@ class Adder:
         """Settle the packs and yield the entries of everything added since the last call, in no order."""
         self.flush()
         self._session.settle()
-        self._known.settled()
         files, plain = self._files, self._plain
         self._files, self._plain = [], []
         yield from plain

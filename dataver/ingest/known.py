@@ -18,7 +18,7 @@ from dataver.repository import Packs
 
 __all__ = ["KnownChunks"]
 
-_OWN_LIMIT = 400_000  # chunks of this session kept in memory, ~60 MB; older ones are in the index
+_OWN_LIMIT = 100_000  # chunks of this session in each of two generations, ~16 MB; older ones are in the index
 
 
 class KnownChunks:
@@ -31,6 +31,8 @@ class KnownChunks:
         self._index = index
         self._packs = packs
         self._own: dict[bytes, int] = {}
+        self._before: dict[bytes, int] = {}  # the generation before, all of it before `_turned`
+        self._turned = self._finished = 0  # positions in the raw stream
         here = {bytes.fromhex(path.name): path for spool in spools for path in spooled(spool)}
         self._confirmed = set(here)
         self._missing: set[bytes] = set()
@@ -56,16 +58,20 @@ class KnownChunks:
 
     def own(self, digest: bytes) -> int | None:
         """Return where this session appended the chunk, or None."""
-        return self._own.get(digest)
+        position = self._own.get(digest)
+        return self._before.get(digest) if position is None else position
 
     def remember(self, digest: bytes, position: int) -> None:
         """Note a chunk that this session appends at `position` of its raw stream."""
         self._own[digest] = position
+        if len(self._own) >= _OWN_LIMIT:
+            self._turn(position)
 
     def finished(self, footer: Footer) -> None:
         """Take over a pack of this session that is complete (called from the writer's thread)."""
         self._confirmed.add(footer.pack_id)
         self._indexing.append(self._indexer.submit(self._index.add, footer, published=False))
+        self._finished += footer.raw_starts[-1]  # last: whoever sees it waits for the index
 
     def sent(self, pack_id: bytes) -> None:
         """Open a pack that the store holds now to every draft; it is in the index when this returns.
@@ -73,13 +79,6 @@ class KnownChunks:
         May be called by any thread until `close`.
         """
         self._indexer.submit(self._index.publish, [pack_id]).result()
-
-    def settled(self) -> None:
-        """Forget own positions when there are too many: their packs are finished and in the index."""
-        if len(self._own) > _OWN_LIMIT:
-            self._wait()
-            self._own.clear()
-            self._others = True
 
     def close(self) -> None:
         """Wait until all packs are in the index, and end the thread that put them there."""
@@ -97,6 +96,16 @@ class KnownChunks:
                 self._index.add(self._packs.footer(pack_id), published=True)
             except IntegrityError:
                 self._missing.add(pack_id)
+
+    def _turn(self, position: int) -> None:
+        """Begin a generation, and forget the one before the last where its packs are in the index."""
+        if self._before:
+            if self._finished <= self._turned:
+                return  # tiny chunks: their pack is still open
+            self._wait()
+            self._others = True
+        self._before, self._own = self._own, {}
+        self._turned = position
 
     def _wait(self) -> None:
         while self._indexing:

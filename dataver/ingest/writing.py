@@ -224,7 +224,6 @@ class FileWriter:
             self._hasher.update(window.view[window.begin : window.begin + count])
             chunks = self._cutter.large(window, self._large, count, final=final)
             place(chunks, session.known, session.packs, self.done)
-            session.known.settled()
 
 
 class _Place:

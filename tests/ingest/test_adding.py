@@ -1,12 +1,14 @@
 """Adding with a thread of its own that cuts: what fails there is said here, and nothing stays behind."""
 
 import os
+import random
 import threading
 
 import pytest
 
 from dataver.errors import StoreError
 from dataver.hashing import digest
+from dataver.ingest.known import KnownChunks
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
 
@@ -148,3 +150,26 @@ def test_an_error_in_the_middle_of_a_large_file_costs_that_file_only(source, tmp
     for name, _ in report.problems:
         del expected[name.rpartition("/")[2]]
     assert entries(draft) == expected
+
+
+@pytest.mark.parametrize("generation", [100, 1_000])
+def test_memory_of_own_chunks_is_bounded_and_nothing_is_stored_twice(tmp_path, monkeypatch, generation):
+    """In one file, too: what was appended long ago is in the index, and what lies in an open pack is kept."""
+    monkeypatch.setattr("dataver.ingest.known._OWN_LIMIT", generation)
+    most = 0
+
+    class Watched(KnownChunks):
+        def remember(self, digest, position):
+            nonlocal most
+            super().remember(digest, position)
+            most = max(most, len(self._own) + len(self._before))
+
+    monkeypatch.setattr("dataver.ingest.session.KnownChunks", Watched)
+    noise = random.Random(8).randbytes(12 << 20)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "large").write_bytes(noise + noise[: 6 << 20] + noise)
+    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    report = draft.add(tmp_path / "src")
+    assert len(noise) <= report.new_size < len(noise) + 3 * 256 * 1024  # a chunk at each seam
+    assert most <= 2 * generation + 400  # of the chunks of packs that are not closed yet
+    assert entries(draft) == facts(tmp_path / "src")
