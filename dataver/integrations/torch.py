@@ -173,6 +173,8 @@ class FileDataset(Dataset[Any]):
             self._announced = True
         if source.opened:
             return [source.sample(path, source.files.open(path)) for path in paths]
+        if source.files.fetched:  # one buffer after the other, which stays in the processor's cache
+            return [source.sample(path, source.files.read(path)) for path in paths]
         found = source.files.read_many([(path, 0, None) for path in paths])
         return [source.sample(path, data) for path, data in zip(paths, found, strict=True)]
 
