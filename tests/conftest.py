@@ -6,6 +6,8 @@ DATAVER_TEST_SERVERS=ceph runs what runs against every server against that one.
 """
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -20,6 +22,15 @@ if find_spec("hypothesis"):  # the trackers' environments have none
         "unhurried", deadline=None
     )  # how long an example takes is the machine's business
     settings.load_profile("unhurried")
+
+
+def pytest_configure() -> None:
+    """A suite in the background of a shell inherits that Ctrl-C is ignored; its processes are to obey it."""
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

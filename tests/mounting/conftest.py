@@ -59,9 +59,10 @@ Mounting = Callable[..., Mounted]
 
 
 def command(*words: str) -> list[str]:
-    """Return the words of a command line of dataver that obeys Ctrl-C wherever the suite runs."""
+    """Return the words of a command line of dataver that obeys signals wherever the suite runs."""
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL);"  # under `nohup` it is ignored
         "from dataver_cli.main import main; sys.exit(main())"
     )
     return [sys.executable, "-c", code, *words]
