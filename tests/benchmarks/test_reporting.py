@@ -118,9 +118,7 @@ def test_a_cut_round_is_taken_out_and_finished_ones_stay(tmp_path: Path) -> None
 def test_tables_have_as_many_cells_in_each_row() -> None:
     """Every table of a report is a table: no cell holds what ends a cell."""
     folder = ROOT / "benchmarks" / "results"
-    reported = [
-        path for path in folder.glob("*.jsonl") if '"operation"' in path.read_text()
-    ]
+    reported = [path for path in folder.glob("*.jsonl") if '"operation"' in path.read_text()]
     assert reported
     for results in reported:
         for part in markdown(read_results([results])).split("\n\n"):
