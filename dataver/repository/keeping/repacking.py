@@ -33,6 +33,7 @@ from dataver.progress import SILENT, Progress
 from dataver.repository.keeping.clock import store_now
 from dataver.repository.keeping.holds import Holding, current_holds, holding
 from dataver.repository.keeping.marking import reach, take_inventory
+from dataver.repository.keeping.owner import is_gone
 from dataver.repository.keeping.usage import live_bytes, node_of
 from dataver.repository.layout import block_key, pack_key, retired_key
 from dataver.repository.repository import Repository
@@ -132,15 +133,13 @@ def execute_repack(repo: Repository, *, dead: float = DEAD, progress: Progress =
     """Rewrite the packs that are mostly dead, as found out just now. Arguments as for `plan_repack`.
 
     Raises:
-        Conflict: a sweep or another repack is under way.
+        Conflict: a sweep or another repack is under way, or was until just now.
         IntegrityError: bytes of a pack are not what they should be; its versions are as they were.
         StoreError: the store failed; repeating the call continues.
     """
     with holding(repo.store, None) as hold:
         hold.settle(lambda _: None)
-        others = current_holds(repo.store, store_now(repo.store))
-        if any(key != hold.key and (other is None or other.tree is None) for key, other in others.items()):
-            raise Conflict(f"somebody else is repacking {repo.url}.", hint="try again when that is done")
+        _refuse_others(repo, hold)
         found = _find(repo, dead)
         progress.start(len(found.plan.packs), found.plan.live)
         report = RepackReport()
@@ -151,6 +150,18 @@ def execute_repack(repo: Repository, *, dead: float = DEAD, progress: Progress =
         finally:
             repo.blocks.refresh()
         return report
+
+
+def _refuse_others(repo: Repository, hold: Holding) -> None:
+    for key, other in current_holds(repo.store, store_now(repo.store)).items():
+        if key == hold.key or (other is not None and other.tree is not None):
+            continue
+        if other is not None and is_gone(other.owner):
+            raise Conflict(
+                f"a repack of {repo.url} was killed, and what it sent last may still arrive.",
+                hint="try again in two minutes",
+            )
+        raise Conflict(f"somebody else is repacking {repo.url}.", hint="try again when that is done")
 
 
 def _find(repo: Repository, dead: float) -> _Found:
