@@ -1,15 +1,20 @@
 """Repacking moves what is left of packs: digests stay, readers go on, and gc frees the rest."""
 
 import itertools
+import json
 import os
-from datetime import UTC, datetime
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import dataver
 from dataver.errors import Conflict, DataverError, IntegrityError
+from dataver.formats.keeping import Hold
 from dataver.repository.keeping.holds import holding
-from dataver.repository.layout import pack_key
+from dataver.repository.keeping.owner import this_process
+from dataver.repository.layout import hold_key, pack_key
 from dataver.storage.base import ObjectInfo
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
@@ -161,6 +166,22 @@ def test_a_gc_that_looked_before_a_hold_on_everything_was_put_deletes_nothing(wo
         with pytest.raises(Conflict):
             collection.execute(dataver.progress.SILENT)
     assert world.keys(*STORED) == before
+
+
+def test_a_repack_that_was_killed_is_told_from_one_under_way(world):
+    """What a dead process sent to a server may still arrive for two minutes; then nothing is in the way."""
+    mostly_dead(world)
+    say = (
+        "import json; from dataver.repository.keeping.owner import this_process as i; print(json.dumps(i()))"
+    )
+    told = subprocess.run([sys.executable, "-c", say], capture_output=True, text=True, check=True).stdout
+    key = hold_key("ab" * 16)
+    for owner, sentence in ((this_process(), "somebody else"), (json.loads(told), "was killed")):
+        world.store.put(key, Hold(tree=None, owner=owner).encode())
+        with pytest.raises(Conflict, match=sentence):
+            world.repo.repack()
+    world.store.written[key] -= timedelta(minutes=3)
+    assert world.repo.repack().packs
 
 
 def test_what_an_upload_found_in_an_old_pack_stays(world):
