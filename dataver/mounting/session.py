@@ -48,6 +48,9 @@ __all__ = ["Session"]
 THREADS: Final = 64
 """At most; as many as there are slow requests at once, and one."""
 
+_SLICE: Final = 0.5
+"""Seconds of one wait: Ctrl-C just before a wait without an end would be seen only after it (CPython)."""
+
 _BUFFER: Final = 64 * 1024  # of one request; the kernel wants room for 8 KiB at least
 _ENDED: Final = (errno.ENODEV, errno.EBADF, errno.ECONNABORTED)
 _NOTHING: Final = bytes(88)
@@ -112,7 +115,8 @@ class Session:
         """Wait until it is unmounted and all files are closed; return False where time runs out."""
         until = None if seconds is None else monotonic() + seconds
         for thread in self._threads:  # grows meanwhile, and is walked to its end
-            thread.join(None if until is None else max(0.0, until - monotonic()))
+            while thread.is_alive() and (left := _SLICE if until is None else until - monotonic()) > 0:
+                thread.join(min(left, _SLICE))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _grow(self) -> None:

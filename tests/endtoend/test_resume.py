@@ -134,7 +134,7 @@ def test_a_sync_killed_at_many_moments_sends_only_what_was_on_its_way_again(line
     assert repo.tagged("d") == {"good": "1.0.0"}
     assert repo.verify("d").ok
     assert contents(repo.fetch("d").path) == contents(source)
-    assert list((line.work / ".dataver" / "drafts").iterdir()) == []
+    assert list((line.work / ".dataver").glob("drafts/*")) == []
 
 
 def test_add_upload_and_upload_killed_at_many_moments(line, source):
@@ -180,7 +180,7 @@ def test_a_network_that_is_gone_ends_the_sync_with_a_sentence_and_the_repeat_goe
     assert code == 0, said
     assert line.again() <= _IN_FLIGHT
     assert line.open().verify("d").ok
-    assert list((line.work / ".dataver" / "drafts").iterdir()) == []
+    assert list((line.work / ".dataver").glob("drafts/*")) == []
 
 
 def test_a_fetch_killed_at_many_moments_goes_on(line, source, tmp_path):
