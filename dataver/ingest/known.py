@@ -6,7 +6,7 @@ space, never correctness; using a pack that does not exist would cost correctnes
 with the store before its chunks are used (invariant 5).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,9 +44,15 @@ class KnownChunks:
             self._others = True
             index.add(_spooled_footer(here[pack_id], pack_id), published=False)
 
-    def find(self, digests: Sequence[bytes]) -> dict[bytes, Place]:
-        """Return the places, in packs that exist, of those chunks that are known."""
-        found = self._index.find(digests) if self._others else {}
+    def find(self, digests: Iterable[bytes]) -> dict[bytes, Place]:
+        """Return the places, in packs that exist, of those chunks that are known and not this session's own.
+
+        What `own` knows now, it knows until the next call: nothing is forgotten between the two questions.
+        """
+        if len(self._own) >= _OWN_LIMIT:
+            self._turn()
+        strange = [digest for digest in digests if self.own(digest) is None]
+        found = self._index.find(strange) if self._others else {}
         if found:
             found = {each: place for each, place in found.items() if self._usable(place.footer.pack_id)}
         return found
@@ -64,8 +70,6 @@ class KnownChunks:
     def remember(self, digest: bytes, position: int) -> None:
         """Note a chunk that this session appends at `position` of its raw stream."""
         self._own[digest] = position
-        if len(self._own) >= _OWN_LIMIT:
-            self._turn(position)
 
     def finished(self, footer: Footer) -> None:
         """Take over a pack of this session that is complete (called from the writer's thread)."""
@@ -97,15 +101,15 @@ class KnownChunks:
             except IntegrityError:
                 self._missing.add(pack_id)
 
-    def _turn(self, position: int) -> None:
+    def _turn(self) -> None:
         """Begin a generation, and forget the one before the last where its packs are in the index."""
         if self._before:
             if self._finished <= self._turned:
                 return  # tiny chunks: their pack is still open
             self._wait()
             self._others = True
+        self._turned = next(reversed(self._own.values()))
         self._before, self._own = self._own, {}
-        self._turned = position
 
     def _wait(self) -> None:
         while self._indexing:

@@ -23,7 +23,7 @@ class Placed:
 def place(chunks: Sequence[Chunk], known: KnownChunks, session: PackSession, done: Placed) -> None:
     """Look up chunks together, append those that are new, and extend their files by them in order."""
     own = known.own
-    places = known.find([name for _, name, _ in chunks if name and own(name) is None])
+    places = known.find(name for _, name, _ in chunks if name)
     for file, name, data in chunks:
         if isinstance(data, Place):
             file.extend(data.footer, data.start, data.length)

@@ -3,6 +3,7 @@
 import os
 import random
 import threading
+import time
 
 import pytest
 
@@ -156,12 +157,19 @@ def test_an_error_in_the_middle_of_a_large_file_costs_that_file_only(source, tmp
 def test_memory_of_own_chunks_is_bounded_and_nothing_is_stored_twice(tmp_path, monkeypatch, generation):
     """In one file, too: what was appended long ago is in the index, and what lies in an open pack is kept."""
     monkeypatch.setattr("dataver.ingest.known._OWN_LIMIT", generation)
-    most = 0
+    most = last = 0
 
     class Watched(KnownChunks):
+        def find(self, digests):
+            until = time.monotonic() + 20
+            while last - self._finished > 2 << 20 and time.monotonic() < until:
+                time.sleep(0.001)  # a slow disk keeps more packs open
+            return super().find(digests)
+
         def remember(self, digest, position):
-            nonlocal most
+            nonlocal most, last
             super().remember(digest, position)
+            last = position
             most = max(most, len(self._own) + len(self._before))
 
     monkeypatch.setattr("dataver.ingest.session.KnownChunks", Watched)
@@ -172,4 +180,35 @@ def test_memory_of_own_chunks_is_bounded_and_nothing_is_stored_twice(tmp_path, m
     report = draft.add(tmp_path / "src")
     assert len(noise) <= report.new_size < len(noise) + 3 * 256 * 1024  # a chunk at each seam
     assert most <= 2 * generation + 400  # of the chunks of packs that are not closed yet
+    assert entries(draft) == facts(tmp_path / "src")
+
+
+def test_own_chunks_are_not_forgotten_between_looking_them_up_and_placing_them(tmp_path, monkeypatch):
+    """A pack that is finished just then makes room for others, but not in the middle of a window."""
+    monkeypatch.setattr("dataver.ingest.known._OWN_LIMIT", 100)
+    windows, gate = 0, threading.Event()
+
+    class Watched(KnownChunks):
+        def find(self, digests):
+            nonlocal windows
+            found = super().find(digests)
+            windows += 1
+            if windows == 7:  # the first of the repetition; no pack was finished before
+                gate.set()
+                until = time.monotonic() + 20
+                while self._finished <= self._turned and time.monotonic() < until:
+                    time.sleep(0.01)
+            return found
+
+        def finished(self, footer):
+            assert gate.wait(20)
+            super().finished(footer)
+
+    monkeypatch.setattr("dataver.ingest.session.KnownChunks", Watched)
+    noise = random.Random(9).randbytes(6 << 20)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "large").write_bytes(noise + noise)
+    draft = repository(MemoryStore()).create("d", workspace=tmp_path)
+    report = draft.add(tmp_path / "src")
+    assert len(noise) <= report.new_size < len(noise) + 256 * 1024  # a chunk at the seam
     assert entries(draft) == facts(tmp_path / "src")
