@@ -103,7 +103,23 @@ class _Source:
             self.files.note_shard(self.patterns, rank, world, files, size)
 
 
-class FileDataset(Dataset[Any]):
+class _OfVersion:
+    """What every dataset of a version has."""
+
+    _source: _Source
+
+    @property
+    def paths(self) -> Listing:
+        """The paths of this reader, by number."""
+        return self._source.listing
+
+    @property
+    def files(self) -> Files:
+        """The version's files."""
+        return self._source.files
+
+
+class FileDataset(_OfVersion, Dataset[Any]):
     """The files of a version by number: a map-style dataset.
 
     A batch is read at once: frames that its files share are read once, and requests run side by side. Give a
@@ -148,16 +164,6 @@ class FileDataset(Dataset[Any]):
         self._source = _Source(ref, paths, listing, shard, decode, run, repo, opened=opened)
         self._announced = False
 
-    @property
-    def paths(self) -> Listing:
-        """The paths, by number."""
-        return self._source.listing
-
-    @property
-    def files(self) -> Files:
-        """The version's files."""
-        return self._source.files
-
     def __len__(self) -> int:
         return len(self._source.listing)
 
@@ -182,7 +188,7 @@ class FileDataset(Dataset[Any]):
         return self.__dict__ | {"_announced": False}
 
 
-class FileStream(IterableDataset[Any]):
+class FileStream(_OfVersion, IterableDataset[Any]):
     """The files of a version one after the other: an iterable dataset.
 
     The workers of a `DataLoader` divide them, by bytes. While the files of one group are given out, the next
@@ -237,16 +243,6 @@ class FileStream(IterableDataset[Any]):
         self._starts: torch.Tensor | None = None  # by worker, where it begins; a `Loader`'s
         self._position = 0
         self._resumed: tuple[int, int] | None = None
-
-    @property
-    def paths(self) -> Listing:
-        """The paths of this reader, by number."""
-        return self._source.listing
-
-    @property
-    def files(self) -> Files:
-        """The version's files."""
-        return self._source.files
 
     @property
     def epoch(self) -> int:
