@@ -17,6 +17,7 @@ import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from dataver.checkout.frames import REREADS
@@ -149,27 +150,13 @@ class Inspection:
         """
         window = _Window()
         for entry in entries:
-            spans = self._placed(entry)
-            if spans is None or self._quick or _is_chunk(entry, spans):
+            spans = self._spans(entry)
+            first = next(spans, None)
+            if first is None or self._quick or _is_chunk(entry, first):
+                deque(spans, maxlen=0)  # a quick look is one at the lines
                 self._progress.advance(1, entry.size)
-                continue
-            file = _File(entry)
-            held: list[_Span] = []
-            for span in spans:
-                rest = span
-                while rest.length:
-                    part = window.take(rest)
-                    if part is not None:
-                        held.append(part)
-                        rest = _Span(span.footer, part.start + part.length, rest.length - part.length)
-                        continue
-                    if held:
-                        file.whole = False
-                        window.parts.append(_Part(file, held, last=False))
-                        held = []
-                    self._send(window)
-                    window = _Window()
-            window.parts.append(_Part(file, held, last=True))
+            else:
+                window = self._gather(window, _File(entry), chain([first], spans))
         self._send(window)
         self._settle(0)
 
@@ -250,24 +237,49 @@ class Inspection:
         self.bad.setdefault(pack, why)
         self.damaged[pack] = None
 
-    def _placed(self, entry: Entry) -> list[_Span] | None:
-        """Return where a file's bytes lie; None where its pack cannot say, or its line is wrong."""
+    def _spans(self, entry: Entry) -> Iterator[_Span | None]:
+        """Yield where a file's bytes lie; None, and no more, where a pack cannot say or its line is wrong.
+
+        One at a time: a file of a terabyte lies in 16,000 packs, and each span holds the footer of its own.
+        """
         if not entry.size:
             if entry.digest != digest(b""):
                 self.wrong.append((entry.path, "is empty, and its digest is not"))
-            return None
-        spans = []
+            return
         try:
             for extent in entry.extents:
                 footer = self._footer(extent.pack)
                 if footer is None:
-                    return None
+                    yield None
+                    return
                 first, _ = _frames_of(entry, extent, footer)
-                spans.append(_Span(footer, footer.raw_starts[first] + extent.skip, extent.length))
+                yield _Span(footer, footer.raw_starts[first] + extent.skip, extent.length)
         except IntegrityError as error:
             self.wrong.append((entry.path, error.message))
-            return None
-        return spans
+            yield None
+
+    def _gather(self, window: _Window, file: _File, spans: Iterable[_Span | None]) -> _Window:
+        """Take a file into a window, and into as many behind it as it needs; return the last."""
+        held: list[_Span] = []
+        for span in spans:
+            if span is None:
+                file.whole, file.broken = False, True
+                break
+            rest = span
+            while rest.length:
+                part = window.take(rest)
+                if part is not None:
+                    held.append(part)
+                    rest = _Span(span.footer, part.start + part.length, rest.length - part.length)
+                    continue
+                if held:
+                    file.whole = False
+                    window.parts.append(_Part(file, held, last=False))
+                    held = []
+                self._send(window)
+                window = _Window()
+        window.parts.append(_Part(file, held, last=True))
+        return window
 
     def _send(self, window: _Window) -> None:
         if window.parts:
@@ -404,11 +416,11 @@ def _frames_of(entry: Entry, extent: Extent, footer: Footer) -> tuple[int, int]:
     return first, behind
 
 
-def _is_chunk(entry: Entry, spans: list[_Span]) -> bool:
-    """Tell whether a file is a single chunk and its digest is that of the chunk."""
-    if len(spans) != 1:
+def _is_chunk(entry: Entry, first: _Span) -> bool:
+    """Tell whether a file is a single chunk and its digest that of the chunk, by its first span."""
+    footer, start, length = first
+    if length != entry.size:
         return False
-    footer, start, length = spans[0]
     chunk = bisect_right(footer.chunk_starts, start) - 1
     return (
         footer.chunk_starts[chunk] == start

@@ -18,7 +18,7 @@ from dataver.repository import Packs
 
 __all__ = ["KnownChunks"]
 
-_OWN_LIMIT = 100_000  # chunks of this session in each of two generations, ~16 MB; older ones are in the index
+_OWN_LIMIT = 32_768  # chunks of this session in each of two generations, ~6 MB; older ones are in the index
 
 
 class KnownChunks:

@@ -1,11 +1,15 @@
 """Packs are read through once, and each kind of damage is laid to those whom it hits."""
 
+import dataclasses
+import gc
 import random
 
 import pytest
 
 from dataver.checkout import verify_version
 from dataver.formats.entry import Entry, Kind
+from dataver.formats.pack import Footer
+from dataver.progress import NoProgress
 from dataver.repository.layout import block_key
 from dataver.storage import LocalStore
 from dataver.tree import edit
@@ -100,6 +104,52 @@ def test_a_damaged_frame_of_a_large_file_is_found(edited):
     pack, position = lies_at(version.entry("a/large.bin"), edited)
     damage(pack, position)
     assert set(findings(edited, version)) == {"a/large.bin", f"pack {pack.name}"}
+
+
+@pytest.fixture
+def scattered(world):
+    """A version of one file that lies in more than twenty packs."""
+    write(world.source / "large.bin", random.Random(7).randbytes(24 << 20))
+    config = dataclasses.replace(world.repo.config, pack_size=1 << 20)
+    world.repo = type(world.repo)(world.repo.store, config, world.repo.url)
+    world.edited = world.version()
+    assert len(world.packs()) > 20
+    return world
+
+
+def test_a_file_in_many_packs_does_not_keep_their_footers(scattered, monkeypatch):
+    """Memory is bounded by what is kept and what is in flight, however large a file is."""
+    monkeypatch.setattr("dataver.checkout.inspecting._FOOTERS", 2)
+    monkeypatch.setattr("dataver.checkout.inspecting._WINDOW", 1 << 20)
+    packs = {bytes.fromhex(path.name) for path in scattered.packs()}
+    most = 0
+
+    class Watching(NoProgress):
+        def advance(self, *_, **__):
+            nonlocal most
+            footers = [each for each in gc.get_objects() if isinstance(each, Footer)]
+            most = max(most, len({getattr(each, "pack_id", None) for each in footers} & packs))
+
+    fresh = type(scattered.repo)(scattered.repo.store, scattered.repo.config, scattered.repo.url)
+    assert verify_version(fresh, scattered.edited.tree.digest, progress=Watching()).ok
+    assert 2 <= most < 16
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_a_file_one_of_whose_packs_is_missing_is_found_once(scattered, number):
+    """Wherever in the file the pack stands; the other packs are looked at all the same."""
+    entry = scattered.edited.entry("large.bin")
+    ids = list(dict.fromkeys(extent.pack.hex() for extent in entry.extents))
+    for path in scattered.packs():
+        if path.name == ids[number]:
+            path.unlink()
+        elif path.name == ids[-1]:
+            damage(path, 100_000)
+    assert set(findings(scattered, scattered.edited)) == {
+        "large.bin",
+        f"pack {ids[number]}",
+        f"pack {ids[-1]}",
+    }
 
 
 def test_bytes_that_no_file_of_the_version_needs_are_checked_too(world):
