@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dataver
 from benchmarks.machine import machine_facts
@@ -54,9 +55,9 @@ def main() -> int:
     facts = machine_facts(Path(tempfile.gettempdir()))
     for name in args.servers.split(","):
         with (
-            _line(args.mbit),
             tempfile.TemporaryDirectory(prefix="bench-s3-") as work,
             SERVERS[name](Path(work)) as server,
+            _line(args.mbit, server.endpoint),
         ):
             bench = _Bench(server, Path(work) / "bench", args.size << 20)
             figures: dict[tuple[str, str], list[Figure]] = {}
@@ -90,14 +91,26 @@ def main() -> int:
 
 
 @contextmanager
-def _line(mbit: int | None) -> Iterator[None]:
-    """Make the network of this machine with itself as slow as a real one."""
+def _line(mbit: int | None, url: str) -> Iterator[None]:
+    """Make the way to a server of this machine as slow as a real line, each direction by itself.
+
+    What the parts of a server say to each other by other ports goes as fast as ever.
+    """
     if mbit is None:
         yield
         return
-    rule = ["root", "tbf", "rate", f"{mbit}mbit", "burst", "4mb", "latency", "50ms"]
-    subprocess.run(["tc", "qdisc", "add", "dev", "lo", *rule], check=True)
+    port = str(urlsplit(url).port)
+    subprocess.run(["tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb"], check=True)
     try:
+        for line, end in (("1:1", "dport"), ("1:2", "sport")):
+            rate = ["htb", "rate", f"{mbit}mbit", "burst", "1mb", "cburst", "1mb"]
+            match = ["u32", "match", "ip", end, port, "0xffff", "flowid", line]
+            for words in (
+                ["class", "add", "dev", "lo", "parent", "1:", "classid", line, *rate],
+                ["qdisc", "add", "dev", "lo", "parent", line, "bfifo", "limit", "4mb"],
+                ["filter", "add", "dev", "lo", "parent", "1:", "protocol", "ip", *match],
+            ):
+                subprocess.run(["tc", *words], check=True)
         yield
     finally:
         subprocess.run(["tc", "qdisc", "del", "dev", "lo", "root"], check=True)

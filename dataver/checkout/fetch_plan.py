@@ -189,7 +189,7 @@ class _Scan:
         return Wanted(target, positions(entry.extents))
 
     def _count(self, window: list[Wanted]) -> None:
-        ranges = plan(((one.target, one.extents) for one in window), self._wish.repo.packs.footer)
+        ranges = plan(((one.target, one.extents) for one in window), self._wish.repo.packs.footers)
         self.requests += len(ranges)
         self.transferred += sum(one.length for one in ranges)
         largest = max(ranges, key=lambda one: one.length, default=None)

@@ -162,7 +162,7 @@ class Transfer:
         """Plan a window, make its spread files and yield what the pool has to do, with bytes of memory."""
         for batch in window.copies:
             yield self._copies_job(batch), _SPAN
-        ranges = plan(((wanted.target, wanted.extents) for wanted in window.wanted), self._repo.packs.footer)
+        ranges = plan(((wanted.target, wanted.extents) for wanted in window.wanted), self._repo.packs.footers)
         for target, _, copy in window.wanted:
             if not target.whole:
                 self._folder.create(target.path)

@@ -7,6 +7,7 @@ by the same calls (`dataver.repository.externals`).
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ __all__ = ["PackMissing", "Packs"]
 
 _REREADS = 2  # of a footer that seems damaged
 _KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks
+_SIDE_BY_SIDE = 8  # footers on their way at once
 _GUESS = 256 * 1024  # the footer of a 64 MB pack of 20 KB chunks is ~130 KB: one request reads it whole
 
 
@@ -68,6 +70,19 @@ class Packs:
             while len(self._footers) > _KEPT:
                 self._footers.popitem(last=False)
         return footer
+
+    def footers(self, pack_ids: Collection[bytes]) -> dict[bytes, Footer]:
+        """Return the footers of some packs; from afar they are read side by side.
+
+        Raises:
+            IntegrityError: a pack is missing or its footer is damaged.
+        """
+        if self._store.local_root is not None or len(pack_ids) < 2:
+            return {each: self.footer(each) for each in pack_ids}
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_SIDE_BY_SIDE, "dataver-footers") as pool:
+            return dict(zip(pack_ids, pool.map(self.footer, pack_ids), strict=True))
 
     def read(self, pack_id: bytes, offset: int, length: int) -> bytes:
         """Return exactly `length` stored bytes from `offset` of a pack.

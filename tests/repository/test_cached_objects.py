@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import threading
 
 import pytest
 
@@ -163,6 +164,28 @@ def test_ranges_of_packs_are_exact_or_an_error(filled):
     for read in (
         lambda: filled.repo.packs.read(bytes(32), 0, 1),
         lambda: filled.repo.packs.footer(bytes(32)),
+        lambda: filled.repo.packs.footers([pack, bytes(32)]),
     ):
         with pytest.raises(IntegrityError, match=r"pack 0{64} is missing"):
             read()
+
+
+def test_footers_of_several_packs_are_read_side_by_side(world):
+    """A large file lies in many packs: from afar their footers cost a few round trips, not one each."""
+    for _ in range(3):
+        world.publish("a")
+    entries = [entry for version in world.repo.versions("a") for entry in version.entries()]
+    packs = {extent.pack for entry in entries for extent in entry.extents}
+    assert len(packs) == 3
+
+    class Meeting(FaultyStore):
+        together = threading.Barrier(3)
+
+        def get_tail(self, key, length):
+            self.together.wait(20)
+            return super().get_tail(key, length)
+
+    for path in world.cached():
+        path.unlink()
+    found = world.open(Meeting(world.inner)).packs.footers(packs)
+    assert {pack: footer.pack_id for pack, footer in found.items()} == {pack: pack for pack in packs}
