@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import dataver
+from benchmarks.line import network_line
 from benchmarks.machine import machine_facts
 from benchmarks.s3 import PLAYERS as CLIENTS
 from benchmarks.s3 import Client
@@ -83,6 +84,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=16, help="requests of a plain client, a worker")
     parser.add_argument("--epochs", type=int, default=5, help="of a process that reads what is here")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument(
+        "--mbit", type=int, default=None, help="speed of the network, in Mbit/s: needs root and tc"
+    )
     parser.add_argument("--only", default="", help="players whose names hold this")
     parser.add_argument("--out", type=Path, default=None, help="JSON lines, appended to")
     parser.add_argument("--play", help=argparse.SUPPRESS)
@@ -99,22 +103,28 @@ def main() -> int:
         os.environ |= {"DATAVER_STATE": f"{home}/state", "DATAVER_LINEAGE": "off"}
         try:
             with SERVERS[args.server](home / "server") as server:
-                lines = [*_rounds(home, server, args)]
+                about = _prepared(home, server, args)
+                with network_line(args.mbit, server.endpoint):
+                    lines = [*_rounds(home, about, args)]
         finally:
             for path, _, _ in os.walk(home):
                 Path(path).chmod(0o755)
         machine = machine_facts(home)
     if args.out is not None:
         with args.out.open("a") as out:
-            for line in lines:
-                about = {"workers": args.workers, "threads": args.threads, "machine": machine}
-                print(json.dumps(line | about), file=out)
+            for found in lines:
+                about = {
+                    "workers": args.workers,
+                    "threads": args.threads,
+                    "mbit": args.mbit,
+                    "machine": machine,
+                }
+                print(json.dumps(found | about), file=out)
     print(table(lines))
     return 0
 
 
-def _rounds(home: Path, server: Server, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    about = _prepared(home, server, args)
+def _rounds(home: Path, about: Mapping[str, Any], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     file = home / "about.json"
     names = [*(name for name, package in (NEAR | FAR).items() if _there(package)), "lineage"]
     names = [name for name in names if args.only in name]

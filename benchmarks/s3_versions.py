@@ -17,17 +17,15 @@ import os
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import dataver
+from benchmarks.line import network_line
 from benchmarks.machine import machine_facts
 from benchmarks.s3 import PLAYERS, Client, Figure, cpu_of, installed
 from dataver.checkout.transfer import REMOTE_THREADS
@@ -57,7 +55,7 @@ def main() -> int:
         with (
             tempfile.TemporaryDirectory(prefix="bench-s3-") as work,
             SERVERS[name](Path(work)) as server,
-            _line(args.mbit, server.endpoint),
+            network_line(args.mbit, server.endpoint),
         ):
             bench = _Bench(server, Path(work) / "bench", args.size << 20)
             figures: dict[tuple[str, str], list[Figure]] = {}
@@ -84,36 +82,10 @@ def main() -> int:
         if args.out is not None:
             with args.out.open("a") as out:
                 for (job_name, player), found in figures.items():
-                    line = {"server": name, "job": job_name, "player": player, "machine": facts}
-                    line["mbit"] = args.mbit
-                    print(json.dumps(line | {"size": args.size << 20, "figures": found}), file=out)
+                    about = {"server": name, "job": job_name, "player": player, "machine": facts}
+                    about["mbit"] = args.mbit
+                    print(json.dumps(about | {"size": args.size << 20, "figures": found}), file=out)
     return 0
-
-
-@contextmanager
-def _line(mbit: int | None, url: str) -> Iterator[None]:
-    """Make the way to a server of this machine as slow as a real line, each direction by itself.
-
-    What the parts of a server say to each other by other ports goes as fast as ever.
-    """
-    if mbit is None:
-        yield
-        return
-    port = str(urlsplit(url).port)
-    subprocess.run(["tc", "qdisc", "add", "dev", "lo", "root", "handle", "1:", "htb"], check=True)
-    try:
-        for line, end in (("1:1", "dport"), ("1:2", "sport")):
-            rate = ["htb", "rate", f"{mbit}mbit", "burst", "1mb", "cburst", "1mb"]
-            match = ["u32", "match", "ip", end, port, "0xffff", "flowid", line]
-            for words in (
-                ["class", "add", "dev", "lo", "parent", "1:", "classid", line, *rate],
-                ["qdisc", "add", "dev", "lo", "parent", line, "bfifo", "limit", "4mb"],
-                ["filter", "add", "dev", "lo", "parent", "1:", "protocol", "ip", *match],
-            ):
-                subprocess.run(["tc", *words], check=True)
-        yield
-    finally:
-        subprocess.run(["tc", "qdisc", "del", "dev", "lo", "root"], check=True)
 
 
 class _Bench:
