@@ -9,6 +9,7 @@ checksum.
 import base64
 import hashlib
 import os
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +23,9 @@ from dataver.storage.translate import translate
 __all__ = ["Body", "Sending"]
 
 _STEP = 256 * 1024  # bytes read and handed to a socket at once; stays in the processor's cache
+_HASHING = max(1, (os.cpu_count() or 1) // 2)  # bodies at once
+
+_turns: dict[int, threading.Semaphore] = {}  # by process: a parent's may be held for ever
 
 
 class Body:
@@ -43,15 +47,17 @@ class Body:
     def crc32(self) -> str:
         """Return the CRC32 as S3 writes it."""
         crc = 0
-        for part in self._parts():
-            crc = zlib.crc32(part, crc)
+        with _turn():
+            for part in self._parts():
+                crc = zlib.crc32(part, crc)
         return base64.b64encode(crc.to_bytes(4, "big")).decode()
 
     def md5(self) -> str:
         """Return the MD5 as HTTP writes it."""
         hasher = hashlib.md5(usedforsecurity=False)
-        for part in self._parts():
-            hasher.update(part)
+        with _turn():
+            for part in self._parts():
+                hasher.update(part)
         return base64.b64encode(hasher.digest()).decode()
 
     def whole(self) -> bytes:
@@ -145,6 +151,11 @@ class Sending:
         if size and not got:
             raise StoreError(f"{self._path} became shorter while it was sent.", hint="repeat the command")
         return self._buffer[:got]
+
+
+def _turn() -> threading.Semaphore:
+    """Return what lets some hash at a time: the first can be sent while the next is hashed."""
+    return _turns.setdefault(os.getpid(), threading.Semaphore(_HASHING))
 
 
 def _size_of(source: BytesLike | Path) -> int:
