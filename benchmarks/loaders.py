@@ -152,7 +152,11 @@ def _rounds(home: Path, about: Mapping[str, Any], args: argparse.Namespace) -> I
                 shutil.rmtree(cold, ignore_errors=True)
             for player, found in json.loads(done.stdout.splitlines()[-1]).items():
                 if set(found.pop("sizes")) != {about["size"]}:
-                    raise ValueError(f"{player} did not read every byte once")
+                    if "dataver" in player:
+                        raise ValueError(f"{player} did not read every byte once")
+                    print(f"{number} {player:40} did not read every byte once", file=sys.stderr)
+                    yield {"player": player, "round": number, "failed": "bytes are missing or twice"}
+                    continue
                 print(f"{number} {player:40} {found}", file=sys.stderr)
                 yield {"player": player, "round": number, "bytes": about["size"], "files": args.files} | found
 

@@ -12,6 +12,7 @@ Both keep the time that a call gives them; neither repeats anything.
 import ssl
 import time
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from dataver.storage.body import Body, Sending
@@ -114,6 +115,7 @@ class ByThread:
         words |= login | {name: given[name] for name in ("endpoint_url",) if name in given}
         words.setdefault("use_ssl", given.get("use_ssl", True))
         session = botocore.session.Session(profile=given.get("profile"))
+        session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
         payer = {"RequestPayer": "requester"} if given.get("requester_pays") else {}
         more = dict(given.get("s3_additional_kwargs") or {})
         client = session.create_client("s3", config=config, **words)
@@ -205,6 +207,14 @@ class ByLoop:
             )
         finally:
             body.close()
+
+
+@lru_cache
+def _descriptions(path: str | None) -> Any:
+    """Return botocore's descriptions of services, read once: that is most of making a client (80 ms)."""
+    from botocore.loaders import create_loader
+
+    return create_loader(path)
 
 
 class _Signing:

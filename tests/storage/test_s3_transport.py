@@ -63,6 +63,17 @@ def _answering(
         thread.join()
 
 
+def test_a_second_client_of_a_process_reads_no_descriptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of a loader are forked from a process that has read them; reading them takes 80 ms and more."""
+    assert ByThread.of(_OPTIONS) is not None
+
+    def read(_self: object, path: str) -> None:
+        raise AssertionError(f"{path} was read again")
+
+    monkeypatch.setattr("botocore.loaders.JSONFileLoader.load_file", read)
+    assert ByThread.of(_OPTIONS) is not None
+
+
 def test_what_only_s3fs_knows_goes_through_s3fs() -> None:
     """Threads are the rule; an option or a setting of s3fs's own leads to s3fs."""
     assert isinstance(connect(_OPTIONS | {"endpoint_url": "http://127.0.0.1:9"}), ByThread)
