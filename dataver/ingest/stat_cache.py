@@ -46,8 +46,8 @@ class StatCache:
         self._began = time.time_ns()
         self._rows: dict[str, int] = {}
         self._columns = [array("q") for _ in FileStat._fields]
-        self._digests = b""
-        self._new: dict[str, tuple[FileStat, bytes]] = {}
+        self._digests = bytearray()
+        self._changed = False
         self._load()
 
     def get(self, path: str, stat: FileStat) -> bytes | None:
@@ -58,39 +58,47 @@ class StatCache:
         sizes, mtimes, ctimes, inodes = self._columns
         if (sizes[row], mtimes[row], ctimes[row], inodes[row]) != stat:
             return None
-        return self._digests[32 * row : 32 * row + 32]
+        return bytes(self._digests[32 * row : 32 * row + 32])
 
     def put(self, path: str, stat: FileStat, file_digest: bytes) -> None:
         """Remember a file that was just read, unless it changed too lately to be sure."""
-        if max(stat.mtime_ns, stat.ctime_ns) < self._began - _RACY_NS:
-            self._new[path] = (stat, file_digest)
+        if max(stat.mtime_ns, stat.ctime_ns) >= self._began - _RACY_NS:
+            return
+        self._changed = True
+        row = self._rows.get(path)
+        if row is None:
+            self._rows[path] = len(self._rows)
+            for column, value in zip(self._columns, stat, strict=True):
+                column.append(value)
+            self._digests += file_digest
+            return
+        for column, value in zip(self._columns, stat, strict=True):
+            column[row] = value
+        self._digests[32 * row : 32 * row + 32] = file_digest
 
     def save(self) -> None:
         """Write what was remembered; a failure only costs reading the files again."""
-        if not self._new:
+        if not self._changed:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             temporary = self._path.with_name(f".tmp-{os.getpid()}-{self._path.name}")
-            temporary.write_bytes(self._encode())
+            with temporary.open("wb") as file:
+                for part in self._encode():
+                    file.write(part)
             temporary.replace(self._path)
         except OSError:
             return
 
-    def _encode(self) -> bytes:
-        kept = [(path, row) for path, row in self._rows.items() if path not in self._new]
-        paths = [path for path, _ in kept] + list(self._new)
-        digests = [self._digests[32 * row : 32 * row + 32] for _, row in kept]
-        digests += [name for _, name in self._new.values()]
-        fresh = zip(*(stat for stat, _ in self._new.values()), strict=True)
-        columns = [
-            array("q", [old[row] for _, row in kept] + list(new))
-            for old, new in zip(self._columns, fresh, strict=True)
-        ]
-        names = "\0".join(paths).encode("utf-8", "surrogateescape")
-        body = b"".join((*(column.tobytes() for column in columns), *digests, names))
-        head = _HEAD.pack(_MAGIC, len(paths), len(names), checksum(body))
-        return head + make_compressor(1)(body)
+    def _encode(self) -> tuple[bytes, bytes]:
+        """Return the head, and what stands behind it."""
+        names = "\0".join(self._rows).encode("utf-8", "surrogateescape")
+        body = bytearray()
+        for column in self._columns:
+            body += memoryview(column).cast("B")
+        body += self._digests
+        body += names
+        return _HEAD.pack(_MAGIC, len(self._rows), len(names), checksum(body)), make_compressor(1)(body)
 
     def _load(self) -> None:
         try:
@@ -99,14 +107,19 @@ class StatCache:
             size = rows * (8 * len(self._columns) + 32) + names
             if magic != _MAGIC or size > _LIMIT:
                 return
-            body = decompress_exactly(data[_HEAD.size :], size, make_decompressor(), "the stat cache")
+            raw = decompress_exactly(
+                memoryview(data)[_HEAD.size :], size, make_decompressor(), "the stat cache"
+            )
         except (OSError, struct.error, IntegrityError):
             return
-        if checksum(body) != check:
+        if checksum(raw) != check or not rows:
+            return
+        body, behind = memoryview(raw), 8 * rows * len(self._columns)
+        text = str(body[behind + 32 * rows :], "utf-8", "surrogateescape")
+        paths = dict(zip(text.split("\0"), range(rows), strict=False))
+        if len(paths) != rows:
             return
         for number, column in enumerate(self._columns):
             column.frombytes(body[8 * rows * number : 8 * rows * (number + 1)])
-        behind = 8 * rows * len(self._columns)
-        self._digests = body[behind : behind + 32 * rows]
-        text = body[behind + 32 * rows :].decode("utf-8", "surrogateescape")
-        self._rows = dict(zip(text.split("\0"), range(rows), strict=False)) if rows else {}
+        self._digests += body[behind : behind + 32 * rows]
+        self._rows = paths

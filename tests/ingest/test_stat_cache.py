@@ -1,6 +1,7 @@
 """The stat cache answers only when all of a file's stat values are as they were."""
 
 import time
+import tracemalloc
 
 from dataver.hashing import digest
 from dataver.ingest.stat_cache import FileStat, StatCache
@@ -60,3 +61,31 @@ def test_earlier_rows_stay_when_new_ones_come(tmp_path):
     saved(tmp_path, ("a", stat()))
     cache = saved(tmp_path, ("b", stat()))
     assert cache.get("a", stat()) and cache.get("b", stat())
+
+
+def test_a_changed_file_takes_the_place_of_what_it_was(tmp_path):
+    """The newest values and digest count, also where the file stood between others."""
+    saved(tmp_path, ("a", stat()), ("b", stat()), ("c", stat()))
+    cache = StatCache(tmp_path, "/data")
+    cache.put("b", stat(size=9), digest(b"new"))
+    cache.save()
+    cache = StatCache(tmp_path, "/data")
+    assert cache.get("b", stat()) is None
+    assert cache.get("b", stat(size=9)) == digest(b"new")
+    assert cache.get("a", stat()) == digest(b"a") and cache.get("c", stat()) == digest(b"c")
+
+
+def test_a_file_costs_little_memory(tmp_path):
+    """Beside its path it is a row of numbers, while it is remembered and while it is written."""
+    count = 20_000
+    paths = [f"folder/{number:06d}" for number in range(count)]
+    cache = StatCache(tmp_path, "/data")
+    tracemalloc.start()
+    try:
+        for number, path in enumerate(paths):
+            cache.put(path, FileStat(number, OLD, OLD, number), digest(path.encode()))
+        cache.save()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 400 * count
