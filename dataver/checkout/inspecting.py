@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict, deque
+from collections import deque
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -24,6 +24,7 @@ from dataver.checkout.frames import REREADS
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frame
+from dataver.formats.kept_footers import KeptFooters
 from dataver.formats.pack import MAGIC, check_frame, check_magic, parse_footer, parse_trailer
 from dataver.hashing.digest import digest, new_hasher
 from dataver.repository.layout import pack_key
@@ -43,7 +44,8 @@ _WINDOW: Final = 8 << 20  # bytes of the frames that are in memory for one windo
 _RUN: Final = 8 << 20  # stored bytes of one read
 _GAP: Final = 256 << 10  # of a remote store: reading this much more costs less than another request
 _REMOTE_THREADS: Final = 8
-_FOOTERS: Final = 64  # kept in memory, ~0.3 MB each
+_FOOTERS: Final = 64  # kept in memory, ~0.3 MB each …
+_FOOTERS_SIZE: Final = 32 << 20  # … but up to 3 MB each of packs of tiny files
 _TAIL: Final = 256 << 10  # the footer of a 64 MB pack of 16 KB chunks is smaller
 
 
@@ -126,7 +128,7 @@ class Inspection:
         self._ahead = threads + 2
         self._pool = ThreadPoolExecutor(threads, "dataver-verify")
         self._flying: deque[Future[Any]] = deque()
-        self._footers: OrderedDict[bytes, Footer] = OrderedDict()
+        self._footers: KeptFooters[bytes] = KeptFooters(_FOOTERS, _FOOTERS_SIZE)
         self._seen: dict[bytes, bytearray] = {}  # a byte a frame: whether it was looked at
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -197,7 +199,6 @@ class Inspection:
         """Return a pack's footer as the store has it; None, and the pack noted as bad, where it has none."""
         found = self._footers.get(pack)
         if found is not None:
-            self._footers.move_to_end(pack)
             return found
         if pack in self.damaged and self.damaged[pack] is None:
             return None
@@ -209,12 +210,10 @@ class Inspection:
         except (IntegrityError, FormatTooNew) as error:
             self._lose(pack, error.message)
             return None
-        self._footers[pack] = found
+        self._footers.put(pack, found)
         self._seen.setdefault(pack, bytearray(found.frame_count))
         if not found.frame_count:
             self._check_run(found, 0, 0, ())
-        while len(self._footers) > _FOOTERS:
-            self._footers.popitem(last=False)
         return found
 
     def _read_footer(self, pack: bytes) -> Footer:

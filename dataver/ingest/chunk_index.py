@@ -11,7 +11,6 @@ only.
 
 import sqlite3
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataver.errors import IntegrityError
+from dataver.formats.kept_footers import KeptFooters
 from dataver.formats.pack import Footer
 
 __all__ = ["ChunkIndex", "Place"]
@@ -28,7 +28,8 @@ _SHIFT = 20  # a place is pack number << 20 | chunk number; a pack holds less th
 _MASK = (1 << _SHIFT) - 1
 _ASK = 900  # keys in one question; SQLite's historic limit of variables is 999
 _ROWS = 450  # chunks in one insertion: each step of a statement takes its turn with the other threads
-_KEPT = 64  # footers kept parsed
+_KEPT = 64  # footers kept parsed …
+_KEPT_SIZE = 32 << 20  # … but these bytes of them at the most: packs of tiny files have large ones
 _BUSY = 30.0  # seconds to wait for another process that writes
 
 _CREATE = f"""
@@ -54,7 +55,8 @@ class ChunkIndex:
         self._path = path
         self._owner = owner
         self._lock = threading.Lock()
-        self._footers: OrderedDict[int, Footer | None] = OrderedDict()
+        self._footers: KeptFooters[int] = KeptFooters(_KEPT, _KEPT_SIZE)
+        self._unusable: set[int] = set()  # packs that are damaged here, or another draft's
         self._db = self._open()
         self.empty = self._count() == 0
 
@@ -94,7 +96,8 @@ class ChunkIndex:
                     some = rows[start : start + _ROWS]
                     question = f"INSERT OR REPLACE INTO chunks VALUES {','.join(['(?,?)'] * len(some))}"  # noqa: S608
                     self._db.execute(question, list(chain.from_iterable(some)))
-            self._keep(number, footer)
+            self._unusable.discard(number)
+            self._footers.put(number, footer)
             self.empty = False
 
     def known_packs(self, ids: Iterable[bytes]) -> set[bytes]:
@@ -126,6 +129,7 @@ class ChunkIndex:
         with self._lock, suppress(sqlite3.Error), self._db:
             self._db.execute("DELETE FROM packs WHERE id = ?", (pack_id,))
             self._footers.clear()
+            self._unusable.clear()
 
     def publish(self, pack_ids: Iterable[bytes]) -> None:
         """Open the draft's uploaded packs to every draft."""
@@ -137,6 +141,7 @@ class ChunkIndex:
         with self._lock, suppress(sqlite3.Error), self._db:
             self._db.execute("DELETE FROM packs WHERE owner = ?", (self._owner,))
             self._footers.clear()
+            self._unusable.clear()
 
     def _open(self) -> sqlite3.Connection:
         try:
@@ -201,11 +206,14 @@ class ChunkIndex:
         return int(row[0])
 
     def _footer(self, number: int) -> Footer | None:
-        if number in self._footers:
-            self._footers.move_to_end(number)
-            return self._footers[number]
+        footer = self._footers.get(number)
+        if footer is not None or number in self._unusable:
+            return footer
         footer = self._load_footer(number)
-        self._keep(number, footer)
+        if footer is None:
+            self._unusable.add(number)
+        else:
+            self._footers.put(number, footer)
         return footer
 
     def _load_footer(self, number: int) -> Footer | None:
@@ -218,11 +226,6 @@ class ChunkIndex:
         except (sqlite3.Error, IntegrityError):
             return None
         return footer if footer and footer.pack_id == row[0] else None
-
-    def _keep(self, number: int, footer: Footer | None) -> None:
-        self._footers[number] = footer
-        while len(self._footers) > _KEPT:
-            self._footers.popitem(last=False)
 
 
 def _prefix(digest: bytes) -> int:

@@ -6,13 +6,13 @@ by the same calls (`dataver.repository.externals`).
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.entry import is_external
+from dataver.formats.kept_footers import KeptFooters
 from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.repository.layout import pack_key
 from dataver.storage import DiskCache, Store
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["PackMissing", "Packs"]
 
 _REREADS = 2  # of a footer that seems damaged
-_KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks
+_KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks …
+_MEMORY = 96 << 20  # … and up to 3 MB each for packs of tiny files, which readers visit in any order
 _SIDE_BY_SIDE = 8  # footers on their way at once
 _GUESS = 256 * 1024  # the footer of a 64 MB pack of 20 KB chunks is ~130 KB: one request reads it whole
 
@@ -41,7 +42,7 @@ class Packs:
     def __init__(self, store: Store, cache: DiskCache | None) -> None:
         self._store = store
         self._cache = cache
-        self._footers: OrderedDict[bytes, Footer] = OrderedDict()
+        self._footers: KeptFooters[bytes] = KeptFooters(_KEPT, _MEMORY)
         self._lock = threading.Lock()
 
     @cached_property
@@ -61,14 +62,11 @@ class Packs:
             return self.externals.footer(pack_id)
         with self._lock:
             found = self._footers.get(pack_id)
-            if found is not None:
-                self._footers.move_to_end(pack_id)
-                return found
+        if found is not None:
+            return found
         footer = self._cached_footer(pack_id) or self._read_footer(pack_id)
         with self._lock:
-            self._footers[pack_id] = footer
-            while len(self._footers) > _KEPT:
-                self._footers.popitem(last=False)
+            self._footers.put(pack_id, footer)
         return footer
 
     def footers(self, pack_ids: Collection[bytes]) -> dict[bytes, Footer]:
