@@ -338,19 +338,15 @@ def test_a_file_that_is_damaged_further_on_is_broken_off(world: World, tmp_path)
     """No wrong byte is sent: the body is shorter than the header said, which clients take for an error."""
     from http.client import IncompleteRead
 
-    connection = world.connect()
-    connection.request("GET", "/vision/cats@1.0.0/large.bin")
-    connection.close()
     damage(world, tmp_path, 2_500_000)
-    connection = world.connect()
-    connection.request("GET", "/vision/cats@1.0.0/large.bin")
-    response = connection.getresponse()
-    assert response.status == 200
-    with pytest.raises((IncompleteRead, ConnectionResetError)) as caught:
-        response.read()
-    if isinstance(caught.value, IncompleteRead):
-        assert NOISE.startswith(caught.value.partial)
-    connection.close()
+    with closing(world.connect()) as connection:
+        connection.request("GET", "/vision/cats@1.0.0/large.bin")
+        with closing(connection.getresponse()) as response:
+            assert response.status == 200
+            with pytest.raises((IncompleteRead, ConnectionResetError)) as caught:
+                response.read()
+            if isinstance(caught.value, IncompleteRead):
+                assert NOISE.startswith(caught.value.partial)
     assert world.ask("/vision/cats@1.0.0/train/a/deep.txt").status in (200, 500)
 
 
