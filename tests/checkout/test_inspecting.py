@@ -1,14 +1,14 @@
 """Packs are read through once, and each kind of damage is laid to those whom it hits."""
 
 import dataclasses
-import gc
 import random
+import weakref
 
 import pytest
 
 from dataver.checkout import verify_version
 from dataver.formats.entry import Entry, Kind
-from dataver.formats.pack import Footer
+from dataver.formats.pack import Footer, parse_footer
 from dataver.progress import NoProgress
 from dataver.repository.layout import block_key
 from dataver.storage import LocalStore
@@ -121,17 +121,25 @@ def test_a_file_in_many_packs_does_not_keep_their_footers(scattered, monkeypatch
     """Memory is bounded by what is kept and what is in flight, however large a file is."""
     monkeypatch.setattr("dataver.checkout.inspecting._FOOTERS", 2)
     monkeypatch.setattr("dataver.checkout.inspecting._WINDOW", 1 << 20)
-    packs = {bytes.fromhex(path.name) for path in scattered.packs()}
-    most = 0
+    read, most = [], 0
+
+    class Watched(Footer):
+        __slots__ = ("__weakref__",)
+
+    def parsing(*given):
+        found = Watched(parse_footer(*given).raw)
+        read.append(weakref.ref(found))
+        return found
 
     class Watching(NoProgress):
         def advance(self, *_, **__):
             nonlocal most
-            footers = [each for each in gc.get_objects() if isinstance(each, Footer)]
-            most = max(most, len({getattr(each, "pack_id", None) for each in footers} & packs))
+            most = max(most, sum(each() is not None for each in list(read)))
 
+    monkeypatch.setattr("dataver.checkout.inspecting.parse_footer", parsing)
     fresh = type(scattered.repo)(scattered.repo.store, scattered.repo.config, scattered.repo.url)
     assert verify_version(fresh, scattered.edited.tree.digest, progress=Watching()).ok
+    assert len(read) > 20
     assert 2 <= most < 16
 
 
