@@ -119,7 +119,9 @@ def mounting(fuse: None, source: Path, tmp_path: Path) -> Iterator[Mounting]:
 
     yield begin
     for one in started:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.communicate()
+        one.process.kill()
+        one.process.wait()
+        for pipe in (one.process.stdout, one.process.stderr):
+            assert pipe is not None
+            pipe.close()  # also where the test itself ended the process
         detach(one.folder, lazy=True)
