@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
@@ -47,7 +48,7 @@ class Body:
     def crc32(self) -> str:
         """Return the CRC32 as S3 writes it."""
         crc = 0
-        with _turn():
+        with _turn(len(self)):
             for part in self._parts():
                 crc = zlib.crc32(part, crc)
         return base64.b64encode(crc.to_bytes(4, "big")).decode()
@@ -55,7 +56,7 @@ class Body:
     def md5(self) -> str:
         """Return the MD5 as HTTP writes it."""
         hasher = hashlib.md5(usedforsecurity=False)
-        with _turn():
+        with _turn(len(self)):
             for part in self._parts():
                 hasher.update(part)
         return base64.b64encode(hasher.digest()).decode()
@@ -153,8 +154,10 @@ class Sending:
         return self._buffer[:got]
 
 
-def _turn() -> threading.Semaphore:
-    """Return what lets some hash at a time: the first can be sent while the next is hashed."""
+def _turn(size: int) -> AbstractContextManager[object]:
+    """Return what lets some large bodies be hashed at a time: the first is sent while the next is hashed."""
+    if size <= _STEP:
+        return nullcontext()
     return _turns.setdefault(os.getpid(), threading.Semaphore(_HASHING))
 
 

@@ -16,8 +16,9 @@ from dataver.storage.body import Body
 _FORKED = """
 import os, sys
 from dataver.storage import body
-while body._turn().acquire(blocking=False):  # as if other threads were hashing
-    pass
+for _ in range(body._HASHING):
+    body._turn(2_000_000).__enter__()  # as if other threads were hashing
+assert body.Body(b"small").md5()  # waits for nobody
 child = os.fork()
 if not child:
     os._exit(0 if body.Body(b"x" * 2_000_000).md5() else 1)
