@@ -17,15 +17,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
+from dataver.errors import NotFound
 from dataver.formats.event import Link, Subset, link_id
-from dataver.lineage.questions.compare import compare_inputs
-from dataver.lineage.questions.content import CONTENT_SIZE, Covers, contents_at, describe_content
-from dataver.lineage.questions.finding import find_version
-from dataver.lineage.questions.impact import impact_of_contents, impact_of_version
-from dataver.lineage.questions.runs import RunFilter, describe_run, list_runs
-from dataver.lineage.questions.versions import describe_version, graph_of_version
-from dataver.lineage.schema import MIGRATIONS, SCHEMA, run_number, version_number
+from dataver.lineage.index.schema import MIGRATIONS, SCHEMA, run_number, version_number
+from dataver.lineage.queries.compare import compare_inputs
+from dataver.lineage.queries.content import CONTENT_SIZE, Covers, contents_at, describe_content, files_of
+from dataver.lineage.queries.impact import impact_of_contents, impact_of_version
+from dataver.lineage.queries.resolve import find_version
+from dataver.lineage.queries.results import IndexedLink as Answer
+from dataver.lineage.queries.runs import RunFilter, describe_run, list_runs
+from dataver.lineage.queries.versions import describe_version, graph_of_version
 
 _START = 1_700_000_000
 _DATASETS = 100  # of models that runs produce
@@ -171,6 +174,13 @@ def questions(runs: int, versions: int) -> dict[str, Callable[[sqlite3.Connectio
     covers = Covers(lambda _digest: ())
     late = f"cats@1.0.{versions - 1}"
 
+    def no_tree(link: Answer) -> NoReturn:
+        raise NotFound(f"the tree of {link.ref} is simulated.")
+
+    def contents_read(db: sqlite3.Connection, link: Answer) -> set[bytes]:
+        files = files_of(db, link.version or 0) or {}
+        return {content for path, content in files.items() if covers(link.subset, path)}
+
     def by_path(db: sqlite3.Connection) -> object:
         return describe_content(db, "path", contents_at(db, _path(4242)), covers, 50)
 
@@ -188,7 +198,9 @@ def questions(runs: int, versions: int) -> dict[str, Callable[[sqlite3.Connectio
         "impact of one file of a late version": lambda db: impact_of_contents(
             db, _newest(db, versions), covers
         ),
-        "compare two runs": lambda db: compare_inputs(describe_run(db, key), describe_run(db, other)),
+        "compare two runs": lambda db: compare_inputs(
+            describe_run(db, key), describe_run(db, other), no_tree, lambda link: contents_read(db, link)
+        ),
         "runs, the latest 50": lambda db: list_runs(db, RunFilter(), 50),
         "runs of one version": lambda db: list_runs(db, RunFilter(version=late), 50),
         "runs of a dataset": lambda db: list_runs(db, RunFilter(version="cats"), 50),

@@ -34,7 +34,7 @@ from benchmarks.line import network_line
 from benchmarks.machine import machine_facts
 from benchmarks.s3 import PLAYERS as CLIENTS
 from benchmarks.s3 import Client
-from dataver.testing.serving import Server
+from servers.process import Server
 
 _REF = "set@1.0.0"
 _RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs
@@ -78,7 +78,7 @@ PAIRS = (
 def main() -> int:
     """Measure; print tables and, with --out, write JSON lines."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loaders", description=main.__doc__)
-    parser.add_argument("--server", default="seaweedfs", help="of dataver.testing.servers")
+    parser.add_argument("--server", default="seaweedfs", help="of tests/servers")
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=16, help="requests of a plain client, a worker")
@@ -95,7 +95,7 @@ def main() -> int:
         about = json.loads(Path(os.environ["BENCH_LOADERS"]).read_text())
         print(json.dumps(_play(args.play, about)))
         return 0
-    from dataver.testing.servers import SERVERS
+    from servers import SERVERS
 
     with tempfile.TemporaryDirectory(prefix="bench-loaders-") as folder:
         home = Path(folder)

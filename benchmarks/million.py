@@ -56,7 +56,7 @@ def make(home: Path, count: int) -> float:
     began = time.perf_counter()
     root = build(entries(count, extent), save)
     seconds = time.perf_counter() - began
-    repository.store.put_many_new((block_key(digest), data) for digest, data in blocks.items())
+    repository._core.store.put_many_new((block_key(digest), data) for digest, data in blocks.items())
     _publish(repository, seed, root)
     rng = random.Random(2)
     chosen = sorted(rng.sample(range(count), 10))
@@ -65,8 +65,8 @@ def make(home: Path, count: int) -> float:
         for path in (f"{number // 1000:05d}/file-{number % 1000:04d}.jpg" for number in chosen)
     ]
     blocks.clear()
-    changed = edit(root.digest, changes, repository.blocks.load, save, lambda _digest: True)
-    repository.store.put_many_new((block_key(digest), data) for digest, data in blocks.items())
+    changed = edit(root.digest, changes, repository._core.blocks.load, save, lambda _digest: True)
+    repository._core.store.put_many_new((block_key(digest), data) for digest, data in blocks.items())
     _publish(repository, seed, changed)
     return seconds
 
@@ -86,7 +86,7 @@ def _publish(repository: dataver.Repository, like: dataver.Version, root: object
         tool="benchmark",
         write_id=random.Random(root.digest).randbytes(16).hex(),  # type: ignore[attr-defined]
     )
-    publish(repository.store, repository.records, record, label=None)
+    publish(repository._core.store, repository._core.records, record, label=None)
 
 
 def timed(command: list[str], folder: Path) -> float:

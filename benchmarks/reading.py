@@ -25,7 +25,7 @@ import dataver
 from benchmarks.machine import machine_facts
 from benchmarks.s3 import PLAYERS
 from dataver.reading import Files
-from dataver.testing.servers import SERVERS
+from servers import SERVERS
 
 _PIECE = 1 << 20  # bytes of one read of the large file
 _RANGE = 8 << 20
@@ -150,7 +150,7 @@ def _column(home: Path, source: Path, server: Any) -> list[dict[str, Any]]:
     import pyarrow.parquet
 
     from dataver.fs import DataverFileSystem
-    from dataver.testing.proxy import FaultyNetwork
+    from servers.proxy import FaultyNetwork
 
     os.environ["DATAVER_CACHE"] = f"{home}/column"
     with FaultyNetwork(server.endpoint, lambda _seen: None) as network:

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from benchmarks.machine import machine_facts
 from dataver.storage.s3 import S3Store
 from dataver.storage.s3_transport import ByLoop, Transport, connect
-from dataver.testing.proxy import FaultyNetwork
-from dataver.testing.servers import SERVERS, USUAL, Server
+from servers import SERVERS, USUAL, Server
+from servers.proxy import FaultyNetwork
 
 _SMALL = 4096  # bytes of a small object
 _RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs (dataver.checkout.plan.MAX_RANGE)

@@ -28,9 +28,9 @@ import dataver
 from benchmarks.line import network_line
 from benchmarks.machine import machine_facts
 from benchmarks.s3 import PLAYERS, Client, Figure, cpu_of, installed
-from dataver.checkout.transfer import REMOTE_THREADS
+from dataver.parallel import RANGES
 from dataver.repository.layout import pack_key
-from dataver.testing.servers import SERVERS, USUAL, Server
+from servers import SERVERS, USUAL, Server
 
 _RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs (dataver.checkout.plan.MAX_RANGE)
 _SENDERS = 4  # packs on their way at once (dataver.ingest.upload)
@@ -146,7 +146,7 @@ class _Bench:
                 data = client.part(key, start, min(_RANGE, sizes[name] - start))
                 os.pwrite(files[name], data, start)
 
-            found = self._timed(lambda: _side_by_side(read, ranges, REMOTE_THREADS))
+            found = self._timed(lambda: _side_by_side(read, ranges, RANGES))
             for fd in files.values():
                 os.close(fd)
             return found
@@ -156,8 +156,8 @@ class _Bench:
 
     def clear(self) -> None:
         """Remove what the round left, here and there."""
-        for info in list(self.repo.store.list()):
-            self.repo.store.delete(info.key)
+        for info in list(self.repo._core.store.list()):
+            self.repo._core.store.delete(info.key)
         shutil.rmtree(self.packs)
         shutil.rmtree(self.work / "workspace")
 

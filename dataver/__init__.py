@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING
 from dataver._about import __version__
 
 if TYPE_CHECKING:
-    from dataver._config import Config
-    from dataver._draft import Draft
-    from dataver._lock import LockedVersion, LockFile
-    from dataver._moving import mirror
-    from dataver._repository import DatasetSummary, Repository, SyncReport, fetch, init, open  # noqa: A004
-    from dataver._run import Run, run
-    from dataver._version import Diff, UploadReport, Version
+    from dataver.api.config import Config
+    from dataver.api.draft import Draft
+    from dataver.api.lockfile import LockedVersion, LockFile
+    from dataver.api.opening import fetch, init, open  # noqa: A004
+    from dataver.api.repository import Repository
+    from dataver.api.run import Run, run, use
+    from dataver.api.sync import SyncReport
+    from dataver.api.transfer import mirror
+    from dataver.api.version import DatasetSummary, Diff, UploadReport, Version
     from dataver.errors import (
         AlreadyExists,
         Conflict,
@@ -40,11 +42,11 @@ if TYPE_CHECKING:
         StoreError,
     )
     from dataver.formats.entry import Entry, Kind
-    from dataver.ingest.taking import AddReport
+    from dataver.ingest.add_operation import AddReport
     from dataver.lineage.settings import LineageWarning
+    from dataver.machine.configuration import Setting
     from dataver.reading import Files
-    from dataver.repository.configuration import Setting
-    from dataver.repository.moving.moving import MoveReport
+    from dataver.transfer.move import MoveReport
 
 __all__ = [
     "AddReport",
@@ -82,22 +84,25 @@ __all__ = [
     "mirror",
     "open",
     "run",
+    "use",
 ]
 
 _HOMES = {
-    "dataver._config": ("Config",),
-    "dataver._draft": ("Draft",),
-    "dataver._lock": ("LockFile", "LockedVersion"),
-    "dataver._moving": ("mirror",),
-    "dataver._repository": ("DatasetSummary", "Repository", "SyncReport", "fetch", "init", "open"),
-    "dataver._run": ("Run", "run"),
-    "dataver._version": ("Diff", "UploadReport", "Version"),
+    "dataver.api.config": ("Config",),
+    "dataver.api.draft": ("Draft",),
+    "dataver.api.lockfile": ("LockFile", "LockedVersion"),
+    "dataver.api.transfer": ("mirror",),
+    "dataver.api.opening": ("fetch", "init", "open"),
+    "dataver.api.repository": ("Repository",),
+    "dataver.api.run": ("Run", "run", "use"),
+    "dataver.api.sync": ("SyncReport",),
+    "dataver.api.version": ("DatasetSummary", "Diff", "UploadReport", "Version"),
     "dataver.formats.entry": ("Entry", "Kind"),
-    "dataver.repository.configuration": ("Setting",),
-    "dataver.ingest.taking": ("AddReport",),
+    "dataver.machine.configuration": ("Setting",),
+    "dataver.ingest.add_operation": ("AddReport",),
     "dataver.lineage.settings": ("LineageWarning",),
     "dataver.reading.files": ("Files",),
-    "dataver.repository.moving.moving": ("MoveReport",),
+    "dataver.transfer.move": ("MoveReport",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

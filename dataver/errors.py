@@ -1,8 +1,8 @@
-"""Every error that dataver raises on purpose.
+"""All errors that dataver raises on purpose.
 
-One tree under `DataverError`. A message is one sentence that names the object and where it is; a hint is the
-next step. `code` is stable: programs may compare it. Errors are grouped by what a caller would do about them,
-not by the module that met them. Foreign exceptions are translated once, where they enter.
+All derive from `DataverError`. A message is one sentence that names the object and its location; a hint is
+the next step. `code` is stable: programs may compare it. Errors are grouped by how a caller handles them, not
+by the module that raises them. Exceptions of other libraries are translated once, at the interface.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ __all__ = [
 
 
 class DataverError(Exception):
-    """The root of all errors of dataver: one sentence, and a hint with the next step.
+    """Base class of all errors of dataver: one sentence, and a hint with the next step.
 
     Attributes:
         code: stable name of the kind of error.
         message: one sentence about one object.
-        hint: what to do next, or None where nothing useful can be said.
+        hint: the next step, or None if there is none.
     """
 
     code: ClassVar[str] = "error"
@@ -40,11 +40,16 @@ class DataverError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return self.message
+        return self.message if self.hint is None else f"{self.message}\n  hint: {self.hint}"
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error without the hint, for use in another sentence."""
+    return error.message if isinstance(error, DataverError) else str(error)
 
 
 class InvalidInput(DataverError, ValueError):
-    """What the caller gave cannot be used: a name, a path, an option."""
+    """An invalid argument: a name, a path, an option."""
 
     code = "invalid-input"
 
@@ -62,13 +67,13 @@ class PathNotFound(NotFound, FileNotFoundError):
 
 
 class AlreadyExists(DataverError):
-    """Something with this name exists and is never overwritten."""
+    """An object with this name exists and is never overwritten."""
 
     code = "already-exists"
 
 
 class Conflict(DataverError):
-    """Somebody else's change got in first, or two wishes exclude each other."""
+    """Another change was made first, or two requests exclude each other."""
 
     code = "conflict"
 
@@ -77,8 +82,8 @@ class StoreError(DataverError):
     """The store refused or failed.
 
     Attributes:
-        transient: whether the same call may succeed later (network, throttling) or will not (permission).
-        retry_after: seconds that the store asks to be left alone for, or None where it does not say.
+        transient: whether the same call may succeed later (network, throttling, as opposed to permission).
+        retry_after: seconds that the store asks to wait before a retry, or None.
     """
 
     code = "store"
@@ -97,13 +102,13 @@ class StoreError(DataverError):
 
 
 class IntegrityError(DataverError):
-    """Bytes that are not what their name, checksum or format says (invariant 1)."""
+    """Bytes that do not match their name, checksum or format (invariant 1)."""
 
     code = "integrity"
 
 
 class FormatTooNew(DataverError):
-    """Written by a newer dataver: a format number or a codec that this one does not know."""
+    """Written by a newer dataver: an unknown format number or codec."""
 
     code = "format-too-new"
 
@@ -115,10 +120,10 @@ class InternalError(DataverError):
 
 
 class Incomplete(DataverError):
-    """The command did a part of what it was asked; `problems` says what was not done (invariant 10).
+    """A command was completed only in part; `problems` lists what was not done (invariant 10).
 
     Attributes:
-        problems: one `(name, reason)` a thing that was left out.
+        problems: one `(name, reason)` for each item that was left out.
     """
 
     code = "incomplete"

@@ -1,59 +1,54 @@
-"""Versions as a file system for everything that reads through fsspec: `dataver://vision/cats@1.2.0/train/a.jpg`.
+"""File system of versions for fsspec: `dataver://vision/cats@1.2.0/train/a.jpg`.
 
     pandas.read_parquet("dataver://weather/stations@1.2.0/2026.parquet")
     fsspec.filesystem("dataver", repo="s3://ml-data/repo").ls("vision/cats@production/train")
 
-The idea: names are those of `dataver.reading.versions`, bytes come from `dataver.reading.files`; here both
-only get the manners that fsspec expects. Read-only: whatever writes raises `OSError` with `EROFS`.
+The idea: names are resolved by `dataver.reading.versions`, bytes are read by `dataver.reading.files`; this
+module adapts both to fsspec. Read-only: methods that write raise `OSError` with `EROFS`.
 
-The repository is `repo`, else what `dataver.open()` opens; other storage options are handed to its store.
-They may hold secrets: neither a pickled file system nor its JSON does. Who unpickles it in the same process
-gets the same one; any other process uses its own environment, a profile or its configuration.
+The repository is `repo`, else the one that `dataver.open()` opens; other storage options are passed to its
+store. They may contain secrets, which are not part of a pickled file system or its JSON. Unpickling in the
+same process restores them; another process uses its own environment, a profile or its configuration.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from zlib import crc32
 
 from fsspec.spec import AbstractFileSystem
 
-from dataver.reading.stream import FileReader, LocalReader
+from dataver.machine.configuration import configured_url
+from dataver.reading.stream import FarReader, FileReader
 from dataver.reading.versions import Versions, split_path
-from dataver.repository.configuration import configured_url
-from dataver.storage.settings import without_secrets
+from dataver.storage.settings import store_options, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from dataver._repository import Repository
+    from dataver.reading.directory_view import Info
     from dataver.reading.files import Files
-    from dataver.reading.folders import Info
+    from dataver.reading.stream import Reader
+    from dataver.repository import RepositoryCore
 
-__all__ = ["DataverFile", "DataverFileSystem", "LocalDataverFile"]
+__all__ = ["DataverFile", "DataverFileSystem"]
 
-_FSSPEC: Final = frozenset(
-    {"asynchronous", "batch_size", "listings_expiry_time", "loop", "max_paths", "use_listings_cache"}
-)
-_given: dict[
-    str, Mapping[str, Any]
-] = {}  # what file systems of this process were made with, by a random word
+_given: dict[str, Mapping[str, Any]] = {}  # arguments of this process's file systems, by a random token
 _versions: dict[
     tuple[Any, ...], tuple[Versions, str]
-] = {}  # what instances of all threads share, and the word
+] = {}  # state shared by the instances of all threads, and its token
 
 
 class DataverFileSystem(AbstractFileSystem):
     """Read-only access to all versions of a repository.
 
     Args:
-        repo: the repository's URL or folder; None means what `dataver.open()` opens.
-        run: the key of the run that what is read is linked to, such as `mlflow:4f1c…`; None means the
-            current one.
-        options: handed to the repository's store (`endpoint_url`, `profile`, `anon` …).
+        repo: the repository's URL or folder; None means the one that `dataver.open()` opens.
+        run: the key of the run to link the reads to, such as `mlflow:4f1c…`; None means the current one.
+        options: passed to the repository's store (`endpoint_url`, `profile`, `anon` …).
     """
 
     protocol = "dataver"
@@ -63,76 +58,76 @@ class DataverFileSystem(AbstractFileSystem):
         self, repo: str | os.PathLike[str] | None = None, run: str | None = None, **options: Any
     ) -> None:
         super().__init__(**options)
-        url = os.fspath(repo) if repo is not None else None
-        own = {name: value for name, value in options.items() if name not in _FSSPEC}
-        self._shared, self._word = _share(url, own, run)
+        url = os.fspath(repo) if repo is not None else configured_url()
+        self._shared, self._word = _share(url, store_options(url, options), run)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self._word, self._plain(), self._shared.known)
 
     def to_dict(self, **_: Any) -> dict[str, Any]:
-        """Return what `from_dict` and `from_json` make it from; never a secret."""
+        """Return the values for `from_dict` and `from_json`, without secrets."""
         kind = type(self)
         about = {"cls": f"{kind.__module__}:{kind.__name__}", "protocol": self.protocol, "args": ()}
         return about | self._plain()
 
     def _plain(self) -> dict[str, Any]:
-        """Return what this file system was made with, without secrets; remember it with them."""
+        """Return the arguments without secrets, and keep them with secrets in this process."""
         given = dict(zip(("repo", "run"), self.storage_args, strict=False)) | dict(self.storage_options)
         _given[self._word] = given
         return without_secrets(given)
 
     @property
     def fsid(self) -> str:
-        """`dataver-` and the repository's id."""
-        return f"dataver-{self._shared.repository.id}"
+        """`dataver-` followed by the repository's id and location."""
+        return f"dataver-{self._shared.repository.local_name}"
 
     def files(self, path: str) -> tuple[Files, str]:
-        """Return the files of the version that a path names, and the path in it.
+        """Return the files of the version in a path, and the path in that version.
 
         Raises:
-            PathNotFound: it names none.
+            PathNotFound: no such version.
         """
         place = split_path(self._strip_protocol(path))
         if place.ref is None:
-            self._shared.names(place.path)  # says what is missing
+            self._shared.names(place.path)  # raises an error if it does not exist
             raise IsADirectoryError(errno.EISDIR, "a folder of datasets", path)
         return self._shared.files(place.ref), place.path
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        """Look up again what tags and `latest` mean."""
+        """Resolve tags and `latest` again."""
         self._shared.forget()
         super().invalidate_cache(path)
 
     # names
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """Return what there is at a path: name, size, type, digest; a link is followed.
+        """Return name, size, type and digest of a path; a link is followed.
 
         Raises:
-            PathNotFound: nothing, which is a FileNotFoundError.
+            PathNotFound: no such path; a FileNotFoundError.
         """
         name = self._strip_protocol(path)
         place = split_path(name)
         if place.ref is None:
+            self._shared.open()
             if place.path:
                 self._shared.names(place.path)
             return {"name": name, "size": 0, "type": "directory"}
-        files = self._shared.files(place.ref)
+        files = self._listing(place.ref)
         if not place.path:
             return _about(name, files, None)
         found = files.info(place.path)
         return _about(name, files, found, _followed(files, found))
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
-        """Return what stands in a folder, or the file itself; a link to a folder has the type "other"."""
+        """Return the entries of a folder, or the file itself; a link to a folder has the type "other"."""
         name = self._strip_protocol(path)
         place = split_path(name)
         above = f"{name}/" if name else ""
         if place.ref is None:
             names = self._shared.names(place.path)
             return [{"name": each, "size": 0, "type": "directory"} for each in names] if detail else names
-        files = self._shared.files(place.ref)
+        files = self._listing(place.ref)
         try:
             listed = files.list(place.path)
         except NotADirectoryError:
@@ -149,7 +144,7 @@ class DataverFileSystem(AbstractFileSystem):
         detail: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Return all files below a path, by name; with `withdirs` the folders, too."""
+        """Return all files below a path, by name; with `withdirs` also the folders."""
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
         name = self._strip_protocol(path)
@@ -157,7 +152,7 @@ class DataverFileSystem(AbstractFileSystem):
         if place.ref is None:
             return super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=detail, **kwargs)
         try:
-            files = self._shared.files(place.ref)
+            files = self._listing(place.ref)
             found = dict(_below(files, place.path, name, maxdepth, withdirs))
         except FileNotFoundError:
             found = {}
@@ -166,8 +161,14 @@ class DataverFileSystem(AbstractFileSystem):
         names = sorted(found)
         return {each: found[each] for each in names} if detail else names
 
+    def _listing(self, ref: str) -> Files:
+        """Return the files of a version, and record it as listed: a caching reader may not read it again."""
+        files = self._shared.files(ref)
+        files.note_listed()
+        return files
+
     def exists(self, path: str, **_: Any) -> bool:
-        """Tell whether there is something; raises where the repository cannot be asked."""
+        """Return whether a path exists; raise an error if the repository cannot be reached."""
         try:
             self.info(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -175,7 +176,7 @@ class DataverFileSystem(AbstractFileSystem):
         return True
 
     def lexists(self, path: str, **_: Any) -> bool:
-        """Tell whether there is something, be it a link that leads nowhere."""
+        """Return whether a path exists, broken links included."""
         place = split_path(self._strip_protocol(path))
         if place.ref is None or not place.path:
             return self.exists(path)
@@ -186,11 +187,11 @@ class DataverFileSystem(AbstractFileSystem):
         return True
 
     def isdir(self, path: str) -> bool:
-        """Tell whether there is a folder."""
+        """Return whether a path is a folder."""
         return self._is(path, "directory")
 
     def isfile(self, path: str) -> bool:
-        """Tell whether there is a file."""
+        """Return whether a path is a file."""
         return self._is(path, "file")
 
     def _is(self, path: str, kind: str) -> bool:
@@ -200,27 +201,27 @@ class DataverFileSystem(AbstractFileSystem):
             return False
 
     def ukey(self, path: str) -> str:
-        """Return a word for the content of a file: its digest; of a folder, its version's and its name."""
+        """Return an identifier of the content: a file's digest, or a folder's version digest and path."""
         files, inner = self.files(path)
         return (files.info(inner, follow=True).digest if inner else None) or f"{files.digest}/{inner}"
 
     def checksum(self, path: str) -> int:
-        """Return a number for the content of a file."""
+        """Return an integer that identifies the content of a file."""
         word = self.ukey(path)
         return int(word[:32], 16) if not word.startswith("dv1:") else crc32(word.encode())
 
     def created(self, path: str) -> datetime:
-        """Return when the version was made (aware, UTC)."""
+        """Return the creation time of the version (aware, UTC)."""
         return self.files(path)[0].published.record.created
 
     def modified(self, path: str) -> datetime:
-        """Return when the version was made (aware, UTC): nothing in it changes afterwards."""
+        """Return the creation time of the version (aware, UTC), since versions are immutable."""
         return self.created(path)
 
     # bytes
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        """Return the bytes of a file from `start` to before `end`; negative ones count from its end."""
+        """Return the bytes of a file from `start` to before `end`; negative offsets count from its end."""
         files, inner = self.files(path)
         return files.read(inner, *_clipped(files, inner, start, end))
 
@@ -229,11 +230,11 @@ class DataverFileSystem(AbstractFileSystem):
         paths: Sequence[str],
         starts: Any,
         ends: Any,
-        max_gap: int | None = None,  # noqa: ARG002  # fsspec's; which gaps are read is ours to choose
+        max_gap: int | None = None,  # noqa: ARG002  # of fsspec; gaps are determined by the reader
         on_error: str = "return",
         **_: Any,
     ) -> list[Any]:
-        """Return parts of files, fetched together."""
+        """Return ranges of files, read together."""
         if not isinstance(paths, list):
             raise TypeError("paths must be a list")
         begins = starts if isinstance(starts, list) else [starts] * len(paths)
@@ -243,7 +244,7 @@ class DataverFileSystem(AbstractFileSystem):
         return self._together(list(zip(paths, begins, behinds, strict=True)), on_error)
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
-        """Return the bytes of a file, or of several as a dictionary, fetched together."""
+        """Return the bytes of a file, or of several as a dictionary, read together."""
         paths = self.expand_path(path, recursive=recursive)
         if len(paths) == 1 and not isinstance(path, list) and paths[0] == self._strip_protocol(path):
             return self.cat_file(paths[0], **kwargs)
@@ -257,7 +258,7 @@ class DataverFileSystem(AbstractFileSystem):
         }
 
     def _together(self, wanted: Sequence[tuple[str, int | None, int | None]], on_error: str) -> list[Any]:
-        """Read parts of files of one version or several; one that fails is read by itself, to say which."""
+        """Read ranges of files of one or several versions; after an error, read them one by one."""
         groups: dict[Files, list[int]] = {}
         parts: list[tuple[str, int, int | None]] = []
         found: list[Any] = [None] * len(wanted)
@@ -282,38 +283,39 @@ class DataverFileSystem(AbstractFileSystem):
         if mode != "rb":
             _read_only((path,))
         files, inner = self.files(path)
-        descriptor = files.descriptor(inner)
-        file: DataverFile | LocalDataverFile = (
-            DataverFile(files, inner) if descriptor is None else LocalDataverFile(descriptor, inner)
-        )
-        file.fs, file.path = self, path
-        file.blocksize = block_size if isinstance(block_size, int) else self.blocksize
-        return file
+        return DataverFile(self, path, block_size or self.blocksize, files, inner)
 
-    # what a version never does
+    # methods that write
 
     def mkdir(self, *paths: Any, **_: Any) -> NoReturn:
-        """Raise: versions never change."""
+        """Raise an error: versions are immutable."""
         _read_only(paths[:1])
 
     makedirs = rmdir = rm = rm_file = _rm = touch = pipe_file = mkdir
 
     def put(self, *paths: Any, **_: Any) -> NoReturn:
-        """Raise: versions never change."""
+        """Raise an error: versions are immutable."""
         _read_only(paths[1:2])
 
     put_file = cp_file = mv = put
 
 
-class _Manners:
-    """What fsspec's files have besides those of `io`; `_open` sets the attributes."""
+class DataverFile(FileReader):
+    """A file of a version, open for reading.
 
-    fs: DataverFileSystem
-    path: str
-    blocksize: int
+    Attributes:
+        fs: the file system that opened it.
+        path: its path there.
+        blocksize: request size of fsspec's caches.
+    """
+
+    def __init__(self, fs: DataverFileSystem, path: str, blocksize: int, files: Files, inner: str) -> None:
+        self.fs, self.path, self.blocksize = fs, path, blocksize
+        self._cache: Any = None
+        super().__init__(files, inner)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self.fs, self.path, self.blocksize, self.tell())  # type: ignore[attr-defined]
+        return _opened, (self.fs, self.path, self.blocksize, self.tell())
 
     @property
     def full_name(self) -> str:
@@ -322,38 +324,56 @@ class _Manners:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What `info` says of it."""
+        """The result of `info`."""
         return self.fs.info(self.path)
 
     def info(self) -> dict[str, Any]:
-        """Return what the file system says of it."""
+        """Return the file system's `info` of it."""
         return self.details
 
+    # for `blockcache::`, which sets `cache`, which calls `_fetch_range`, and sets `closed` after closing
 
-class DataverFile(_Manners, FileReader):
-    """A file of a version, open for reading."""
+    @property
+    def cache(self) -> Any:
+        """The cache to read through; None until it is set."""
+        return self._cache
 
+    @cache.setter
+    def cache(self, cache: Any) -> None:
+        self._cache = cache
+        self._restart()
 
-class LocalDataverFile(_Manners, LocalReader):
-    """A file of a version that this machine has fetched, open for reading."""
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return super().closed
+
+    @closed.setter
+    def closed(self, closed: bool) -> None:
+        pass
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return self._files.read(self.name, start, end)
+
+    def _make_reader(self) -> Reader:
+        return super()._make_reader() if self._cache is None else FarReader(self.size, self._cache._fetch)
 
 
 def _share(url: str | None, options: Mapping[str, Any], run: str | None) -> tuple[Versions, str]:
-    """Return what all instances made alike share, as there is one in each thread, and a word for that."""
-    where = url or configured_url()
-    key = (where, run, repr(sorted(options.items())))
+    """Return the state shared by instances with equal arguments, one for each thread, and its token."""
+    key = (url, run, repr(sorted(options.items())))
     found = _versions.get(key)
     if found is None:
-        made = Versions(_opening(where, dict(options)), run), os.urandom(8).hex()
+        made = Versions(_opening(url, dict(options)), run), os.urandom(8).hex()
         found = _versions.setdefault(key, made)
     return found
 
 
-def _opening(url: str | None, options: dict[str, Any]) -> Callable[[], Repository]:
-    def opened() -> Repository:
+def _opening(url: str | None, options: dict[str, Any]) -> Callable[[], RepositoryCore]:
+    def opened() -> RepositoryCore:
         import dataver
 
-        return dataver.open(url, storage_options=options or None)
+        return dataver.open(url, storage_options=options or None)._core
 
     return opened
 
@@ -361,7 +381,7 @@ def _opening(url: str | None, options: dict[str, Any]) -> Callable[[], Repositor
 def _again(
     kind: type[DataverFileSystem], word: str, plain: dict[str, Any], known: dict[str, Files]
 ) -> DataverFileSystem:
-    """Make a file system that was pickled: with the secrets it had, if it was made in this process."""
+    """Unpickle a file system: with its secrets, if it was made in this process."""
     made = kind(**_given.get(word, plain))
     made._shared.know(known)
     return made
@@ -374,16 +394,16 @@ def _opened(fs: DataverFileSystem, path: str, block_size: int, position: int) ->
 
 
 def _followed(files: Files, info: Info) -> Info | None:
-    """Return what a link leads to; of anything else, itself.
+    """Return the target of a link, and any other entry unchanged.
 
     Raises:
-        PathNotFound: it leads nowhere.
+        PathNotFound: the link is broken.
     """
     return files.info(info.path, follow=True) if info.type == "link" else info
 
 
 def _listed(name: str, files: Files, info: Info) -> dict[str, Any]:
-    """Return what `ls` says: of a link to a file what it leads to; one to a folder is not gone into."""
+    """Return the dictionary of `ls`: a link to a file is followed, one to a folder is not."""
     if info.type != "link":
         return _about(name, files, info)
     try:
@@ -397,7 +417,7 @@ def _listed(name: str, files: Files, info: Info) -> dict[str, Any]:
 
 
 def _about(name: str, files: Files, info: Info | None, end: Info | None = None) -> dict[str, Any]:
-    """Return the dictionary for something; `end` is what is at the end of a link."""
+    """Return the dictionary of an entry; `end` is the target of a link."""
     last = end or info
     created = files.published.record.created.timestamp()
     found: dict[str, Any] = {
@@ -418,7 +438,7 @@ def _about(name: str, files: Files, info: Info | None, end: Info | None = None) 
 def _below(
     files: Files, inner: str, name: str, maxdepth: int | None, withdirs: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and dictionary of everything below a folder, down to a depth."""
+    """Yield name and dictionary of all entries below a folder, down to a depth."""
     cut = len(inner) + 1 if inner else 0
     folders: set[str] = set()
     if withdirs:
@@ -439,7 +459,7 @@ def _below(
 
 
 def _clipped(files: Files, path: str, start: int | None, end: int | None) -> tuple[int, int | None]:
-    """Return a part's positions counted from the beginning."""
+    """Return the offsets of a range, counted from the beginning."""
     if (start or 0) >= 0 and (end is None or end >= 0):
         return start or 0, end
     size = files.info(path, follow=True).size
@@ -448,7 +468,7 @@ def _clipped(files: Files, path: str, start: int | None, end: int | None) -> tup
 
 
 def _each(files: Files, parts: Sequence[tuple[str, int, int | None]], on_error: str) -> Iterable[Any]:
-    """Return the contents of parts, or why they cannot be read."""
+    """Return the contents of ranges, or the errors."""
     try:
         return files.read_many(parts)
     except Exception:
@@ -464,5 +484,5 @@ def _each(files: Files, parts: Sequence[tuple[str, int, int | None]], on_error: 
 
 
 def _read_only(paths: Sequence[Any]) -> NoReturn:
-    why = "versions never change: add files to a draft and publish the next version"
+    why = "versions are immutable: add files to a draft and publish the next version"
     raise OSError(errno.EROFS, why, *map(str, paths))

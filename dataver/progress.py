@@ -1,8 +1,8 @@
-"""How long work tells somebody how far it is.
+"""Progress updates of long operations.
 
-The library never talks to a terminal: whoever wants to see progress hands in an object with two methods. They
-may be called from several threads and come in batches, not once a file. An exception raised in them ends the
-work, as Ctrl-C would.
+The library does not write to a terminal: a caller that displays progress passes an object with two methods.
+They may be called from several threads, in batches rather than once a file. An exception raised in them ends
+the operation like Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ __all__ = ["SILENT", "Counters", "NoProgress", "Progress"]
 
 
 class Progress(Protocol):
-    """Who is told."""
+    """Receiver of progress updates."""
 
     def start(self, total_files: int, total_bytes: int, /) -> None:
-        """Hear how much there is to do; called again where the total turns out to be another one."""
+        """Receive the totals; called again if they change."""
         ...
 
     def advance(self, files: int, size: int, /, new: int = 0) -> None:
-        """Hear of progress since the last call.
+        """Receive the progress since the last call.
 
         Args:
-            files: files done.
-            size: bytes of files done.
-            new: bytes that had to be moved or stored for it.
+            files: files completed.
+            size: bytes of files completed.
+            new: bytes transferred or stored for them.
         """
         ...
 
 
 class NoProgress:
-    """Tells nobody."""
+    """Discards updates."""
 
     def start(self, total_files: int, total_bytes: int, /) -> None:
         """Do nothing."""
@@ -45,14 +45,14 @@ SILENT = NoProgress()
 
 
 class Counters:
-    """Counts what it is told, exactly, also from many threads, and passes it on.
+    """Sums updates, also from several threads, and forwards them.
 
     Attributes:
-        total_files: files to do.
-        total_bytes: bytes of files to do.
-        files: files done.
-        size: bytes of files done.
-        new: bytes moved or stored.
+        total_files: files to process.
+        total_bytes: bytes of files to process.
+        files: files completed.
+        size: bytes of files completed.
+        new: bytes transferred or stored.
     """
 
     def __init__(self, inner: Progress = SILENT) -> None:
@@ -61,7 +61,7 @@ class Counters:
         self._lock = threading.Lock()
 
     def start(self, total_files: int, total_bytes: int, /) -> None:
-        """Note the totals."""
+        """Record the totals."""
         self.total_files, self.total_bytes = total_files, total_bytes
         self._inner.start(total_files, total_bytes)
 

@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the commands themselves, or with --check fail when it is stale."""
+"""Write docs/cli.md from the commands, or with --check fail if it is stale."""
 
 import sys
 from pathlib import Path
@@ -30,9 +30,9 @@ def page() -> str:
     lines = [
         "# Command line",
         "",
-        "Made from the commands by `make docs`; do not edit. `REF` is `name`, `name@label`, `name@tag`,",
-        "`name@latest` or `dv1:<digest>`, of which any unambiguous beginning will do. Results go to standard",
-        "output; closing lines, warnings and progress to standard error.",
+        "Generated from the commands by `make docs`; do not edit. `REF` is `name`, `name@label`, `name@tag`,",
+        "`name@latest`, or `dv1:` and an unambiguous beginning of a digest. Results are written to standard",
+        "output; summaries, warnings and progress to standard error.",
         "",
     ]
     context = click.Context(cli, info_name="dataver", help_option_names=["-h", "--help"])
@@ -40,7 +40,7 @@ def page() -> str:
         lines += [f"## {title}", ""]
         for name in commands:
             lines += part(cli, name, context)
-    lines += ["## Other names", "", "For hands that are used to ClearML Data:", ""]
+    lines += ["## Other names", "", "These aliases are the names of ClearML Data:", ""]
     lines += [f"- `dataver {other}` is `dataver {name}`" for other, name in ALIASES.items()]
     lines += ["", "## Exit codes", "", "| code | meaning |", "|---|---|"]
     lines += [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
@@ -48,7 +48,7 @@ def page() -> str:
 
 
 def part(group: LazyGroup, name: str, above: click.Context, before: str = "") -> list[str]:
-    """Return the part of a command, or of all commands of a group."""
+    """Return the section of a command, or of all commands of a group."""
     found = group.get_command(above, name)
     context = click.Context(found, parent=above, info_name=name)
     if isinstance(found, Command):

@@ -1,7 +1,7 @@
-"""Environments for tests that need more than the usual one has: one a name, kept while nothing changes.
+"""Separate environments for tests that need additional packages: one per name, reused while nothing changes.
 
-A name's packages, what dataver's `pyproject.toml` says of the project, and the Python that runs them are
-written beside the environment; where any of them changed, it is made from nothing.
+The packages of a name, the project table of dataver's `pyproject.toml` and the version of Python are recorded
+with the environment. If any of them has changed, the environment is created again.
 """
 
 import subprocess

@@ -1,8 +1,9 @@
-"""Run the tests of trackers and orchestrators, each against the real package in an environment of its own.
+"""Run the tests of trackers and orchestrators, each with the real package in a separate environment.
 
     python scripts/trackers.py FOLDER [NAME…] [-- pytest's arguments]
 
-Environments are kept in FOLDER (`environments`). Ends with a line a tracker, and with 1 if any failed.
+Environments are kept in FOLDER (`environments`). Prints one line per tracker at the end; exits with 1 if any
+failed.
 """
 
 import os
@@ -23,6 +24,10 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "dagster": ("dagster>=1.13",),
     "airflow": ("apache-airflow>=3.1",),
     "tutorial": ("mlflow-skinny>=3.17", "sqlalchemy", "alembic", "scikit-learn"),
+    "workers": (
+        *("mlflow-skinny>=3.17", "sqlalchemy", "alembic"),
+        *("optuna>=4.5", "joblib>=1.5", "ray>=2.50", "torch==2.13.0"),
+    ),
     "hal": (),  # a tracker of somebody else's, which its test installs
 }
 # asks for a botocore that s3fs cannot have: dataver's is installed afterwards, and holds

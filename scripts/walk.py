@@ -1,13 +1,13 @@
-"""The tutorial's walk on real input: versions made, stored and fetched back byte for byte, on several stores.
+"""Run the tutorial on real data: create versions, store them on several stores, and fetch them.
 
     python scripts/walk.py --store folder --store seaweedfs --store moto --store rclone
 
-Makes three datasets on each store: ten consecutive releases of Django as ten versions of one dataset, and a
-CSV and a Parquet data set edited three times. Every version is fetched back into an empty folder from an
-empty cache and compared with what went in. Prints one Markdown row a dataset and store; `docs/tutorial.md`
-shows them.
+Creates three datasets on each store: ten consecutive releases of Django as ten versions of one dataset, and a
+CSV and a Parquet data set edited three times. Every version is fetched into an empty folder with an empty
+cache and compared with its source. Prints one Markdown row per dataset and store; `docs/tutorial.md` shows
+them.
 
-Needs the dependency group `test` (pip, a package index, pyarrow, and the servers it starts itself).
+Needs the dependency group `test` (pip, a package index, pyarrow, and the servers that it starts).
 """
 
 import argparse
@@ -98,7 +98,8 @@ def store(kind: str, work: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if kind == "folder":
         yield str(work / "repository"), {}
         return
-    from dataver.testing.servers import SERVERS
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from servers import SERVERS
 
     folder = work / "server"
     folder.mkdir()
@@ -131,7 +132,7 @@ def walk(kind: str, name: str, folders: list[Path], repository: dataver.Reposito
             raise SystemExit(f"{version.ref} from {kind} is not what went in")
         shutil.rmtree(target)
     raw = sum(version.size for version in versions)
-    stored = sum(info.size for info in repository.store.list())
+    stored = sum(info.size for info in repository._core.store.list())
     return (
         f"| {kind} | {name} | {len(versions)} | {versions[-1].files:,} | {raw / 1e6:.1f} "
         f"| {stored / 1e6:.1f} "

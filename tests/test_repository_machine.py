@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 import dataver
-from dataver.checkout.version_cache import remove_folder
 from dataver.errors import InvalidInput
+from dataver.machine.descent import remove_folder
 
 NAMES = ["a.txt", "b.bin", "c", "sub/a.txt", "sub/d", "sub/deep/e", "x/f", "x.y"]
 CONTENTS = [b"", b"one", b"two" * 2000, bytes(range(256)) * 700, os.urandom(150_000), b"z" * 90_000]
@@ -89,7 +89,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         if self.draft is None:
             return
         files = {name: CONTENTS[number] for name, number in choice.items()}
-        self.draft.sync(write(self.home / "src", files))
+        self.draft.sync(write(self.home / "src", files), allow_shrink=True)
         self.files = dict(files)
 
     @rule(data=st.data())
@@ -122,7 +122,7 @@ class RepositoryMachine(RuleBasedStateMachine):
             else:
                 raise AssertionError("an empty change was finalized")
         self.draft.finalize(allow_empty=True)
-        version = self.draft.upload().version
+        version = self.draft.upload(allow_fork=True).version  # as it is, whatever its parent
         self.draft = None
         self.published[version.ref] = self.files
         return version.ref

@@ -1,4 +1,4 @@
-"""What the cache holds besides versions: small objects, frames, chunk indexes, what folders hashed to."""
+"""The parts of the cache besides versions: small objects, frames, chunk indexes, the stat cache."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ __all__ = ["PARTS", "drop_parts", "part_sizes"]
 PARTS = {
     "repositories": "small objects of remote repositories",
     "frames": "parts of versions that were read without a fetch",
-    "index": "where this machine has seen which chunk",
-    "stat": "what unchanged files hashed to",
+    "index": "known chunks and their packs",
+    "stat": "digests of unchanged files",
 }
 
 
@@ -20,7 +20,7 @@ def part_sizes(root: Path) -> dict[str, tuple[int, int]]:
 
 
 def drop_parts(root: Path) -> None:
-    """Remove all parts; whoever uses one goes on without it."""
+    """Remove all parts; processes that use one continue without it."""
     for name in PARTS:
         shutil.rmtree(root / name, ignore_errors=True)
 

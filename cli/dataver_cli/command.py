@@ -1,7 +1,7 @@
-"""What all commands share: examples in their help, `--repo`, `--quiet`, `--json`, and a `Session`.
+"""Common parts of all commands: examples in the help, `--repo`, `--quiet`, `--json`, and a `Session`.
 
-A command module holds one `command`, made with `@subcommand(…)`; its docstring is its help, and its examples
-are what a reader copies first, so a test runs over them too.
+A command module contains one `command`, made with `@subcommand(…)`. Its docstring is its help text. A test
+checks its examples.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +14,25 @@ import click
 from dataver_cli.completing import complete_draft, complete_ref
 from dataver_cli.session import Session, parse_pairs, parse_size
 
-__all__ = ["Command", "Option", "dataset_name", "draft_option", "option", "ref_argument", "subcommand"]
+__all__ = [
+    "Command",
+    "Option",
+    "dataset_name",
+    "draft_option",
+    "option",
+    "plan_option",
+    "ref_argument",
+    "subcommand",
+]
 
 Function = Callable[..., object]
 
 
 class Command(click.Command):
-    """A command whose help ends in examples.
+    """A command whose help ends with examples.
 
     Attributes:
-        examples: command lines as a user types them, without the prompt; `#` starts a comment.
+        examples: command lines without the prompt; `#` starts a comment.
     """
 
     def __init__(self, *args: Any, examples: str = "", **values: Any) -> None:
@@ -31,7 +40,7 @@ class Command(click.Command):
         self.examples = [line.strip() for line in examples.strip().splitlines()]
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples as they are, unwrapped."""
+        """Write the examples without wrapping them."""
         with formatter.section("Examples"):
             for line in self.examples:
                 formatter.write(f"  $ {line}\n")
@@ -40,13 +49,13 @@ class Command(click.Command):
 def subcommand(
     name: str, *, examples: str, repo: bool = True, as_json: bool = True
 ) -> Callable[[Function], Command]:
-    """Make a command of a function that takes a `Session` and its options.
+    """Make a command from a function that takes a `Session` and options.
 
     Args:
-        name: what the user types.
-        examples: one command line a line.
-        repo: whether it opens a repository.
-        as_json: whether it prints something that programs may want.
+        name: the name on the command line.
+        examples: one command line per line.
+        repo: whether the command opens a repository.
+        as_json: whether the command has the option `--json`.
     """
 
     def decorate(function: Function) -> Command:
@@ -85,24 +94,24 @@ def _shared(repo: bool, as_json: bool) -> list[click.Parameter]:
                 metavar="KEY=VALUE",
                 multiple=True,
                 callback=parse_pairs,
-                help="Handed to the file system, e.g. endpoint_url=http://localhost:9000. Repeatable.",
+                help="Setting of the store, e.g. endpoint_url=http://localhost:9000. Repeatable.",
             ),
         ]
-    options.append(click.Option(["-q", "--quiet"], is_flag=True, help="No progress and no closing line."))
+    options.append(click.Option(["-q", "--quiet"], is_flag=True, help="Print no progress and no summary."))
     if as_json:
         options.append(click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."))
     return options
 
 
 class Option(click.Option):
-    """An option that answers to other names too, such as ClearML Data's, which the help leaves out."""
+    """An option with additional hidden names, such as those of ClearML Data."""
 
     def __init__(self, *args: Any, also: Sequence[str] = (), **values: Any) -> None:
         super().__init__(*args, **values)
         self.also = list(also)
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        """Tell the parser of all the names."""
+        """Register all names with the parser."""
         shown = self.opts
         self.opts = [*shown, *self.also]
         try:
@@ -112,7 +121,7 @@ class Option(click.Option):
 
 
 def option(*names: str, **values: Any) -> Callable[[Function], Function]:
-    """Take an option; `also=` lists hidden names of it, the rest is `click.option`'s."""
+    """Declare an option; `also=` lists its hidden names, other arguments are those of `click.option`."""
     return click.option(*names, cls=Option, **values)
 
 
@@ -121,30 +130,45 @@ draft_option = option(
     also=["--id"],
     metavar="ID",
     shell_complete=complete_draft,
-    help="Another draft than the current one; the first characters of its id suffice.",
+    help="Use this draft instead of the current one; the first characters of its id suffice.",
 )
+
+
+def plan_option(what: str, name: str = "plan") -> Callable[[Function], Function]:
+    """Declare `--plan`, with its alias `--dry-run`."""
+    return option("--plan", name, also=["--dry-run"], is_flag=True, help=f"Only show what would be {what}.")
 
 
 upload_option = click.option(
     "--upload",
     is_flag=True,
-    help="Send packs while more is added, and keep no copy of what was sent: for more than the disk holds.",
+    help="Upload packs while files are added, and keep no local copy: for data larger than the disk.",
+)
+rebase_option = click.option(
+    "--rebase",
+    is_flag=True,
+    help="If others have changed the same paths since, keep this draft's content of them.",
+)
+fork_option = click.option(
+    "--allow-fork",
+    is_flag=True,
+    help="If others have published since, publish beside their version, which stays the latest.",
 )
 spool_option = click.option(
     "--spool",
     metavar="SIZE",
     callback=parse_size,
-    help="How much may wait on this machine to be sent, such as 2G; reading waits beyond it. [default: 256M]",
+    help="Limit of local data that waits to be uploaded, such as 2G; reading pauses at it. [default: 256M]",
 )
 
 
 def ref_argument(name: str = "ref", *, required: bool = True) -> Callable[[Function], Function]:
-    """Take a version: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`."""
+    """Declare a version argument: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`."""
     return click.argument(name, required=required, shell_complete=complete_ref)
 
 
 def dataset_name(function: Function) -> Function:
-    """Take a dataset's name as an argument, or as `--name` with an optional `--project` before it."""
+    """Declare a dataset's name as an argument, or as `--name` with an optional `--project` before it."""
 
     def join(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
         name = value or ctx.meta.get("dataset")

@@ -1,7 +1,6 @@
-"""Completion in the shell: datasets, versions and tags of a local repository, and the drafts of this folder.
+"""Shell completion: datasets, versions and tags of a local repository, and the drafts of this folder.
 
-A shell must not hang on a key press, so remote repositories are not asked, and any error completes to
-nothing.
+A key press must not block the shell. So remote repositories are not queried, and errors give no completions.
 """
 
 import click
@@ -14,7 +13,7 @@ def complete_ref(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     """Complete `name`, and after an `@` the labels and tags of that dataset."""
     try:
         return [CompletionItem(each) for each in _refs(ctx, incomplete) if each.startswith(incomplete)]
-    except Exception:  # noqa: BLE001  # whatever is wrong, a key press is no place to say so
+    except Exception:  # noqa: BLE001  # no error may interrupt a key press
         return []
 
 
@@ -30,8 +29,8 @@ def complete_draft(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def _refs(ctx: click.Context, incomplete: str) -> list[str]:
-    from dataver.repository.configuration import configured_url
-    from dataver.repository.places import default_repository
+    from dataver.machine.configuration import configured_url
+    from dataver.machine.paths import default_repository
     from dataver_cli.session import Session
 
     given = ctx.params.get("repo")
@@ -41,7 +40,8 @@ def _refs(ctx: click.Context, incomplete: str) -> list[str]:
     repository = Session(repo=url, options={}, as_json=False, quiet=True).repository()
     name, at, _ = incomplete.partition("@")
     if not at:
-        return list(repository.records.datasets(incomplete))
+        return list(repository._core.records.datasets(incomplete))
     return [
-        f"{name}@{each}" for each in [*repository.records.labels(name), *repository.tagged(name), "latest"]
+        f"{name}@{each}"
+        for each in [*repository._core.records.labels(name), *repository.tagged(name), "latest"]
     ]

@@ -1,9 +1,22 @@
-"""The demonstration's data: photos that do not compress, and a table that does; the same for everybody."""
+"""Data of the demo: photos that do not compress, and a table that does, from a fixed seed; a training job."""
 
 import random
 from pathlib import Path
 
-__all__ = ["differences", "files_in", "first", "second"]
+__all__ = ["TRAINING", "differences", "files_in", "first", "second"]
+
+TRAINING = """\
+import sys
+from pathlib import Path
+
+import dataver
+
+data = dataver.fetch(sys.argv[1])
+scores = [float(line.split(",")[2]) for line in (data / "labels.csv").open()]
+Path("model").mkdir(exist_ok=True)
+Path("model/weights.txt").write_text(f"{sum(scores) / len(scores):.6f}\\n")
+dataver.open().sync("model", "models/cats", message=f"trained on {sys.argv[1]}")
+"""
 
 _SEED = 2026
 _PHOTOS = 200
@@ -11,8 +24,8 @@ _ROWS = 120_000
 
 
 def first(folder: Path) -> None:
-    """Make the first state: 200 photos in two folders and a table of 120,000 rows."""
-    chance = random.Random(_SEED)  # noqa: S311  # made-up photos, no secrets
+    """Write the first state: 200 photos in two folders and a table of 120,000 rows."""
+    chance = random.Random(_SEED)  # noqa: S311  # generated photos, no secrets
     for name in ("train", "test"):
         (folder / name).mkdir(parents=True)
     for number in range(_PHOTOS):
@@ -22,7 +35,7 @@ def first(folder: Path) -> None:
 
 
 def second(folder: Path) -> None:
-    """Turn the first state into the second: photos replaced, renamed, added, removed; 300 rows edited."""
+    """Change the first state to the second: photos replaced, renamed, added, removed; 300 rows edited."""
     chance = random.Random(_SEED + 1)  # noqa: S311  # as above
     train = sorted((folder / "train").iterdir())
     for photo in train[:4]:
@@ -41,7 +54,7 @@ def second(folder: Path) -> None:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """Return the relative paths of all files that two folders do not share byte for byte."""
+    """Return the relative paths of all files that differ between two folders."""
     names = {path.relative_to(one).as_posix() for path in files_in(one)}
     others = {path.relative_to(other).as_posix() for path in files_in(other)}
     wrong = [name for name in names & others if (one / name).read_bytes() != (other / name).read_bytes()]

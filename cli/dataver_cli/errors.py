@@ -1,13 +1,11 @@
-"""From an exception to one sentence, a hint and an exit code: the only place that does it.
+"""Conversion of an exception to one sentence, a hint and an exit code.
 
-`EXIT_CODES` is the table that README and `docs/cli.md` print. Text goes to stderr, as JSON where `--json`
-asked for it; control characters in names are escaped, and no secret is ever in a message (the library keeps
-them out).
+No other module does this. `EXIT_CODES` is the table in README and `docs/cli.md`. Text goes to stderr, as JSON
+with `--json`. Control characters in names are escaped. The library keeps secrets out of its messages.
 """
 
-import json
+import errno
 import os
-import sys
 
 import click
 
@@ -20,20 +18,21 @@ from dataver.errors import (
     NotFound,
     StoreError,
 )
-from dataver_cli.output import safe
+from dataver.storage.translate import translate
+from dataver_cli.output import json_text, safe
 
 __all__ = ["EXIT_CODES", "exit_code_of"]
 
 EXIT_CODES = {
     0: "done",
-    1: "an error that none of the others names, such as a value that cannot be used",
-    2: "the command line was not understood",
-    3: "done in part; what was left out is listed on stderr",
+    1: "another error, such as an invalid value",
+    2: "the command line is invalid",
+    3: "partly done; omitted items are listed on stderr",
     4: "not found: a dataset, version, tag, path or repository",
-    5: "a conflict, or it exists already",
-    6: "bytes that are not what their name or checksum says",
+    5: "a conflict, or the object already exists",
+    6: "damage: bytes do not match their name or checksum",
     7: "the store failed: network, permission, credentials, disk full",
-    130: "interrupted by Ctrl-C; the same command carries on",
+    130: "interrupted by Ctrl-C; the same command continues",
 }
 _BY_ERROR: list[tuple[type[DataverError], int]] = [
     (Incomplete, 3),
@@ -43,18 +42,16 @@ _BY_ERROR: list[tuple[type[DataverError], int]] = [
     (IntegrityError, 6),
     (StoreError, 7),
 ]
-_SIGPIPE = 141  # what a shell reports of a program whose reader went away
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+"""Errors of a disk, in any part of a command."""
 _SHOWN = 20  # problems listed in text; --json lists all
 
 
 def exit_code_of(error: BaseException, *, as_json: bool) -> int:
     """Report an error on stderr and return the exit code."""
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the last flush fails no more
-        return _SIGPIPE
     if isinstance(error, (KeyboardInterrupt, EOFError, click.Abort)):
         _print(
-            "Interrupted. What was finished is kept; the same command carries on.",
+            "Interrupted. Finished work is kept; the same command continues.",
             "interrupted",
             None,
             as_json,
@@ -65,20 +62,47 @@ def exit_code_of(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, click.ClickException):
         _usage(error, as_json)
         return error.exit_code
+    lacking = _lacking(error)
     if isinstance(error, DataverError):
         problems = error.problems if isinstance(error, Incomplete) else []
-        _print(error.message, error.code, error.hint, as_json, problems)
+        _print(error.message, error.code, lacking[1] if lacking else error.hint, as_json, problems)
         return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), 1)
+    if isinstance(error, OSError) and error.errno in _DISK:
+        error = translate(error, doing="write", key="", url=str(error.filename or "a file"))
+        return exit_code_of(error, as_json=as_json)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        _print(f"{where}{error.strerror}.", "system", None, as_json)
+        _print(f"{where}{error.strerror}.", "system", lacking[1] if lacking else None, as_json)
+        return 1
+    if lacking:
+        _print(f"{lacking[0]}.", "system", lacking[1], as_json)
         return 1
     return _defect(error, as_json)
 
 
+_FILES = "allow more open files, for example with `ulimit -n 1024`"
+_THREADS = "allow more threads (`ulimit -u`) and memory (`ulimit -v`), or end other programs"
+
+
+def _lacking(error: BaseException | None) -> tuple[str, str] | None:
+    """Return the missing system resource and the next step; None for other errors, such as defects."""
+    if isinstance(error, ImportError):
+        return f"a part of dataver cannot be loaded ({error})", f"install dataver again, or {_FILES}"
+    while error is not None:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in (errno.EMFILE, errno.ENFILE):
+            return "no more files can be opened", _FILES
+        if number == errno.EAGAIN or "can't start new thread" in str(error):
+            return "no more threads can be started", _THREADS
+        if number == errno.ENOMEM or isinstance(error, MemoryError) or "not enough memory" in str(error):
+            return "there is not enough memory", _THREADS
+        error = error.__cause__
+    return None
+
+
 def _usage(error: click.ClickException, as_json: bool) -> None:
     context = getattr(error, "ctx", None)
-    hint = f"`{context.command_path} --help` shows how" if context is not None else None
+    hint = f"see `{context.command_path} --help`" if context is not None else None
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return
@@ -92,9 +116,9 @@ def _defect(error: BaseException, as_json: bool) -> int:
 
         traceback.print_exception(error)
     _print(
-        f"this is a defect of dataver: {type(error).__name__}: {error}",
+        f"internal error (a bug in dataver): {type(error).__name__}: {error}",
         "internal",
-        "run it again with DATAVER_TRACEBACK=1 and report what it prints",
+        "run the command again with DATAVER_TRACEBACK=1 and report the output",
         as_json,
     )
     return 1
@@ -108,7 +132,7 @@ def _print(
         value: dict[str, object] = {"error": {"code": code, "message": message, "hint": hint}}
         if problems:
             value["problems"] = [{"name": name, "reason": reason} for name, reason in problems]
-        click.echo(json.dumps(value), err=True)
+        click.echo(json_text(value), err=True)
         return
     for name, reason in problems[:_SHOWN]:
         click.echo(f"  {safe(name)}: {safe(reason)}", err=True)

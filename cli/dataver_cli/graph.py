@@ -1,7 +1,7 @@
-"""History drawn as a graph, beside the text of each node.
+"""Drawing of history as a graph, beside the text of each node.
 
-Nodes come children first. A column stands for a line of history that waits for its node; a node with several
-parents opens columns, and columns that wait for the same node are joined before it.
+Children come before their parents. A column is a line of history whose next node is not drawn yet. A node
+with several parents opens columns, and columns with the same next node are joined before it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ __all__ = ["children_first", "draw"]
 
 
 def children_first(parents: Mapping[str, Sequence[str]], age: Callable[[str], float]) -> list[str]:
-    """Return the nodes so that each comes before its parents; among those that could, the youngest."""
+    """Return the nodes in an order in which each precedes its parents, the newest first where possible."""
     from heapq import heapify, heappop, heappush
 
     waiting = dict.fromkeys(parents, 0)
@@ -34,7 +34,7 @@ def children_first(parents: Mapping[str, Sequence[str]], age: Callable[[str], fl
 def draw(
     order: Iterable[str], parents: Mapping[str, Sequence[str]], text: Callable[[str], Sequence[str]]
 ) -> Iterator[str]:
-    """Yield the lines of the graph: `*` before a node's first line, `|` for every column that goes on."""
+    """Yield the lines of the graph: `*` before a node's first line, `|` for every other open column."""
     columns: list[str] = []
     for node in order:
         if node not in columns:
@@ -53,7 +53,7 @@ def draw(
 
 
 def _join(columns: list[str], node: str) -> Iterator[str]:
-    """Join all columns that wait for `node` into the first of them."""
+    """Join all columns whose next node is `node` into the first of them."""
     while columns.count(node) > 1:
         last = len(columns) - 1 - columns[::-1].index(node)
         del columns[last]

@@ -1,4 +1,4 @@
-"""Groups of commands that import a command when it is used, and list all without importing any."""
+"""Groups of commands that import a command when it is used, and list all commands without importing them."""
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -18,8 +18,8 @@ class LazyGroup(click.Group):
     Attributes:
         package: the package.
         sections: title → name → line of help, in the order of the help.
-        aliases: other names, which the help leaves out.
-        examples: what stands below the help, as a user types it.
+        aliases: hidden names.
+        examples: command lines that follow the help.
     """
 
     def __init__(
@@ -51,25 +51,16 @@ class LazyGroup(click.Group):
         assert isinstance(found, click.Command)
         return found
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; click would make an ordinary failure of a reader that went away."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError as error:
-            from dataver_cli.errors import exit_code_of
-
-            ctx.exit(exit_code_of(error, as_json=False))
-
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for a word that is none, name the nearest."""
+        """Find the command; for an unknown name, suggest similar ones."""
         if args[0] not in self._lines and args[0] not in self.aliases and not args[0].startswith("-"):
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], [*self._lines, *self.aliases], n=2)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"there is no command {args[0]!r}.{hint}")
+            ctx.fail(f"unknown command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -79,7 +70,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name.ljust(10), text) for name, text in commands.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the main job as examples."""
+        """Write the examples."""
         with formatter.section("Examples"):
             for line in self.examples:
                 formatter.write(f"  {line}\n")

@@ -1,10 +1,10 @@
-"""Freed memory stays with the process: the next buffer takes it.
+"""Allocator setting: freed memory stays with the process and is used for the next buffer.
 
-glibc gives a freed buffer of 128 KiB or more back to the system, and the next one comes from there with each
-of its pages cleared. A command that moves data makes such a buffer for every frame (docs/performance.md). The
-peak stays what it is: no more is kept than was in use at once.
+By default glibc returns a freed buffer of 128 KiB or more to the system, and each page of the next one is
+cleared again. A command that transfers data allocates such a buffer for every frame (docs/performance.md).
+The peak does not change, because no more memory is kept than was in use at one time.
 
-A process is configured here, so only the command line does it; the library leaves its caller's process alone.
+This configures the whole process, so only the command line does it, and not the library.
 """
 
 import sys
@@ -17,7 +17,7 @@ _TRIM_THRESHOLD, _TRIM_SIZE = -1, 256 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Tell the allocator to keep what is freed; return whether there is one that can be told."""
+    """Set the allocator to keep freed memory; return whether it supports this."""
     if sys.platform != "linux":
         return False
     import ctypes  # 2 ms

@@ -1,10 +1,12 @@
-"""How things look: text for people, JSON for programs.
+"""Output of results: text for people, JSON for programs.
 
-Names come from repositories and disks that anybody may have written, so every line is escaped before it is
-printed: a control character in a name moves no cursor and hides no text. 1 MB is 10^6 bytes; times are UTC.
+Names come from repositories and disks that others may have written. So every line is escaped before it is
+printed, and a control character in a name cannot move the cursor or hide text. 1 MB is 10^6 bytes; times are
+UTC.
 """
 
 import json
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,30 +14,30 @@ from itertools import islice
 
 import click
 
-__all__ = ["Output", "count", "duration", "safe", "size", "table", "when"]
+__all__ = ["Output", "count", "duration", "json_text", "safe", "size", "table", "when"]
 
 
-_PAGE = 64  # lines printed together: a long listing is quick and its first page comes at once
+_PAGE = 64  # lines printed together: fast for long listings, without delaying the first page
 
 
 class Output:
-    """Where a command's results go: standard output, as text or as one JSON value."""
+    """Writer of a command's results to standard output, as text or as one JSON value."""
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json = as_json
         self.quiet = quiet
 
     def show(self, value: object, lines: Iterable[str]) -> None:
-        """Print the result: `value` with `--json`, else `lines`, which are not even made otherwise."""
+        """Print the result: `value` with `--json`, else `lines`, which are consumed only then."""
         if self.as_json:
-            click.echo(json.dumps(value, indent=2, default=str))
+            click.echo(json_text(value, indent=2))
             return
         source = iter(lines)
         while page := list(islice(source, _PAGE)):
             click.echo("\n".join(map(safe, page)))
 
     def note(self, line: str) -> None:
-        """Print a closing line: what happened and what it cost. Neither for programs nor for the quiet."""
+        """Print a summary line to stderr, except with `--json` or `--quiet`."""
         if not self.as_json and not self.quiet:
             click.echo(safe(line), err=True)
 
@@ -43,12 +45,31 @@ class Output:
         """Print a warning to stderr."""
         click.echo(f"warning: {safe(line)}", err=True)
 
+    def confirm(self, plan: Iterable[str], question: str, deed: str) -> None:
+        """Print a plan to stderr and ask; end the command unless the answer is yes.
+
+        Raises:
+            UsageError: standard input is not a terminal; `deed` names the action that needs an answer.
+            Abort: the answer is no.
+        """
+        for line in plan:
+            click.echo(safe(line), err=True)
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"{deed} needs a confirmation, but stdin is not a terminal; add --yes")
+        if not click.confirm(safe(question), err=True):
+            raise click.Abort
+
 
 def safe(text: str) -> str:
-    """Return text with everything escaped that a terminal would obey instead of show."""
+    """Return text with all control and other unprintable characters escaped."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """Return JSON in printable ASCII, with all other characters escaped."""
+    return json.dumps(value, indent=indent, default=str).replace("\x7f", "\\u007f")
 
 
 def _escape(character: str) -> str:
@@ -57,7 +78,7 @@ def _escape(character: str) -> str:
 
 
 def size(number: int) -> str:
-    """Return bytes in a unit that reads well; 1 MB is 10^6 bytes."""
+    """Return a size in a suitable unit; 1 MB is 10^6 bytes."""
     if abs(number) < 1000:
         return f"{number} B"
     value = float(number)
@@ -75,7 +96,7 @@ def count(number: int, thing: str, things: str | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time that reads well."""
+    """Return a duration in a suitable unit."""
     if seconds < 10:
         return f"{seconds:.2f} s"
     if seconds < 60:
@@ -87,7 +108,7 @@ def duration(seconds: float) -> str:
 
 
 def when(moment: datetime) -> str:
-    """Return a moment as a person in another time zone would have to be told it."""
+    """Return a time in UTC, with minutes."""
     from datetime import UTC
 
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

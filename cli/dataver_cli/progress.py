@@ -1,6 +1,6 @@
-"""A progress bar on stderr for what takes longer than a second: bytes, rate, files, and what was new.
+"""A progress bar on stderr for operations that take longer than a second: bytes, rate, files, new bytes.
 
-Nothing is drawn, and tqdm not even imported, before the second is over, or where stderr is no terminal.
+Before that, or if stderr is not a terminal, nothing is drawn and tqdm is not imported.
 """
 
 import os
@@ -21,13 +21,13 @@ _PATIENCE = 1.0  # seconds of work before a bar is worth drawing
 
 
 class Bar:
-    """Draws what the library reports (`dataver.progress.Progress`), in a `with`.
+    """A progress bar that receives updates (`dataver.progress.Progress`); used in a `with` statement.
 
     Args:
-        verb: what is being done.
-        shown: whether anybody wants to see it.
-        thing: what is counted.
-        fresh: what to call bytes that had to be stored or moved; None where they say nothing.
+        verb: name of the operation.
+        shown: whether to draw.
+        thing: noun of the counted items.
+        fresh: adjective for bytes that had to be stored or transferred; None to omit them.
     """
 
     def __init__(self, verb: str, *, shown: bool, thing: str = "file", fresh: str | None = None) -> None:
@@ -39,14 +39,14 @@ class Bar:
         self._total_files = self._total_bytes = self._files = self._size = self._new = 0
 
     def start(self, total_files: int, total_bytes: int, /) -> None:
-        """Hear how much there is to do."""
+        """Set the total amount of work."""
         with self._lock:
             self._total_files, self._total_bytes = total_files, total_bytes
             if self._bar is not None:
                 self._bar.total = total_bytes or None
 
     def advance(self, files: int, size: int, /, new: int = 0) -> None:
-        """Hear of progress since the last call."""
+        """Add the progress since the last call."""
         with self._lock:
             self._files += files
             self._size += size
@@ -70,21 +70,21 @@ class Bar:
         if self._bar is None:
             from tqdm import tqdm
 
-            tqdm.monitor_interval = 0  # no thread of its own
+            tqdm.monitor_interval = 0  # no monitor thread
             self._bar = tqdm(
                 desc=self._verb,
                 total=self._total_bytes or None,
                 unit="B",
                 unit_scale=True,
                 leave=False,
-                delay=1e-6,  # not before it has something to say
+                delay=1e-6,  # do not draw before the first update
                 file=sys.stderr,
                 **_screen(),
             )
             self._bar.delay = 0
             elapsed = time.monotonic() - self._began
             self._bar.start_t -= elapsed
-            self._bar.last_print_t -= elapsed  # the first rate is the whole time's
+            self._bar.last_print_t -= elapsed  # the first rate covers the whole time
         self._bar.set_postfix_str(self._details(), refresh=False)
         self._bar.update(self._size - self._bar.n)
         if first:
@@ -100,7 +100,7 @@ class Bar:
 
 
 def _screen() -> dict[str, Any]:
-    """Return how large to draw; on terminals that say 0 x 0, as some containers' do, tqdm draws nothing."""
+    """Return the size of the screen; tqdm draws nothing on terminals of 0 x 0, as in some containers."""
     try:
         real = os.get_terminal_size(sys.stderr.fileno())
     except (OSError, ValueError):

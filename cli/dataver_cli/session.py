@@ -1,8 +1,9 @@
-"""What a command has at hand: its repository, its draft, its output, its progress bar."""
+"""The context of a command: its repository, draft, output and progress bar."""
 
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ from dataver_cli.output import Output, count
 from dataver_cli.progress import Bar
 
 if TYPE_CHECKING:
-    from dataver import Draft, Repository
+    from dataver import Draft, Repository, Version
+    from dataver.errors import DataverError
     from dataver.ingest import DraftState
 
-__all__ = ["Session", "draft_states", "parse_pairs", "parse_size", "place"]
+__all__ = ["Session", "damaged_drafts", "draft_place", "draft_states", "parse_pairs", "parse_size", "place"]
 
 
 class Session:
@@ -34,74 +36,146 @@ class Session:
         url = self.url
         if url is None and os.environ.get("DATAVER_REPO"):
             url = place(os.environ["DATAVER_REPO"])
-        return dataver.open(url, storage_options=self.storage_options)
+        own = _own_repository_to_be() if url is None else None
+        repository = dataver.open(url, storage_options=self.storage_options)
+        if own is not None:
+            self.out.note(
+                f"No repository is configured: created your own, {own}; `dataver init URL` selects another."
+            )
+        return repository
 
     def draft(self, wanted: str | None) -> "Draft":
-        """Open a draft of this folder, the current one unless told, in the repository it was made for."""
+        """Open a draft of this folder, by default the current one, in its own repository."""
         return self.draft_and_repository(wanted)[0]
 
     def draft_and_repository(self, wanted: str | None) -> "tuple[Draft, Repository]":
         """Open a draft and its repository."""
-        import dataver
-
-        state = self._draft_state(wanted)
-        repository = dataver.open(self.url or state.repository, storage_options=self.storage_options)
+        state = self.draft_state(wanted)
+        repository = self._repository_of(state)
         return repository.draft(state.id), repository
 
+    def draft_state(self, wanted: str | None) -> "DraftState":
+        """Read the state of a draft of this folder, by default the current one."""
+        from dataver.ingest import load_state
+        from dataver.ingest.draft_state import draft_folder
+
+        return load_state(draft_folder(*draft_place(wanted)))
+
+    def _repository_of(self, state: "DraftState") -> "Repository":
+        """Open the repository of a draft: its original location or, if that was moved, the configured one."""
+        import dataver
+        from dataver.errors import DataverError, NotFound, StoreError
+        from dataver.machine.configuration import configured_url
+
+        if self.url:
+            return dataver.open(self.url, storage_options=self.storage_options)
+        problem: DataverError
+        try:
+            found = dataver.open(state.repository, storage_options=self.storage_options)
+            if found.id == state.repository_id:
+                return found
+            problem = NotFound(f"{state.repository} now contains another repository.")
+        except (NotFound, StoreError) as error:
+            problem = error
+        with suppress(DataverError):
+            if configured_url() is not None:
+                found = self.repository()
+                if found.id == state.repository_id:
+                    return found
+        problem.hint = (
+            f"draft {state.id} was begun there; if the repository was moved, give its URL with --repo, "
+            "DATAVER_REPO or `dataver config set repository.url`"
+        )
+        raise problem
+
     def stream(self, draft: "Draft", *, upload: bool, spool: int | None) -> None:
-        """Make a draft send what it takes, where that is asked for."""
+        """Enable streaming of a draft if `upload` is set."""
         if not upload:
             if spool is not None:
-                raise click.UsageError("--spool goes with --upload")
+                raise click.UsageError("--spool needs --upload")
         elif spool is None:
             draft.stream()
         else:
             draft.stream(spool)
 
-    def _draft_state(self, wanted: str | None) -> "DraftState":
-        from dataver.errors import InvalidInput, NotFound
-        from dataver.ingest import current_draft
-
-        if wanted is None:
-            _, wanted = current_draft()
-        fitting = [state for state in draft_states() if state.id.startswith(wanted)]
-        if not fitting:
-            raise NotFound(f"there is no draft '{wanted}' here.", hint="`dataver drafts` lists them")
-        if len(fitting) > 1:
-            ids = ", ".join(state.id for state in fitting)
-            raise InvalidInput(f"'{wanted}' fits several drafts: {ids}.", hint="write more of the id")
-        return fitting[0]
-
     def progress(self, verb: str, thing: str = "file", fresh: str | None = None) -> Bar:
-        """Return a progress bar; it shows itself only on a terminal, and only when it takes long.
+        """Return a progress bar, which is drawn only on a terminal and only for long operations.
 
-        Whoever asks for one is about to move data.
+        Also keep freed memory, because such an operation transfers data.
         """
         keep_freed_memory()
         return Bar(verb, shown=not self.out.quiet, thing=thing, fresh=fresh)
 
+    def tag(self, repository: "Repository", version: "Version", tags: Sequence[str]) -> list[str]:
+        """Move tags to a new version; return notes on tags that point to a later version and stay."""
+        notes = []
+        for tag in tags:
+            target = repository.tag(version.ref, tag, forward=True)
+            if target.label != version.label:
+                notes.append(
+                    f"{version.dataset}@{tag} stays at {target.ref}, which was made from {version.ref}."
+                )
+        return notes
+
     def finish(self, problems: Sequence[tuple[str, str]], what: str) -> None:
-        """End as done in part where something was left out (invariant 10)."""
+        """Raise `Incomplete` if there were problems (invariant 10)."""
         from dataver.errors import Incomplete
 
         if problems:
-            raise Incomplete(f"{count(len(problems), 'thing')} {what}; the rest was done.", problems=problems)
+            raise Incomplete(f"{count(len(problems), 'item')} {what}; the rest was done.", problems=problems)
+
+
+def _own_repository_to_be() -> Path | None:
+    """Return the path of the user's own repository if opening it now would create it."""
+    from dataver.machine.configuration import configured_url
+    from dataver.machine.paths import default_repository
+
+    own = default_repository()
+    return own if configured_url() is None and not own.exists() else None
+
+
+def draft_place(wanted: str | None) -> "tuple[Path, str]":
+    """Return the workspace and the id of a draft of this folder, by default the current one."""
+    from dataver.ingest import current_draft, find_draft
+    from dataver.machine.paths import find_workspace
+
+    if wanted is None:
+        return current_draft()
+    workspace = find_workspace() or Path.cwd()
+    return workspace, find_draft(workspace, wanted)
 
 
 def draft_states() -> "list[DraftState]":
-    """Return the drafts of the nearest workspace upwards, oldest first, without opening a repository."""
+    """Return the drafts of the nearest workspace in or above this folder, oldest first."""
     from dataver.ingest import list_drafts
-    from dataver.repository.places import find_workspace
+    from dataver.machine.paths import find_workspace
 
     workspace = find_workspace()
     return list_drafts(workspace) if workspace else []
 
 
+def damaged_drafts() -> "dict[str, DataverError]":
+    """Return the unreadable drafts of the nearest workspace in or above this folder, with their errors."""
+    from dataver.ingest import list_damaged
+    from dataver.machine.paths import find_workspace
+
+    workspace = find_workspace()
+    return dict(list_damaged(workspace)) if workspace else {}
+
+
 def place(url: str) -> str:
-    """Return a repository's URL in a form that means the same from every folder."""
+    """Return a repository's URL in a form that does not depend on the current folder.
+
+    Raises:
+        InvalidInput: it is a mistyped URL.
+    """
+    from dataver.home import expand_user
+    from dataver.storage.url import check_spelling
+
+    check_spelling(url)
     if "://" in url or "::" in url:
         return url
-    return str(Path(os.path.abspath(Path(url).expanduser())))  # noqa: PTH100  # keeps symlinks, unlike resolve
+    return str(Path(os.path.abspath(expand_user(url))))  # noqa: PTH100  # keeps symlinks, unlike resolve
 
 
 def parse_pairs(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, str]:
@@ -109,15 +183,15 @@ def parse_pairs(ctx: click.Context, param: click.Parameter, values: Sequence[str
     pairs = [value.partition("=") for value in values]
     for key, equals, _ in pairs:
         if not key or not equals:
-            raise click.BadParameter("write KEY=VALUE", ctx, param)
+            raise click.BadParameter("not of the form KEY=VALUE", ctx, param)
     return {key: value for key, _, value in pairs}
 
 
 def parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
-    """Return bytes, written as `512M`, `2 GB` or a plain number; powers of 1024."""
+    """Return the bytes of a size such as `512M`, `2 GB` or a plain number; units are powers of 1024."""
     if value is None:
         return None
     found = re.fullmatch(r"(\d+)\s*([kmgt]?)i?b?", value.strip(), re.IGNORECASE)
     if found is None:
-        raise click.BadParameter("write a size such as 512M or 2G", ctx, param)
+        raise click.BadParameter("not a size such as 512M or 2G", ctx, param)
     return int(found[1]) << 10 * " kmgt".index(found[2].lower() or " ")

@@ -1,4 +1,4 @@
-"""From a version to files: plan ranges, read, verify, materialise; the cache of whole versions.
+"""Fetching a version to files: plan ranges, read, verify, materialise.
 
 Names are imported when they are first used, so that importing this costs nothing.
 """
@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataver.checkout.fetching import FetchReport, fetch
     from dataver.checkout.reading import read_file
+    from dataver.checkout.repository_verifier import RepositoryReport, verify_repository
     from dataver.checkout.verifying import VerifyReport, verify_folder, verify_version
-    from dataver.checkout.version_cache import CachedFolder, VersionCache
 
 __all__ = [
-    "CachedFolder",
     "FetchReport",
+    "RepositoryReport",
     "VerifyReport",
-    "VersionCache",
     "fetch",
     "read_file",
     "verify_folder",
+    "verify_repository",
     "verify_version",
 ]
 
 _HOMES = {
-    "CachedFolder": "version_cache",
     "FetchReport": "fetching",
+    "RepositoryReport": "repository_verifier",
     "VerifyReport": "verifying",
-    "VersionCache": "version_cache",
     "fetch": "fetching",
     "read_file": "reading",
     "verify_folder": "verifying",
+    "verify_repository": "repository_verifier",
     "verify_version": "verifying",
 }
 

@@ -1,7 +1,7 @@
-"""Copying the bytes of a local file, sharing them with the original where the file system can.
+"""Copying the bytes of a local file, sharing them with the original if the file system supports it.
 
-Reflinks (Btrfs, XFS, bcachefs) cost nothing and stay independent; elsewhere `copy_file_range` copies inside
-the kernel, and plain reading and writing is the last way.
+Reflinks (Btrfs, XFS, bcachefs) take no space and stay independent; elsewhere `copy_file_range` copies inside
+the kernel, and plain reading and writing is the fallback. Both of these preserve holes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import os
 from contextlib import suppress
 from typing import Final
 
+from dataver.storage.holes import data_spans
+
 __all__ = ["clone"]
 
-_FICLONE: Final = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h; 0x94 is Btrfs's number, others took it over
+_FICLONE: Final = 0x40049409  # _IOW(0x94, 9, int), linux/fs.h; 0x94 is Btrfs's number, which others adopted
 _STEP: Final = 64 * 1024 * 1024
 _UNABLE: Final = frozenset(
     {
@@ -33,17 +35,21 @@ def clone(source: int, target: int, size: int, *, share: bool = True) -> bool:
     """Copy `size` bytes from the start of one open file to another, which is empty.
 
     Returns:
-        Whether the bytes are shared (a reflink), so that no space was taken.
+        Whether the bytes are shared (a reflink) and take no space.
     """
     if share and _reflink(source, target):
         return True
-    done = _in_kernel(source, target, size)
-    while done < size:
-        data = os.pread(source, min(1 << 20, size - done), done)
-        if not data:
-            break  # shorter than said: the caller compares sizes or digests
-        os.pwrite(target, data, done)
-        done += len(data)
+    end = 0
+    for start, end in data_spans(source, size):
+        done = _in_kernel(source, target, start, end)
+        while done < end:
+            data = os.pread(source, min(1 << 20, end - done), done)
+            if not data:
+                return False  # shorter than expected: the caller compares sizes or digests
+            os.pwrite(target, data, done)
+            done += len(data)
+    if end < size <= os.fstat(source).st_size:
+        os.ftruncate(target, size)
     return False
 
 
@@ -56,8 +62,7 @@ def _reflink(source: int, target: int) -> bool:
     return False
 
 
-def _in_kernel(source: int, target: int, size: int) -> int:
-    done = 0
+def _in_kernel(source: int, target: int, done: int, size: int) -> int:
     copy = getattr(os, "copy_file_range", None)
     while copy is not None and done < size:
         try:

@@ -1,8 +1,8 @@
-"""What a fetch would move, found out as the fetch finds it out, and nothing moved.
+"""Plan of a fetch, without fetching.
 
-One idea: the same questions to the same sources, and the same planner of ranges, so that bytes and requests
-are those of the fetch that follows. Tree blocks are read for it, and footers of packs where a long file has
-to be split; both are kept, and the fetch does not read them again.
+The idea: the plan uses the same sources and the same planner of ranges as the fetch, so that bytes and
+requests are equal. It reads tree blocks, and footers of packs if a long file must be split; both are cached,
+and the fetch does not read them again.
 """
 
 from __future__ import annotations
@@ -13,49 +13,49 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dataver.checkout.own_copy import Existing
+from dataver.checkout.local_sources import Cached
 from dataver.checkout.plan import (
     WINDOW_ENTRIES,
     WINDOW_EXTENTS,
     WINDOW_FAR,
     WINDOW_NEAR,
+    FetchedFile,
     Range,
-    Target,
     plan,
     positions,
 )
-from dataver.checkout.reuse import Cached
-from dataver.checkout.transfer import Wanted
-from dataver.checkout.wish import FILES, Wish, survey
+from dataver.checkout.selection import FILES, FetchRequest, survey
+from dataver.checkout.transfer import PlannedFile
+from dataver.checkout.working_copy import Existing
 from dataver.errors import IntegrityError
-from dataver.repository.rates import Rate, recall
+from dataver.machine.speeds import Rate, recent_rate
+from dataver.tree.selection import WHOLE, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from dataver.checkout.version_cache import VersionCache
+    from dataver.cache.version_cache import VersionCache
     from dataver.formats.entry import Entry
-    from dataver.repository import Repository
-    from dataver.tree.shard import Shard
+    from dataver.repository import RepositoryCore
 
 __all__ = ["FetchPlan", "plan_fetch"]
 
 
 @dataclass(frozen=True)
 class FetchPlan:
-    """What a fetch would do.
+    """Plan of a fetch.
 
     Attributes:
-        files: files of the version, or of what is selected.
-        size: bytes of them.
-        reused_files: files that are on this machine already as a whole.
-        reused: bytes that are, parts of files included.
+        files: files of the version, or of the selection.
+        size: their bytes.
+        reused_files: complete files that are on this machine already.
+        reused: bytes on this machine already, including parts of files.
         transferred: stored bytes to be read from the repository.
         requests: reads of packs.
-        seconds: expected time; None where the speed is not known.
-        speed: bytes a second that this is reckoned with, and where the number is from; None likewise.
-        differing: files in `dest` that differ, which the fetch refuses to replace unless told to.
+        seconds: expected time; None if the speed is unknown.
+        speed: the assumed bytes per second, and the origin of the number; None if unknown.
+        differing: files in `dest` that differ, which the fetch replaces only with `overwrite`.
     """
 
     files: int
@@ -70,36 +70,34 @@ class FetchPlan:
 
 
 def plan_fetch(
-    repo: Repository,
+    repo: RepositoryCore,
     tree: bytes,
     *,
     cache: VersionCache,
     dest: Path | None = None,
-    patterns: Sequence[str] | None = None,
-    shard: Shard | None = None,
+    selection: Selection = WHOLE,
     near: Sequence[bytes] = (),
     measure: bool = True,
 ) -> FetchPlan:
-    """Return what `fetch` would do; its arguments are `fetch`'s.
+    """Return the plan of a `fetch` with these arguments.
 
-    What an interrupted fetch left is not looked at: it can only make less of it.
+    Remains of an interrupted fetch are ignored: they can only reduce the work.
 
     Args:
         repo: the repository.
         tree: digest of the version's tree.
         cache: the machine's cached folders.
-        dest: folder for an own copy.
-        patterns: globs; None takes everything.
-        shard: of what they select, the part of some of several readers.
+        dest: folder for a working copy.
+        selection: the part of the version.
         near: digests of trees that share much with this one.
-        measure: read one range where no speed is remembered, to know one.
+        measure: read one range to measure the speed, if none is recorded.
 
     Raises:
-        PathNotFound: the globs select nothing.
+        PathNotFound: a pattern matches nothing.
     """
-    wish = Wish(repo, tree, tuple(patterns or ()), shard)
+    wish = FetchRequest(repo, tree, selection)
     total = survey(wish, None)
-    if dest is None and cache.lookup(tree, wish.patterns, shard) is not None:
+    if dest is None and cache.lookup(tree, selection) is not None:
         return FetchPlan(total.files, total.size, total.files, total.size, 0, 0, 0.0, None, 0)
     with ExitStack() as stack:
         scan = _Scan(wish, _sources(stack, wish, cache, near))
@@ -107,7 +105,7 @@ def plan_fetch(
             found = stack.enter_context(Existing(dest)).compare(wish.entries())
             scan.there, scan.differing = found.same, len(found.differing) + len(found.blocked)
         scan.run()
-    speed = recall(repo.id, "fetch") if scan.transferred else None
+    speed = recent_rate(repo.local_name, "fetch") if scan.transferred else None
     if speed is None and measure and scan.largest is not None:
         speed = _measured(repo, scan.largest)
     return FetchPlan(
@@ -123,7 +121,9 @@ def plan_fetch(
     )
 
 
-def _sources(stack: ExitStack, wish: Wish, cache: VersionCache, near: Sequence[bytes]) -> list[Cached]:
+def _sources(
+    stack: ExitStack, wish: FetchRequest, cache: VersionCache, near: Sequence[bytes]
+) -> list[Cached]:
     found = []
     for tree in dict.fromkeys((wish.tree, *near)):
         for folder in cache.of_tree(tree):
@@ -137,20 +137,20 @@ def _sources(stack: ExitStack, wish: Wish, cache: VersionCache, near: Sequence[b
 
 
 class _Scan:
-    """One pass over what is wanted."""
+    """One pass over the wanted entries."""
 
-    def __init__(self, wish: Wish, sources: Sequence[Cached]) -> None:
+    def __init__(self, wish: FetchRequest, sources: Sequence[Cached]) -> None:
         self._wish = wish
         self._sources = sources
-        self.there: bytearray | None = None  # by entry: 1 where `dest` has it
+        self.there: bytearray | None = None  # by entry: 1 if `dest` has it
         self.differing = 0
         self.files = self.reused = self.transferred = self.requests = 0
         self.largest: Range | None = None
 
     def run(self) -> None:
-        """Count it, as many files at a time as the fetch plans together."""
+        """Count the files in the batches in which the fetch plans them."""
         most = WINDOW_FAR if self._wish.repo.store.local_root is None else WINDOW_NEAR
-        window: list[Wanted] = []
+        window: list[PlannedFile] = []
         extents = size = 0
         for entry in self._missing():
             window.append(self._wanted(entry))
@@ -162,7 +162,7 @@ class _Scan:
         self._count(window)
 
     def _missing(self) -> Iterator[Entry]:
-        """Yield the files that are not here as they are wanted."""
+        """Yield the files that are not on this machine."""
         at = -1
         for rows, numbers in self._wish.parts():
             for number in numbers:
@@ -179,16 +179,16 @@ class _Scan:
                 self.files += 1
                 self.reused += rows.sizes[number]
 
-    def _wanted(self, entry: Entry) -> Wanted:
-        target = Target.of(entry)
+    def _wanted(self, entry: Entry) -> PlannedFile:
+        target = FetchedFile.of(entry)
         for source in self._sources:
             shared = source.share(entry, target)
             if shared is not None:
                 self.reused += target.reused
                 return shared
-        return Wanted(target, positions(entry.extents))
+        return PlannedFile(target, positions(entry.extents))
 
-    def _count(self, window: list[Wanted]) -> None:
+    def _count(self, window: list[PlannedFile]) -> None:
         ranges = plan(((one.target, one.extents) for one in window), self._wish.repo.packs.footers)
         self.requests += len(ranges)
         self.transferred += sum(one.length for one in ranges)
@@ -197,8 +197,8 @@ class _Scan:
             self.largest = largest
 
 
-def _measured(repo: Repository, one: Range) -> Rate:
-    """Read one range and say how fast it came."""
+def _measured(repo: RepositoryCore, one: Range) -> Rate:
+    """Read one range and return its speed."""
     began = time.perf_counter()
     size = len(repo.packs.read(one.pack, one.offset, one.length))
     took = max(time.perf_counter() - began, 1 / os.sysconf("SC_CLK_TCK") / 1000)

@@ -1,13 +1,12 @@
-"""A fresh, private folder that is being filled: the only place fetched bytes are written to.
+"""A new private folder being filled: the only place to which fetched bytes are written.
 
-The idea: everything is made in a folder that did not exist before, through its file descriptor, with
-`O_EXCL`; symbolic links come last. So no name from a version can meet anything that was there already, a
-link least of all, and there is nothing to overwrite or to check again. When all is there and verified, the
-folder (or each file) gets its real name.
+The idea: everything is created in a folder that did not exist before, through its file descriptor, with
+`O_EXCL`; symbolic links come last. So no name from a version can collide with an existing file or link, and
+nothing is overwritten. When everything is present and verified, the folder (or each file) gets its real name.
 
 Keeps invariants 9 (nothing is written outside: paths are checked here again, `..` never reaches the system)
-and 4 (an unfinished folder has a name nobody uses). Needs POSIX. Two entries that cannot both exist, such as
-`a` and `a/b`, meet as "exists already" and are an IntegrityError.
+and 4 (an unfinished folder has a temporary name). Needs POSIX. Two entries that cannot both exist, such as
+`a` and `a/b`, fail with "exists already" and raise an IntegrityError.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, Self
 
-from dataver.errors import IntegrityError, InvalidInput
+from dataver.errors import IntegrityError, InvalidInput, message_of
 from dataver.formats.entry import check_paths
+from dataver.machine.descent import open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,21 +27,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["LONG", "Folder", "located", "open_folder", "safe_link"]
+__all__ = ["LONG", "Folder", "located"]
 
 LONG: Final = 1000  # characters; longer paths are walked, because the system takes 4,096 bytes at most
-_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-def open_folder(path: str | Path, dir_fd: int | None = None) -> int:
-    """Return a descriptor of a folder that is no symbolic link."""
-    return os.open(path, _FOLDER, dir_fd=dir_fd)
 
 
 @contextmanager
 def located(root: int, path: str) -> Iterator[tuple[int, str]]:
-    """Give a folder's descriptor and the path from there, short enough for the system."""
+    """Provide a folder's descriptor and the path relative to it, short enough for the system."""
     if len(path) < LONG:
         yield root, path
         return
@@ -57,34 +51,20 @@ def located(root: int, path: str) -> Iterator[tuple[int, str]]:
         os.close(here)
 
 
-def safe_link(path: str, target: str) -> bool:
-    """Tell whether a link at `path` stays inside the version.
-
-    `..` is accepted in front only: behind a name it would be taken from wherever that name, perhaps a link
-    itself, leads to.
-    """
-    parts = [part for part in target.split("/") if part not in ("", ".")]
-    up = 0
-    while up < len(parts) and parts[up] == "..":
-        up += 1
-    absolute = target.startswith(("/", "\\")) or not target or "\x00" in target
-    return not absolute and ".." not in parts[up:] and up <= path.count("/")
-
-
 class Folder:
-    """A folder that did not exist before and is filled through its descriptor.
+    """A new folder that is filled through its descriptor.
 
-    Files may be written from many threads once `prepare` made the folders they lie in.
+    Files may be written from many threads once `prepare` created their folders.
 
     Attributes:
-        path: where it is now.
+        path: its current path.
         fd: its descriptor.
         mode: permission bits of its plain files; the user's umask applies.
         writable: whether its files may be written to when it is complete.
     """
 
     def __init__(self, path: Path, *, writable: bool) -> None:
-        """Say where; `with` makes it.
+        """Set the path; `with` creates the folder.
 
         Args:
             path: must not exist.
@@ -110,7 +90,7 @@ class Folder:
         self.close()
 
     def close(self) -> None:
-        """Close the descriptor; what is in the folder stays."""
+        """Close the descriptor; keep the folder's contents."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -120,22 +100,22 @@ class Folder:
         return self._executable if executable else self.mode
 
     def prepare(self, paths: Sequence[str]) -> None:
-        """Check paths and make the folders they lie in; paths come in the order of a tree.
+        """Check paths, which come in the order of a tree, and create their folders.
 
         Raises:
-            IntegrityError: a path that no version may hold, or that cannot exist beside another entry.
+            IntegrityError: a path is invalid, or cannot exist beside another entry.
         """
         try:
             check_paths(paths)
         except InvalidInput as error:
-            raise IntegrityError(f"the version holds a path that is refused: {error}") from error
+            raise IntegrityError(f"the version holds a path that is refused: {message_of(error)}") from error
         for path in paths:
             parent = path.rpartition("/")[0]
             if parent != self._parent:
                 self._make(parent)
 
     def _make(self, folder: str) -> None:
-        """Make a folder and those above it that the one before did not need."""
+        """Create a folder and its missing parents; skip those of the previous one."""
         parts = folder.split("/") if folder else []
         before = self._parent.split("/") if self._parent else []
         same = 0
@@ -151,7 +131,7 @@ class Folder:
             os.mkdir(name, 0o777, dir_fd=root)
 
     def write(self, path: str, executable: bool, data: Buffer) -> None:
-        """Write a small file in one go."""
+        """Write a small file at once."""
         fd = self.new(path, executable)
         try:
             view = memoryview(data)
@@ -162,7 +142,7 @@ class Folder:
             os.close(fd)
 
     def new(self, path: str, executable: bool) -> int:
-        """Make an empty file with the permission bits it is to have; return a descriptor for writing."""
+        """Create an empty file with its final permission bits; return a descriptor for writing."""
         mode = self._executable if executable else self.mode
         try:
             if len(path) < LONG:
@@ -173,7 +153,7 @@ class Folder:
             raise _clash(path) from error
 
     def create(self, path: str) -> None:
-        """Make an empty file that `open` opens and `finish` completes; readable to nobody else so far."""
+        """Create an empty file that `open` opens and `finish` completes; private until then."""
         with self._clash(path), located(self.fd, path) as (root, name):
             os.close(os.open(name, _CREATE, 0o600, dir_fd=root))
 
@@ -183,23 +163,23 @@ class Folder:
             return os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
 
     def remove(self, path: str) -> None:
-        """Take a file away again, one that was begun and is not right; nothing there is fine."""
+        """Remove an unfinished file, if it exists."""
         with suppress(FileNotFoundError), located(self.fd, path) as (root, name):
             os.unlink(name, dir_fd=root)  # relative to a descriptor
 
     def finish(self, fd: int, executable: bool) -> None:
-        """Give a complete file its permission bits."""
+        """Set the permission bits of a complete file."""
         os.fchmod(fd, self.mode_of(executable))
 
     def link(self, path: str, target: str) -> None:
-        """Make a symbolic link; only after everything else."""
+        """Create a symbolic link; only after everything else."""
         with self._clash(path), located(self.fd, path) as (root, name):
             os.symlink(target, name, dir_fd=root)
 
     def seal_above(self, path: str) -> None:
-        """Take the write permission off the folders a path lies in; paths come in the order of a tree.
+        """Remove the write permission of a path's folders; paths come in the order of a tree.
 
-        An empty folder's own path is given with a `/` behind it.
+        The path of an empty folder ends with `/`.
         """
         parent = path.rpartition("/")[0]
         if parent == self._last:
@@ -212,7 +192,7 @@ class Folder:
         self._last = parent
 
     def seal(self) -> None:
-        """Take the write permission off the folder itself."""
+        """Remove the write permission of the folder itself."""
         os.fchmod(self.fd, self._sealed)
 
     @contextmanager
@@ -226,5 +206,5 @@ class Folder:
 def _clash(path: str) -> IntegrityError:
     return IntegrityError(
         f"{path!r} cannot be written: the version holds another entry in its place",
-        hint="a file and a folder of one name, or two names that this file system takes for one",
+        hint="a file and a folder of one name, or two names that this file system does not distinguish",
     )

@@ -1,8 +1,8 @@
-"""From the stored bytes of a range to the bytes of its pieces, each frame checked and decoded once.
+"""Decoding the stored bytes of a range into its pieces; each frame is verified and decoded once.
 
-Keeps invariant 1 (its half: no byte of a frame is handed on before the frame's checksum was compared) and
-notices every extent that does not fit the frames it names. What seems damaged is read again, as a bit may
-have flipped on the way here. That the bytes are the *right* file is for the file's digest to say
+Keeps its half of invariant 1 (no byte of a frame is returned before the frame's checksum was compared) and
+detects every extent that does not fit the frames it names. A frame that fails its checksum is read again, as
+a bit may have flipped in transit. The file's digest proves that the bytes are the *right* file
 (`dataver.checkout.transfer`).
 """
 
@@ -10,26 +10,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dataver.errors import IntegrityError
+from dataver.errors import IntegrityError, message_of
 from dataver.formats.frame import decode_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dataver.checkout.plan import Piece, Range
+    from dataver.checkout.plan import FramePart, Range
     from dataver.formats.compression import Decompressor
 
 __all__ = ["REREADS", "pieces_of"]
 
-_HINT: Final = "`dataver verify` tells what else is damaged; a copy of the repository may still hold it"
+_HINT: Final = "`dataver verify` lists all damage; a copy of the repository may still hold the file"
 
 REREADS: Final = 2
-"""How often bytes that fail their checksum are read from the store again."""
+"""Number of times bytes that fail their checksum are read from the store again."""
 
 
 def pieces_of(
     data: memoryview, one: Range, decompressor: Decompressor, again: Callable[[], memoryview]
-) -> Iterator[tuple[Piece, int, memoryview]]:
+) -> Iterator[tuple[FramePart, int, memoryview]]:
     """Yield `(piece, position in its file, bytes)`; a piece over several frames comes in several parts.
 
     Args:
@@ -43,7 +43,9 @@ def pieces_of(
     """
     pieces, base, count = one.pieces, one.offset, len(one.pieces)
     index = raw = at = 0
-    active: list[tuple[Piece, int]] = []  # pieces that go on, with where they begin in the run's raw bytes
+    active: list[
+        tuple[FramePart, int]
+    ] = []  # pieces that continue, with their positions in the run's raw bytes
     while index < count or active:
         if not active:
             at = pieces[index].offset - base
@@ -80,10 +82,10 @@ def _decode(
     at: int,
     decompressor: Decompressor,
     one: Range,
-    piece: Piece,
+    piece: FramePart,
     again: Callable[[], memoryview],
 ) -> tuple[memoryview, memoryview, int]:
-    """Return the range's bytes, maybe read anew, the frame's bytes and the offset behind it."""
+    """Return the range's bytes, read again if needed, the frame's bytes and the offset after it."""
     for left in reversed(range(REREADS + 1)):
         try:
             return data, *decode_frame(data, at, decompressor)
@@ -91,21 +93,21 @@ def _decode(
             if not left:
                 raise IntegrityError(
                     f"{piece.target.path!r} cannot be restored: pack {one.pack.hex()} is damaged"
-                    f" behind byte {one.offset}: {error}",
+                    f" behind byte {one.offset}: {message_of(error)}",
                     hint=_HINT,
                 ) from error
         data = again()
     raise AssertionError("the last attempt returns or raises")
 
 
-def _go_on(piece: Piece, begin: int, behind: int, one: Range) -> tuple[Piece, int]:
+def _go_on(piece: FramePart, begin: int, behind: int, one: Range) -> tuple[FramePart, int]:
     """Return the piece for the next frame, which must still belong to it."""
     if behind >= piece.offset + piece.stored:
         raise _misfit(piece, one, "asks for more bytes than its frames hold")
     return piece, begin
 
 
-def _misfit(piece: Piece, one: Range, what: str) -> IntegrityError:
+def _misfit(piece: FramePart, one: Range, what: str) -> IntegrityError:
     return IntegrityError(
         f"{piece.target.path!r} cannot be restored: its extent at byte {piece.offset}"
         f" of pack {one.pack.hex()} {what}"

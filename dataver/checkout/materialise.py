@@ -1,9 +1,9 @@
-"""Filling a fresh folder with a version: what is here already, then the repository, links last.
+"""Filling a new folder with a version: from local sources, then the repository, links last.
 
 The idea: one pass over the tree, a leaf at a time. Each entry gets its folder; each file is placed from a
 local source (`reuse`), planned to be copied from one or to share with one, or planned to be read
-(`transfer`). What cannot be right is refused before the first byte is written: too little space here, names
-that the file system takes for one in `wish`.
+(`transfer`). Impossible fetches are refused before the first byte is written: too little space here, names
+that the file system does not distinguish in `wish`.
 
 Keeps invariants 1, 9 and 10 (links that would leave the folder are left out and reported).
 """
@@ -17,29 +17,29 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dataver.checkout.folder import Folder, safe_link
 from dataver.checkout.plan import (
     WINDOW_ENTRIES,
     WINDOW_EXTENTS,
     WINDOW_FAR,
     WINDOW_NEAR,
-    Target,
+    FetchedFile,
     positions,
 )
-from dataver.checkout.transfer import Transfer, Wanted, Window
-from dataver.checkout.wish import FILES, Part
+from dataver.checkout.selection import FILES, Part
+from dataver.checkout.transfer import FileWindow, PlannedFile, Transfer
 from dataver.errors import DataverError, IntegrityError, StoreError
-from dataver.formats.entry import Kind
+from dataver.formats.entry import Kind, safe_link
 from dataver.hashing.digest import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from dataver.checkout.reuse import Source
+    from dataver.checkout.folder import Folder
+    from dataver.checkout.local_sources import LocalSource
     from dataver.formats.entry import Entry
     from dataver.progress import Progress
-    from dataver.repository import Repository
+    from dataver.repository import RepositoryCore
 
 __all__ = ["Filled", "check_space", "fill", "fill_entries", "local_errors"]
 
@@ -48,14 +48,14 @@ _AT_ONCE: Final = 2_000  # entries; as many as a leaf has
 
 
 class Filled(NamedTuple):
-    """What filling a folder took.
+    """Result of filling a folder.
 
     Attributes:
         transferred: stored bytes read from the repository.
         reused: bytes of files that came from this machine.
         problems: entries left out, with the reason.
-        stamps: of each entry, in order, the modification time (ns) it is known to have; 0 where it is to be
-            looked up. Empty for folders that are to be writable.
+        stamps: the known modification time (ns) of each entry, in order; 0 if unknown. Empty for folders
+            that will be writable.
     """
 
     transferred: int
@@ -65,7 +65,7 @@ class Filled(NamedTuple):
 
 
 def check_space(where: Path, size: int) -> None:
-    """Refuse to begin what cannot end.
+    """Check the free space before a fetch.
 
     Raises:
         StoreError: the file system of `where` has less than `size` bytes free.
@@ -81,33 +81,40 @@ def check_space(where: Path, size: int) -> None:
 
 
 @contextmanager
-def local_errors(where: Path) -> Iterator[None]:
-    """Translate what the local disk refuses; what was written so far stays for the next try."""
+def local_errors(where: Path, hint: str | None = None) -> Iterator[None]:
+    """Translate `OSError` of the local disk; the files written so far stay for the next attempt.
+
+    Args:
+        where: the folder being written.
+        hint: the hint if the folder cannot be written.
+    """
     try:
         yield
     except DataverError:
-        raise  # some of ours are OSErrors, too
+        raise  # some DataverErrors are OSErrors, too
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(
                 f"the disk that holds {where} is full.",
                 hint="make room and fetch again: complete files are not fetched twice",
             ) from error
-        raise StoreError(f"{where} cannot be written: {error.strerror or error}.", hint=str(error)) from error
+        raise StoreError(
+            f"{where} cannot be written: {error.strerror or error}.", hint=hint or str(error)
+        ) from error
 
 
 def fill(
-    repo: Repository,
+    repo: RepositoryCore,
     parts: Iterable[Part],
     folder: Folder,
-    sources: Sequence[Source],
+    sources: Sequence[LocalSource],
     progress: Progress,
 ) -> Filled:
-    """Write entries, which come in the order of a tree, into a fresh folder, every file verified.
+    """Write entries, which come in the order of a tree, into a new folder; verify every file.
 
     Raises:
-        IntegrityError: wrong bytes or impossible entries, by name.
-        OSError: the local disk refused.
+        IntegrityError: damaged bytes or impossible entries, by name.
+        OSError: the local disk failed.
     """
     near = repo.store.local_root is not None
     filling = _Filling(folder, sources, progress, WINDOW_NEAR if near else WINDOW_FAR)
@@ -119,9 +126,13 @@ def fill(
 
 
 def fill_entries(
-    repo: Repository, entries: Iterable[Entry], folder: Folder, sources: Sequence[Source], progress: Progress
+    repo: RepositoryCore,
+    entries: Iterable[Entry],
+    folder: Folder,
+    sources: Sequence[LocalSource],
+    progress: Progress,
 ) -> Filled:
-    """Do what `fill` does with entries that are no whole leaves."""
+    """Do the same as `fill` with single entries instead of leaves."""
     return fill(repo, map(_part_of, _some(entries)), folder, sources, progress)
 
 
@@ -149,9 +160,9 @@ def _some(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 
 
 class _Filling:
-    """Decides, entry by entry, where its bytes come from."""
+    """Choice of the source of each entry's bytes."""
 
-    def __init__(self, folder: Folder, sources: Sequence[Source], progress: Progress, most: int) -> None:
+    def __init__(self, folder: Folder, sources: Sequence[LocalSource], progress: Progress, most: int) -> None:
         self._folder = folder
         self._sources = sources
         self._progress = progress
@@ -161,32 +172,32 @@ class _Filling:
         self.problems: list[tuple[str, str]] = []
         self.stamps = array("q")
 
-    def windows(self, parts: Iterable[Part]) -> Iterator[Window]:
-        """Yield what the transfer is to make, in lists that are short enough to be planned in memory."""
-        window, extents, size = Window([], []), 0, 0
+    def windows(self, parts: Iterable[Part]) -> Iterator[FileWindow]:
+        """Yield the files to transfer, in lists short enough to be planned in memory."""
+        window, extents, size = FileWindow([], []), 0, 0
         for part in parts:
-            for wanted in self._take(part, window):
+            for wanted in self._copy_from_sources(part, window):
                 window.wanted.append(wanted)
                 extents += len(wanted.target.extents)
                 size += wanted.target.size
                 full = len(window.wanted) >= WINDOW_ENTRIES or extents >= WINDOW_EXTENTS
                 if full or size >= self._most:
                     yield window
-                    window, extents, size = Window([], []), 0, 0
+                    window, extents, size = FileWindow([], []), 0, 0
             if window.copies:
-                yield Window([], window.copies)
+                yield FileWindow([], window.copies)
                 window = window._replace(copies=[])
         if window.wanted:
             yield window
 
-    def _take(self, part: Part, window: Window) -> Iterator[Wanted]:
-        """Make the folders of a part, place what is here, and yield the files that are not."""
+    def _copy_from_sources(self, part: Part, window: FileWindow) -> Iterator[PlannedFile]:
+        """Create the folders of a part, place local files, and yield the others."""
         rows, numbers = part
         self._folder.prepare([rows.paths[number] for number in numbers])
         stamps = array("q", bytes(8 * len(rows.paths)))
         left: Sequence[int] = numbers
         for source in self._sources:
-            taken = source.take(rows, left, self._folder, stamps)
+            taken = source.copy_entries(rows, left, self._folder, stamps)
             left = taken.left
             self.placed += taken.size
             self._progress.advance(taken.files, taken.size)
@@ -201,7 +212,7 @@ class _Filling:
                 self._other(rows.entry(number))
 
     def _other(self, entry: Entry) -> None:
-        """Make what has no bytes."""
+        """Create an entry without bytes."""
         if entry.kind == Kind.SYMLINK:
             self._links.append((entry.path, entry.target))
         elif entry.kind == Kind.DIRECTORY:
@@ -212,16 +223,16 @@ class _Filling:
             self._folder.write(entry.path, entry.kind == Kind.EXECUTABLE, b"")
             self._progress.advance(1, 0)
 
-    def _wanted(self, entry: Entry) -> Wanted:
-        target = Target.of(entry)
+    def _wanted(self, entry: Entry) -> PlannedFile:
+        target = FetchedFile.of(entry)
         for source in self._sources:
             wanted = source.share(entry, target)
             if wanted is not None:
                 return wanted
-        return Wanted(target, positions(entry.extents))
+        return PlannedFile(target, positions(entry.extents))
 
     def make_links(self) -> None:
-        """Make the symbolic links: by now every file is there, so none is written through a link."""
+        """Create the symbolic links, after all files, so that no file is written through a link."""
         for path, target in self._links:
             if safe_link(path, target):
                 self._folder.link(path, target)

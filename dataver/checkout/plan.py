@@ -1,13 +1,12 @@
-"""Which bytes of which packs give which files: extents become few, large, ordered ranges.
+"""Planning reads: the extents of files become few, large, ordered ranges of packs.
 
-The idea: files are planned a *window* at a time. Their extents are sorted by place, neighbours are read in
-one range even across a small gap, and what is longer than a range is split between frames. So a folder of
-tiny files is read like one file, each frame is fetched once a window, and memory does not grow with the
-dataset.
+The idea: files are planned a *window* at a time. Their extents are sorted by place, adjacent ones are read in
+one range even across a small gap, and longer ones are split between frames. So a folder of tiny files is read
+like one file, each frame is fetched once per window, and memory does not grow with the dataset.
 
-A *piece* is one extent's share of one file. Every range holds whole pieces; a piece's frames are adjacent.
-Does no I/O itself (footers, needed only to split, come from the caller) and trusts no extent: what does not
-fit its frames is noticed in `dataver.checkout.frames`.
+A *piece* is one extent's part of one file. Every range holds whole pieces; a piece's frames are adjacent.
+Does no I/O itself (footers, needed only to split, come from the caller) and trusts no extent:
+`dataver.checkout.frames` detects those that do not fit their frames.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ __all__ = [
     "WINDOW_EXTENTS",
     "WINDOW_FAR",
     "WINDOW_NEAR",
-    "Piece",
+    "FetchedFile",
+    "FramePart",
     "Range",
-    "Target",
     "plan",
     "positions",
     "raw_extents",
@@ -43,28 +42,29 @@ __all__ = [
 
 WINDOW_ENTRIES: Final = 20_000
 WINDOW_EXTENTS: Final = 60_000  # ~20 MB of Python objects
-WINDOW_NEAR: Final = 16 * 1024 * 1024  # bytes of files: the next is planned while these are read
-WINDOW_FAR: Final = 1 << 62  # any other is asked for as few ranges as can be
-MAX_GAP: Final = 256 * 1024  # reading this much for nothing costs less than another request
+WINDOW_NEAR: Final = 16 * 1024 * 1024  # bytes of files: the next window is planned while these are read
+WINDOW_FAR: Final = 1 << 62  # any other store gets as few requests as possible
+MAX_GAP: Final = 256 * 1024  # reading this much in vain costs less than another request
 MAX_RANGE: Final = 8 * 1024 * 1024  # stored bytes of one read
-MAX_RANGE_RAW: Final = 16 * 1024 * 1024  # bytes of files whose content one range may make at once
-_FOOTERS: Final = 32  # asked for side by side, ~0.2 MB each
-MAX_WHOLE: Final = 4 * 1024 * 1024  # files up to this size are put together in memory
+MAX_RANGE_RAW: Final = 16 * 1024 * 1024  # bytes of file content that one range may produce
+_FOOTERS: Final = 32  # footers read in parallel, ~0.2 MB each
+_SPARSE: Final = 256  # ratio of file bytes to stored bytes above which a file consists nearly of holes
+MAX_WHOLE: Final = 4 * 1024 * 1024  # files up to this size are assembled in memory
 
 
-class Target:
-    """A file on its way: what it must become, and what of it has arrived.
+class FetchedFile:
+    """A file being fetched: its expected content, and the parts that have arrived.
 
     Attributes:
         path: its path in the version.
         executable: the executable bit.
         size: bytes.
         digest: BLAKE3-256 of them.
-        extents: where they are stored.
-        whole: all of it comes out of one range, so it is put together in memory and written in one go.
-        parts: of a whole file in several pieces, what has arrived.
-        landed: of any other file, the spans written and not yet hashed.
-        reused: local bytes that were taken from elsewhere, unchecked until the whole file is.
+        extents: their locations.
+        whole: one range holds all of it, so it is assembled in memory and written at once.
+        parts: the arrived pieces of a whole file with several pieces.
+        landed: the spans of any other file that are written and not yet hashed.
+        reused: bytes copied from local files, unverified until the whole file is.
     """
 
     __slots__ = (
@@ -91,25 +91,26 @@ class Target:
         self.lock: threading.Lock | None = None
 
     @classmethod
-    def of(cls, entry: Entry) -> Target:
+    def of(cls, entry: Entry) -> FetchedFile:
         """Return the target for the file of an entry."""
         return cls(entry.path, entry.kind == Kind.EXECUTABLE, entry.size, entry.digest, entry.extents)
 
     def spread(self) -> None:
-        """Make ready for arriving in any order, from several threads, into a file."""
+        """Prepare for pieces that arrive in any order, from several threads."""
         from dataver.hashing.digest import new_hasher
 
         self.whole = False
         self.landed = {}
         self.frontier = 0
         self.hashing = False
-        self.hasher = new_hasher()
+        # holes are hashed on several cores; files that are read and decoded need the other cores
+        self.hasher = new_hasher(parallel=_SPARSE * sum(each.stored for each in self.extents) < self.size)
         self.lock = threading.Lock()
 
-    # of a spread file: whoever holds `hashing` moves the frontier, the others leave their spans in `landed`
+    # for a spread file: the holder of `hashing` advances the frontier, others append their spans to `landed`
 
     def hand_over(self, spans: Iterable[tuple[int, int]]) -> bool:
-        """Leave spans that were written; tell whether the caller is to hash what is adjacent."""
+        """Record written spans; return whether the caller must hash adjacent ones."""
         assert self.lock is not None
         assert self.landed is not None
         with self.lock:
@@ -119,16 +120,16 @@ class Target:
             return begins
 
     def next_span(self) -> int:
-        """Return the length of the span at the frontier; for who hashes, when `release` said there is one."""
+        """Return the length of the span at the frontier; for the hashing thread."""
         assert self.lock is not None
         assert self.landed is not None
         with self.lock:
             return self.landed.pop(self.frontier)
 
     def release(self) -> bool | None:
-        """End the hashing; tell whether all of the file is hashed, which only one caller is ever told.
+        """End the hashing; return whether all of the file is hashed: True for only one caller.
 
-        None where there is more at the frontier: then the hashing goes on.
+        None if there is another span at the frontier: then the hashing must continue.
         """
         assert self.lock is not None
         assert self.landed is not None
@@ -139,8 +140,8 @@ class Target:
             return self.frontier == self.size
 
 
-class Piece(NamedTuple):
-    """`length` bytes that lie `skip` bytes into the frames stored at `[offset, offset + stored)` of a pack.
+class FramePart(NamedTuple):
+    """`length` bytes at `skip` bytes into the frames stored at `[offset, offset + stored)` of a pack.
 
     They belong at byte `position` of the target.
     """
@@ -149,7 +150,7 @@ class Piece(NamedTuple):
     stored: int
     skip: int
     length: int
-    target: Target
+    target: FetchedFile
     position: int
 
 
@@ -160,66 +161,68 @@ class Range(NamedTuple):
         pack: the pack's id.
         offset: first byte.
         length: bytes.
-        pieces: what is in them.
-        raw: bytes of whole files among the pieces, which are in memory until they are written.
+        pieces: the pieces in the range.
+        raw: bytes of whole files among the pieces, in memory until they are written.
     """
 
     pack: bytes
     offset: int
     length: int
-    pieces: list[Piece]
+    pieces: list[FramePart]
     raw: int
 
 
 def plan(
-    wanted: Iterable[tuple[Target, Iterable[tuple[Extent, int]]]],
+    wanted: Iterable[tuple[FetchedFile, Iterable[tuple[Extent, int]]]],
     footers: Callable[[Collection[bytes]], Mapping[bytes, Footer]],
 ) -> list[Range]:
-    """Return the ranges that give the wanted extents, each with the position of its bytes in the target.
+    """Return the ranges that contain the wanted extents, each with the position of its bytes in the target.
 
-    Sets `whole` of every target whose pieces all lie in one range and that is small enough. Footers are asked
-    for some packs at a time, those whose extents are longer than a range.
+    Sets `whole` of every small target whose pieces are all in one range. Reads footers, several at a time, of
+    packs with extents longer than a range.
     """
-    packs: dict[bytes, list[Piece]] = {}
-    long: list[tuple[Target, Extent, int]] = []
+    packs: dict[bytes, list[FramePart]] = {}
+    long: list[tuple[FetchedFile, Extent, int]] = []
     for target, extents in wanted:
         for extent, position in extents:
             pieces = packs.setdefault(extent.pack, [])
             if extent.stored > MAX_RANGE:
                 long.append((target, extent, position))
                 continue
-            pieces.append(Piece(extent.offset, extent.stored, extent.skip, extent.length, target, position))
+            pieces.append(
+                FramePart(extent.offset, extent.stored, extent.skip, extent.length, target, position)
+            )
     for start in range(0, len(long), _FOOTERS):
         some = long[start : start + _FOOTERS]
         found = footers({extent.pack for _, extent, _ in some})
         for target, extent, position in some:
             parts = split_extent(extent, found[extent.pack])
             packs[extent.pack] += (
-                Piece(part.offset, part.stored, part.skip, part.length, target, at)
+                FramePart(part.offset, part.stored, part.skip, part.length, target, at)
                 for part, at in positions(parts, position)
             )
     ranges: list[Range] = []
-    homes: dict[Target, int] = {}
+    homes: dict[FetchedFile, int] = {}
     for pack, pieces in packs.items():
         pieces.sort(key=attrgetter("offset", "position"))
         for one in _coalesce(pack, pieces):
-            _settle(one, len(ranges), homes)
+            _assign_range(one, len(ranges), homes)
             ranges.append(one)
     return [one._replace(raw=sum(p.length for p in one.pieces if p.target.whole)) for one in ranges]
 
 
-def _settle(one: Range, number: int, homes: dict[Target, int]) -> None:
+def _assign_range(one: Range, number: int, homes: dict[FetchedFile, int]) -> None:
     for piece in one.pieces:
         target = piece.target
         if target.whole and (target.size > MAX_WHOLE or homes.setdefault(target, number) != number):
             target.spread()
 
 
-def _coalesce(pack: bytes, pieces: list[Piece]) -> Iterator[Range]:
+def _coalesce(pack: bytes, pieces: list[FramePart]) -> Iterator[Range]:
     """Yield ranges over pieces sorted by offset."""
     start, end, raw = pieces[0].offset, 0, 0
-    gap = 0 if is_external(pack) else MAX_GAP  # what lies between may be another object, and gone
-    held: list[Piece] = []
+    gap = 0 if is_external(pack) else MAX_GAP  # the bytes between may be another object that was deleted
+    held: list[FramePart] = []
     for piece in pieces:
         behind = max(end, piece.offset + piece.stored)
         if held and (
@@ -239,16 +242,16 @@ def _coalesce(pack: bytes, pieces: list[Piece]) -> Iterator[Range]:
 
 
 def split_extent(extent: Extent, footer: Footer, limit: int = MAX_RANGE) -> Iterator[Extent]:
-    """Yield extents that together give the bytes of `extent`, each of at most `limit` stored bytes.
+    """Yield extents that together contain the bytes of `extent`, each of at most `limit` stored bytes.
 
-    One frame is never split, so a frame larger than `limit` is an extent of its own.
+    Frames are never split, so a frame larger than `limit` is an extent of its own.
     """
     first = raw_start(footer, extent)
     return raw_extents(footer, first, extent.length, limit)
 
 
 def raw_extents(footer: Footer, start: int, length: int, limit: int = MAX_RANGE) -> Iterator[Extent]:
-    """Yield extents for `length` bytes from `start` of a pack's raw stream, all its chunks in a row."""
+    """Yield extents for `length` bytes from `start` of a pack's raw stream, all its chunks in order."""
     from dataver.errors import IntegrityError
     from dataver.formats.entry import Extent
 
@@ -267,12 +270,12 @@ def raw_extents(footer: Footer, start: int, length: int, limit: int = MAX_RANGE)
 
 
 def raw_start(footer: Footer, extent: Extent) -> int:
-    """Return where an extent's bytes begin in its pack's raw stream."""
+    """Return the position of an extent's bytes in its pack's raw stream."""
     return footer.raw_starts[footer.frame_at(extent.offset)] + extent.skip
 
 
 def positions(extents: Iterable[Extent], position: int = 0) -> Iterator[tuple[Extent, int]]:
-    """Yield each extent of a file with the position of its bytes in the file, the first one's being given."""
+    """Yield each extent of a file with its position in the file, starting at `position`."""
     for extent in extents:
         yield extent, position
         position += extent.length

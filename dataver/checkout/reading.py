@@ -1,8 +1,8 @@
 """Reading one file of a version without fetching the version.
 
-Every frame is checked before its bytes are handed on. Reading a whole file, its digest is compared, too:
-before the first byte where the file is small, before the last piece where it is large, so a wrong file never
-ends well. A part of a file is covered by its frames' checksums alone (invariant 1).
+Every frame is verified before its bytes are returned. The digest of a whole file is compared, too: before the
+first byte of a small file, before the last piece of a large one, so a damaged file is never read to its end.
+A range of a file is covered only by its frames' checksums (invariant 1).
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
     from dataver.checkout.plan import Range
     from dataver.formats.entry import Entry
-    from dataver.repository import Repository
+    from dataver.repository import RepositoryCore
 
 __all__ = ["read_file"]
 
-_HELD = 16 * 1024 * 1024  # a file up to this size is verified before its first byte is handed on
+_HELD = 16 * 1024 * 1024  # a file up to this size is verified before its first byte is returned
 
 
 def read_file(
-    repo: Repository, entry: Entry, start: int = 0, length: int | None = None
+    repo: RepositoryCore, entry: Entry, start: int = 0, length: int | None = None
 ) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of a file, or `length` bytes of it from `start`, piece by piece.
+    """Yield the bytes of a file, or `length` bytes of it from `start`, in pieces.
 
     Raises:
-        InvalidInput: not a file, or not a part of it.
-        IntegrityError: the repository holds other bytes.
+        InvalidInput: not a file, or the range exceeds it.
+        IntegrityError: the repository holds damaged bytes.
     """
     if entry.kind not in (Kind.FILE, Kind.EXECUTABLE):
         raise InvalidInput(f"{entry.path!r} is a link or an empty folder and has no content.")
@@ -44,7 +44,7 @@ def read_file(
     return _verified(repo, entry)
 
 
-def _verified(repo: Repository, entry: Entry) -> Iterator[bytes | memoryview]:
+def _verified(repo: RepositoryCore, entry: Entry) -> Iterator[bytes | memoryview]:
     from dataver.hashing.digest import new_hasher
 
     hasher = new_hasher()
@@ -56,19 +56,27 @@ def _verified(repo: Repository, entry: Entry) -> Iterator[bytes | memoryview]:
         held.append(piece)
     if hasher.digest() != entry.digest:
         raise IntegrityError(
-            f"{entry.path!r} cannot be read: the repository holds other bytes for it than its digest says.",
-            hint="`dataver verify` tells what else is damaged; a copy of the repository may still hold it",
+            f"{entry.path!r} cannot be read: its bytes in the repository do not match its digest.",
+            hint="`dataver verify` lists all damage; a copy of the repository may still hold the file",
         )
     yield from held
 
 
-def _pieces(repo: Repository, entry: Entry, start: int, end: int) -> Iterator[bytes | memoryview]:
+def _pieces(repo: RepositoryCore, entry: Entry, start: int, end: int) -> Iterator[bytes | memoryview]:
     from dataver.checkout.frames import pieces_of
-    from dataver.checkout.plan import MAX_RANGE, Piece, Range, Target, positions, raw_extents, split_extent
+    from dataver.checkout.plan import (
+        MAX_RANGE,
+        FetchedFile,
+        FramePart,
+        Range,
+        positions,
+        raw_extents,
+        split_extent,
+    )
     from dataver.formats.compression import make_decompressor
 
     decompressor = make_decompressor()
-    target = Target(entry.path, False, entry.size, entry.digest, entry.extents)
+    target = FetchedFile(entry.path, False, entry.size, entry.digest, entry.extents)
     for extent, position in positions(entry.extents):
         low, high = max(start, position), min(end, position + extent.length)
         if low >= high:
@@ -82,12 +90,12 @@ def _pieces(repo: Repository, entry: Entry, start: int, end: int) -> Iterator[by
         else:
             parts = iter((extent,))
         for part in parts:
-            piece = Piece(part.offset, part.stored, part.skip, part.length, target, 0)
+            piece = FramePart(part.offset, part.stored, part.skip, part.length, target, 0)
             one = Range(extent.pack, part.offset, part.stored, [piece], 0)
             read = partial(_range, repo, one)
             for _, _, content in pieces_of(read(), one, decompressor, read):
                 yield content
 
 
-def _range(repo: Repository, one: Range) -> memoryview:
+def _range(repo: RepositoryCore, one: Range) -> memoryview:
     return memoryview(repo.packs.read(one.pack, one.offset, one.length))

@@ -1,12 +1,12 @@
-"""From planned ranges to verified files: reading and decoding in threads, tiny files written by one.
+"""Transferring planned ranges to verified files: threads read and decode, one thread writes tiny files.
 
-The idea: large reads, decompression, hashing and large writes release the GIL and go to a pool; creating tiny
-files is nothing but small system calls, which fight over the GIL when several threads make them (33 against
-55 microseconds a file), so they are handed back and written by the calling thread. A file that comes out of
-one range is verified in memory and written in one go. Any other is written span by span and hashed from the
-page cache as soon as its spans are adjacent, in whatever order they arrive.
+The idea: large reads, decompression, hashing and large writes release the GIL and run in a pool; creating
+tiny files takes only small system calls, which contend for the GIL in several threads (33 against 55
+microseconds per file), so the calling thread writes them. A file that one range contains is verified in
+memory and written at once. Any other is written span by span, in any order, and hashed from the page cache as
+soon as its spans are adjacent. Long runs of zeros are not written: they become holes.
 
-Keeps invariant 1: every file's bytes are compared with its BLAKE3 digest; what fails is never left under its
+Keeps invariant 1: every file's bytes are compared with its BLAKE3 digest; a file that fails never keeps its
 name in a folder that becomes visible. Memory is bounded by bytes in flight, not by the dataset.
 """
 
@@ -17,12 +17,14 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
+from dataver import parallel
 from dataver.checkout.frames import pieces_of
-from dataver.checkout.plan import Range, Target, plan, positions
+from dataver.checkout.plan import FetchedFile, Range, plan, positions
 from dataver.errors import IntegrityError
 from dataver.formats.compression import make_decompressor
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
+from dataver.storage.holes import ZEROS, is_zero, nonzero_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,20 +32,19 @@ if TYPE_CHECKING:
     from queue import SimpleQueue
 
     from dataver.checkout.folder import Folder
-    from dataver.checkout.wish import Rows
+    from dataver.checkout.selection import Rows
     from dataver.formats.entry import Extent
     from dataver.progress import Progress
-    from dataver.repository import Repository
+    from dataver.repository import RepositoryCore
 
-__all__ = ["TINY", "Copies", "Copy", "LocalCopy", "Transfer", "Wanted", "Window"]
+__all__ = ["TINY", "Copies", "Copy", "FileWindow", "LocalCopy", "PlannedFile", "Transfer"]
 
-BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024  # stored bytes and those they become
-REMOTE_BYTES: Final = 2 * BYTES_IN_FLIGHT  # so that eight threads have a range of `MAX_RANGE` each on its way
+BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024  # stored and decoded bytes
+REMOTE_BYTES: Final = 2 * BYTES_IN_FLIGHT  # so that each of eight threads can read a range of `MAX_RANGE`
 TINY: Final = 32 * 1024  # files up to this size are written by the calling thread
-REMOTE_THREADS: Final = 8
 _SPAN: Final = 1024 * 1024
 
-Whole = tuple[Target, "bytes | memoryview"]
+Whole = tuple[FetchedFile, "bytes | memoryview"]
 
 
 class LocalCopy(NamedTuple):
@@ -54,7 +55,7 @@ class LocalCopy(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """A file that is there as a whole: an entry's number, the path to copy from, and how that must look.
+    """A complete local file: an entry's number, the path to copy from, and its expected stat values.
 
     `row` is kind, size and modification time (ns).
     """
@@ -66,87 +67,85 @@ class Copy(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where it goes."""
+        """The target path."""
         return self.rows.paths[self.number]
 
     @property
     def executable(self) -> bool:
-        """The executable bit it is to have."""
+        """Its executable bit."""
         return self.rows.kinds[self.number] == Kind.EXECUTABLE
 
 
 class Copies(NamedTuple):
-    """Files that one thread copies in a row; `copy` says whether that went well."""
+    """Files that one thread copies in sequence; `copy` returns whether it succeeded."""
 
     copy: Callable[[Copy], bool]
     jobs: list[Copy]
 
 
-class Wanted(NamedTuple):
-    """A file to be made: the extents to be read, with their positions in it, and what is copied instead."""
+class PlannedFile(NamedTuple):
+    """A file to create: the extents to read, with their positions in it, and the spans to copy instead."""
 
-    target: Target
+    target: FetchedFile
     extents: Iterable[tuple[Extent, int]]
     copy: LocalCopy | None = None
 
 
-class Window(NamedTuple):
-    """As much as is planned at a time."""
+class FileWindow(NamedTuple):
+    """Files that are planned together."""
 
-    wanted: list[Wanted]
+    wanted: list[PlannedFile]
     copies: list[Copies]
 
 
 class Transfer:
-    """Fills a folder with files.
+    """Transfer of files into a folder.
 
     Attributes:
         transferred: stored bytes read from the repository.
         reused: bytes of verified files that were copied from local files instead.
     """
 
-    def __init__(self, repo: Repository, folder: Folder, progress: Progress) -> None:
+    def __init__(self, repo: RepositoryCore, folder: Folder, progress: Progress) -> None:
         self._repo = repo
         self._folder = folder
         self._progress = progress
-        cores = os.cpu_count() or 1
         remote = repo.store.local_root is None
-        self._threads = REMOTE_THREADS if remote else max(2, min(cores, 4))
+        self._threads = parallel.RANGES if remote else parallel.cores()
         self._most = REMOTE_BYTES if remote else BYTES_IN_FLIGHT
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._again: list[Target] = []
+        self._again: list[FetchedFile] = []
         self._stopped = False
         self.transferred = 0
         self.reused = 0
 
-    def run(self, windows: Iterable[Window]) -> None:
-        """Make the files of each window; their folders are there.
+    def run(self, windows: Iterable[FileWindow]) -> None:
+        """Create the files of each window; their folders exist.
 
         Raises:
-            IntegrityError: a file whose bytes are not what its entry says, by name.
+            IntegrityError: a file's bytes do not match its entry; the message names it.
         """
         self._run(windows)
         while self._again:
-            # the local bytes were not what they should have been: all of it from the repository
+            # the local bytes were damaged: read the whole file from the repository
             again, self._again = self._again, []
             for target in again:
                 self._folder.remove(target.path)
                 target.reused = 0
                 target.spread()
-            self._run([Window([Wanted(target, positions(target.extents)) for target in again], [])])
+            self._run([FileWindow([PlannedFile(target, positions(target.extents)) for target in again], [])])
 
-    def _run(self, windows: Iterable[Window]) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # 4 ms that a folder found ready does without
+    def _run(self, windows: Iterable[FileWindow]) -> None:
         from queue import SimpleQueue
 
-        pool = ThreadPoolExecutor(self._threads, "dataver-fetch")
+        pool = parallel.pool(self._threads, "fetch")
         done: SimpleQueue[tuple[Future[list[Whole]], int]] = SimpleQueue()
         flying = running = 0  # bytes and jobs
         try:
             for work, cost in (job for window in windows for job in self._jobs(window)):
                 while running and (flying + cost > self._most or not done.empty()):
-                    flying -= self._write_back(*done.get())  # whichever is first: one may be slow
+                    flying -= self._write_back(*done.get())  # in order of completion: one may be slow
                     running -= 1
                 pool.submit(work).add_done_callback(partial(_hand_over, done, cost))
                 flying += cost
@@ -154,12 +153,12 @@ class Transfer:
             for _ in range(running):
                 self._write_back(*done.get())
         finally:
-            self._stopped = True  # after an error, what is still queued or running ends at the next range
+            self._stopped = True  # after an error, queued and running jobs end at the next range
             pool.shutdown(wait=True, cancel_futures=True)
             self._stopped = False
 
-    def _jobs(self, window: Window) -> Iterator[tuple[Callable[[], list[Whole]], int]]:
-        """Plan a window, make its spread files and yield what the pool has to do, with bytes of memory."""
+    def _jobs(self, window: FileWindow) -> Iterator[tuple[Callable[[], list[Whole]], int]]:
+        """Plan a window, create its spread files and yield the pool's jobs, with their bytes of memory."""
         for batch in window.copies:
             yield self._copies_job(batch), _SPAN
         ranges = plan(((wanted.target, wanted.extents) for wanted in window.wanted), self._repo.packs.footers)
@@ -174,14 +173,14 @@ class Transfer:
     def _range_job(self, one: Range) -> Callable[[], list[Whole]]:
         return lambda: self._read(one)
 
-    def _copy_job(self, target: Target, copy: LocalCopy) -> Callable[[], list[Whole]]:
+    def _copy_job(self, target: FetchedFile, copy: LocalCopy) -> Callable[[], list[Whole]]:
         return lambda: self._copy(target, copy)
 
     def _copies_job(self, copies: Copies) -> Callable[[], list[Whole]]:
         return lambda: self._copy_whole(copies)
 
     def _write_back(self, future: Future[list[Whole]], cost: int) -> int:
-        """Write the tiny files a range gave; return the memory that is free now."""
+        """Write the tiny files of a range; return the bytes of memory that it frees."""
         size = 0
         wholes = future.result()
         folder = self._folder
@@ -195,11 +194,11 @@ class Transfer:
         return cost
 
     def _read(self, one: Range) -> list[Whole]:
-        """Read a range and do all that can be done in a thread of the pool; return the tiny files."""
+        """Read a range and process it on a thread of the pool; return the tiny files."""
         if self._stopped:
             return []
         tiny: list[Whole] = []
-        landed: dict[Target, list[tuple[int, int]]] = {}
+        landed: dict[FetchedFile, list[tuple[int, int]]] = {}
 
         def read() -> memoryview:
             data = memoryview(self._repo.packs.read(one.pack, one.offset, one.length))
@@ -210,8 +209,8 @@ class Transfer:
             for piece, position, part in pieces_of(read(), one, self._decompressor(), read):
                 target = piece.target
                 if not target.whole:
-                    file.put(target, position, part)
-                    landed.setdefault(target, []).append((position, len(part)))
+                    hole = file.put(target, position, part)
+                    landed.setdefault(target, []).append((position, -len(part) if hole else len(part)))
                     continue
                 content = part if len(part) == target.size else _joined(target, position, part)
                 if content is None:
@@ -224,16 +223,16 @@ class Transfer:
             self._landed(target, spans)
         return tiny
 
-    def _write_whole(self, target: Target, content: bytes | memoryview) -> None:
+    def _write_whole(self, target: FetchedFile, content: bytes | memoryview) -> None:
         if digest(content) != target.digest:
             raise _wrong(target)
         self._folder.write(target.path, target.executable, content)
         self._progress.advance(1, target.size)
 
     def _copy_whole(self, copies: Copies) -> list[Whole]:
-        """Copy whole files; what cannot be copied comes from the repository."""
+        """Copy whole files; read those that cannot be copied from the repository."""
         size = files = 0
-        failed: list[Target] = []
+        failed: list[FetchedFile] = []
         for copy in copies.jobs:
             if self._stopped:
                 break
@@ -241,47 +240,58 @@ class Transfer:
                 files += 1
                 size += copy.row[1]
             else:
-                failed.append(Target.of(copy.rows.entry(copy.number)))
+                failed.append(FetchedFile.of(copy.rows.entry(copy.number)))
         with self._lock:
             self.reused += size
             self._again += failed
         self._progress.advance(files, size)
         return []
 
-    def _copy(self, target: Target, copy: LocalCopy) -> list[Whole]:
+    def _copy(self, target: FetchedFile, copy: LocalCopy) -> list[Whole]:
         """Copy the spans that a target shares with a local file."""
         if self._stopped:
             return []
         source = copy.open_source()
+        landed = []
         try:
             with _OneFile(self._folder) as file:
                 for start, position, length in copy.spans:
                     for done in range(0, length, _SPAN):
                         count = min(_SPAN, length - done)
-                        file.put(target, position + done, os.pread(source, count, start + done))
+                        data = os.pread(source, count, start + done)
+                        hole = file.put(target, position + done, data) and len(data) == count
+                        landed.append((position + done, -count if hole else count))
         finally:
             os.close(source)
-        self._landed(target, [(position, length) for _, position, length in copy.spans])
+        self._landed(target, landed)
         return []
 
-    def _landed(self, target: Target, spans: list[tuple[int, int]]) -> None:
-        """Note spans that were written; hash what is adjacent now, unless another thread is at it."""
+    def _landed(self, target: FetchedFile, spans: list[tuple[int, int]]) -> None:
+        """Record written spans; hash adjacent ones, unless another thread does.
+
+        The length of a hole is negative; a hole is hashed without being read.
+        """
         if not target.hand_over(spans):
             return
         fd = self._folder.open(target.path)
         try:
             while (complete := target.release()) is None:
                 length = target.next_span()
+                for done in range(0, -length, len(ZEROS)):
+                    target.hasher.update(ZEROS[: -length - done])
                 for done in range(0, length, _SPAN):
                     target.hasher.update(os.pread(fd, min(_SPAN, length - done), target.frontier + done))
-                target.frontier += length
+                target.frontier += abs(length)
             if complete:
                 self._complete(target, fd)
         finally:
             os.close(fd)
 
-    def _complete(self, target: Target, fd: int) -> None:
-        if target.hasher.digest() == target.digest and os.fstat(fd).st_size == target.size:
+    def _complete(self, target: FetchedFile, fd: int) -> None:
+        size = os.fstat(fd).st_size
+        if target.hasher.digest() == target.digest and size <= target.size:
+            if size < target.size:
+                os.ftruncate(fd, target.size)  # it ends with a hole
             self._folder.finish(fd, target.executable)
             with self._lock:
                 self.reused += target.reused
@@ -305,11 +315,11 @@ class Transfer:
 
 
 class _OneFile:
-    """Keeps the file that was written to last open: spans of one file mostly come in a row."""
+    """Cache of the last file written to: consecutive spans mostly belong to one file."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._target: Target | None = None
+        self._target: FetchedFile | None = None
         self._fd = -1
 
     def __enter__(self) -> Self:
@@ -320,16 +330,20 @@ class _OneFile:
             os.close(self._fd)
             self._fd = -1
 
-    def put(self, target: Target, position: int, data: bytes | memoryview) -> None:
-        """Write bytes at a position of a file."""
+    def put(self, target: FetchedFile, position: int, data: bytes | memoryview) -> bool:
+        """Write bytes at a position of a file; return whether they are zeros and were left as a hole."""
         if target is not self._target:
             self.__exit__()
             self._fd = self._folder.open(target.path)
             self._target = target
-        done = 0
         view = memoryview(data)
-        while done < len(view):
-            done += os.pwrite(self._fd, view[done:], position + done)
+        if is_zero(view):
+            return True
+        for start, end in nonzero_spans(view):
+            done = start
+            while done < end:
+                done += os.pwrite(self._fd, view[done:end], position + done)
+        return False
 
 
 def _hand_over(
@@ -338,8 +352,8 @@ def _hand_over(
     done.put((future, cost))
 
 
-def _joined(target: Target, position: int, part: memoryview) -> bytes | None:
-    """Put a part of a whole file beside the others; return the file once all of it is there."""
+def _joined(target: FetchedFile, position: int, part: memoryview) -> bytes | None:
+    """Record a part of a whole file; return the file once it is complete."""
     if target.parts is None:
         target.parts = []
     target.parts.append((position, part))
@@ -358,8 +372,8 @@ def _unpinned(content: bytes | memoryview) -> bytes | memoryview:
     return content
 
 
-def _wrong(target: Target) -> IntegrityError:
+def _wrong(target: FetchedFile) -> IntegrityError:
     return IntegrityError(
-        f"{target.path!r} cannot be restored: the repository holds other bytes for it than its digest says",
-        hint="`dataver verify` tells what else is damaged; a copy of the repository may still hold it",
+        f"{target.path!r} cannot be restored: its bytes in the repository do not match its digest",
+        hint="`dataver verify` lists all damage; a copy of the repository may still hold the file",
     )

@@ -1,8 +1,8 @@
-"""Finding out whether a version, in its repository or in a local folder, is what it should be.
+"""Verifying a version, in its repository or in a local folder.
 
-The idea: a pack is checked from its name down, every byte of it, and every file by its digest, in one go
-(`dataver.checkout.inspecting`). Everything that is wrong is a finding, and the search goes on behind it: only
-for what is damaged it is asked which files can no longer be read.
+The idea: one pass checks every byte of each pack, starting from its name, and every file by its digest
+(`dataver.checkout.pack_verifier`). Each problem is a finding and does not stop the check. Affected files are
+determined only for damaged packs.
 
 Serves invariants 1 and 10. Changes nothing.
 """
@@ -16,34 +16,37 @@ from typing import TYPE_CHECKING
 
 from dataver.checkout.external import ExternalVerifier
 from dataver.checkout.folder import located
-from dataver.checkout.inspecting import Inspection
+from dataver.checkout.local_sources import hash_file
 from dataver.checkout.materialise import local_errors
+from dataver.checkout.pack_verifier import Inspection
 from dataver.checkout.reading import read_file
-from dataver.checkout.reuse import hash_file
 from dataver.errors import FormatTooNew, IntegrityError, PathNotFound
 from dataver.formats.block import Leaf
 from dataver.formats.entry import Kind, is_external
+from dataver.machine.descent import walk_folders
 from dataver.progress import SILENT, Progress
+from dataver.repository.history import record_findings
+from dataver.tree import Clashes, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from dataver.formats.entry import Entry
-    from dataver.repository import Repository
+    from dataver.repository import Published, RepositoryCore
 
-__all__ = ["VerifyReport", "verify_folder", "verify_version"]
+__all__ = ["VerifyReport", "file_problem", "verify_folder", "verify_version"]
 
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What was looked at and what is wrong.
+    """Result of a verification.
 
     Attributes:
-        files: files looked at.
+        files: files checked.
         packs: packs read.
         size: bytes of the files.
-        findings: what is wrong: a path, pack or tree block, and how.
+        findings: problems: a path, pack or tree block, and a description.
     """
 
     files: int = 0
@@ -53,88 +56,98 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no findings."""
         return not self.findings
 
 
 def verify_version(
-    repo: Repository, tree: bytes, *, quick: bool = False, progress: Progress = SILENT
+    repo: RepositoryCore,
+    tree: bytes,
+    *,
+    published: Published | None = None,
+    quick: bool = False,
+    progress: Progress = SILENT,
 ) -> VerifyReport:
     """Check a version in its repository: its tree blocks, its packs, and every file's extents and digest.
 
     Args:
         repo: the repository.
         tree: digest of the version's tree.
+        published: the version's record, which is compared with the tree, and with the records of its parents
+            and children; the tags and tombstones of its dataset are checked, too.
         quick: compare checksums of stored bytes only; chunks and files are not hashed. External files are
-            not read where their store says that they are as they were.
-        progress: told of files and bytes, and as `new` of stored bytes read.
+            not read if their attributes are unchanged.
+        progress: receives counts of files and bytes, and as `new` of stored bytes read.
     """
-    repo.blocks.refresh()  # what is in the repository is asked, not what a cache had of it
+    repo.blocks.refresh()  # bypasses caches
     report = VerifyReport()
     leaves, packs, files, size = _walk(repo, tree, report)
+    if published is not None:
+        report.findings += record_findings(repo, published)
     progress.start(files, size)
     external = {pack for pack in packs if is_external(pack)}
     packs -= external
     inside: Iterable[Entry] = _files(repo, leaves, report)
-    if external:  # what lies outside is looked at by itself: its packs are not stored, so not verified whole
+    if external:  # external files are verified separately: their packs are not verified whole
         verifier = ExternalVerifier(repo, progress, quick=quick)
         inside = (entry for entry in inside if not verifier.takes(entry))
     with Inspection(repo, progress, quick=quick) as inspection:
         inspection.files(inside)
         inspection.rest(sorted(packs))
         report.packs = len(packs) - len(inspection.bad)
+        repo.soundness.mark(inspection.bad, sound=packs - inspection.bad.keys())
         report.findings += [(f"pack {pack.hex()}", why) for pack, why in sorted(inspection.bad.items())]
         problems = dict(inspection.wrong)
         if external:
             problems |= verifier.run()
         if inspection.bad:
             for entry in _files(repo, leaves, VerifyReport()):
-                problem = _problem(repo, entry, inspection, quick)
+                problem = file_problem(repo, entry, inspection, quick)
                 if problem and entry.path not in problems:
                     problems[entry.path] = problem
     report.findings += sorted(problems.items())
     return report
 
 
-def _files(repo: Repository, leaves: list[bytes], report: VerifyReport) -> Iterator[Entry]:
-    """Yield the files of a version in path order, and count them."""
-    for leaf in leaves:
-        block = repo.blocks.load(leaf)
-        assert isinstance(block, Leaf)
-        for entry in block.entries():
+def _files(repo: RepositoryCore, leaves: list[bytes], report: VerifyReport) -> Iterator[Entry]:
+    """Yield the files of a version in path order, count them, and report paths that are also folders."""
+    clashes = Clashes()
+    for name in leaves:
+        leaf = repo.blocks.load(name)
+        assert isinstance(leaf, Leaf)
+        report.findings += [(path, "is also a folder of other files") for path in clashes.find(leaf)]
+        for entry in leaf.entries():
             if entry.kind in (Kind.FILE, Kind.EXECUTABLE):
                 report.files += 1
                 report.size += entry.size
                 yield entry
 
 
-def _walk(repo: Repository, root: bytes, report: VerifyReport) -> tuple[list[bytes], set[bytes], int, int]:
-    """Load every tree block; return the leaves, the packs they name, and the files and bytes in them."""
+def _walk(
+    repo: RepositoryCore, root: bytes, report: VerifyReport
+) -> tuple[list[bytes], set[bytes], int, int]:
+    """Load every tree block; return the leaves, their packs, and the files and bytes in them."""
     leaves: list[bytes] = []
     packs: set[bytes] = set()
     files = size = 0
-    ahead = [root]
-    while ahead:
-        name = ahead.pop()
-        try:
-            block = repo.blocks.load(name)
-            if isinstance(block, Leaf):
-                packs.update(block.packs())
-                leaves.append(name)
-                files += sum(kind in (Kind.FILE, Kind.EXECUTABLE) for kind in block.kinds)
-                size += sum(block.sizes)
-            else:
-                ahead.extend(child.digest for child in reversed(block.children))
-        except (IntegrityError, FormatTooNew) as error:
-            report.findings.append((f"tree block {name.hex()}", error.message))
+
+    def note(digest: bytes, error: IntegrityError | FormatTooNew) -> None:
+        report.findings.append((f"tree block {digest.hex()}", error.message))
+
+    for block in walk([root], repo.blocks.load, on_error=note):
+        if isinstance(block, Leaf):
+            packs.update(block.packs())
+            leaves.append(block.digest)
+            files += block.file_count
+            size += block.byte_count
     return leaves, packs, files, size
 
 
-def _problem(repo: Repository, entry: Entry, inspection: Inspection, quick: bool) -> str | None:
-    """Return what damaged packs mean for a file; None if it does not need what is damaged in them."""
+def file_problem(repo: RepositoryCore, entry: Entry, inspection: Inspection, quick: bool) -> str | None:
+    """Return the effect of damaged packs on a file; None if it does not need damaged bytes."""
     if quick:
         hit = any(extent.pack in inspection.bad for extent in entry.extents)
-        return "lies in a damaged pack" if hit else None
+        return "is in a damaged pack" if hit else None
     try:
         if inspection.touches_damage(entry):
             for _ in read_file(repo, entry):
@@ -145,15 +158,15 @@ def _problem(repo: Repository, entry: Entry, inspection: Inspection, quick: bool
 
 
 def verify_folder(
-    repo: Repository, tree: bytes, folder: Path, *, progress: Progress = SILENT
+    repo: RepositoryCore, tree: bytes, folder: Path, *, progress: Progress = SILENT
 ) -> VerifyReport:
     """Compare a local folder with a version, every file by its digest.
 
     Findings are files that are missing, differ or do not belong to the version. A `.dataver` folder at the
-    top is left out.
+    top is ignored.
 
     Raises:
-        PathNotFound: there is no such folder.
+        PathNotFound: the folder does not exist.
     """
     report = VerifyReport()
     version = repo.tree(tree)
@@ -170,7 +183,7 @@ def verify_folder(
                 for entry in leaf.entries():
                     _compare(root, entry, report)
                 progress.advance(report.files - before[0], report.size - before[1])
-            for path in _present(root):
+            for path in _present(root, report):
                 if version.get(path) is None:
                     report.findings.append((path, "is not part of the version"))
     finally:
@@ -188,19 +201,19 @@ def _compare(root: int, entry: Entry, report: VerifyReport) -> None:
 
 
 def _difference(root: int, entry: Entry) -> str | None:
-    """Return how what is at the path of an entry differs from it."""
+    """Return how the file at an entry's path differs from the entry."""
     try:
         with located(root, entry.path) as (here, name):
             status = os.stat(name, dir_fd=here, follow_symlinks=False)  # a descriptor
             if entry.kind == Kind.DIRECTORY:
-                return None if stat.S_ISDIR(status.st_mode) else "is no folder"
+                return None if stat.S_ISDIR(status.st_mode) else "is not a folder"
             if entry.kind == Kind.SYMLINK:
                 if not stat.S_ISLNK(status.st_mode):
-                    return "is no symbolic link"
+                    return "is not a symbolic link"
                 same = os.readlink(name, dir_fd=here) == entry.target
                 return None if same else "leads elsewhere"
             if not stat.S_ISREG(status.st_mode):
-                return "is no file"
+                return "is not a file"
             if status.st_size != entry.size:
                 return f"has {status.st_size} bytes, not {entry.size}"
             fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
@@ -210,18 +223,21 @@ def _difference(root: int, entry: Entry) -> str | None:
         return f"cannot be read: {error.strerror}"
     try:
         if hash_file(fd) != entry.digest:
-            return "has other bytes"
+            return "has different bytes"
     finally:
         os.close(fd)
     executable = bool(status.st_mode & 0o100)
-    return None if executable == (entry.kind == Kind.EXECUTABLE) else "has another executable bit"
+    return None if executable == (entry.kind == Kind.EXECUTABLE) else "has a different executable bit"
 
 
-def _present(root: int) -> Iterator[str]:
-    """Yield the paths of all files and links below a folder, dataver's own left out."""
-    for folder, folders, files, fd in os.fwalk(".", follow_symlinks=False, dir_fd=root):
-        prefix = "" if folder == "." else folder[2:] + "/"
-        if not prefix and ".dataver" in folders:
-            folders.remove(".dataver")
-        links = [name for name in folders if stat.S_ISLNK(os.lstat(name, dir_fd=fd).st_mode)]
-        yield from (prefix + name for name in sorted((*files, *links)))
+def _present(root: int, report: VerifyReport) -> Iterator[str]:
+    """Yield the paths of all files and links below a folder, except dataver's own."""
+
+    def unread(path: str, error: OSError) -> None:
+        report.findings.append((path, f"cannot be read: {error.strerror}"))
+
+    for visit in walk_folders(root, failed=unread):
+        if not visit.path and ".dataver" in visit.folders:
+            visit.folders.remove(".dataver")
+        prefix = f"{visit.path}/" if visit.path else ""
+        yield from (prefix + name for name in sorted(visit.others))

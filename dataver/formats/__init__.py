@@ -1,1 +1,1 @@
-"""Bytes and values: what every stored object looks like (invariant 7: no I/O)."""
+"""Encoding and parsing of every stored object, without I/O (invariant 7)."""

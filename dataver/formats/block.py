@@ -1,9 +1,9 @@
 """A block: one stored node of a tree, with a logical part that has a digest and a layout part that has none.
 
-The idea: the logical part says what a version holds (paths, kinds, sizes, digests) and is all that the
-block's digest covers; the layout part says where the bytes lie (extents) and may be rewritten without
-changing a digest. Both are columns, so that equal values stand beside each other. How the two are stored is
-for `dataver.formats.block_object` to say.
+The idea: the logical part contains the entries (paths, kinds, sizes, digests) and is all that the block's
+digest covers. The layout part contains the location of the bytes (extents) and may be rewritten without
+changing a digest. Both are columns, so that equal values are adjacent. `dataver.formats.block_object` defines
+how the two are stored.
 
     leaf:    u8 level 0, 3 zero bytes, u32 count, kind u8[count], size u64[count], digest 32 bytes[files],
              u32 length and the NUL-joined paths, u32 length and the NUL-joined link targets
@@ -13,8 +13,8 @@ for `dataver.formats.block_object` to say.
 
 Only files have a size and a digest, only symlinks a target. Paths ascend by their UTF-8 bytes.
 
-Keeps invariants 1 (a block is compared with its digest before anybody sees it), 7, and its part of 9 (paths
-are checked). Counts are bounded by the bytes that bear them before anything is allocated.
+Keeps invariants 1 (a block is compared with its digest before it is returned), 7, and its part of 9 (paths
+are checked). Counts are bounded by the size of the input before anything is allocated.
 """
 
 import operator
@@ -55,7 +55,7 @@ _OTHER: Final = bytes((Kind.SYMLINK, Kind.DIRECTORY))
 
 
 class Child(NamedTuple):
-    """An inner block's line about one block below it."""
+    """An inner block's reference to one child block."""
 
     first_path: str
     digest: bytes
@@ -65,7 +65,7 @@ class Child(NamedTuple):
 
 
 class _Common:
-    """What leaves and inner blocks share: their name, and the bytes it covers."""
+    """Common part of leaves and inner blocks: the digest, and the bytes that it covers."""
 
     __slots__ = ("base", "digest", "logical")
 
@@ -74,17 +74,17 @@ class _Common:
 
 
 class Leaf(_Common):
-    """A block of entries, as columns; entries are made when they are asked for.
+    """A block of entries, stored as columns; `Entry` objects are made on demand.
 
     Attributes:
-        digest: the block's name.
-        base: the block it is stored against, or None.
+        digest: the block's digest.
+        base: the block it is stored as a delta of, or None.
         logical: the logical part.
         paths: in ascending order.
-        kinds: one byte an entry.
-        sizes: bytes of each entry's file.
-        file_count: how many entries are files.
-        byte_count: bytes of all files.
+        kinds: one byte per entry.
+        sizes: size in bytes of each entry's file.
+        file_count: number of entries that are files.
+        byte_count: total size of all files.
     """
 
     __slots__ = (
@@ -95,23 +95,23 @@ class Leaf(_Common):
 
     def __init__(self, digest: bytes, logical: bytes, base: bytes | None, layout: bytes) -> None:
         super().__init__(digest, logical, base)
-        reader = _Reader(logical, "a leaf block")
-        if reader.take(1) != b"\0" or reader.take(3) != b"\0\0\0":
-            raise IntegrityError("it begins with something else than its level")
+        reader = _ByteReader(logical, "a leaf block")
+        if reader.read(1) != b"\0" or reader.read(3) != b"\0\0\0":
+            raise IntegrityError("it does not begin with its level")
         count = reader.count(MAX_ITEMS, 1 + 8)
-        self.kinds = reader.take(count)
+        self.kinds = reader.read(count)
         self.sizes = reader.numbers("Q", count)
         if count and max(self.kinds) > max(Kind):
             raise IntegrityError("it has an entry of an unknown kind")
         self.file_count = count - len(self.kinds.translate(None, _PLAIN))
-        self._digests = reader.take(DIGEST_SIZE * self.file_count)
+        self._digests = reader.read(DIGEST_SIZE * self.file_count)
         self.paths = reader.texts(count, "paths")
         self._targets = reader.texts(self.kinds.count(Kind.SYMLINK), "link targets")
         reader.end()
         _check_order(self.paths)
         self.byte_count = sum(self.sizes)
         self._check()
-        # the number of each entry among the files; where all are files, that is its own number
+        # number of each entry among the files; if all entries are files, it is the entry's own number
         self._ranks = None if self.file_count == count else _ranks(self.kinds)
         self._layout = layout
         self._columns: Layout | None = None
@@ -121,12 +121,12 @@ class Leaf(_Common):
 
     @property
     def entry_count(self) -> int:
-        """How many entries it holds."""
+        """Number of entries."""
         return len(self.paths)
 
     @property
     def first_path(self) -> str:
-        """The path of its first entry."""
+        """Path of the first entry."""
         return self.paths[0]
 
     def find(self, path: str) -> int | None:
@@ -135,7 +135,7 @@ class Leaf(_Common):
         return number if number < len(self.paths) and self.paths[number] == path else None
 
     def file_digest(self, number: int) -> bytes:
-        """Return an entry's digest; empty for what is no file."""
+        """Return an entry's digest; empty if the entry is not a file."""
         if self._ranks is not None:
             if self.kinds[number] not in _PLAIN:
                 return b""
@@ -143,7 +143,7 @@ class Leaf(_Common):
         return self._digests[DIGEST_SIZE * number : DIGEST_SIZE * (number + 1)]
 
     def target(self, number: int) -> str:
-        """Return where a link points; empty for what is none."""
+        """Return a symlink's target; empty if the entry is not a symlink."""
         if self.kinds[number] != Kind.SYMLINK:
             return ""
         return self._targets[self.kinds.count(Kind.SYMLINK, 0, number)]
@@ -168,7 +168,7 @@ class Leaf(_Common):
         return map(self.entry, range(start, len(self.paths) if stop is None else stop))
 
     def equal_rows(self, start: int, other: "Leaf", other_start: int) -> int:
-        """Return how many entries, from a number in each leaf on, have the same identity in both."""
+        """Return how many entries from the given positions on have the same identity in both."""
         most = min(len(self) - start, len(other) - other_start)
         equal, step = 0, 512
         while step and equal < most:
@@ -180,7 +180,7 @@ class Leaf(_Common):
         return equal
 
     def _columns_of(self, start: int, count: int) -> tuple[object, ...]:
-        """Return the identities of a run of entries, as columns that compare quickly."""
+        """Return the identities of consecutive entries as columns, which are compared quickly."""
         stop = start + count
         ranks = self._ranks
         links: tuple[str, ...] = ()
@@ -207,22 +207,22 @@ class Leaf(_Common):
         )
 
     def packs(self) -> set[bytes]:
-        """Return the packs that hold the files' bytes, external ones among them."""
+        """Return the packs that contain the files' bytes, external packs included."""
         return set(self._extents().packs)
 
     def ranges(self) -> set[tuple[bytes, int, int]]:
-        """Return the runs of frames that hold the files' bytes: pack, offset, stored bytes."""
+        """Return the frame ranges that contain the files' bytes: pack, offset, stored bytes."""
         columns = self._extents()
         packs = map(columns.packs.__getitem__, columns.owners)
         return set(zip(packs, columns.offsets, columns.stored, strict=True))
 
     def is_outside(self, number: int) -> bool:
-        """Tell whether bytes of an entry's file lie outside the repository."""
+        """Return whether bytes of an entry's file are stored outside the repository."""
         layout = self._extents()
         return layout.outside and any(is_external(extent.pack) for extent in self.entry(number).extents)
 
     def outside(self) -> set[tuple[bytes, int, int]]:
-        """Return the runs of bytes that lie outside the repository: external pack, offset, length."""
+        """Return the byte ranges that are stored outside the repository: external pack, offset, length."""
         layout = self._extents()
         if not layout.outside:
             return set()
@@ -235,9 +235,9 @@ class Leaf(_Common):
         if self.file_count != len(kinds) and any(
             size for kind, size in zip(kinds, sizes, strict=True) if kind not in _PLAIN
         ):
-            raise IntegrityError("it gives a size to what is no file")
+            raise IntegrityError("it has a size for an entry that is not a file")
         if self.byte_count >= MAX_SIZE:
-            raise IntegrityError("it claims more bytes than there can be")
+            raise IntegrityError("its sizes add up to more than the maximum")
         if not self._targets:
             return
         links = (path for path, kind in zip(self.paths, kinds, strict=True) if kind == Kind.SYMLINK)
@@ -248,7 +248,7 @@ class Leaf(_Common):
                 raise IntegrityError(error.message) from error
 
     def _extents(self) -> Layout:
-        """Return the layout, parsed when it is first needed; two threads may both do it, to the same end."""
+        """Return the layout, parsed on first use. Two threads may both parse it; the results are equal."""
         columns = self._columns
         if columns is None:
             sizes: Sequence[int] = self.sizes
@@ -259,26 +259,26 @@ class Leaf(_Common):
 
 
 class Inner(_Common):
-    """A block of blocks.
+    """A block of child blocks.
 
     Attributes:
-        digest: the block's name.
-        base: the block it is stored against, or None.
+        digest: the block's digest.
+        base: the block it is stored as a delta of, or None.
         logical: the logical part.
-        level: how many levels are below it, at least 1.
-        children: what stands below it, in order.
+        level: number of levels below it, at least 1.
+        children: its child blocks, in order.
     """
 
     __slots__ = ("children", "level")
 
     def __init__(self, digest: bytes, logical: bytes, base: bytes | None) -> None:
         super().__init__(digest, logical, base)
-        reader = _Reader(logical, "an inner block")
-        self.level = reader.take(1)[0]
-        if not 1 <= self.level <= MAX_LEVEL or reader.take(3) != b"\0\0\0":
-            raise IntegrityError("it has a level that cannot be")
+        reader = _ByteReader(logical, "an inner block")
+        self.level = reader.read(1)[0]
+        if not 1 <= self.level <= MAX_LEVEL or reader.read(3) != b"\0\0\0":
+            raise IntegrityError("its level is out of range")
         count = reader.count(MAX_ITEMS, DIGEST_SIZE + 24)
-        digests = reader.take(DIGEST_SIZE * count)
+        digests = reader.read(DIGEST_SIZE * count)
         files, sizes, entries = (reader.numbers("Q", count) for _ in range(3))
         firsts = reader.texts(count, "paths")
         reader.end()
@@ -293,22 +293,22 @@ class Inner(_Common):
 
     @property
     def first_path(self) -> str:
-        """The path of the first entry below it."""
+        """Path of the first entry below it."""
         return self.children[0].first_path
 
     @property
     def entry_count(self) -> int:
-        """How many entries are below it."""
+        """Number of entries below it."""
         return sum(child.entry_count for child in self.children)
 
     @property
     def file_count(self) -> int:
-        """How many files are below it."""
+        """Number of files below it."""
         return sum(child.file_count for child in self.children)
 
     @property
     def byte_count(self) -> int:
-        """Bytes of all files below it."""
+        """Total size of all files below it."""
         return sum(child.byte_count for child in self.children)
 
 
@@ -322,11 +322,11 @@ def encode_leaf(
 
     Args:
         entries: at most 8,192.
-        base: a block that readers will find, to store the logical part against where that halves it.
+        base: a stored block; the logical part is stored as its delta if that halves the size.
         base_logical: that block's logical part.
 
     Raises:
-        InvalidInput: entries that no reader would accept.
+        InvalidInput: entries that `parse_block` would reject.
     """
     _check_entries(entries)
     files = [entry for entry in entries if entry.kind in _PLAIN]
@@ -370,10 +370,10 @@ def parse_block(data: bytes, expect: bytes, load_base: Callable[[bytes], bytes] 
     Args:
         data: the object.
         expect: the digest it must have.
-        load_base: returns the object of another block; needed where this one is a delta.
+        load_base: returns the object of a block by its digest; required if this block is a delta.
 
     Raises:
-        IntegrityError: damaged, or another block.
+        IntegrityError: the object is damaged or belongs to another block.
         FormatTooNew: written by a newer dataver.
     """
     try:
@@ -393,7 +393,7 @@ def _parse(data: bytes, expect: bytes, load_base: Callable[[bytes], bytes] | Non
 
 
 def _check_entries(entries: Sequence[Entry]) -> None:
-    """Refuse what `parse_block` would refuse, before it is written."""
+    """Reject entries that `parse_block` would reject, before they are written."""
     paths = [entry.path for entry in entries]
     check_paths(paths)
     if len(entries) > MAX_ITEMS or not all(map(operator.lt, paths, paths[1:])):
@@ -410,15 +410,15 @@ def _check_entries(entries: Sequence[Entry]) -> None:
             check_target(path, target)
 
 
-class _Reader:
-    """Takes columns off a part; never more than there is."""
+class _ByteReader:
+    """Reads columns from one part of a block, never past its end."""
 
     __slots__ = ("_at", "_data", "_what")
 
     def __init__(self, data: bytes, what: str) -> None:
         self._data, self._at, self._what = data, 0, what
 
-    def take(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
         part = self._data[self._at : self._at + size]
         if len(part) != size:
             raise IntegrityError(f"{self._what} is cut off")
@@ -426,21 +426,21 @@ class _Reader:
         return part
 
     def count(self, most: int, each: int) -> int:
-        number = int.from_bytes(self.take(4), "little")
+        number = int.from_bytes(self.read(4), "little")
         if number > most or number * each > len(self._data) - self._at:
             raise IntegrityError(f"{self._what} claims {number} items")
         return number
 
     def numbers(self, kind: str, count: int) -> "array[int]":
         column = array(kind)
-        column.frombytes(self.take(count * column.itemsize))
+        column.frombytes(self.read(count * column.itemsize))
         if _SWAP:
             column.byteswap()
         return column
 
     def texts(self, count: int, what: str) -> list[str]:
-        size = int.from_bytes(self.take(4), "little")
-        data = self.take(size)
+        size = int.from_bytes(self.read(4), "little")
+        data = self.read(size)
         if not count:
             if size:
                 raise IntegrityError(f"{self._what} has {what} where none belong")
@@ -455,7 +455,7 @@ class _Reader:
 
     def end(self) -> None:
         if self._at != len(self._data):
-            raise IntegrityError(f"{self._what} has bytes too many")
+            raise IntegrityError(f"{self._what} has extra bytes")
 
 
 def _ranks(kinds: bytes) -> list[int]:

@@ -1,10 +1,10 @@
-"""zstd with its limits held: what is decompressed has exactly the size that was stated beforehand.
+"""zstd with enforced limits: the decompressed size is exactly the size stated beforehand.
 
-The idea: a zstd frame states its content size, and the library allocates that much without asking (its
+The idea: a zstd frame states its content size, and the library allocates that much unconditionally (its
 `max_output_size` is ignored then). So the stated size is compared with the expected one, which the caller has
 bounded, before anything is decompressed.
 
-Compressors and decompressors are not to be shared between threads: make one a thread and keep it.
+Compressors and decompressors must not be shared between threads: make one per thread and reuse it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _THOROUGH: Final = 10
 
 
 class Compressor(Protocol):
-    """Turns bytes into one zstd frame that states its content size."""
+    """Compresses bytes into one zstd frame that states its content size."""
 
     def __call__(self, data: Buffer, /) -> bytes:
         """Return the zstd frame."""
@@ -40,7 +40,7 @@ class Compressor(Protocol):
 
 
 class Decompressor(Protocol):
-    """What `make_decompressor` returns: a zstd context, with or without a dictionary."""
+    """A zstd context from `make_decompressor`, with or without a dictionary."""
 
     def decompress(self, data: Buffer, *, allow_extra_data: bool) -> bytes:
         """Return the content of one zstd frame."""
@@ -48,18 +48,18 @@ class Decompressor(Protocol):
 
 
 def make_compressor(level: int = DEFAULT_LEVEL, *, dictionary: Buffer | None = None) -> Compressor:
-    """Return a compressor for one thread; `dictionary` is raw content that the reader must have, too."""
+    """Return a compressor for one thread; `dictionary` is raw content that the reader must have as well."""
     dict_data = None if dictionary is None else _raw_dictionary(dictionary)
     context = zstandard.ZstdCompressor(level=level, dict_data=dict_data, write_content_size=True)
     return context.compress  # type: ignore[return-value]  # zstandard still says ByteString for Buffer
 
 
 def make_plane_compressor(level: int = DEFAULT_LEVEL) -> Compressor:
-    """Return a compressor for one thread, for bytes that follow no order but take few of their values.
+    """Return a compressor for one thread, for unordered bytes that take few values.
 
-    Short matches only split what Huffman's code stores well: with matches of 7 bytes or more and a table of
-    64 places, exponents of float32 weights take 10 % less than at level 1, in 0.6 of the time. Levels from
-    10 are taken as they are: they find something where the bytes do repeat.
+    Short matches split byte sequences that Huffman coding stores well. With matches of at least 7 bytes and a
+    table of 64 places, exponents of float32 weights take 10 % less than at level 1, in 0.6 of the time.
+    Levels from 10 are used unchanged: they find matches where the bytes do repeat.
     """
     if level >= _THOROUGH:
         return make_compressor(level)
@@ -85,20 +85,20 @@ def make_decompressor(*, dictionary: Buffer | None = None) -> Decompressor:
 def decompress_exactly(data: Buffer, size: int, decompressor: Decompressor, what: str) -> bytes:
     """Return the content of the one zstd frame `data`, which must be exactly `size` bytes.
 
-    `size` is to be bounded by the caller; no more is ever allocated. `what` names the object in errors.
+    The caller bounds `size`; no more is ever allocated. `what` names the object in errors.
 
     Raises:
-        IntegrityError: not one whole zstd frame, or of another size.
+        IntegrityError: not one complete zstd frame, or of another size.
     """
     try:
         stated = zstandard.frame_content_size(data)  # type: ignore[arg-type]  # as above
         if stated != size:
-            raise IntegrityError(f"{what} states a content of {stated} bytes where {size} belong")
+            raise IntegrityError(f"{what} states a content of {stated} bytes instead of {size}")
         content = decompressor.decompress(data, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise IntegrityError(f"{what} cannot be decompressed: {error}") from error
     if len(content) != size:
-        raise IntegrityError(f"{what} holds {len(content)} bytes where {size} belong")
+        raise IntegrityError(f"{what} has {len(content)} bytes instead of {size}")
     return content
 
 

@@ -1,8 +1,8 @@
-"""A repository's configuration, `dataver.json`: what every writer must agree on, fixed when it is made.
+"""A repository's configuration, `dataver.json`: the settings common to all writers, fixed at creation.
 
-The idea: readers need nothing of it but the format number; writers take their cutting, compression and pack
-size from it, so that they all find each other's chunks. JSON; unlike records it need not be canonical, since
-nothing is named by its hash. Keeps invariant 7.
+The idea: readers need only the format number. Writers take chunking, compression and pack size from it, so
+that they find each other's chunks. JSON; unlike records it need not be canonical, since nothing is named by
+its hash. Keeps invariant 7.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.jsontext import Fields, decode_json, encode_checked, format_time
+from dataver.formats.canonical_json import Fields, decode_json, encode_checked, format_time
 from dataver.formats.pack import MAX_PACK_SIZE
 from dataver.hashing.chunker import ChunkingParameters
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT", "RepositoryConfig", "parse_config"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 LEAST_PACK_SIZE: Final = 1 << 20
 MOST_PACK_SIZE: Final = MAX_PACK_SIZE - (20 << 20)  # leaves room for the last frame and the footer
 LEVELS: Final = range(1, 20)
@@ -28,14 +28,14 @@ LEVELS: Final = range(1, 20)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryConfig:
-    """What `dataver.json` holds.
+    """Content of `dataver.json`.
 
     Attributes:
-        id: 32 random hex digits; names the repository wherever it moves.
-        created: when it was made, aware UTC.
-        write_id: 32 random hex digits, by which the writer knows its own object again.
-        create_if_absent: whether the store was found to honour exclusive creation.
-        chunking: where files are cut.
+        id: 32 random hex digits; identifies the repository wherever it is moved.
+        created: time of creation, aware UTC.
+        write_id: 32 random hex digits, by which the writer recognises its own object.
+        create_if_absent: whether the store honours exclusive creation, as probed.
+        chunking: parameters of the chunker.
         compression: the zstd level of frames, 1 to 19.
         pack_size: bytes of frames at which a writer closes a pack.
         format: the repository's format number.

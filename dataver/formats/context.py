@@ -1,6 +1,6 @@
 """A context: one system that a run belongs to. Part of an event (`formats/event.py`).
 
-A module of its own, and a tuple: a fetch waits for it, and for nothing else of an event.
+A separate module and a tuple, because a fetch imports it and nothing else of an event.
 """
 
 from typing import Final, NamedTuple
@@ -15,9 +15,9 @@ class Context(NamedTuple):
 
     Attributes:
         system: `mlflow`, `slurm` …; lower case.
-        id: the run's id there, as unique as that system makes it (`entity/project/id` for W&B).
+        id: the run's id in that system, as unique as the system makes it (`entity/project/id` for W&B).
         kind: one of `KINDS`; the first tracker is a run's primary context, unless the user named the run.
-        facts: short text facts to show: experiment, project, name, url. Never a secret.
+        facts: short texts to display: experiment, project, name, url. Never a secret.
     """
 
     system: str
@@ -27,5 +27,5 @@ class Context(NamedTuple):
 
     @property
     def key(self) -> str:
-        """`system:id`, by which people and the index find it."""
+        """`system:id`, which identifies the context in commands and in the index."""
         return f"{self.system}:{self.id}"

@@ -1,14 +1,14 @@
-"""An entry: one path's line in a version, and what a path may look like.
+"""An entry: a path in a version with its metadata; and the rules for paths.
 
-The one idea: an entry has an *identity* (path, kind, size, digest, link target), which the digest of the tree
-covers, and *extents*, which say where its bytes lie and may change without changing any digest.
+The idea: an entry has an *identity* (path, kind, size, digest, link target), which the digest of the tree
+covers, and *extents*, which locate its bytes and may change without changing any digest.
 
-Keeps its share of invariant 9: a path that could name something outside its folder, or that means different
-things on different systems, is refused here by its own sentence, both when it is written and when it is read.
-Sorting paths as `str` sorts them by their UTF-8 bytes, because surrogates are refused.
+Keeps its share of invariant 9: a path that could lead outside its folder, or that means different things on
+different systems, is rejected with a sentence of its own, both when it is written and when it is read.
+Sorting paths as `str` sorts them by their UTF-8 bytes, because surrogates are rejected.
 
-Does not judge what only some systems cannot hold (`CON`, names equal but for case): `portability_problems`
-lists those, and the caller warns or refuses.
+It does not reject names that only some systems cannot store (`CON`, names that differ only in case):
+`portability_problems` lists them, and the caller warns or rejects.
 """
 
 import re
@@ -29,6 +29,7 @@ __all__ = [
     "external_id",
     "is_external",
     "portability_problems",
+    "safe_link",
     "same_content",
 ]
 
@@ -50,7 +51,7 @@ _WINDOWS_CHARACTERS: Final = re.compile(r'[<>:"|?*]')
 
 
 class Kind(IntEnum):
-    """What an entry is. `DIRECTORY` is an *empty* folder: others follow from the paths below them."""
+    """Kind of an entry. `DIRECTORY` is an *empty* folder; other folders follow from the paths below them."""
 
     FILE = 0
     EXECUTABLE = 1
@@ -59,10 +60,10 @@ class Kind(IntEnum):
 
 
 class Extent(NamedTuple):
-    """Where a run of a file's bytes lies.
+    """The location of a range of a file's bytes.
 
-    `[offset, offset + stored)` of the pack's object is a run of whole adjacent frames with their headers;
-    their decoded bytes, `skip` of them left out, begin with the `length` bytes of this extent. The pack may
+    `[offset, offset + stored)` of the pack's object is a range of whole adjacent frames with their headers.
+    Their decoded bytes, without the first `skip`, begin with the `length` bytes of this extent. The pack may
     be an external one (`is_external`).
     """
 
@@ -74,10 +75,10 @@ class Extent(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One path's line in a version; all but `extents` is its identity.
+    """A path in a version; all fields but `extents` are its identity.
 
-    `digest` is 32 bytes for files and empty otherwise; `target` is set for symlinks only; `size` is 0 for all
-    but files; the lengths of `extents` add up to `size`.
+    `digest` is 32 bytes for files and empty otherwise. `target` is set for symlinks only. `size` is 0 for all
+    but files. The lengths of `extents` add up to `size`.
     """
 
     path: str
@@ -89,27 +90,27 @@ class Entry(NamedTuple):
 
 
 def external_id(name: bytes) -> bytes:
-    """Return the id of the external pack with this name (32 bytes); it has 33, so it is never a pack's."""
+    """Return the id of the external pack with this 32-byte name: 33 bytes, so never a pack's id."""
     return _EXTERNAL + name
 
 
 def is_external(pack_id: bytes) -> bool:
-    """Tell whether an id is an external pack's (`dataver.formats.external`)."""
+    """Return whether an id is an external pack's (`dataver.formats.external`)."""
     return len(pack_id) == _EXTERNAL_SIZE
 
 
 def same_content(one: Entry | None, other: Entry | None) -> bool:
-    """Tell whether two entries have the same identity, wherever their bytes lie."""
+    """Return whether two entries have the same identity, regardless of their extents."""
     if one is None or other is None:
         return one is other
     return one[:5] == other[:5]
 
 
 def check_path(path: str) -> None:
-    """Check that `path` may stand in a version.
+    """Check that `path` is allowed in a version.
 
     Raises:
-        InvalidInput: it may not; the message says why.
+        InvalidInput: it is not allowed; the message states the reason.
     """
     reason = _path_problem(path)
     if reason is not None:
@@ -117,19 +118,19 @@ def check_path(path: str) -> None:
 
 
 def check_paths(paths: Sequence[str]) -> None:
-    """Check many paths: the same as `check_path` on each, some twenty times faster when all are good."""
+    """Check many paths: the same as `check_path` on each, some twenty times faster if all are valid."""
     if paths and _suspicious(paths):
         for path in paths:
             check_path(path)
 
 
 def check_target(path: str, target: str) -> None:
-    """Check the target of the symlink `path` for what no file system can hold.
+    """Check that file systems can store the target of the symlink `path`.
 
-    A target that leaves the dataset is kept as it is: only making it is dangerous, and `checkout` refuses it.
+    A target that leaves the dataset is kept: only creating it is dangerous, and `checkout` refuses it.
 
     Raises:
-        InvalidInput: the target is empty, too long, holds NUL or is not Unicode.
+        InvalidInput: the target is empty, too long, contains NUL or is not Unicode.
     """
     reason = None
     if not target:
@@ -144,14 +145,28 @@ def check_target(path: str, target: str) -> None:
         raise InvalidInput(f"the target of the symlink {_shown(path)} {reason}.")
 
 
-def portability_problems(paths: Iterable[str]) -> list[tuple[str, str]]:
-    """Return `(path, why)` of what some systems cannot hold: reserved names, names that fold together.
+def safe_link(path: str, target: str) -> bool:
+    """Return whether a link at `path` stays inside the version.
 
-    Folders are judged too, once each, under their own path. `paths` must be sorted. Memory: ~70 bytes a path.
+    `..` is accepted only at the start: after a name, it would be relative to the target of that name, which
+    may itself be a link.
+    """
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    up = 0
+    while up < len(parts) and parts[up] == "..":
+        up += 1
+    absolute = target.startswith(("/", "\\")) or not target or "\x00" in target
+    return not absolute and ".." not in parts[up:] and up <= path.count("/")
+
+
+def portability_problems(paths: Iterable[str]) -> list[tuple[str, str]]:
+    """Return `(path, reason)` for names that some systems cannot store: reserved or equal when folded.
+
+    Folders are checked once each, under their own path. `paths` must be sorted. Memory: ~70 bytes a path.
     """
     problems: list[tuple[str, str]] = []
     seen: set[int] = set()
-    unusual: dict[int, str] = {}  # spelling of those that differ from their folded form: the others *are* it
+    unusual: dict[int, str] = {}  # original spellings that differ from their folded form; all others equal it
     folders: list[str] = []
     for path in paths:
         for name in _with_new_folders(path, folders):
@@ -171,7 +186,7 @@ def portability_problems(paths: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _with_new_folders(path: str, folders: list[str]) -> Iterator[str]:
-    """Yield the folders above `path` that are not in `folders`, those of the last path, then `path`."""
+    """Yield the folders above `path` that are not in `folders`, the folders of the last path; then `path`."""
     while folders and not path.startswith(folders[-1] + "/"):
         folders.pop()
     start = len(folders[-1]) + 1 if folders else 0
@@ -192,7 +207,7 @@ def _windows_problem(name: str) -> str | None:
 
 
 def _suspicious(paths: Sequence[str]) -> bool:
-    """Tell whether any path may be bad: cheap tests of all at once, wrong only on the careful side."""
+    """Return whether any path may be invalid: cheap tests of all paths at once, with false positives only."""
     joined = "/" + "/".join(paths) + "/"
     longest = max(map(len, paths))
     return (
@@ -240,6 +255,6 @@ def _part_problem(part: str) -> str | None:
 
 
 def _shown(path: str) -> str:
-    """Return a path fit for a message: escaped where it is not printable, and cut where it is endless."""
+    """Return a path for a message: escaped if it is not printable, shortened if it is long."""
     text = path if len(path) <= 200 else path[:200] + "…"
     return repr(text)

@@ -1,32 +1,34 @@
-"""An event: one immutable JSON object that says something about one run, and which versions it touched.
+"""An event: one immutable JSON object that records facts about one run, and the versions that it used.
 
-The idea: events are facts that only add up. The state of lineage is a function of the *set* of all events, so
-replaying, doubling or reordering them changes nothing:
+The idea: events only accumulate. The state of lineage is a function of the *set* of all events, so replaying,
+duplicating or reordering them changes nothing:
 
-- what a process says of a run (`RunFacts`) is a whole; of several such of one process the one with the
-  highest `(sequence, event id)` holds;
-- contexts and links are united; a link's identity is a hash of what it says (`link_id`), so the same fetch
-  twice, or in eight ranks of one run, is one link, and of its times the earliest holds.
+- the facts that a process records of a run (`RunFacts`) are complete; of several events of one process, the
+  one with the highest `(sequence, event id)` is current;
+- contexts and links are united. A link's identity is a hash of its fields (`link_id`), so the same fetch
+  twice, or in eight ranks of one run, is one link; its earliest time counts.
 
-Canonical JSON (`jsontext`), at most 1 MiB. `docs/format.md` lists the keys. Keeps invariants 1 (what does not
-parse strictly is never used) and 7. It does not say where events live.
+Canonical JSON (`canonical_json`), at most 1 MiB. `docs/format.md` lists the keys. Keeps invariants 1 (an
+event that does not parse strictly is never used) and 7. It does not define where events are stored.
 """
-
-from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 from dataver.errors import IntegrityError, InvalidInput
+from dataver.formats.canonical_json import (
+    Fields,
+    decode_json,
+    encode_checked,
+    encode_json,
+    format_time,
+    is_hex,
+)
 from dataver.formats.context import KINDS, Context
-from dataver.formats.jsontext import Fields, decode_json, encode_checked, encode_json, format_time, is_hex
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.hashing.digest import CONTEXT_LINK, derived
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 __all__ = [
     "KINDS",
@@ -44,34 +46,35 @@ __all__ = [
 FORMAT: Final = 1
 MAX_LINKS: Final = 4_000
 MAX_CONTEXTS: Final = 64
-MAX_LISTED: Final = 2_000  # paths spelled out in a link; more are listed in an attachment
+MAX_LISTED: Final = 2_000  # paths stored in a link; longer lists go into an attachment
 OUTCOMES: Final = ("finished", "failed", "killed")
 ROLES: Final = ("input", "output")
 
 # no spaces, no control characters, and nothing that changes how a terminal shows the rest of a line
-_RUN_KEY: Final = re.compile(
+_RUN_KEY: Final = (
     r"[a-z][a-z0-9_-]{0,31}:"
     r"[^\x00-\x20\x7f-\xa0\xad\u061c\u115f\u1160\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164"
     r"\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]{1,480}"
 )
+_ASCII_RUN_KEY: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}:[!-~]{1,480}")  # the same; 3 ms sooner compiled
 _LATEST: Final = 32_503_679_999_999  # milliseconds of the last moment of 2999
 _SYSTEM: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
-    """What one process says of the run it works for.
+class RunFacts(NamedTuple):
+    """Facts that one process records about its run.
 
     Attributes:
-        key: the run: its primary context's key, or `dataver:<32 hex>` where the user named it or nobody did.
-        process: 32 hex digits drawn by the process (a forked child draws its own).
+        key: the run: its primary context's key, or `dataver:<32 hex>` if the user named it or it has no
+            context.
+        process: 32 random hex digits of the process (a forked child draws its own).
         sequence: grows with each event of this process about this run.
-        name: what the user calls it, or None.
-        contexts: everything the run belongs to, primary first.
-        started: when, aware UTC.
-        ended: when it ended, or None while it goes on.
-        outcome: one of `OUTCOMES`, or None while it goes on.
-        part_of: the key of the run that took over what this one had (a tracker's run that began later).
+        name: the user's name for it, or None.
+        contexts: all contexts of the run, primary first.
+        started: time of the start, aware UTC.
+        ended: time of the end, or None while it runs.
+        outcome: one of `OUTCOMES`, or None while it runs.
+        part_of: the key of the run that took over this run's links (a tracker's run that began later).
         facts: JSON values about the process: `argv`, `host`, `user`, `python`, `platform`, `git`, `packages`.
     """
 
@@ -84,18 +87,17 @@ class RunFacts:
     ended: datetime | None = None
     outcome: str | None = None
     part_of: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = {}  # noqa: RUF012
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subset:
-    """Which part of a version was read; a `Subset()` without anything is the whole.
+class Subset(NamedTuple):
+    """The part of a version that was read; an empty `Subset()` is the whole version.
 
     Attributes:
-        patterns: globs that chose the files, as `fetch(paths=…)` takes them.
-        paths: the files, sorted, where they were read one by one.
-        listed: the attachment (64 hex) that lists the files, where they are too many for `paths`.
-        shard: `(rank, world)` where the files were split; of those that `patterns` choose.
+        patterns: globs that selected the files, as in `fetch(paths=…)`.
+        paths: the files, sorted, if they were read one by one.
+        listed: the attachment (64 hex) that lists the files, if they are too many for `paths`.
+        shard: `(rank, world)` if the files were split; of those that `patterns` select.
     """
 
     patterns: tuple[str, ...] = ()
@@ -107,7 +109,7 @@ class Subset:
         return bool(self.patterns or self.paths or self.listed or self.shard)
 
     def values(self) -> dict[str, Any]:
-        """Return it as JSON values; what does not apply is left out, so the whole version is `{}`."""
+        """Return it as JSON values; empty fields are left out, so the whole version is `{}`."""
         found: dict[str, Any] = {}
         if self.patterns:
             found["patterns"] = list(self.patterns)
@@ -120,11 +122,11 @@ class Subset:
         return found
 
     @classmethod
-    def of(cls, values: dict[str, Any], what: str = "a subset") -> Subset:
-        """Return the subset of JSON values.
+    def of(cls, values: dict[str, Any], what: str = "a subset") -> "Subset":
+        """Return the subset from JSON values.
 
         Raises:
-            IntegrityError: they are none.
+            IntegrityError: the values are not a subset.
         """
         patterns, paths = values.get("patterns", []), values.get("paths", [])
         listed, shard = values.get("listed"), values.get("shard")
@@ -146,23 +148,22 @@ class Subset:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(NamedTuple):
     """One edge: a run consumed or produced a version.
 
     Attributes:
         role: `input` or `output`.
-        dataset: the dataset, as it was called then.
-        label: the version's label; None for an output that was not published yet.
-        record: the id of its record, 64 hex; None for an output that was not published yet.
+        dataset: the dataset's name at that time.
+        label: the version's label; None for an output that was not yet published.
+        record: the id of its record, 64 hex; None for an output that was not yet published.
         write_id: the record's write id, 32 hex, by which an output is found once published; None for inputs.
         tree: the digest of its tree, 64 hex.
-        subset: what of it was read.
-        files: how many files that is.
-        size: bytes of them.
-        time: when, aware UTC.
+        subset: the part that was read.
+        files: number of files in that part.
+        size: their size in bytes.
+        time: time of the use, aware UTC.
         how: `fetch`, `read`, `finalize`, `declared` …
-        context: the key of the tracker's run that was active, where that is not the run's own key; else None.
+        context: the key of the active tracker run, if that is not the run's own key; else None.
     """
 
     role: str
@@ -173,7 +174,7 @@ class Link:
     label: str | None = None
     record: str | None = None
     write_id: str | None = None
-    subset: Subset = field(default_factory=Subset)
+    subset: Subset = Subset()
     files: int = 0
     size: int = 0
     context: str | None = None
@@ -196,16 +197,15 @@ class Link:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """Something said of one run.
+class Event(NamedTuple):
+    """Facts recorded about one run.
 
     Attributes:
         id: 32 hex digits that sort by the time of writing (`new_event_id`).
-        written: when it was written, aware UTC, by the writer's clock.
+        written: time of writing, aware UTC, by the writer's clock.
         tool: name and version of the program that wrote it.
-        run: the run, as one process sees it.
-        links: versions it touched.
+        run: the run, as recorded by one process.
+        links: versions that it consumed or produced.
     """
 
     id: str
@@ -218,7 +218,7 @@ class Event:
         """Return the event's bytes.
 
         Raises:
-            InvalidInput: a value that an event cannot hold, or more than 1 MiB of it.
+            InvalidInput: a value that an event cannot hold, or more than 1 MiB.
         """
         what = f"the event {self.id}"
         run = self.run
@@ -257,20 +257,22 @@ def parse_event(data: bytes) -> Event:
     return _from_values(Fields(decode_json(data, "the event"), "the event"))
 
 
-def new_event_id(now_ns: int | None = None) -> str:
-    """Return a fresh id: 12 hex digits of Unix milliseconds, then 20 random ones (as UUIDv7 orders by time).
+def new_event_id(now_ns: int | None = None, noise: bytes | None = None) -> str:
+    """Return a new id: 12 hex digits of Unix milliseconds, then 20 random ones; it sorts by time (UUIDv7).
 
-    A clock that stands before 1970 or behind 2999 is taken to show the end that is nearer. Source of the
-    idea: RFC 9562, section 5.7.
+    A clock before 1970 or after 2999 is replaced by the nearer limit. Source of the idea: RFC 9562,
+    section 5.7.
     """
-    import secrets
+    if noise is None:
+        import secrets
 
+        noise = secrets.token_bytes(10)
     milliseconds = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
-    return f"{min(max(milliseconds, 0), _LATEST):012x}{secrets.token_hex(10)}"
+    return f"{min(max(milliseconds, 0), _LATEST):012x}{noise.hex()}"
 
 
 def link_id(run_key: str, link: Link) -> bytes:
-    """Return the 16-byte identity of a link: equal for equal edges, whoever noted them, and when."""
+    """Return the 16-byte identity of a link: equal for equal edges, regardless of recorder and time."""
     values = {
         "context": link.context,
         "dataset": link.dataset,
@@ -289,9 +291,9 @@ def check_run_key(key: str) -> str:
     Raises:
         InvalidInput: it is not.
     """
-    if not _RUN_KEY.fullmatch(key):
+    if not _is_run_key(key):
         raise InvalidInput(
-            f"{key[:80]!r} is no run: it is not system:id with at most 480 characters, all of them visible.",
+            f"{key[:80]!r} is not a run: it must be system:id, with at most 480 visible characters.",
             hint="write it as in mlflow:4f1c or slurm:cluster/123",
         )
     return key
@@ -312,7 +314,7 @@ def _run(fields: Fields) -> RunFacts:
     ended = None if fields.optional_text("ended") is None else fields.time("ended")
     outcome, part_of = fields.optional_text("outcome"), fields.optional_text("part_of")
     if outcome is not None and outcome not in OUTCOMES:
-        raise IntegrityError(f"{fields.what}: {outcome[:40]!r} is no outcome")
+        raise IntegrityError(f"{fields.what}: unknown outcome {outcome[:40]!r}")
     return RunFacts(
         key=_key(fields, fields.text("key")),
         process=fields.hex("process", 32),
@@ -342,7 +344,7 @@ def _context(fields: Fields) -> Context:
 def _link(fields: Fields) -> Link:
     role, dataset, label = fields.text("role"), fields.text("dataset"), fields.optional_text("label")
     if role not in ROLES:
-        raise IntegrityError(f"{fields.what}: {role[:40]!r} is no role")
+        raise IntegrityError(f"{fields.what}: unknown role {role[:40]!r}")
     try:
         check_dataset_name(dataset)
         if label is not None:
@@ -371,6 +373,12 @@ def _link(fields: Fields) -> Link:
 
 
 def _key(fields: Fields, key: str) -> str:
-    if not _RUN_KEY.fullmatch(key):
+    if not _is_run_key(key):
         raise IntegrityError(f"{fields.what}: {key[:80]!r} is not the key of a run")
     return key
+
+
+def _is_run_key(key: str) -> bool:
+    if key.isascii():
+        return _ASCII_RUN_KEY.fullmatch(key) is not None
+    return re.fullmatch(_RUN_KEY, key) is not None

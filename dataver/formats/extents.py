@@ -1,24 +1,24 @@
-"""The layout part of a leaf: where the bytes of its files lie, as flat little-endian columns.
+"""The layout part of a leaf: the locations of its files' bytes, as flat little-endian columns.
 
     offset | size   | field        | meaning
-    0      | 4      | packs P      | how many packs follow
+    0      | 4      | packs P      | number of packs
     4      | 32*P   | pack ids     | each once, in order of first use
-           | 4      | extents E    | how many extents follow
+           | 4      | extents E    | number of extents
            | 4*F    | counts       | extents of each file of the leaf, in order
            | 4*E    | pack         | number of the extent's pack
            | 4*E    | offset       | of its first frame in the pack's object
            | 4*E    | stored       | bytes of its frames, headers included
-           | 4*E    | skip         | raw bytes to leave out, less the end (skip + length) of the extent before
-                                     where that has the same pack and offset, modulo 2**32
+           | 4*E    | skip         | raw bytes to skip, less the end (skip + length) of the extent before
+                                     if that has the same pack and offset, modulo 2**32
            | 4*(E-N)| length       | raw bytes, without the last extent of each of the N files that have any:
                                      that follows from the file's size
 
-Where some packs are external (`dataver.formats.external`), bit 31 of the first number is set and a u32
-follows it: how many of the packs, the last of them, are. Such a block says so in its flags, too.
+If some packs are external (`dataver.formats.external`), bit 31 of the first number is set and a u32 follows
+it: the number of external packs, which come last. The block's flags state this, too.
 
-A leaf without files has no layout at all. A folder of tiny files that share frames, in order, costs next to
-nothing once compressed. The tree's digest does not cover these bytes: what they lead to is checked against
-the file's digest (invariant 1). Counts are bounded by the bytes that bear them before anything is allocated.
+A leaf without files has no layout. Tiny files that share frames, in order, take almost no space once
+compressed. The tree's digest does not cover these bytes: the bytes they locate are checked against the file's
+digest (invariant 1). Counts are bounded by the size of the input before anything is allocated.
 """
 
 import struct
@@ -30,8 +30,11 @@ from typing import Final, NamedTuple
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.entry import Entry, Extent, external_id, is_external
 
-__all__ = ["Layout", "encode_layout", "names_external", "parse_layout"]
+__all__ = ["MAX_EXTENTS", "Layout", "encode_layout", "names_external", "parse_layout"]
 
+MAX_EXTENTS: Final = 1 << 21  # of a leaf: for a terabyte file, one every 512 KiB
+_SHORTEST: Final = 64  # bytes of the shortest chunk that is not the last of a file
+_FREE: Final = 64  # extents of a leaf beyond one a file and one every _SHORTEST bytes
 _MASK: Final = 0xFFFFFFFF
 _LIMIT: Final = 1 << 32
 _EXTERNAL: Final = 1 << 31
@@ -39,7 +42,7 @@ _SIZES: Final = (32, 33)  # bytes of a pack's id, and of an external pack's
 
 
 class Layout(NamedTuple):
-    """The parsed columns, one value an extent; file `f` has the extents `starts[f]` to `starts[f + 1]`."""
+    """The parsed columns, one value per extent; file `f` has the extents `starts[f]` to `starts[f + 1]`."""
 
     packs: list[bytes]
     starts: list[int]
@@ -51,14 +54,14 @@ class Layout(NamedTuple):
 
     @property
     def outside(self) -> bool:
-        """Whether it names external packs."""
+        """Whether the layout names external packs."""
         return bool(self.packs) and is_external(self.packs[-1])
 
     def extents(self, file: int) -> tuple[Extent, ...]:
         """Return the extents of one file."""
         start, stop = self.starts[file], self.starts[file + 1]
         packs, owners = self.packs, self.owners
-        if stop - start == 1:  # most files, by far
+        if stop - start == 1:  # the most frequent case
             return (
                 Extent(
                     packs[owners[start]],
@@ -78,7 +81,7 @@ def encode_layout(files: Sequence[Entry]) -> bytes:
     """Return the layout of a leaf's files.
 
     Raises:
-        InvalidInput: extents that do not add up to their file, or out of range.
+        InvalidInput: extents that do not add up to their file's size, or out of range.
     """
     if not files:
         return b""
@@ -98,14 +101,17 @@ def encode_layout(files: Sequence[Entry]) -> bytes:
             if not (length > 0 < size and end < _LIMIT and offset + size < _LIMIT and len(pack) in _SIZES):
                 raise InvalidInput(f"an extent of '{entry.path}' is out of range.")
         if total != entry.size:
-            raise InvalidInput(f"the extents of '{entry.path}' hold {total} bytes and the file {entry.size}.")
+            raise InvalidInput(f"the extents of '{entry.path}' have {total} bytes and the file {entry.size}.")
         counts.append(len(entry.extents))
         if entry.extents:
             lengths.pop()
+    most = _most([entry.size for entry in files])
+    if len(owners) > most:
+        raise InvalidInput(f"a tree block would have {len(owners)} extents; the limit is {most}.")
     names, head = list(packs), [len(packs)]
     outside = sum(map(is_external, names))
     if outside:
-        names.sort(key=is_external)  # which keeps the order of first use otherwise
+        names.sort(key=is_external)  # keeps the order of first use otherwise
         places = {pack: number for number, pack in enumerate(names)}
         moved = [places[pack] for pack in packs]
         owners = [moved[owner] for owner in owners]
@@ -117,8 +123,13 @@ def encode_layout(files: Sequence[Entry]) -> bytes:
     return b"".join([_pack(head), *(pack[-32:] for pack in names), _pack([len(owners)]), *columns])
 
 
+def _most(sizes: Sequence[int]) -> int:
+    """Return how many extents files of these sizes may have, so that reading costs what their bytes do."""
+    return min(MAX_EXTENTS, sum(sizes) // _SHORTEST + len(sizes) + _FREE)
+
+
 def names_external(layout: bytes) -> bool:
-    """Tell whether the layout part of a leaf names external packs."""
+    """Return whether the layout part of a leaf names external packs."""
     return len(layout) > 3 and layout[3] >= _EXTERNAL >> 24
 
 
@@ -126,7 +137,7 @@ def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
     """Return the layout of the files with these sizes.
 
     Raises:
-        IntegrityError: the bytes are no layout of such files.
+        IntegrityError: the bytes are not a layout of such files.
     """
     if not raw and not sizes:
         return Layout([], [0], (), (), (), (), ())
@@ -136,7 +147,7 @@ def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
     if pack_count >= _EXTERNAL:
         pack_count, outside, first = pack_count - _EXTERNAL, int.from_bytes(raw[4:8], "little"), 8
         if not 0 < outside <= pack_count:
-            raise _bad("has other external packs than it says")
+            raise _bad("has another number of external packs than it states")
     start = first + 32 * pack_count
     if len(raw) < start + 4:
         raise _bad("is too short for its packs")
@@ -144,9 +155,12 @@ def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
     if outside:
         packs[-outside:] = map(external_id, packs[-outside:])
     extent_count = int.from_bytes(raw[start : start + 4], "little")
+    most = _most(sizes)
+    if extent_count > most:
+        raise _bad(f"has {extent_count} extents; the limit is {most} for files of {sum(sizes)} bytes")
     filled = len(sizes) - sizes.count(0)
     if len(raw) != start + 4 + 4 * (len(sizes) + 5 * extent_count - filled) or extent_count < filled:
-        raise _bad("has another size than its counts say")
+        raise _bad("has a size that does not match its counts")
     take = _taker(raw, start + 4)
     counts = take(len(sizes))
     owners, offsets, stored, residuals = (take(extent_count) for _ in range(4))
@@ -154,7 +168,7 @@ def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
     if starts[-1] != extent_count or not all(map(eq, map(bool, counts), map(bool, sizes))):
         raise _bad("has files without their extents")
     if len(set(packs)) != pack_count or (owners and max(owners) >= pack_count):
-        raise _bad("names a pack twice or one that is not there")
+        raise _bad("names a pack twice or one that does not exist")
     lengths = _all_lengths(counts, sizes, take(extent_count - filled))
     if not all(stored) or max(map(add, offsets, stored), default=0) >= _LIMIT:
         raise _bad("has an extent out of range")
@@ -163,7 +177,7 @@ def parse_layout(raw: bytes, sizes: Sequence[int]) -> Layout:
 
 
 def _all_lengths(counts: Sequence[int], sizes: Sequence[int], given: Sequence[int]) -> list[int]:
-    """Return the lengths of all extents: each file's last one is what its size leaves."""
+    """Return the lengths of all extents: each file's last one is the rest of its size."""
     if not given:
         lengths = [size for size in sizes if size]  # each file has one extent
         if max(lengths, default=0) >= _LIMIT:
@@ -180,7 +194,7 @@ def _all_lengths(counts: Sequence[int], sizes: Sequence[int], given: Sequence[in
             if not all(some):
                 raise _bad("has an empty extent")
             lengths += some
-            size -= sum(some)  # noqa: PLW2901  # what is left of it
+            size -= sum(some)  # noqa: PLW2901  # the rest
         if not 0 < size < _LIMIT:
             raise _bad("has extents that do not add up to their file")
         lengths.append(size)
@@ -190,11 +204,11 @@ def _all_lengths(counts: Sequence[int], sizes: Sequence[int], given: Sequence[in
 def _all_skips(
     owners: Sequence[int], offsets: Sequence[int], residuals: Sequence[int], lengths: Sequence[int]
 ) -> list[int]:
-    """Return the skips of all extents; in a run of one pack and offset each goes on where the last ended."""
+    """Return the skips of all extents; consecutive extents of one pack and offset continue each other."""
     ends = map(ne, zip(owners, offsets, strict=True), zip(owners[1:], offsets[1:], strict=True))
     skips: list[int] = []
     for start, stop in pairwise((0, *compress(count(1), ends), len(lengths))):
-        if stop - start > 2 and not any(residuals[start + 1 : stop]):  # neighbours in their frame
+        if stop - start > 2 and not any(residuals[start + 1 : stop]):  # adjacent in their frame
             run = list(accumulate(lengths[start:stop], initial=residuals[start]))
             if run.pop() >= _LIMIT:
                 raise _bad("has an extent out of range")
@@ -215,7 +229,7 @@ def _pack(column: Sequence[int]) -> bytes:
 
 
 def _taker(raw: bytes, position: int) -> Callable[[int], tuple[int, ...]]:
-    """Return a function that reads the next column of u32; the caller has checked that they are all there."""
+    """Return a function that reads the next column of u32; the caller has checked that all columns exist."""
 
     def take(count: int) -> tuple[int, ...]:
         nonlocal position

@@ -1,9 +1,9 @@
 """An external pack: a pack that is not stored, because the bytes of its files stay where they are.
 
-The idea: it says what a pack's footer says, and from which objects outside the repository the bytes of each
-frame come. Whoever reads makes the frames from these objects, each a *piece* of one object, stored raw; so
-all that reads packs reads these, by the same extents. Every piece has its digest in the footer, so a range of
-a large object is checked before anybody sees it (invariant 1).
+The idea: it contains a pack's footer, and the objects outside the repository that contain the bytes of each
+frame. A reader makes the frames from these objects, each frame a *piece* of one object, stored raw. So all
+code that reads packs reads external ones, by the same extents. Every piece has its digest in the footer, so a
+range of a large object is checked before it is returned (invariant 1).
 
     offset | size | field         | meaning
          0 |    8 | magic         | "DVEXTN" 00 01
@@ -14,12 +14,12 @@ a large object is checked before anybody sees it (invariant 1).
         24 |    8 | checksum      | XXH3-64 of bytes 0 to 23 and both stored parts
         32 |      | the head, then the footer; one zstd frame each that states its content size
 
-The head is canonical JSON: `format`, `piece` (bytes of a piece), `place` (a URL) and `files`: runs of objects
-below that place, in the order of their pieces. The name is the hash of the length of the head, the head and
-the footer proper. In memory it has a byte 1 before it, so that no pack's id is ever taken for it.
+The head is canonical JSON: `format`, `piece` (bytes of a piece), `place` (a URL) and `files`: ranges of
+objects below that place, in the order of their pieces. The name is the hash of the length of the head, the
+head and the footer proper. In memory a byte 1 precedes it, so that it never equals a pack's id.
 
-Keeps invariants 1 and 7. Counts are bounded by the bytes that bear them. That a place may be read from is not
-for this to say (`dataver.repository.allowing`).
+Keeps invariants 1 and 7. Counts are bounded by the size of the input. `dataver.repository.external_trust`
+decides whether a place may be read.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
+from dataver.formats.canonical_json import MAX_JSON, Fields, decode_json, encode_checked
 from dataver.formats.compression import decompress_exactly, make_compressor, make_decompressor
 from dataver.formats.entry import external_id
 from dataver.formats.frame import HEADER_SIZE, MAX_RAW, encode_frame
-from dataver.formats.jsontext import MAX_SIZE, Fields, decode_json, encode_checked
 from dataver.formats.pack import MAX_PACK_SIZE, Footer, FooterBuilder
 from dataver.hashing.digest import CONTEXT_EXTERNAL, DIGEST_SIZE, checksum, derived, digest
+from dataver.web_page import refuse_web_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,12 +47,13 @@ if TYPE_CHECKING:
     from dataver.formats.entry import Extent
 
 __all__ = [
+    "MAX_EXTERNAL",
     "PIECE",
-    "Builder",
+    "ExternalBuilder",
     "ExternalPack",
-    "Piece",
-    "Run",
-    "Source",
+    "ExternalPiece",
+    "ExternalSource",
+    "PieceRun",
     "check_place",
     "parse_external",
     "piece_of",
@@ -61,13 +63,13 @@ __all__ = [
 MAGIC: Final = b"DVEXTN\x00\x01"
 FORMAT: Final = 1
 PIECE: Final = 1 << 20
-"""Bytes of a piece: the least of a large object that is read to check any of it."""
+"""Bytes of a piece: the smallest range of a large object that can be verified."""
 
 MAX_SOURCES: Final = 4096
 MAX_FRAMES: Final = 8192
 _LEAST_PIECE: Final = 4096
 _FULL: Final = 64 << 20  # bytes of frames at which a writer ends an external pack
-_HEAD_ROOM: Final = 512 << 10  # bytes of the head at which it does
+_HEAD_ROOM: Final = 512 << 10  # bytes of the head at which a writer ends it
 _LEVEL: Final = 3
 
 _HEAD: Final = struct.Struct("<8sIIII")
@@ -75,6 +77,7 @@ _CHECK: Final = struct.Struct("<Q")
 _HEADER_SIZE: Final = _HEAD.size + _CHECK.size
 _FOOTER_HEAD: Final = 16
 _FRAME_ROW: Final = 8 + 4 + 4 + 4 + DIGEST_SIZE + 4
+MAX_EXTERNAL: Final = 2 << 20  # bytes of the object: its head is at most 1 MiB, its footer 0.5 MiB
 
 _PLACE: Final = re.compile(
     r"(?:file:///|(?:s3|gs|abfss?|az|oss|sftp|https?)://(?!/|[^/]*:[^/]*@))[^?#\\\x00-\x1f\x7f-\x9f]+"
@@ -82,17 +85,18 @@ _PLACE: Final = re.compile(
 _UPGRADE: Final = "install a newer dataver"
 
 
-class Source(NamedTuple):
-    """A run of an object outside the repository, and how the object looked when it was recorded.
+class ExternalSource(NamedTuple):
+    """A range of an object outside the repository, and the object's state when it was recorded.
 
     Attributes:
-        key: the object, below the place.
+        key: the object's key below the place.
         size: bytes of the object.
-        start: the first byte of the run.
-        length: bytes of the run.
-        etag: its entity tag, as the store writes it; None where the store has none.
-        version: its version id; None where the store keeps no versions.
-        modified: when it was written, as `jsontext.format_time` has it; None where the store does not say.
+        start: the first byte of the range.
+        length: bytes of the range.
+        etag: its entity tag, as the store writes it; None if the store has none.
+        version: its version id; None if the store keeps no versions.
+        modified: time of writing, in the form of `canonical_json.format_time`; None if the store does not
+            report it.
     """
 
     key: str
@@ -104,26 +108,26 @@ class Source(NamedTuple):
     modified: str | None = None
 
 
-class Piece(NamedTuple):
-    """What is noted of a piece: its length, its digest, and the checksum of the frame that it becomes."""
+class ExternalPiece(NamedTuple):
+    """The recorded attributes of a piece: its length, its digest, and the checksum of its frame."""
 
     length: int
     digest: bytes
     check: int
 
 
-class Run(NamedTuple):
-    """Adjacent frames whose pieces lie side by side in one object.
+class PieceRun(NamedTuple):
+    """Adjacent frames whose pieces are adjacent in one object.
 
     Attributes:
-        source: the object's run they belong to.
-        start: the object's first byte that is in them.
-        length: bytes of the object.
+        source: the range of the object that they belong to.
+        start: the offset of the first byte in the object.
+        length: number of bytes in the object.
         first: number of the first frame.
-        behind: number of the frame behind the last.
+        behind: number of the frame after the last.
     """
 
-    source: Source
+    source: ExternalSource
     start: int
     length: int
     first: int
@@ -134,16 +138,16 @@ class ExternalPack:
     """One external pack.
 
     Attributes:
-        id: its name, 33 bytes.
-        place: the URL that the keys of its sources are below.
+        id: its id, 33 bytes.
+        place: the URL below which the keys of its sources are.
         sources: in the order of their frames.
-        footer: what the pack's footer would say; `pack_id` is this one's.
+        footer: the footer, as of a pack; `pack_id` is this one's.
     """
 
     __slots__ = ("_firsts", "footer", "id", "place", "sources")
 
     def __init__(
-        self, name: bytes, place: str, sources: Sequence[Source], piece: int, footer: Footer
+        self, name: bytes, place: str, sources: Sequence[ExternalSource], piece: int, footer: Footer
     ) -> None:
         self.id = name
         self.place = place
@@ -153,22 +157,22 @@ class ExternalPack:
         self._firsts = list(accumulate((-(-source.length // piece) for source in sources), initial=0))
         self._check(piece)
 
-    def runs(self, first: int, behind: int) -> Iterator[Run]:
-        """Yield what the frames from one number to before another are made of."""
+    def runs(self, first: int, behind: int) -> Iterator[PieceRun]:
+        """Yield the ranges of objects that the frames `first` to `behind` (exclusive) are made of."""
         starts = self.footer.raw_starts
         while first < behind:
             number = bisect_right(self._firsts, first) - 1
             source = self.sources[number]
             until = min(behind, self._firsts[number + 1])
             begin = source.start + starts[first] - starts[self._firsts[number]]
-            yield Run(source, begin, starts[until] - starts[first], first, until)
+            yield PieceRun(source, begin, starts[until] - starts[first], first, until)
             first = until
 
     def frames_of(self, extent: Extent) -> tuple[int, int]:
-        """Return the numbers of an extent's first frame and of the one behind its last.
+        """Return the numbers of an extent's first frame and of the frame after its last.
 
         Raises:
-            IntegrityError: the extent does not fit the frames.
+            IntegrityError: the extent does not match the frames.
         """
         footer = self.footer
         first = footer.frame_at(extent.offset)
@@ -181,21 +185,21 @@ class ExternalPack:
             raise IntegrityError(f"an extent does not fit the external pack {self.id[1:].hex()} it names")
         return first, behind
 
-    def uri(self, source: Source) -> str:
-        """Return where an object lies, for people."""
+    def uri(self, source: ExternalSource) -> str:
+        """Return an object's location, for display."""
         return uri_of(self.place, source.key)
 
     def _check(self, piece: int) -> None:
-        """Compare the frames with the runs of objects that they are to be made of."""
+        """Compare the frames with the object ranges that they are made of."""
         footer = self.footer
         if footer.frame_count != self._firsts[-1] or footer.chunk_count != footer.frame_count:
-            raise IntegrityError("its footer has other frames than its files have pieces")
+            raise IntegrityError("its footer's frames do not match its files' pieces")
         for source, first, behind in zip(self.sources, self._firsts, self._firsts[1:], strict=False):
             last = source.length - (behind - first - 1) * piece
             if any(footer.lengths[n] != piece for n in range(first, behind - 1)) or (
                 footer.lengths[behind - 1] != last
             ):
-                raise IntegrityError("its footer has other frames than its files have pieces")
+                raise IntegrityError("its footer's frames do not match its files' pieces")
         if any(
             stored != raw + HEADER_SIZE + 4
             for stored, raw in zip(footer.frame_stored, footer.frame_raw, strict=True)
@@ -203,23 +207,23 @@ class ExternalPack:
             raise IntegrityError("its footer lists frames that are not stored raw")
 
 
-class Builder:
-    """Collects runs of objects below one place until an external pack is full."""
+class ExternalBuilder:
+    """Collects ranges of objects below one place until an external pack is full."""
 
     def __init__(self, place: str) -> None:
         self._place = check_place(place)
-        self._sources: list[Source] = []
+        self._sources: list[ExternalSource] = []
         self._footer = FooterBuilder()
         self._head_size = 0
 
     @property
     def empty(self) -> bool:
-        """Whether it holds nothing yet."""
+        """Whether no range was added yet."""
         return not self._sources
 
     @property
     def full(self) -> bool:
-        """Whether another run should go into another pack."""
+        """Whether the next range should go into another pack."""
         return (
             self._footer.size >= _FULL
             or self._head_size >= _HEAD_ROOM
@@ -227,15 +231,15 @@ class Builder:
             or self._footer.frame_count >= MAX_FRAMES // 2
         )
 
-    def take(self, source: Source, pieces: Sequence[Piece]) -> tuple[int, int, int]:
-        """Take as many pieces of a run as there is room for.
+    def append(self, source: ExternalSource, pieces: Sequence[ExternalPiece]) -> tuple[int, int, int]:
+        """Add as many pieces of a range as fit.
 
         Args:
-            source: the run; its `length` is what the pieces hold.
-            pieces: of `PIECE` bytes each, but for the object's last.
+            source: the range; its `length` is the total of the pieces.
+            pieces: of `PIECE` bytes each, except the object's last.
 
         Returns:
-            How many pieces were taken, where in the pack their frames begin, and the frames' bytes.
+            The number of pieces added, the offset of their frames in the pack, and the frames' bytes.
         """
         begin = self._footer.size
         count = length = 0
@@ -252,10 +256,10 @@ class Builder:
         return count, begin, self._footer.size - begin
 
     def encode(self) -> tuple[bytes, bytes]:
-        """Return the id, 33 bytes, and the object.
+        """Return the id (33 bytes) and the object.
 
         Raises:
-            InvalidInput: a key or a tag that no reader would accept.
+            InvalidInput: a key or an entity tag that readers would reject.
         """
         values = {
             "files": [source._asdict() for source in self._sources],
@@ -263,7 +267,7 @@ class Builder:
             "piece": PIECE,
             "place": self._place,
         }
-        head = encode_checked(values, "an external pack", _head_of)
+        head = encode_checked(values, "an external pack", _head_of, summed=False)
         footer = self._footer.footer().raw
         compress = make_compressor(_LEVEL)
         stored = (compress(head), compress(footer))
@@ -272,26 +276,28 @@ class Builder:
         return _name(head, footer), data
 
 
-def piece_of(data: Buffer) -> Piece:
-    """Return what is noted of a piece."""
+def piece_of(data: Buffer) -> ExternalPiece:
+    """Return the recorded attributes of a piece."""
     size = memoryview(data).nbytes
     header, _ = encode_frame(data, [size], None)
-    return Piece(size, digest(data), int.from_bytes(header[16:24], "little"))
+    return ExternalPiece(size, digest(data), int.from_bytes(header[16:24], "little"))
 
 
 def uri_of(place: str, key: str) -> str:
-    """Return where an object below a place lies, for people."""
+    """Return the location of an object below a place, for display."""
     return f"{place.rstrip('/')}/{key}"
 
 
 def check_place(place: str) -> str:
-    """Return a place if it is one: a folder's URL or that of a store, without secrets, options or chains.
+    """Return `place` if it is valid: the URL of a folder or a store, without secrets, options or chains.
 
     Raises:
         InvalidInput: it is not.
     """
     if not _PLACE.fullmatch(place) or len(place) > 2048 or "::" in place:
-        raise InvalidInput(f"{place[:200]!r} is no place of external files.", hint="write s3://bucket/prefix")
+        raise InvalidInput(
+            f"{place[:200]!r} is not a valid place of external files.", hint="write s3://bucket/prefix"
+        )
     return place
 
 
@@ -300,10 +306,10 @@ def parse_external(data: bytes, expect: bytes) -> ExternalPack:
 
     Args:
         data: the object.
-        expect: the id, 33 bytes, that it must have.
+        expect: the id that it must have, 33 bytes.
 
     Raises:
-        IntegrityError: damaged, or another one.
+        IntegrityError: the object is damaged or another external pack.
         FormatTooNew: written by a newer dataver.
     """
     try:
@@ -315,16 +321,18 @@ def parse_external(data: bytes, expect: bytes) -> ExternalPack:
 
 def _parse(data: bytes, expect: bytes) -> ExternalPack:
     if len(data) < _HEADER_SIZE:
-        raise IntegrityError("it is cut off")
+        refuse_web_page(data, "it")
+        raise IntegrityError("it is truncated")
     magic, head_stored, head_raw, footer_stored, footer_raw = _HEAD.unpack_from(data)
     if magic != MAGIC:
         if magic[:7] == MAGIC[:7] and magic[7] > MAGIC[7]:
             raise FormatTooNew(f"it has format {magic[7]}, and this dataver reads {MAGIC[7]}", hint=_UPGRADE)
-        raise IntegrityError("it begins with something else than a header")
+        refuse_web_page(data, "it")
+        raise IntegrityError("it does not begin with the header of an external pack")
     if len(data) != _HEADER_SIZE + head_stored + footer_stored:
-        raise IntegrityError("it is cut off, or has bytes too many")
-    if head_raw > MAX_SIZE or not _FOOTER_HEAD <= footer_raw <= _FOOTER_HEAD + MAX_FRAMES * _FRAME_ROW:
-        raise IntegrityError("it claims a size that cannot be")
+        raise IntegrityError("it is truncated, or has extra bytes")
+    if head_raw > MAX_JSON or not _FOOTER_HEAD <= footer_raw <= _FOOTER_HEAD + MAX_FRAMES * _FRAME_ROW:
+        raise IntegrityError("its header has a size out of range")
     body = memoryview(data)[_HEADER_SIZE:]
     if checksum(data[: _HEAD.size], body) != _CHECK.unpack_from(data, _HEAD.size)[0]:
         raise IntegrityError("its bytes do not match its checksum")
@@ -332,7 +340,7 @@ def _parse(data: bytes, expect: bytes) -> ExternalPack:
     head = decompress_exactly(body[:head_stored], head_raw, decompressor, "its head")
     footer = decompress_exactly(body[head_stored:], footer_raw, decompressor, "its footer")
     if _name(head, footer) != expect:
-        raise IntegrityError("it holds another one's content")
+        raise IntegrityError("it has the content of another external pack")
     place, piece, sources = _head_of(Fields(decode_json(head, "its head"), "its head"))
     return ExternalPack(expect, place, sources, piece, Footer(footer))
 
@@ -341,11 +349,11 @@ def _name(head: bytes, footer: bytes) -> bytes:
     return external_id(derived(CONTEXT_EXTERNAL, len(head).to_bytes(8, "little") + head + footer))
 
 
-def _head_of(fields: Fields) -> tuple[str, int, list[Source]]:
+def _head_of(fields: Fields) -> tuple[str, int, list[ExternalSource]]:
     fields.expect_format(FORMAT)
     piece = fields.number("piece", least=_LEAST_PIECE)
     if piece > MAX_RAW:
-        raise IntegrityError(f"{fields.what}: a piece has {piece} bytes, and {MAX_RAW} is the most")
+        raise IntegrityError(f"{fields.what}: a piece has {piece} bytes; the limit is {MAX_RAW}")
     try:
         place = check_place(fields.text("place"))
     except InvalidInput as error:
@@ -356,31 +364,31 @@ def _head_of(fields: Fields) -> tuple[str, int, list[Source]]:
     return place, piece, sources
 
 
-def _source(fields: Fields) -> Source:
+def _source(fields: Fields) -> ExternalSource:
     key = fields.text("key")
     if not _is_key(key):
-        raise IntegrityError(f"{fields.what}: {key[:80]!r} is no key")
+        raise IntegrityError(f"{fields.what}: {key[:80]!r} is not a valid key")
     size, start = fields.number("size", least=1), fields.number("start")
     length = fields.number("length", least=1)
     if start + length > size:
-        raise IntegrityError(f"{fields.what}: {key[:80]!r} has bytes behind its end")
+        raise IntegrityError(f"{fields.what}: {key[:80]!r} has bytes after its end")
     etag, version = _word(fields, "etag", 256), _word(fields, "version", 1024)
     modified = None
     if not fields.is_null("modified"):
         fields.time("modified")
         modified = fields.text("modified")
-    return Source(key, size, start, length, etag, version, modified)
+    return ExternalSource(key, size, start, length, etag, version, modified)
 
 
 def _word(fields: Fields, name: str, most: int) -> str | None:
     text = fields.optional_text(name)
     if text is not None and not (0 < len(text) <= most and text.isascii() and text.isprintable()):
-        raise IntegrityError(f"{fields.what}: {name!r} is no text that a header can hold")
+        raise IntegrityError(f"{fields.what}: {name!r} is not text that a header can hold")
     return text
 
 
 def _is_key(key: str) -> bool:
-    """Tell whether every kind of store can hold it, as `dataver.storage.base.check_key` does."""
+    """Return whether every kind of store can hold the key, as `dataver.storage.base.check_key` does."""
     return (
         all(part not in ("", ".", "..") for part in key.split("/"))
         and "\\" not in key

@@ -1,19 +1,19 @@
-"""A frame: chunks that are compressed together, behind a header that says how much there is.
+"""A frame: chunks that are compressed together, after a header with their sizes and a checksum.
 
     offset | size | field          | meaning
-         0 |    2 | codec          | 0 raw, 1 zstd; 2, 4, 8 grouped by so many bytes
+         0 |    2 | codec          | 0 raw, 1 zstd; 2, 4, 8 grouped with that stride
          2 |    2 | chunk_count    | 1 to 65535
-         4 |    4 | stored_length  | bytes behind the header
+         4 |    4 | stored_length  | bytes after the header
          8 |    4 | raw_length     | sum of the chunks' lengths, at most 16 MiB
         12 |    4 | zero           |
         16 |    8 | checksum       | XXH3-64 of header[0:16] and the stored bytes
 
-All little-endian. What is stored is the *payload* (the chunks' bytes, then a table of u32 chunk lengths), as
-it is, as one zstd frame, or regrouped (`dataver.formats.grouping`). The table is why a pack whose footer is
-lost can be rebuilt by walking its frames.
+All little-endian. The *payload* (the chunks' bytes, then a table of u32 chunk lengths) is stored raw, as one
+zstd frame, or grouped (`dataver.formats.byte_shuffle`). Thanks to the table, a pack whose footer is lost can
+be rebuilt by walking its frames.
 
-Keeps invariants 1 (the checksum is compared before anything else looks at the stored bytes) and 7. Lengths
-are bounded before anything is allocated. It does not hash chunks: their digests are in the pack's footer.
+Keeps invariants 1 (the checksum is compared before the stored bytes are used) and 7. Lengths are bounded
+before anything is allocated. It does not hash chunks: their digests are in the pack's footer.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
+from dataver.formats.byte_shuffle import STRIDES, group, ungroup
 from dataver.formats.compression import decompress_exactly
-from dataver.formats.grouping import STRIDES, group, ungroup
 from dataver.hashing.digest import checksum
+from dataver.web_page import refuse_web_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,7 +66,7 @@ _SWAP: Final = sys.byteorder == "big"
 
 
 class FrameHeader(NamedTuple):
-    """A frame's header. `stored_length` does not count the header, `raw_length` not the table of lengths."""
+    """A frame's header. `stored_length` excludes the header, `raw_length` the table of lengths."""
 
     codec: int
     chunk_count: int
@@ -80,11 +81,11 @@ def encode_frame(
     """Return the header and the stored bytes of a frame.
 
     Args:
-        chunks_bytes: the chunks, one behind the other.
-        lengths: the length of each, in order; none is zero.
-        compressor: of the calling thread; None stores raw. Raw is also what is stored where compression saves
-            less than 2 %: such bytes are then read back without decompressing.
-        stride: 2, 4 or 8 group the bytes before they are compressed.
+        chunks_bytes: the chunks, concatenated.
+        lengths: the length of each chunk, in order; none is zero.
+        compressor: of the calling thread; None stores raw. Raw is also used if compression saves less than
+            2 %: such bytes are then read without decompressing.
+        stride: 2, 4 or 8 groups the bytes before compression.
     """
     payload = b"".join((chunks_bytes, length_table(lengths)))
     return encode_payload(payload, lengths, compressor, stride=stride)
@@ -93,7 +94,7 @@ def encode_frame(
 def encode_payload(
     payload: Buffer, lengths: Sequence[int], compressor: Compressor | None, *, stride: int = 1
 ) -> tuple[bytes, Buffer]:
-    """Return what `encode_frame` does, of the chunks with `length_table(lengths)` behind them.
+    """Return the same as `encode_frame`, from the chunks followed by `length_table(lengths)`.
 
     The stored bytes of a raw frame are `payload` itself, not a copy.
     """
@@ -101,7 +102,9 @@ def encode_payload(
     if not 1 <= len(lengths) <= MAX_CHUNKS or raw_length > MAX_RAW or not min(lengths):
         raise InvalidInput(f"a frame cannot hold {len(lengths)} chunks with {raw_length} bytes")
     if size != raw_length + 4 * len(lengths):
-        raise InvalidInput(f"chunk lengths add up to {raw_length}, but {size - 4 * len(lengths)} bytes came")
+        raise InvalidInput(
+            f"chunk lengths add up to {raw_length}, but there are {size - 4 * len(lengths)} bytes"
+        )
     codec, stored, length = CODEC_RAW, payload, size
     if compressor is not None:
         smaller = compressor(payload) if stride == 1 else group(bytearray(payload), stride, compressor)
@@ -112,7 +115,7 @@ def encode_payload(
 
 
 def length_table(lengths: Sequence[int]) -> array[int]:
-    """Return what stands behind the chunks of a frame: their lengths as little-endian u32."""
+    """Return the table that follows the chunks of a frame: their lengths as little-endian u32."""
     try:
         table = array("I", lengths)
     except OverflowError as error:
@@ -123,11 +126,11 @@ def length_table(lengths: Sequence[int]) -> array[int]:
 
 
 def parse_header(buffer: Buffer, offset: int = 0) -> FrameHeader:
-    """Return the header at `offset`, its lengths bounded; the stored bytes need not be there.
+    """Return the header at `offset`, its lengths bounded; the stored bytes need not be present.
 
     Raises:
-        IntegrityError: no frame can begin like this.
-        FormatTooNew: a codec that this version does not know.
+        IntegrityError: not the header of a frame.
+        FormatTooNew: an unknown codec.
     """
     header = _bounded_header(memoryview(buffer), offset)
     _known_codec(header.codec, offset)
@@ -135,13 +138,13 @@ def parse_header(buffer: Buffer, offset: int = 0) -> FrameHeader:
 
 
 def decode_frame(buffer: memoryview, offset: int, decompressor: Decompressor) -> tuple[memoryview, int]:
-    """Check the frame at `offset`; return its chunks' bytes and the offset behind it.
+    """Check the frame at `offset`; return its chunks' bytes and the offset after it.
 
     The bytes of a raw frame are a view into `buffer`, not a copy.
 
     Raises:
-        IntegrityError: truncated, or a checksum or length that does not fit.
-        FormatTooNew: a sound frame with a codec that this version does not know.
+        IntegrityError: truncated, or a checksum or length does not match.
+        FormatTooNew: an intact frame with an unknown codec.
     """
     header, stored, end = _checked_frame(buffer, offset)
     return _payload(header, stored, offset, decompressor)[: header.raw_length], end
@@ -158,10 +161,10 @@ def decode_frames(buffer: memoryview, decompressor: Decompressor) -> Iterator[me
 def frame_lengths(
     buffer: memoryview, offset: int, decompressor: Decompressor
 ) -> tuple[array[int], memoryview, int]:
-    """Check the frame at `offset`; return its chunks' lengths, their bytes and the offset behind it.
+    """Check the frame at `offset`; return its chunks' lengths, their bytes and the offset after it.
 
     Raises:
-        IntegrityError: as `decode_frame`, or the table of lengths does not fit the bytes.
+        IntegrityError: as `decode_frame`, or the table of lengths does not match the bytes.
     """
     header, stored, end = _checked_frame(buffer, offset)
     payload = _payload(header, stored, offset, decompressor)
@@ -174,10 +177,11 @@ def frame_lengths(
 def iter_frames(buffer: Buffer, start: int = 0, end: int | None = None) -> Iterator[tuple[int, FrameHeader]]:
     """Yield the offset and the checked header of each adjacent frame in `buffer[start:end]`.
 
-    The checksum of each frame is compared, nothing is decompressed. An unknown codec is passed on.
+    The checksum of each frame is compared; nothing is decompressed. Frames with an unknown codec are yielded,
+    too.
 
     Raises:
-        IntegrityError: something in the range is not a whole, undamaged frame.
+        IntegrityError: the range contains bytes that are not a complete, undamaged frame.
     """
     view = memoryview(buffer)[:end]
     offset = start
@@ -188,7 +192,7 @@ def iter_frames(buffer: Buffer, start: int = 0, end: int | None = None) -> Itera
 
 
 def u32_array(data: Buffer) -> array[int]:
-    """Return little-endian u32 values as an array; `data` must be a multiple of four bytes."""
+    """Return little-endian u32 values as an array; the size of `data` must be a multiple of four bytes."""
     values = array("I")
     values.frombytes(data)
     if _SWAP:
@@ -198,12 +202,14 @@ def u32_array(data: Buffer) -> array[int]:
 
 def _bounded_header(buffer: memoryview, offset: int) -> FrameHeader:
     if offset < 0 or len(buffer) - offset < HEADER_SIZE:
-        raise IntegrityError(f"the frame at byte {offset} is cut off")
+        refuse_web_page(buffer[max(0, offset) :], f"the frame at byte {offset}")
+        raise IntegrityError(f"the frame at byte {offset} is truncated")
     codec, count, stored, raw, zero, check = _HEADER.unpack_from(buffer, offset)
     payload = raw + 4 * count
     fits = stored == payload if codec == CODEC_RAW else 0 < stored <= payload
     if not (fits and 1 <= count <= raw <= MAX_RAW and zero == 0):
-        raise IntegrityError(f"no frame begins at byte {offset}: its header has lengths that cannot be")
+        refuse_web_page(buffer[offset:], f"the frame at byte {offset}")
+        raise IntegrityError(f"no frame begins at byte {offset}: its header has lengths out of range")
     return FrameHeader(codec, count, stored, raw, check)
 
 
@@ -220,7 +226,9 @@ def _checked_frame(buffer: memoryview, offset: int) -> tuple[FrameHeader, memory
     begin = offset + HEADER_SIZE
     end = begin + header.stored_length
     if end > len(buffer):
-        raise IntegrityError(f"the frame at byte {offset} is cut off: {end - len(buffer)} bytes are missing")
+        raise IntegrityError(
+            f"the frame at byte {offset} is truncated: {end - len(buffer)} bytes are missing"
+        )
     stored = buffer[begin:end]
     if checksum(buffer[offset : offset + 16], stored) != header.checksum:
         raise IntegrityError(f"the frame at byte {offset} does not match its checksum")

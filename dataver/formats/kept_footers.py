@@ -1,6 +1,6 @@
-"""Footers of packs kept in memory: those asked for last, bounded by number and by bytes.
+"""Footers of packs kept in memory: the least recently used are dropped, by number and by bytes.
 
-A pack of large files has a footer of 0.1 MB, one full of tiny files of 2 MB: a number alone bounds nothing.
+A pack of large files has a footer of 0.1 MB, one of tiny files 2 MB, so the number alone is not a bound.
 """
 
 from collections import OrderedDict
@@ -12,15 +12,15 @@ __all__ = ["KeptFooters"]
 
 K = TypeVar("K")
 
-_LEAST: Final = 2  # kept whatever their size
+_LEAST: Final = 2  # kept regardless of their size
 
 
 class KeptFooters(Generic[K]):
-    """The footers that were asked for last. For one thread at a time.
+    """LRU cache of footers. For one thread at a time.
 
     Args:
-        count: how many at the most.
-        size: bytes of memory that they may take, roughly; two are kept in any case.
+        count: maximum number of footers.
+        size: maximum memory in bytes, approximately; two footers are kept in any case.
     """
 
     def __init__(self, count: int, size: int) -> None:
@@ -32,14 +32,14 @@ class KeptFooters(Generic[K]):
         return len(self._footers)
 
     def get(self, key: K) -> Footer | None:
-        """Return the footer kept under a key, as the one asked for last, or None."""
+        """Return the footer of a key and mark it as used, or return None."""
         found = self._footers.get(key)
         if found is not None:
             self._footers.move_to_end(key)
         return found
 
     def put(self, key: K, footer: Footer) -> None:
-        """Keep a footer, and let go of those that were not asked for the longest."""
+        """Keep a footer, and drop the least recently used ones above the limits."""
         before = self._footers.pop(key, None)
         self._footers[key] = footer
         self._size += _memory(footer) - (0 if before is None else _memory(before))
@@ -47,11 +47,11 @@ class KeptFooters(Generic[K]):
             self._size -= _memory(self._footers.popitem(last=False)[1])
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Drop all footers."""
         self._footers.clear()
         self._size = 0
 
 
 def _memory(footer: Footer) -> int:
-    """Return about how much memory a footer takes: its bytes, and the tables that are made of them."""
+    """Return the approximate memory of a footer: its bytes, and the tables derived from them."""
     return len(footer.raw) + 12 * footer.chunk_count + 40 * footer.frame_count

@@ -1,9 +1,9 @@
-"""The names people give: datasets, labels of versions, tags; and semantic labels.
+"""Rules for the names of datasets, labels and tags; and semantic labels.
 
-The idea: a name is at once a part of a key in any store, of a path on any disk, and of a command line, so it
-is kept to characters that all of these take as they are. What a rule refuses, it says in its own sentence.
+The idea: a name is part of a key in any store, of a path on any disk, and of a command line, so only
+characters that all of these accept unchanged are allowed. Each rule has its own error message.
 
-Keeps invariant 7, and its part of 9: no name can lead out of the folder of its keys.
+Keeps invariant 7, and its part of 9: no name leads out of the folder of its keys.
 """
 
 import re
@@ -12,7 +12,15 @@ from typing import Final
 
 from dataver.errors import InvalidInput
 
-__all__ = ["MAX_NAME", "check_dataset_name", "check_label", "check_tag", "next_label", "parse_semver"]
+__all__ = [
+    "MAX_NAME",
+    "check_dataset_name",
+    "check_label",
+    "check_tag",
+    "is_other_case",
+    "next_label",
+    "parse_semver",
+]
 
 MAX_NAME: Final = 200
 BUMPS: Final = ("major", "minor", "patch")
@@ -23,11 +31,16 @@ _RESERVED_PARTS: Final = ("versions", "tags")  # folders of keys inside a datase
 _EXAMPLE: Final = "use letters, digits, '.', '_' and '-', such as vision/cats"
 
 
+def is_other_case(first: str, second: str) -> bool:
+    """Return whether two names differ in case only."""
+    return first != second and first.casefold() == second.casefold()
+
+
 def check_dataset_name(name: str) -> None:
-    """Refuse what cannot name a dataset: `/`-separated parts of letters, digits, `.`, `_` and `-`.
+    """Check a dataset name: `/`-separated parts of letters, digits, `.`, `_` and `-`.
 
     Raises:
-        InvalidInput: with a sentence that says which rule is broken.
+        InvalidInput: the message states the broken rule.
     """
     _check_length(name, "dataset name")
     for part in name.split("/"):
@@ -37,47 +50,45 @@ def check_dataset_name(name: str) -> None:
             )
         _check_part(part, f"dataset name {name!r}")
         if part.lower() in _RESERVED_PARTS:
-            raise InvalidInput(
-                f"the dataset name {name!r} has a part {part!r}, which dataver keeps for itself"
-            )
+            raise InvalidInput(f"the dataset name {name!r} has a part {part!r}, which is reserved")
 
 
 def check_label(label: str) -> None:
-    """Refuse what cannot label a version.
+    """Check the label of a version.
 
     Raises:
-        InvalidInput: with a sentence that says which rule is broken.
+        InvalidInput: the message states the broken rule.
     """
     _check_selector(label, "label")
 
 
 def check_tag(tag: str) -> None:
-    """Refuse what cannot be a tag. Whether a version has that label already is for others to see.
+    """Check the name of a tag. It does not check whether a version has that label.
 
     Raises:
-        InvalidInput: with a sentence that says which rule is broken.
+        InvalidInput: the message states the broken rule.
     """
     _check_selector(tag, "tag")
 
 
 def parse_semver(label: str) -> tuple[int, int, int] | None:
-    """Return the numbers of a label like `1.10.0`, for comparing; None for every other label."""
+    """Return the numbers of a label like `1.10.0`, for comparison; None for every other label."""
     match = _SEMVER.fullmatch(label)
     return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
 
 
 def next_label(existing: Iterable[str], bump: str = "patch") -> str:
-    """Return the label after the highest semantic one among `existing`; `1.0.0` where there is none.
+    """Return the label after the highest semantic one of `existing`; `1.0.0` if there is none.
 
     Args:
-        existing: the labels taken; those that are not semantic are passed over.
-        bump: "major", "minor" or "patch": the number that grows, those behind it become 0.
+        existing: the labels in use; those that are not semantic are ignored.
+        bump: "major", "minor" or "patch": the number to increase; those after it become 0.
 
     Raises:
-        InvalidInput: another word for `bump`.
+        InvalidInput: an unknown `bump`.
     """
     if bump not in BUMPS:
-        raise InvalidInput(f"{bump!r} is no part of a label", hint=f"choose one of {', '.join(BUMPS)}")
+        raise InvalidInput(f"unknown part of a label {bump!r}", hint=f"choose one of {', '.join(BUMPS)}")
     highest = max(filter(None, map(parse_semver, existing)), default=None)
     if highest is None:
         return "1.0.0"
@@ -96,7 +107,7 @@ def _check_length(name: str, kind: str) -> None:
     if not name:
         raise InvalidInput(f"the {kind} is empty", hint=_EXAMPLE)
     if len(name) > MAX_NAME:
-        raise InvalidInput(f"the {kind} {name[:40]!r}… has {len(name)} characters; {MAX_NAME} is the most")
+        raise InvalidInput(f"the {kind} {name[:40]!r}… has {len(name)} characters; the limit is {MAX_NAME}")
 
 
 def _check_part(part: str, what: str) -> None:

@@ -1,10 +1,10 @@
-"""A pack: many frames in one immutable object, and a footer that says what is in it.
+"""A pack: many frames in one immutable object, and a footer that lists them and their chunks.
 
     magic(8) · frame* · footer · trailer(32)
 
-The idea: the footer lists every chunk's digest and every frame's checksum, and the pack is named by the
-footer's hash; so the name authenticates everything below it. Readers of a version need no footer at all: a
-tree's extents lead straight to frames. Footers serve deduplication, partial reads, checks and repacking.
+The idea: the footer lists every chunk's digest and every frame's checksum, and the pack's name is the
+footer's hash, so the name authenticates the whole object. Readers of a version need no footer: a tree's
+extents locate frames directly. Footers serve deduplication, partial reads, checks and repacking.
 
     trailer: offset | size | field          | meaning
                   0 |    4 | footer_stored  | bytes of the stored footer, right before the trailer
@@ -18,8 +18,8 @@ tree's extents lead straight to frames. Footers serve deduplication, partial rea
              checksum u64[F] · stored_length u32[F] · raw_length u32[F] · chunk_count u32[F] ·
              digest 32 bytes[N] · chunk length u32[N]
 
-Keeps invariants 1 and 7. Counts are bounded by the sizes they claim before anything is allocated, and nothing
-here makes a Python object per chunk. It does not decide how large a pack gets, only how large it may get.
+Keeps invariants 1 and 7. Counts are bounded by the sizes they imply before anything is allocated, and no
+Python object is made per chunk. Writers decide the size of a pack; only the maximum is defined here.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from dataver.formats.frame import (
     u32_array,
 )
 from dataver.hashing.digest import CONTEXT_PACK, DIGEST_SIZE, checksum, derived, digest
+from dataver.web_page import refuse_web_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +85,7 @@ _FOOTER_LEVEL: Final = 3
 
 
 class Trailer(NamedTuple):
-    """The last 32 bytes of a pack, bounded. `tail_size` bytes from the end hold footer and trailer."""
+    """The last 32 bytes of a pack, bounded. The last `tail_size` bytes contain footer and trailer."""
 
     footer_stored: int
     footer_raw: int
@@ -93,7 +94,7 @@ class Trailer(NamedTuple):
 
     @property
     def tail_size(self) -> int:
-        """How many bytes from the end of the object `parse_footer` needs."""
+        """Number of bytes from the end of the object that `parse_footer` needs."""
         return self.footer_stored + TRAILER_SIZE
 
 
@@ -106,14 +107,14 @@ class Footer:
         frame_count: number of frames.
         chunk_count: number of chunks.
         checksums: of each frame (u64).
-        frame_offsets: where each frame's header begins in the object (u64); one more for where the last ends.
+        frame_offsets: offset of each frame's header in the object (u64); one more for the end of the last.
         frame_stored: bytes of each frame, header included (u32).
         frame_raw: bytes of each frame's chunks (u32).
         first_chunk: number of each frame's first chunk (u32); one more with `chunk_count`.
-        raw_starts: where each frame begins in the pack's raw stream, all chunks in a row (u64); one more for
-            where it ends. It maps an extent to an interval of that stream.
-        chunk_starts: where each chunk begins in the raw stream (u64); one more for where it ends.
-        digests: all chunk digests in a row, 32 bytes each.
+        raw_starts: offset of each frame in the pack's raw stream, the concatenation of all chunks (u64); one
+            more for the end. It maps an extent to an interval of that stream.
+        chunk_starts: offset of each chunk in the raw stream (u64); one more for the end.
+        digests: all chunk digests, concatenated, 32 bytes each.
         lengths: of each chunk (u32).
     """
 
@@ -134,10 +135,10 @@ class Footer:
     )
 
     def __init__(self, raw: bytes) -> None:
-        """Read a footer proper; `parse_footer` and `rebuild_footer` are how to get one.
+        """Parse a footer proper; callers use `parse_footer` or `rebuild_footer`.
 
         Raises:
-            IntegrityError: counts, lengths and sums that do not fit together.
+            IntegrityError: counts, lengths and sums that do not match.
             FormatTooNew: another version of the footer.
         """
         frames, chunks = _counts(raw)
@@ -149,7 +150,7 @@ class Footer:
         self.checksums = array("Q", struct.unpack(f"<{frames}Q", columns[0]))
         stored, self.frame_raw, counts = map(u32_array, columns[1:4])
         if max(stored, default=0) > MAX_PACK_SIZE or sum(counts) != chunks:
-            raise IntegrityError("the pack footer's frame table does not fit its chunk table")
+            raise IntegrityError("the pack footer's frame table does not match its chunk table")
         self.frame_stored = array("I", [length + HEADER_SIZE for length in stored])
         self.digests = columns[4]
         self.lengths = u32_array(columns[5])
@@ -168,7 +169,7 @@ class Footer:
             or (self.chunk_count and not min(self.lengths))
             or any(starts[first] != raw for first, raw in zip(self.first_chunk, self.raw_starts, strict=True))
         ):
-            raise IntegrityError("the pack footer's frame table does not fit its chunk table")
+            raise IntegrityError("the pack footer's frame table does not match its chunk table")
         if self.frame_offsets[-1] > MAX_PACK_SIZE:
             raise IntegrityError("the pack footer lists more bytes than a pack may hold")
 
@@ -177,7 +178,7 @@ class Footer:
         return bytes(self.digests[32 * number : 32 * number + 32])
 
     def locate(self, number: int) -> tuple[int, int, int]:
-        """Return where a chunk is: its frame's number, the raw bytes before it in the frame, its length."""
+        """Return a chunk's location: its frame's number, the raw bytes before it in the frame, its length."""
         frame = bisect_right(self.first_chunk, number) - 1
         return frame, self.chunk_starts[number] - self.raw_starts[frame], self.lengths[number]
 
@@ -185,7 +186,7 @@ class Footer:
         """Return the number of the frame whose header begins at `offset`.
 
         Raises:
-            IntegrityError: no frame begins there, so what named the offset does not belong to this pack.
+            IntegrityError: no frame begins there, so the offset does not belong to this pack.
         """
         number = bisect_left(self.frame_offsets, offset, 0, self.frame_count)
         if number == self.frame_count or self.frame_offsets[number] != offset:
@@ -193,7 +194,7 @@ class Footer:
         return number
 
     def describes(self, number: int, offset: int, header: FrameHeader) -> bool:
-        """Return whether frame `number` is the one with this header at this offset."""
+        """Return whether frame `number` has this header at this offset."""
         return (offset, header.stored_length, header.raw_length, header.checksum, header.chunk_count) == (
             self.frame_offsets[number],
             self.frame_stored[number] - HEADER_SIZE,
@@ -203,7 +204,7 @@ class Footer:
         )
 
     def encode(self) -> bytes:
-        """Return the stored footer and the trailer: what a pack object ends with."""
+        """Return the stored footer and the trailer, the end of a pack object."""
         compressed = make_compressor(_FOOTER_LEVEL)(self.raw)
         stored = compressed if len(compressed) < len(self.raw) else self.raw
         return stored + _TRAILER.pack(
@@ -212,12 +213,12 @@ class Footer:
 
 
 class FooterBuilder:
-    """Collects what a footer says, a frame at a time, while a pack is written.
+    """Collects the footer's tables, frame by frame, while a pack is written.
 
     Attributes:
-        size: bytes of the object so far: the magic and the frames. The next frame's header begins there.
-        frame_count: frames so far.
-        chunk_count: chunks so far.
+        size: bytes of the object so far: the magic and the frames; also the offset of the next frame.
+        frame_count: number of frames so far.
+        chunk_count: number of chunks so far.
     """
 
     __slots__ = (
@@ -250,7 +251,7 @@ class FooterBuilder:
         size = self.size + HEADER_SIZE + stored_length
         chunks = self.chunk_count + len(lengths)
         if len(digests) != DIGEST_SIZE * len(lengths) or not lengths:
-            raise InvalidInput(f"{len(lengths)} chunks came with {len(digests)} bytes of digests")
+            raise InvalidInput(f"{len(lengths)} chunks have {len(digests)} bytes of digests")
         if size > MAX_PACK_SIZE or chunks > MAX_PACK_CHUNKS or self.frame_count == MAX_PACK_FRAMES:
             raise InvalidInput(f"a pack of {chunks} chunks and {size} bytes is more than a pack may hold")
         self._checksums.append(check)
@@ -289,8 +290,11 @@ def parse_trailer(tail: Buffer, object_size: int) -> Trailer:
     """
     view = memoryview(tail)
     if len(view) < TRAILER_SIZE or object_size < len(MAGIC) + TRAILER_SIZE:
-        raise IntegrityError(f"a pack of {object_size} bytes is cut off")
+        refuse_web_page(view, "the pack")
+        raise IntegrityError(f"a pack of {object_size} bytes is truncated")
     stored, raw, check, frames, zero, magic = _TRAILER.unpack_from(view, len(view) - TRAILER_SIZE)
+    if magic[:7] != TRAILER_MAGIC[:7]:
+        refuse_web_page(view, "the pack")
     _expect_magic(magic, TRAILER_MAGIC, "trailer")
     smallest = _HEAD.size + frames * (_FRAME_COLUMNS + _CHUNK_COLUMNS)
     largest = _HEAD.size + frames * _FRAME_COLUMNS + MAX_PACK_CHUNKS * _CHUNK_COLUMNS
@@ -300,26 +304,26 @@ def parse_trailer(tail: Buffer, object_size: int) -> Trailer:
         and 0 < stored <= min(raw, object_size - len(MAGIC) - TRAILER_SIZE)
         and smallest <= raw <= largest
     ):
-        raise IntegrityError("the pack's trailer has lengths that cannot be")
+        raise IntegrityError("the pack's trailer has lengths out of range")
     return Trailer(stored, raw, check, frames)
 
 
 def parse_footer(tail: Buffer, expect: bytes | None, object_size: int) -> Footer:
-    """Return the footer of a pack from the last bytes of its object.
+    """Return a pack's footer from the last bytes of its object.
 
     Args:
         tail: at least `parse_trailer(...).tail_size` bytes from the end.
-        expect: the pack's id, which the footer must hash to; None where it is not known.
-        object_size: bytes of the whole object, to which frames and footer must add up.
+        expect: the pack's id, which must be the footer's hash; None if unknown.
+        object_size: bytes of the whole object, the sum of frames and footer.
 
     Raises:
-        IntegrityError: damaged, cut off, or another pack's.
+        IntegrityError: damaged, truncated, or of another pack.
         FormatTooNew: written by a newer version.
     """
     view = memoryview(tail)
     trailer = parse_trailer(view, object_size)
     if len(view) < trailer.tail_size:
-        raise IntegrityError(f"the footer takes {trailer.tail_size} bytes, but only {len(view)} came")
+        raise IntegrityError(f"the footer takes {trailer.tail_size} bytes, but only {len(view)} were read")
     stored = view[len(view) - trailer.tail_size : len(view) - TRAILER_SIZE]
     if checksum(stored) != trailer.checksum:
         raise IntegrityError("the pack's footer does not match its checksum")
@@ -337,10 +341,10 @@ def parse_footer(tail: Buffer, expect: bytes | None, object_size: int) -> Footer
 
 
 def rebuild_footer(pack: Buffer, expect: bytes | None = None) -> Footer:
-    """Return the footer of a pack by walking its frames and hashing its chunks; the footer is not looked at.
+    """Return a pack's footer by walking its frames and hashing its chunks; the stored footer is not read.
 
-    The walk ends at the first byte that is no undamaged frame: usually where the footer was. The result is
-    the original footer, bit for bit, if every frame is there, which `expect` (the pack's id) tells.
+    The walk ends at the first byte that does not begin an undamaged frame, usually the footer. The result is
+    the original footer, bit for bit, if every frame is present; `expect` (the pack's id) verifies that.
 
     Raises:
         IntegrityError: not a pack, or frames are damaged or missing.
@@ -370,10 +374,10 @@ def check_pack(pack: Buffer, expect: bytes, *, digests: bool = True) -> Footer:
     Args:
         pack: the object's bytes.
         expect: the pack's id.
-        digests: hash every chunk, too; else only the checksums of the stored bytes are compared.
+        digests: hash every chunk, too; otherwise only the checksums of the stored bytes are compared.
 
     Raises:
-        IntegrityError: any byte that is not what was written.
+        IntegrityError: any byte differs from the original.
         FormatTooNew: written by a newer version.
     """
     view = memoryview(pack)
@@ -389,7 +393,7 @@ def check_magic(pack: Buffer) -> None:
     """Check that a pack object's first bytes are those of a pack.
 
     Raises:
-        IntegrityError: they are not.
+        IntegrityError: they do not match.
         FormatTooNew: written by a newer version.
     """
     _expect_magic(bytes(memoryview(pack)[: len(MAGIC)]), MAGIC, "magic number")
@@ -398,20 +402,20 @@ def check_magic(pack: Buffer) -> None:
 def check_frame(
     footer: Footer, number: int, data: memoryview, offset: int, decompressor: Decompressor | None
 ) -> memoryview | None:
-    """Check a frame against its pack's footer: checksum, header, and every chunk's length and digest.
+    """Compare a frame with its pack's footer: checksum, header, and every chunk's length and digest.
 
     Args:
         footer: the pack's.
         number: of the frame.
-        data: bytes of the pack, the whole frame among them.
-        offset: where the frame begins in `data`.
-        decompressor: of the calling thread; without one, chunks are not looked at.
+        data: bytes of the pack that include the whole frame.
+        offset: the frame's offset in `data`.
+        decompressor: of the calling thread; without one, chunks are not checked.
 
     Returns:
         The chunks' bytes; None without a decompressor.
 
     Raises:
-        IntegrityError: any byte that is not what was written.
+        IntegrityError: any byte differs from the original.
         FormatTooNew: written by a newer version.
     """
     data = data[: offset + footer.frame_stored[number]]
@@ -429,15 +433,15 @@ def check_frame(
     same = _digests(lengths, raw) == footer.digests[32 * first : 32 * behind]
     if not same or lengths != footer.lengths[first:behind]:
         raise IntegrityError(
-            f"pack {footer.pack_id.hex()}: frame {number} holds other chunks than its footer says"
+            f"pack {footer.pack_id.hex()}: frame {number} has other chunks than its footer lists"
         )
     return raw
 
 
 def _counts(raw: bytes) -> tuple[int, int]:
-    """Return a footer's numbers of frames and chunks, which its size bears out."""
+    """Return a footer's numbers of frames and chunks, checked against its size."""
     if len(raw) < _HEAD.size:
-        raise IntegrityError("the pack's footer is cut off")
+        raise IntegrityError("the pack's footer is truncated")
     version, frames, chunks, zero = _HEAD.unpack_from(raw)
     if version > _VERSION:
         raise _too_new(f"footer version {version}")
@@ -449,7 +453,7 @@ def _counts(raw: bytes) -> tuple[int, int]:
         or chunks > MAX_PACK_CHUNKS
         or size != len(raw)
     ):
-        raise IntegrityError("the pack's footer has counts that cannot be")
+        raise IntegrityError("the pack's footer has counts out of range")
     return frames, chunks
 
 
@@ -470,7 +474,7 @@ def _expect_id(footer: Footer, expect: bytes | None) -> None:
 
 def _too_new(what: str) -> FormatTooNew:
     return FormatTooNew(
-        f"the pack has {what}, which this version does not know", hint="install a newer dataver"
+        f"the pack has {what}, which is unknown to this version", hint="install a newer dataver"
     )
 
 

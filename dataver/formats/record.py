@@ -1,9 +1,10 @@
 """A record: the small JSON object that publishes a version and names its tree and its parents.
 
-The idea: the record's id covers its bytes, and its bytes hold its parents' ids; so a record vouches for its
-whole history. Canonical JSON (`jsontext`), at most 1 MiB; `docs/format.md` lists the keys.
+The idea: the record's id covers its bytes, and its bytes contain its parents' ids, so a record authenticates
+its whole history. Canonical JSON (`canonical_json`), at most 1 MiB; `docs/format.md` lists the keys.
 
-Keeps invariants 1 (what does not parse strictly is never used) and 7. It does not say where records live.
+Keeps invariants 1 (a record that does not parse strictly is never used) and 7. It does not define where
+records are stored.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.jsontext import Fields, decode_json, encode_checked, format_time
+from dataver.formats.canonical_json import Fields, decode_json, encode_checked, format_time
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.hashing.digest import CONTEXT_RECORD, derived
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 __all__ = ["ParentRef", "Record", "parse_record", "record_id"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MAX_PARENTS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ParentRef:
-    """A version that another one was made from.
+    """A parent of a version.
 
     Attributes:
         dataset: its dataset.
@@ -50,16 +52,17 @@ class Record:
         dataset: the dataset's name.
         label: the version's label.
         tree: the digest of the tree's root block, 32 bytes.
-        parents: what it was made from, in the order given; later ones won.
-        created: when it was finalized, aware UTC.
-        author: who made it, as they call themselves.
-        message: what they say about it.
-        files: number of files; symlinks and empty directories are entries and not files.
-        size: bytes of all files.
-        entries: number of entries: files, symlinks and empty directories.
-        metadata: any JSON values of the user's.
+        parents: its parents, in the order given; later ones take precedence.
+        created: time of finalizing, aware UTC.
+        author: the author's name, as configured.
+        message: the author's description.
+        files: number of files; symlinks and empty folders are entries but not files.
+        size: total size of all files.
+        entries: number of entries: files, symlinks and empty folders.
+        metadata: any JSON values of the user.
         tool: name and version of the program that wrote it.
-        write_id: 32 random hex digits, by which a writer knows its own record again.
+        write_id: 32 random hex digits, by which a writer recognises its own record.
+        line: the label of the first version of its fork; empty for versions that `latest` may refer to.
     """
 
     dataset: str
@@ -75,6 +78,7 @@ class Record:
     tool: str
     write_id: str
     metadata: dict[str, Any] = field(default_factory=dict)
+    line: str = ""
 
     def encode(self) -> bytes:
         """Return the record's bytes.
@@ -102,6 +106,8 @@ class Record:
             "tree": self.tree.hex(),
             "write_id": self.write_id,
         }
+        if self.line:
+            values["line"] = self.line
         return encode_checked(values, what, _from_values)
 
 
@@ -137,7 +143,15 @@ def _from_values(fields: Fields) -> Record:
         metadata=fields.value("metadata", dict),
         tool=fields.text("tool"),
         write_id=fields.hex("write_id", 32),
+        line=_line(fields),
     )
+
+
+def _line(fields: Fields) -> str:
+    line = fields.text("line") if fields.has("line") else ""
+    if line:
+        _check_name(fields, check_label, line)
+    return line
 
 
 def _parent(fields: Fields) -> ParentRef:
@@ -146,11 +160,15 @@ def _parent(fields: Fields) -> ParentRef:
 
 
 def _checked_version(fields: Fields) -> tuple[str, str]:
-    """Return the `dataset` and `label` of an object; both lead to keys, so they are checked like a user's."""
+    """Return the `dataset` and `label` of an object. Both are used in keys, so they are checked."""
     dataset, label = fields.text("dataset"), fields.text("label")
+    _check_name(fields, check_dataset_name, dataset)
+    _check_name(fields, check_label, label)
+    return dataset, label
+
+
+def _check_name(fields: Fields, check: Callable[[str], None], name: str) -> None:
     try:
-        check_dataset_name(dataset)
-        check_label(label)
+        check(name)
     except InvalidInput as error:
         raise IntegrityError(f"{fields.what}: {error.message}") from error
-    return dataset, label

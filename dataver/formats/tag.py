@@ -1,7 +1,8 @@
-"""A move of a tag: one numbered, immutable JSON object that says where a tag points from then on.
+"""A move of a tag: one numbered, immutable JSON object with the version that the tag then points to.
 
-The idea: a tag is never overwritten; its moves are a row, the highest number is current and the rest is its
-history (invariant 2). Canonical JSON (`jsontext`); `docs/format.md` lists the keys. Keeps invariants 1 and 7.
+The idea: a tag is never overwritten. Its moves are a sequence: the highest number is current, the rest is its
+history (invariant 2). Canonical JSON (`canonical_json`); `docs/format.md` lists the keys. Keeps invariants 1
+and 7.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.jsontext import Fields, decode_json, encode_checked, format_time
+from dataver.formats.canonical_json import Fields, decode_json, encode_checked, format_time
 from dataver.formats.names import check_dataset_name, check_label, check_tag
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TagMove", "parse_tag_move"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +30,11 @@ class TagMove:
         number: 1 for the first move, then without gaps.
         tag: the tag's name.
         dataset: the dataset's name.
-        record: the id of the record it points to, 64 hex; None where the tag is removed.
-        label: the label of that version; None where the tag is removed.
-        created: when, aware UTC.
-        author: who moved it, as they call themselves.
-        write_id: 32 random hex digits, by which a writer knows its own move again.
+        record: the id of the record it points to, 64 hex; None if the tag is removed.
+        label: the label of that version; None if the tag is removed.
+        created: time of the move, aware UTC.
+        author: the name of its author, as configured.
+        write_id: 32 random hex digits, by which a writer recognises its own move.
     """
 
     number: int

@@ -1,9 +1,9 @@
-"""A tombstone: the small, immutable JSON object that says a version was deleted, and what it had been.
+"""A tombstone: the small, immutable JSON object that records that a version was deleted, with its record.
 
-The idea: from the moment it exists the version is deleted and its label is never used again; so the names in
-tags, lock files and lineage keep meaning what they meant. It holds the record as it was, which still has the
-record's id and so vouches for itself. Canonical JSON (`jsontext`); `docs/format.md` lists the keys. Keeps
-invariants 1 and 7.
+The idea: once it exists, the version is deleted and its label is never used again. So the names in tags, lock
+files and lineage keep their meaning. It contains the unchanged record, which still has the record's id and so
+authenticates itself. Canonical JSON (`canonical_json`); `docs/format.md` lists the keys. Keeps invariants 1
+and 7.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.jsontext import Fields, decode_json, encode_checked, encode_json, format_time
+from dataver.formats.canonical_json import Fields, decode_json, encode_checked, encode_json, format_time
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.formats.record import Record, parse_record, record_id
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tombstone", "parse_tombstone"]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +33,11 @@ class Tombstone:
         label: the version's label.
         record: the id of its record, 64 hex.
         tree: the digest of its tree, 32 bytes.
-        deleted: when it was deleted by the clock of who did it, aware UTC.
-        author: who deleted it, as they call themselves.
-        reason: why, as they say.
-        write_id: 32 random hex digits, by which a writer knows its own tombstone again.
-        was: the record; None where it did not fit in here.
+        deleted: time of deletion by the deleting machine's clock, aware UTC.
+        author: the name of the person who deleted it, as configured.
+        reason: the reason given.
+        write_id: 32 random hex digits, by which a writer recognises its own tombstone.
+        was: the record; None if it was too long.
     """
 
     dataset: str
@@ -56,7 +56,7 @@ class Tombstone:
         return f"{self.dataset}@{self.label}"
 
     def encode(self) -> bytes:
-        """Return the tombstone's bytes; a record that is too long to be held is left out.
+        """Return the tombstone's bytes; a record that is too long is left out.
 
         Raises:
             InvalidInput: a value that a tombstone cannot hold.
@@ -89,7 +89,7 @@ def parse_tombstone(data: bytes) -> Tombstone:
     """Return the tombstone in `data`.
 
     Raises:
-        IntegrityError: not a tombstone, or the record in it is not the one it names.
+        IntegrityError: not a tombstone, or its record is not the one it names.
         FormatTooNew: a tombstone of a newer version.
     """
     return _from_values(Fields(decode_json(data, "the tombstone"), "the tombstone"))

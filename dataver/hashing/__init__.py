@@ -1,4 +1,4 @@
-"""Bytes in, cut points and digests out (invariant 7: no I/O)."""
+"""Cut points and digests of bytes (invariant 7: no I/O)."""
 
 from dataver.hashing.chunker import BUFFER_SIZE, Chunker, ChunkingParameters, chunk_stream
 from dataver.hashing.digest import (
@@ -10,6 +10,7 @@ from dataver.hashing.digest import (
     CONTEXT_PACK,
     CONTEXT_RECORD,
     CONTEXT_RUN,
+    CONTEXT_STATE,
     DIGEST_SIZE,
     checksum,
     derived,
@@ -28,6 +29,7 @@ __all__ = [
     "CONTEXT_PACK",
     "CONTEXT_RECORD",
     "CONTEXT_RUN",
+    "CONTEXT_STATE",
     "DIGEST_SIZE",
     "Chunker",
     "ChunkingParameters",

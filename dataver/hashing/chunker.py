@@ -1,8 +1,8 @@
-"""Cuts a stream of bytes into chunks where the content says so: FastCDC 2020.
+"""Content-defined chunking of a stream of bytes: FastCDC 2020.
 
-The idea: a cut point depends on the bytes just before it and on where the chunk began, so an insertion moves
-the cuts around it and leaves those far from it where they were. `docs/format.md` holds the algorithm, its
-source and its parameters; the cut points are pinned by tests. Readers of a repository never cut.
+The idea: a cut point depends on the bytes just before it and on the start of the chunk, so an insertion moves
+the nearby cuts and leaves distant ones unchanged. `docs/format.md` has the algorithm, its source and its
+parameters; tests pin the cut points. Readers of a repository never cut.
 
 Keeps invariant 7: buffers in, offsets out. It neither reads nor hashes; memory is bounded by the caller's
 buffer, since at most `maximum - 1` bytes are ever left over between two buffers.
@@ -37,14 +37,14 @@ SLOW_CUTTING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ChunkingParameters:
-    """Where FastCDC may cut: sizes in bytes. Part of a repository's configuration; fixed for its life.
+    """Parameters of FastCDC, sizes in bytes. Part of a repository's configuration and fixed for its life.
 
     Attributes:
-        average: the size aimed at, a power of two from 256 B to 4 MiB.
-        minimum: no chunk is shorter, but the last of a stream; 64 B to `average`.
-        maximum: no chunk is longer; `average` to 16 MiB.
-        normalization: how strongly sizes are drawn towards the average, 0 to 3 (the paper's NC).
-        algorithm: the only one so far.
+        average: target size, a power of two from 256 B to 4 MiB.
+        minimum: lower limit, except for the last chunk of a stream; 64 B to `average`.
+        maximum: upper limit; `average` to 16 MiB.
+        normalization: how strongly sizes tend to the average, 0 to 3 (the paper's NC).
+        algorithm: the only one defined.
     """
 
     average: int = 16 * 1024
@@ -63,16 +63,14 @@ class ChunkingParameters:
                 raise InvalidInput(f"the chunking parameter {name!r} is not a whole number")
         if not 256 <= self.average <= 4 * 1024 * 1024 or self.average & (self.average - 1):
             raise InvalidInput(
-                f"an average chunk size of {self.average} is not a power of two from 256 to 4194304"
+                f"an average chunk size of {self.average} is not a power of two from 256 to 4194304",
+                hint="the default, 16384, is suitable for nearly all data",
             )
-        if not 64 <= self.minimum <= min(self.average, 1024 * 1024):
-            raise InvalidInput(
-                f"a minimum chunk size of {self.minimum} is not from 64 to {self.average} (the average)"
-            )
-        if not max(self.average, 1024) <= self.maximum <= 16 * 1024 * 1024:
-            raise InvalidInput(
-                f"a maximum chunk size of {self.maximum} is not from {self.average} to 16777216"
-            )
+        most, least = min(self.average, 1024 * 1024), max(self.average, 1024)
+        if not 64 <= self.minimum <= most:
+            raise InvalidInput(f"a minimum chunk size of {self.minimum} is not from 64 to {most}")
+        if not least <= self.maximum <= 16 * 1024 * 1024:
+            raise InvalidInput(f"a maximum chunk size of {self.maximum} is not from {least} to 16777216")
         if not 0 <= self.normalization <= 3:
             raise InvalidInput(f"a chunk size normalization of {self.normalization} is not from 0 to 3")
 
@@ -87,11 +85,11 @@ class ChunkingParameters:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ChunkingParameters:
-        """Return the parameters that `to_dict` gave.
+        """Return the parameters from the result of `to_dict`.
 
         Raises:
             InvalidInput: a value is missing or out of its range.
-            FormatTooNew: a name or an algorithm that this version does not know.
+            FormatTooNew: an unknown name or algorithm.
         """
         missing = sorted(cls.__dataclass_fields__.keys() - values.keys())
         if missing:
@@ -108,7 +106,7 @@ class ChunkingParameters:
 class Chunker:
     """Finds cut points; keeps no bytes and no state between calls.
 
-    Cheap to make and not to be shared between threads: one a thread.
+    Cheap to make. Not to be shared between threads: use one per thread.
     """
 
     __slots__ = ("_cut", "_maximum", "params")
@@ -119,20 +117,20 @@ class Chunker:
         self._cut: Callable[[bytes | bytearray | memoryview], Iterator[Chunk]] | None = None
 
     def ends(self, buffer: bytes | bytearray | memoryview) -> Iterator[int]:
-        """Yield the end offsets of the chunks in `buffer`, each found when it is asked for.
+        """Yield the end offsets of the chunks in `buffer`, each computed on demand.
 
-        The buffer begins where a chunk begins. A chunk that ends at the buffer's end and is shorter than
-        `maximum` might be longer, if more bytes followed.
+        The buffer begins at the start of a chunk. A chunk that ends at the buffer's end and is shorter than
+        `maximum` might be longer if more bytes followed.
         """
         for chunk in self._chunks(buffer):
             yield chunk.offset + chunk.length
 
     def cut(self, buffer: bytes | bytearray | memoryview, *, final: bool) -> list[int]:
-        """Return the end offsets of the chunks in `buffer` that no later byte can move.
+        """Return the end offsets of the chunks in `buffer` that no later byte can change.
 
-        The buffer begins where a chunk begins. What lies behind the last offset (less than `maximum` bytes)
-        is put in front of the next buffer by the caller. With `final` the stream ends here, and the last
-        offset is the buffer's length. An empty buffer gives an empty list.
+        The buffer begins at the start of a chunk. The caller prepends the bytes after the last offset (less
+        than `maximum`) to the next buffer. With `final` the stream ends here, and the last offset is the
+        buffer's length. An empty buffer gives an empty list.
         """
         ends = [chunk.offset + chunk.length for chunk in self._chunks(buffer)]
         if ends and not final:
@@ -142,7 +140,7 @@ class Chunker:
         return ends
 
     def _chunks(self, buffer: bytes | bytearray | memoryview) -> Iterator[Chunk]:
-        """Cut; the package is loaded at the first time, since adding what did not change cuts nothing."""
+        """Cut. The package is imported on first use, since adding unchanged files cuts nothing."""
         if self._cut is None:
             self._cut = _fastcdc()(
                 self.params.average,
@@ -161,11 +159,11 @@ def chunk_stream(
     """Yield the chunks of a stream in order, in bounded memory.
 
     Args:
-        readinto: fills a part of the buffer it is given and returns how many bytes; 0 or None at the end.
-        params: where to cut; the default parameters if not given.
+        readinto: fills a part of the given buffer and returns the number of bytes; 0 or None at the end.
+        params: the parameters; defaults if not given.
         buffer_size: memory to use; at least twice the maximum chunk size is used.
 
-    Each view is valid until the next one is asked for.
+    Each view is valid until the next one is requested.
     """
     chunker = Chunker(params)
     buffer = memoryview(bytearray(max(buffer_size, 2 * chunker.params.maximum)))
@@ -185,9 +183,9 @@ def chunk_stream(
 
 @functools.cache
 def _fastcdc() -> type[FastCDC]:
-    """Import the cutter, and say once, with the remedy, when only its slow form is there."""
+    """Import pyfastcdc, and warn once, with the remedy, if only its slow form is installed."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own warning names no remedy
+        warnings.simplefilter("ignore")  # its own warning states no remedy
         from pyfastcdc import FastCDC
     if not FastCDC.__module__.startswith("pyfastcdc.cy"):
         warnings.warn(SLOW_CUTTING, RuntimeWarning, stacklevel=4)

@@ -1,14 +1,14 @@
-"""Digests name content; checksums notice damage; neither does I/O.
+"""Digests, which name content, and checksums, which detect accidental damage. No I/O.
 
-Two hash functions with two jobs, never mixed (design, section 4):
+Two hash functions with separate purposes, never mixed (design, section 4):
 
-- BLAKE3-256 *names*. A file's or chunk's digest is plain BLAKE3, so it equals what `b3sum` prints. Tree
-  blocks, pack footers and records are hashed in BLAKE3's key derivation mode, each with a context of its own,
-  so that no file's bytes can pass for one of them.
-- XXH3-64 *checks and spreads*: checksums of stored bytes and block boundaries of trees, where nobody attacks.
-  It never names content.
+- BLAKE3-256 *names*. A file's or chunk's digest is plain BLAKE3, the same that `b3sum` prints. Tree blocks,
+  pack footers and records are hashed in BLAKE3's key derivation mode, each with its own context, so that no
+  file's bytes have the name of one of them.
+- XXH3-64 *checks and distributes*: checksums of stored bytes and block boundaries of trees, which need no
+  protection against attackers. It never names content.
 
-Keeps invariants 1 (its half: computing what is compared) and 7 (bytes in, values out).
+Keeps invariants 1 (its half: computing the values that are compared) and 7.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ __all__ = [
     "CONTEXT_PACK",
     "CONTEXT_RECORD",
     "CONTEXT_RUN",
+    "CONTEXT_STATE",
     "DIGEST_SIZE",
     "checksum",
     "derived",
@@ -48,6 +49,7 @@ CONTEXT_RUN: Final = "dataver 1 run key"
 CONTEXT_LINK: Final = "dataver 1 lineage link"
 CONTEXT_ATTACHMENT: Final = "dataver 1 lineage attachment"
 CONTEXT_BUNDLE: Final = "dataver 1 lineage bundle"
+CONTEXT_STATE: Final = "dataver 1 state of a dataset"
 
 
 def digest(data: Buffer) -> bytes:
@@ -55,9 +57,13 @@ def digest(data: Buffer) -> bytes:
     return blake3(data).digest()
 
 
-def new_hasher() -> blake3:
-    """Return an incremental hasher: `update(buffer)` as often as needed, then `digest()`."""
-    return blake3()
+def new_hasher(*, parallel: bool = False) -> blake3:
+    """Return an incremental hasher: call `update(buffer)` as often as needed, then `digest()`.
+
+    Args:
+        parallel: use all cores; worthwhile for buffers of at least a megabyte.
+    """
+    return blake3(max_threads=blake3.AUTO) if parallel else blake3()
 
 
 def derived(context: str, data: Buffer) -> bytes:
@@ -66,7 +72,7 @@ def derived(context: str, data: Buffer) -> bytes:
 
 
 def checksum(*parts: Buffer) -> int:
-    """Return the XXH3-64 (seed 0) of the parts put together, as an unsigned number."""
+    """Return the XXH3-64 (seed 0) of the concatenated parts, as an unsigned number."""
     if len(parts) == 1:
         return xxh3_64_intdigest(parts[0])
     state = xxh3_64()
@@ -76,5 +82,5 @@ def checksum(*parts: Buffer) -> int:
 
 
 def path_hash(path: bytes, level: int) -> int:
-    """Return the XXH3-64 of a path with the tree level as its seed: it decides where a block ends."""
+    """Return the XXH3-64 of a path with the tree level as its seed; it determines where a block ends."""
     return xxh3_64_intdigest(path, seed=level)

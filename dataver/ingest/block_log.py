@@ -1,19 +1,20 @@
-"""A draft's own tree blocks: one append-only file, forced to the disk once a command.
+"""A draft's own tree blocks: one append-only file, synced to disk once per command.
 
     record: digest (32) · length u32 · block object
 
 Keeps invariants 1 (a block is parsed against its digest when it is loaded) and 4: a torn record at the end,
-left by a crash, is cut off by the next writer; whatever the draft's state names was forced to the disk before
-the state was.
+left by a crash, is truncated by the next writer; blocks that the draft's state names are synced before the
+state is.
 """
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dataver.formats.block import Encoded, Inner, Leaf, parse_block
-from dataver.formats.block_object import is_external_object
+from dataver.storage.lacking import flush
+from dataver.storage.replace_file import replace_file
 
 __all__ = ["BlockLog"]
 
@@ -21,7 +22,7 @@ _HEAD = struct.Struct("<32sI")
 
 
 class BlockLog:
-    """The blocks that a draft has and its repository may not have yet."""
+    """The blocks of a draft that its repository may not have yet."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,11 +35,12 @@ class BlockLog:
         return digest in self._fresh or digest in self._places
 
     def add(self, block: Encoded) -> None:
-        """Take a block; it is on the disk after `commit`.
+        """Record a block; it is durable after `commit`.
 
-        Of two that differ in their layouts alone the later stays where the earlier needs external files.
+        Of two blocks that differ only in layout the later is kept: the earlier may depend on external files
+        or on damaged packs.
         """
-        if block.digest not in self or is_external_object(self.object(block.digest)):
+        if block.digest not in self or self.object(block.digest) != block.data:
             self._fresh[block.digest] = block
 
     def object(self, digest: bytes) -> bytes:
@@ -55,7 +57,7 @@ class BlockLog:
         return parse_block(self.object(digest), digest, base)
 
     def commit(self) -> None:
-        """Append what is new and force it to the disk."""
+        """Append new blocks and sync the file."""
         if not self._fresh:
             return
         with self._path.open("ab") as file:
@@ -67,8 +69,21 @@ class BlockLog:
                 self._places[digest] = (self._end + _HEAD.size, len(block.data))
                 self._end += _HEAD.size + len(block.data)
             file.flush()
-            os.fsync(file.fileno())
+            flush(file.fileno())
         self._fresh.clear()
+
+    def keep_only(self, digests: Iterable[bytes]) -> None:
+        """Drop all blocks except these; without any, remove the file."""
+        blocks = [(digest, self.object(digest)) for digest in digests]
+        if blocks:
+            parts = (part for digest, data in blocks for part in (_HEAD.pack(digest, len(data)), data))
+            replace_file(self._path, *parts)
+        else:
+            self._path.unlink(missing_ok=True)
+        self._fresh.clear()
+        self._places.clear()
+        self._end = 0
+        self._scan()
 
     def _scan(self) -> None:
         try:

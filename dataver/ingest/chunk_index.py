@@ -1,12 +1,11 @@
-"""The local chunk index: where this machine has seen which chunk, for one repository.
+"""The local chunk index: the locations of one repository's chunks that this machine has stored or read.
 
-The idea: one SQLite row a chunk, keyed by the first 8 bytes of its digest, pointing into a pack's footer,
-which is kept beside it. The footer, authenticated by the pack's id, has the last word: a prefix that leads to
-another digest is a miss. A pack belongs to a draft (`owner`) until it is uploaded, and then to everybody.
+The idea: one SQLite row per chunk, keyed by the first 8 bytes of its digest, pointing into a pack's footer,
+which is stored beside it. The footer, authenticated by the pack's id, decides: a prefix that leads to another
+digest is a miss. A pack belongs to a draft (`owner`) until it is uploaded, then to all drafts.
 
-Keeps invariant 5: the index is a hint. It may be deleted at any time, an unreadable one is thrown away and
-begun anew, and whoever relies on a pack found here confirms that it exists. Missing a duplicate costs space
-only.
+Keeps invariant 5: the index is a hint. It may be deleted at any time, an unreadable one is deleted and
+created again, and callers confirm that a pack found here exists. A missed duplicate costs only space.
 """
 
 import sqlite3
@@ -20,16 +19,17 @@ from typing import Any, NamedTuple
 from dataver.errors import IntegrityError
 from dataver.formats.kept_footers import KeptFooters
 from dataver.formats.pack import Footer
+from dataver.machine.paths import make_private
 
-__all__ = ["ChunkIndex", "Place"]
+__all__ = ["ChunkIndex", "ChunkLocation"]
 
 _SCHEMA = 1
 _SHIFT = 20  # a place is pack number << 20 | chunk number; a pack holds less than 2**20 chunks
 _MASK = (1 << _SHIFT) - 1
-_ASK = 900  # keys in one question; SQLite's historic limit of variables is 999
-_ROWS = 450  # chunks in one insertion: each step of a statement takes its turn with the other threads
-_KEPT = 64  # footers kept parsed …
-_KEPT_SIZE = 32 << 20  # … but these bytes of them at the most: packs of tiny files have large ones
+_ASK = 900  # keys per query; SQLite's historic limit of variables is 999
+_ROWS = 450  # chunks per insertion: each step of a statement takes the GIL again
+_KEPT = 64  # parsed footers in memory …
+_KEPT_SIZE = 32 << 20  # … and their limit in bytes: packs of tiny files have large footers
 _BUSY = 30.0  # seconds to wait for another process that writes
 
 _CREATE = f"""
@@ -40,7 +40,7 @@ PRAGMA user_version = {_SCHEMA};
 """
 
 
-class Place(NamedTuple):
+class ChunkLocation(NamedTuple):
     """Where a known chunk begins in the raw stream of a pack."""
 
     footer: Footer
@@ -49,38 +49,38 @@ class Place(NamedTuple):
 
 
 class ChunkIndex:
-    """The index of one repository, as one draft sees it. Safe to use from several threads."""
+    """The index of one repository, with one draft's packs. Thread-safe."""
 
     def __init__(self, path: Path, owner: str) -> None:
         self._path = path
         self._owner = owner
         self._lock = threading.Lock()
         self._footers: KeptFooters[int] = KeptFooters(_KEPT, _KEPT_SIZE)
-        self._unusable: set[int] = set()  # packs that are damaged here, or another draft's
+        self._unusable: set[int] = set()  # packs that are damaged, or belong to another draft
         self._db = self._open()
         self.empty = self._count() == 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock, suppress(sqlite3.Error):
             self._db.close()
 
-    def find(self, digests: Sequence[bytes]) -> dict[bytes, Place]:
+    def find(self, digests: Sequence[bytes]) -> dict[bytes, ChunkLocation]:
         """Return the places of those chunks that are known and usable by this draft."""
         if self.empty or not digests:
             return {}
         keys = {_prefix(digest): digest for digest in digests}
-        found: dict[bytes, Place] = {}
+        found: dict[bytes, ChunkLocation] = {}
         with self._lock:
-            for prefix, place in self._ask(list(keys)):
+            for prefix, place in self._query(list(keys)):
                 digest, chunk = keys[prefix], place & _MASK
                 footer = self._footer(place >> _SHIFT)
                 if footer and chunk < footer.chunk_count and footer.chunk_digest(chunk) == digest:
-                    found[digest] = Place(footer, footer.chunk_starts[chunk], footer.lengths[chunk])
+                    found[digest] = ChunkLocation(footer, footer.chunk_starts[chunk], footer.lengths[chunk])
         return found
 
     def add(self, footer: Footer, *, published: bool) -> None:
-        """Remember a pack and its chunks; the youngest place of a chunk wins."""
+        """Record a pack and its chunks; the newest place of a chunk replaces older ones."""
         digests = footer.digests
         with self._lock, suppress(sqlite3.Error):
             with self._db:
@@ -101,7 +101,7 @@ class ChunkIndex:
             self.empty = False
 
     def known_packs(self, ids: Iterable[bytes]) -> set[bytes]:
-        """Return which of these packs the index has and this draft may use."""
+        """Return those of these packs that the index has and this draft may use."""
         with self._lock:
             try:
                 return {
@@ -125,19 +125,19 @@ class ChunkIndex:
             return self._footer(row[0]) if row else None
 
     def forget(self, pack_id: bytes) -> None:
-        """Drop a pack that turned out not to exist."""
+        """Drop a pack that does not exist."""
         with self._lock, suppress(sqlite3.Error), self._db:
             self._db.execute("DELETE FROM packs WHERE id = ?", (pack_id,))
             self._footers.clear()
             self._unusable.clear()
 
     def publish(self, pack_ids: Iterable[bytes]) -> None:
-        """Open the draft's uploaded packs to every draft."""
+        """Make the draft's uploaded packs available to every draft."""
         with self._lock, suppress(sqlite3.Error), self._db:
             self._db.executemany("UPDATE packs SET owner = NULL WHERE id = ?", ((each,) for each in pack_ids))
 
     def disown(self) -> None:
-        """Drop the packs that only this draft had: it is discarded."""
+        """Drop the packs that only this draft had, when it is discarded."""
         with self._lock, suppress(sqlite3.Error), self._db:
             self._db.execute("DELETE FROM packs WHERE owner = ?", (self._owner,))
             self._footers.clear()
@@ -145,7 +145,7 @@ class ChunkIndex:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(self._path.parent)
             try:
                 return self._connect(self._path)
             except sqlite3.DatabaseError as error:
@@ -155,7 +155,7 @@ class ChunkIndex:
                 self._path.with_name(self._path.name + end).unlink(missing_ok=True)
             return self._connect(self._path)
         except (OSError, sqlite3.DatabaseError):
-            return self._connect(":memory:")  # an unwritable cache costs duplicates, nothing else
+            return self._connect(":memory:")  # without a writable cache only duplicates are missed
 
     def _connect(self, path: Path | str) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
@@ -164,7 +164,7 @@ class ChunkIndex:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(
                 "PRAGMA synchronous = OFF"
-            )  # a hint: what a power cut damages is a miss, or begun anew
+            )  # a hint: damage by a power cut is a miss, or the index is created again
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _SCHEMA):
                 raise sqlite3.DatabaseError(f"schema {version}")
@@ -183,7 +183,7 @@ class ChunkIndex:
             return 0
         return int(row[0])
 
-    def _ask(self, prefixes: list[int]) -> list[tuple[int, int]]:
+    def _query(self, prefixes: list[int]) -> list[tuple[int, int]]:
         rows: list[tuple[int, int]] = []
         try:
             for start in range(0, len(prefixes), _ASK):

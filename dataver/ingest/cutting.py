@@ -1,31 +1,33 @@
-"""Bytes in, chunks out: hash a file, cut it, hash its chunks.
+"""Hashing a file, cutting it into chunks, and hashing its chunks.
 
-The idea: what takes long and leaves the interpreter alone, hashing and cutting, is done a *window* at a time
-by jobs that see nothing but the window's bytes. So a thread of its own can do them while the caller's thread
-reads the next window and settles the one before (`dataver.ingest.adding`). The digest of a large file is the
-reader's work, too.
+The idea: hashing and cutting are slow but release the GIL, so jobs do them one *window* at a time, with no
+other state than the window's bytes. A second thread runs the jobs while the caller's thread reads the next
+window and finishes the previous one (`dataver.ingest.chunk_pipeline`). The reader also computes the digest of
+a large file.
 
-Jobs of one file run in order, one at a time. A window belongs to its job until the job is done, and what the
-job answers with points into it. Keeps invariant 1: a file's digest and its chunks come from the same bytes.
+Jobs of one file run in order, one at a time. A window belongs to its job until the job is done, and the job's
+results point into it. Keeps invariant 1: a file's digest and its chunks come from the same bytes.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from dataver.formats.entry import Entry, Extent
 from dataver.formats.pack import Footer
 from dataver.hashing import Chunker, ChunkingParameters, digest
-from dataver.ingest.expected import Expected
-from dataver.ingest.scan import Found
+from dataver.ingest.parent_chunks import Expected
+from dataver.ingest.scan import ScannedItem
+from dataver.storage.holes import ZEROS
 
 if TYPE_CHECKING:
-    from dataver.ingest.chunk_index import Place
+    from dataver.ingest.chunk_index import ChunkLocation
 
-__all__ = ["Chunk", "Cutter", "File", "LargeFile", "Piece", "Span", "Window"]
+__all__ = ["Chunk", "CutBuffer", "Cutter", "File", "Hole", "LargeFile", "RawRange", "Span"]
 
 
-class Piece:
-    """A stretch of raw bytes: of the pack with this footer, or of the session's stream (None)."""
+class RawRange:
+    """A range of raw bytes: of the pack with this footer, or of the session's stream (None)."""
 
     __slots__ = ("footer", "length", "start")
 
@@ -34,45 +36,58 @@ class Piece:
 
 
 class File:
-    """One file on its way to an entry; `prior` is the entry that stands at its path now."""
+    """One file being added.
 
-    __slots__ = ("digest", "extents", "found", "pieces", "prior", "size")
+    Attributes:
+        prior: the current entry at its path.
+        still: whether its times would reveal a change since it was read.
+    """
 
-    def __init__(self, found: Found, prior: Entry | None) -> None:
+    __slots__ = ("digest", "extents", "found", "pieces", "prior", "size", "still")
+
+    def __init__(self, found: ScannedItem, prior: Entry | None) -> None:
         self.found = found
         self.prior = prior
         self.size = 0
         self.digest = b""
-        self.pieces: list[Piece] = []
+        self.still = True
+        self.pieces: list[RawRange] = []
         self.extents: tuple[Extent, ...] | None = None
 
     @property
     def same(self) -> bool:
-        """Whether its bytes are those of the entry that stands at its path."""
+        """Whether its content equals that of the current entry at its path."""
         return self.prior is not None and self.prior.digest == self.digest
 
     def extend(self, footer: Footer | None, start: int, length: int) -> None:
-        """Add the next stretch of the file's bytes; neighbours merge."""
+        """Append the next range of the file's bytes; adjacent ranges merge."""
         if self.pieces:
             last = self.pieces[-1]
             if last.footer is footer and last.start + last.length == start:
                 last.length += length
                 return
-        self.pieces.append(Piece(footer, start, length))
+        self.pieces.append(RawRange(footer, start, length))
 
 
-Chunk: TypeAlias = tuple[File, bytes, "memoryview | Place"]
-"""Of which file, and its digest and bytes; or where a run of chunks lies, with the digest left empty."""
+class Hole(NamedTuple):
+    """A hole of a sparse file, stored as repetitions of one chunk, `ZEROS`."""
 
-Span: TypeAlias = tuple[File, int, int]  # a whole small file and where its bytes are in a window
+    length: int
 
 
-class Window:
-    """A buffer to be used again: first room for what the window before left over, then what is read.
+Chunk: TypeAlias = tuple[File, bytes, "memoryview | ChunkLocation | Hole"]
+"""A chunk's file, digest and bytes; or the place of a run of chunks, with an empty digest; or a hole, with
+the digest of `ZEROS`."""
+
+Span: TypeAlias = tuple[File, int, int]  # a small file and the range of its bytes in a window
+
+
+class CutBuffer:
+    """A reusable buffer: room for the remainder of the previous window, then the bytes read.
 
     Attributes:
-        view: all of it.
-        begin: where what is read begins.
+        view: the whole buffer.
+        begin: the offset at which reading starts.
     """
 
     __slots__ = ("begin", "view")
@@ -83,25 +98,25 @@ class Window:
 
 
 class LargeFile:
-    """What the jobs of a large file hand on from one window to the next."""
+    """State of a large file that its jobs pass from one window to the next."""
 
     __slots__ = ("cut", "expected", "file", "rest")
 
     def __init__(self, file: File, expected: Expected | None) -> None:
         self.file = file
         self.expected = expected
-        self.rest = b""  # read, but not cut yet; less than a chunk's maximum
+        self.rest = b""  # bytes read but not cut yet; less than a chunk's maximum
         self.cut = 0  # bytes cut so far
 
 
 class Cutter:
-    """Does the jobs. Use from one thread at a time."""
+    """Runner of the jobs. Use from one thread at a time."""
 
     def __init__(self, params: ChunkingParameters) -> None:
         self._chunker = Chunker(params)
         self._minimum, self._maximum = params.minimum, params.maximum
 
-    def small(self, window: Window, spans: Iterable[Span]) -> list[Chunk]:
+    def small(self, window: CutBuffer, spans: Iterable[Span]) -> list[Chunk]:
         """Hash whole files; return the chunks of those that differ from the entry at their path."""
         view, minimum, cut = window.view, self._minimum, self._chunker.cut
         chunks: list[Chunk] = []
@@ -121,23 +136,27 @@ class Cutter:
                 first = last
         return chunks
 
-    def large(self, window: Window, large: LargeFile, count: int, *, final: bool) -> list[Chunk]:
-        """Cut the next `count` bytes of a large file; with `final` also those left over."""
+    def large(
+        self, window: CutBuffer, large: LargeFile, count: int, *, final: bool, hole: int = 0
+    ) -> list[Chunk]:
+        """Cut the next `count` bytes of a large file; with `final` or a hole behind them also the rest."""
         first = window.begin - len(large.rest)
         window.view[first : window.begin] = large.rest
         data = window.view[first : window.begin + count]
         chunks: list[Chunk] = []
-        done = self._cut(data, large, chunks, final=final)
+        done = self._cut(data, large, chunks, final=final or hole > 0)
         large.rest = bytes(data[done:])
-        large.cut += done
+        large.cut += done + hole
+        if hole:
+            chunks.append((large.file, _zeros_digest(), Hole(hole)))
         return chunks
 
     def _cut(self, data: memoryview, large: LargeFile, chunks: list[Chunk], *, final: bool) -> int:
-        """Put the chunks of `data` that no later byte can move into `chunks`; return where they end."""
+        """Append to `chunks` those of `data` that later bytes cannot change; return their end."""
         file, expected, position = large.file, large.expected, 0
         sure = (
             len(data) if final else len(data) - self._maximum + 1
-        )  # a chunk that begins below is sure to end
+        )  # a chunk that begins below this offset ends within the data
         while position < sure:
             if expected is not None:
                 position = expected.follow(
@@ -153,3 +172,8 @@ class Cutter:
                 if place or position >= sure:
                     break
         return position
+
+
+@cache
+def _zeros_digest() -> bytes:
+    return digest(ZEROS)

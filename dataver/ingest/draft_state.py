@@ -1,10 +1,12 @@
-"""What a draft is, as one small JSON file, replaced atomically; and where drafts lie in a workspace.
+"""The state of a draft, one small JSON file replaced atomically; and the drafts of a workspace.
 
-    .dataver/current              the id of the draft that commands mean when none is named
     .dataver/drafts/<id>/         draft.json · blocks · packs/
 
-Keeps invariant 4: `draft.json` is written to a temporary file, forced to the disk and renamed, after
-everything it names; so after a crash the draft is as it was before or after the command, never between.
+A draft whose file cannot be read is skipped by every command that does not name it. A repository inside the
+workspace is recorded by its relative path, so that both can be moved together.
+
+Keeps invariant 4: `draft.json` is written to a temporary file, synced and renamed, after everything it names;
+so after a crash the draft is in the state before or after the command, never between.
 """
 
 import json
@@ -12,27 +14,44 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin
 
-from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
-from dataver.repository.places import FOLDER, find_workspace
+from filelock import FileLock, Timeout
+
+from dataver.errors import (
+    Conflict,
+    DataverError,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+    StoreError,
+    message_of,
+)
+from dataver.formats.canonical_json import is_hex
+from dataver.machine.paths import FOLDER
+from dataver.storage.replace_file import replace_file
 
 __all__ = [
     "DraftState",
-    "current_draft",
     "draft_folder",
+    "draft_lock",
+    "find_draft",
     "kept_in",
+    "list_damaged",
     "list_drafts",
     "load_state",
     "make_draft_folder",
     "save_state",
     "sealed_alike",
-    "set_current",
 ]
 
 _STATE = "draft.json"
-_YOUNG = {"spool", "mirrors"}  # which drafts do not have that were begun before packs could be streamed
+_YOUNG = {"spool", "mirrors", "location"}  # absent in drafts of an older dataver
+_STATUS = ("open", "sealed", "uploaded")
+_LOCK_WAIT = 600.0  # seconds to wait for another command on the same draft
 
 
 @dataclass
@@ -41,22 +60,23 @@ class DraftState:
 
     Attributes:
         id: 12 hex characters.
-        repository: the URL as the user gave it.
-        repository_id: the repository's random id; a draft never goes to another one.
+        repository: the URL as the user gave it; of a folder, its absolute path.
+        repository_id: the repository's random id; the draft belongs to it alone.
         dataset: the dataset it will be a version of.
         parents: `{dataset, label, record, tree}` of each parent.
-        base: tree the draft started from: its parent's, or its parents' merged.
-        tree: tree it has now.
+        base: the tree it started from: its parent's, or its parents' merged.
+        tree: the current tree.
         status: "open", "sealed" or "uploaded".
-        created: when it was made.
-        conflicts: paths that its parents disagreed about.
-        sealed: what `finalize` fixed: everything of the record but its label.
+        created: the time of creation.
+        conflicts: paths that its parents changed differently.
+        sealed: the record as `finalize` fixed it, without the label.
         label: the label the user chose, if any.
-        bump: which part of the automatic label grows.
-        attempted: the label last tried, should the reply have been lost.
+        bump: the part of the automatic label to increment.
+        attempted: the label last tried, in case the reply was lost.
         published: the label it got.
-        spool: bytes of packs that may wait to be sent while more is added; 0 if all wait for `upload`.
-        mirrors: what a one-step `sync` makes it mirror; None for other drafts.
+        spool: the limit of bytes of unsent packs while files are added; 0 if `upload` sends all packs.
+        mirrors: the source that a one-step `sync` mirrors; None for other drafts.
+        location: the repository's `Store.location`: a copy of it, which has the same id, is another one.
     """
 
     id: str
@@ -76,6 +96,7 @@ class DraftState:
     published: str | None = None
     spool: int = 0
     mirrors: str | None = None
+    location: str = ""
 
 
 def draft_folder(workspace: Path, draft_id: str) -> Path:
@@ -84,10 +105,10 @@ def draft_folder(workspace: Path, draft_id: str) -> Path:
 
 
 def make_draft_folder(workspace: Path, folder: Path) -> None:
-    """Make the folder of a draft, and keep what is in `.dataver` out of git.
+    """Create the folder of a draft, and exclude `.dataver` from git.
 
     Raises:
-        InvalidInput: it cannot be made there.
+        InvalidInput: it cannot be created there.
     """
     top = workspace / FOLDER
     try:
@@ -104,11 +125,11 @@ def make_draft_folder(workspace: Path, folder: Path) -> None:
 
 @contextmanager
 def kept_in(folder: Path) -> Iterator[None]:
-    """Say in our words what the disk refuses; the draft stays as the last finished command left it."""
+    """Translate `OSError` into `StoreError`; the draft stays as the last finished command left it."""
     try:
         yield
     except DataverError:
-        raise  # some of ours are OSErrors, too
+        raise  # some DataverErrors are OSErrors, too
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise StoreError(
@@ -118,7 +139,7 @@ def kept_in(folder: Path) -> Iterator[None]:
 
 
 def sealed_alike(state: DraftState, sealed: dict[str, Any], label: str | None, bump: str) -> bool:
-    """Tell whether a draft would be sealed as it was before it was reopened."""
+    """Return whether sealing would restore the draft's state before it was reopened."""
     before = state.sealed or {}
     words = ("message", "metadata")
     return (before.get("tree"), state.label, state.bump) == (state.tree, label, bump) and all(
@@ -128,87 +149,141 @@ def sealed_alike(state: DraftState, sealed: dict[str, Any], label: str | None, b
 
 def save_state(folder: Path, state: DraftState) -> None:
     """Replace `draft.json` atomically and durably."""
-    _replace(folder / _STATE, json.dumps(asdict(state), indent=1).encode())
+    values = asdict(state)
+    workspace = folder.parents[2]
+    if "://" not in state.repository and Path(state.repository).is_relative_to(workspace):
+        values["repository"] = Path(state.repository).relative_to(workspace).as_posix()
+    replace_file(folder / _STATE, json.dumps(values, indent=1), durable=True)
 
 
 def load_state(folder: Path) -> DraftState:
     """Read `draft.json`.
 
     Raises:
-        NotFound: there is no such draft.
-        StoreError: it may not be read.
+        NotFound: the draft does not exist.
+        StoreError: it cannot be read.
         IntegrityError: the file is damaged.
     """
+    path = folder / _STATE
     try:
-        values = json.loads((folder / _STATE).read_bytes())
-        missing = set() if "spool" in values else _YOUNG
-        names = [each.name for each in fields(DraftState) if each.name not in missing]
-        return DraftState(**{name: values[name] for name in names})
+        values = json.loads(path.read_bytes())
+        names = [each.name for each in fields(DraftState) if each.name in values or each.name not in _YOUNG]
+        state = DraftState(**{name: values[name] for name in names})
+        _check(state, folder.name)
     except FileNotFoundError as error:
+        if os.path.isdir(folder / "packs"):  # noqa: PTH112  # never raises
+            raise _damaged(folder, "it is missing") from error
         raise NotFound(
             f"there is no draft {folder.name} here.", hint="`dataver drafts` lists them"
         ) from error
     except OSError as error:
         raise StoreError(
-            f"{folder / _STATE} cannot be read: {error.strerror or error}.",
-            hint="look at the folder's owner and mode: whose draft is it?",
+            f"{path} cannot be read: {error.strerror or error}.",
+            hint="check the folder's owner and mode",
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"{folder / _STATE} is damaged: {error}.",
-            hint="its packs are safe; `dataver discard` drops the draft",
-        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(folder, f"{type(error).__name__}: {message_of(error)}") from error
+    if "://" not in state.repository:
+        state.repository = str(folder.parents[2] / state.repository)
+    return state
 
 
 def list_drafts(workspace: Path) -> list[DraftState]:
-    """Return the drafts of a workspace that can be read, oldest first."""
-    folder = workspace / FOLDER / "drafts"
-    states = folder.glob(f"*/{_STATE}") if os.path.isdir(folder) else ()  # noqa: PTH112  # never raises
-    found = [load_state(path.parent) for path in states]
-    return sorted(found, key=lambda state: (state.created, state.id))
+    """Return the readable drafts of a workspace, oldest first."""
+    return sorted(_load_all(workspace)[0], key=lambda state: (state.created, state.id))
 
 
-def set_current(workspace: Path, draft_id: str | None) -> None:
-    """Make a draft the one that commands mean, or none."""
-    path = workspace / FOLDER / "current"
-    if draft_id is None:
-        path.unlink(missing_ok=True)
-    else:
-        _replace(path, draft_id.encode())
+def list_damaged(workspace: Path) -> list[tuple[str, DataverError]]:
+    """Return the ids of the unreadable drafts of a workspace, with the errors."""
+    return _load_all(workspace)[1]
 
 
-def current_draft(start: Path | None = None) -> tuple[Path, str]:
-    """Return the workspace and the id of the current draft.
+def find_draft(workspace: Path, wanted: str) -> str:
+    """Return the id of the draft that an id or its prefix names, readable or not.
 
     Raises:
-        NotFound: there is none here.
+        NotFound: there is none.
+        InvalidInput: several match.
     """
-    workspace = find_workspace(start)
+    fitting = [name for name in _names(workspace) if name.startswith(wanted)]
+    if not fitting or not wanted:
+        raise NotFound(f"there is no draft '{wanted}' here.", hint="`dataver drafts` lists them")
+    if len(fitting) > 1:
+        raise InvalidInput(
+            f"'{wanted}' matches several drafts: {', '.join(fitting)}.", hint="give more characters of the id"
+        )
+    return fitting[0]
+
+
+@contextmanager
+def draft_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a draft.
+
+    Raises:
+        Conflict: another command holds it for too long.
+        StoreError: the disk failed.
+    """
+    lock = FileLock(folder / "lock", timeout=_LOCK_WAIT)
+    with kept_in(folder):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise Conflict(
+                f"draft {folder.name} is being changed by another command.", hint="try again"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _names(workspace: Path) -> list[str]:
     try:
-        if workspace is not None:
-            name = (workspace / FOLDER / "current").read_text("ascii").strip()
-            if len(name) == 12 and not set(name) - set("0123456789abcdef"):
-                return workspace, name
-            raise InvalidInput(
-                f"{workspace / FOLDER / 'current'} names no draft.", hint="name one with --draft"
-            )
-    except (FileNotFoundError, UnicodeDecodeError):
-        pass
-    raise NotFound(
-        "there is no current draft in this folder.",
-        hint="`dataver create NAME` starts one; `dataver drafts` lists those that are open",
+        return sorted(path.name for path in (workspace / FOLDER / "drafts").iterdir())
+    except OSError:
+        return []
+
+
+def _load_all(workspace: Path) -> tuple[list[DraftState], list[tuple[str, DataverError]]]:
+    states: list[DraftState] = []
+    damaged: list[tuple[str, DataverError]] = []
+    for name in _names(workspace):
+        try:
+            states.append(load_state(draft_folder(workspace, name)))
+        except NotFound:
+            continue  # it is being created or removed
+        except DataverError as error:
+            damaged.append((name, error))
+    return states, damaged
+
+
+def _damaged(folder: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{folder / _STATE} is damaged: {why}.",
+        hint=f"`dataver discard --draft {folder.name}` drops this draft; other drafts are not affected",
     )
 
 
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".tmp-{os.urandom(6).hex()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    fd = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _check(state: DraftState, name: str) -> None:
+    """Raise ValueError if a state is invalid for the draft of that name."""
+    for each in fields(DraftState):
+        if not _is_a(getattr(state, each.name), each.type):
+            raise ValueError(f"'{each.name}' is of the wrong type")
+    if state.id != name or state.status not in _STATUS:
+        raise ValueError(
+            "it belongs to another draft" if state.id != name else f"unknown status '{state.status}'"
+        )
+    if not (is_hex(state.base, 64) and is_hex(state.tree, 64) and is_hex(state.repository_id, 32)):
+        raise ValueError("a digest or id is not hex")
+    if datetime.fromisoformat(state.created).tzinfo is None:
+        raise ValueError("'created' has no time zone")
+    for parent in state.parents:
+        if not all(_is_a(parent[word], str) for word in ("dataset", "label", "record", "tree")):
+            raise ValueError("a parent is invalid")
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Return whether a JSON value has the type of a field; does not check items of lists and tables."""
+    if NoneType in get_args(kind):
+        return value is None or _is_a(value, next(each for each in get_args(kind) if each is not NoneType))
+    return isinstance(value, get_origin(kind) or kind)

@@ -1,12 +1,12 @@
-"""Recording files that stay where they are: each is read once, for its digests, and not copied.
+"""Recording external files: each is read once, for its digests, and not copied.
 
-The idea: objects are read in ranges, many at once; every piece is hashed by the thread that read it, the
-whole file in order by the caller's. What comes out are entries like any other, whose extents lie in external
-packs. What is recorded already, by the same tag, version or time, is not read again.
+The idea: objects are read in ranges, many at once; each piece is hashed by the thread that read it, the
+whole file in order by the caller's. The results are ordinary entries whose extents are in external packs.
+Files already recorded with the same tag, version or time are not read again.
 
 Keeps invariant 1: an object that changes while it is read is read again, or refused. Write order as for any
-draft (invariant 4): external packs, forced to the disk, before the blocks that name them. Unlike what `add`
-takes, these bytes are not safe (invariant 6): their owner may change them, and readers will be told.
+draft (invariant 4): external packs are synced before the blocks that name them. Unlike files added with
+`add`, these bytes are not safe (invariant 6): their owner may change them, which readers detect.
 """
 
 import time
@@ -18,45 +18,54 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from dataver import parallel
 from dataver.errors import IntegrityError, InvalidInput, NotFound, StoreError
+from dataver.formats.canonical_json import format_time
 from dataver.formats.entry import Entry, Extent, is_external
-from dataver.formats.external import PIECE, Builder, ExternalPack, Piece, Source, parse_external, piece_of
-from dataver.formats.jsontext import format_time
+from dataver.formats.external import (
+    PIECE,
+    ExternalBuilder,
+    ExternalPack,
+    ExternalPiece,
+    ExternalSource,
+    parse_external,
+    piece_of,
+)
 from dataver.hashing import digest, new_hasher
+from dataver.ingest.add_operation import changes_with
+from dataver.ingest.external_listing import ExternalFile, Outside, find_outside, reads_at_once
 from dataver.ingest.local_draft import LocalDraft
-from dataver.ingest.outside import Outside, Wanted, find_outside, reads_at_once
-from dataver.ingest.scan import Scan
-from dataver.ingest.taking import changes_with
+from dataver.ingest.scan import Scan, require_included
 from dataver.progress import Progress
-from dataver.repository import Repository
-from dataver.repository.allowing import allow, is_allowed
+from dataver.repository import RepositoryCore
+from dataver.repository.external_trust import allow, is_allowed
 from dataver.repository.externals import pin_of
 from dataver.storage import ObjectChanged, Pin, Store
-from dataver.storage.durable import flush_folder, temporary_file
+from dataver.storage.replace_file import replace_file
 
-__all__ = ["ExternalPlan", "ExternalReport", "Recorder", "add_external", "plan_external"]
+__all__ = ["ExternalPlan", "ExternalRecorder", "ExternalReport", "add_external", "plan_external"]
 
 _RANGE: Final = 8 * PIECE  # bytes of one read
 _IN_FLIGHT: Final = 128 << 20  # bytes of files that are being read at once
-_FILES: Final = 64  # and how many of them
+_FILES: Final = 64  # and their number
 _FLUSH: Final = 50_000  # entries that are turned into tree blocks together
-_TRIES: Final = 3  # readings of an object that keeps changing
+_TRIES: Final = 3  # attempts to read an object that keeps changing
 
 Load = Callable[[bytes], ExternalPack]
 
 
 @dataclass
 class ExternalReport:
-    """What an `add_external` did. Sizes in bytes.
+    """Result of an `add_external`. Sizes in bytes.
 
     Attributes:
-        files: files, links and empty folders looked at.
-        size: their bytes, all of which stay where they are.
-        unchanged: how many were recorded already, as they are now.
+        files: files, links and empty folders scanned.
+        size: their bytes, none of which are copied.
+        unchanged: how many were recorded already and are unchanged.
         read: bytes read to hash them.
         packs: external packs written.
-        ignored: files and folders that patterns left out.
-        allowed: the file in which it was noted that this machine may read the places, if it was not before.
+        ignored: files and folders that patterns excluded.
+        allowed: the configuration file that now allows this machine to read the places, if it was changed.
         seconds: wall time.
         problems: `(name, reason)` of everything that was not recorded.
     """
@@ -74,16 +83,16 @@ class ExternalReport:
 
 @dataclass(frozen=True)
 class ExternalPlan:
-    """What an `add_external` would do. Sizes in bytes.
+    """Plan of an `add_external`. Sizes in bytes.
 
     Attributes:
         files: files to be recorded.
         size: their bytes.
-        unchanged: how many are recorded already, as they are now.
+        unchanged: how many are recorded already and are unchanged.
         read: bytes that would be read to hash the others.
-        ignored: files and folders that patterns leave out.
+        ignored: files and folders that patterns exclude.
         places: the URLs that this machine would be allowed to read from.
-        problems: `(name, reason)` of what cannot be recorded.
+        problems: `(name, reason)` of items that cannot be recorded.
     """
 
     files: int
@@ -96,31 +105,31 @@ class ExternalPlan:
 
 
 class _Read(NamedTuple):
-    """A file that was read: how it looked, its pieces and its digest."""
+    """A file that was read: its attributes, its pieces and its digest."""
 
-    wanted: Wanted
+    wanted: ExternalFile
     pin: Pin
-    pieces: list[Piece]
+    pieces: list[ExternalPiece]
     digest: bytes
 
 
 class _Left(NamedTuple):
-    """A file that was not: because nothing changed (None), or why."""
+    """A file that was not read: it is unchanged (None), or the reason."""
 
-    wanted: Wanted
+    wanted: ExternalFile
     problem: str | None
 
 
-class Recorder:
-    """Records files of one place, one command long.
+class ExternalRecorder:
+    """Recorder of the files of one place, for one command.
 
     Args:
         outside: the place and its files.
-        prior: returns the entry that stands at a path now, or None.
+        prior: returns the current entry at a path, or None.
         load: returns an external pack, of the draft or the repository.
-        folder: where new external packs go.
-        report: what is counted and left out goes there.
-        progress: told of files and bytes.
+        folder: receives new external packs.
+        report: receives counts and problems.
+        progress: receives counts of files and bytes.
     """
 
     def __init__(
@@ -137,17 +146,17 @@ class Recorder:
         self._store: Store = outside.store
         self._prior, self._load, self._folder = prior, load, folder
         self._report, self._progress = report, progress
-        self._builder = Builder(outside.place)
+        self._builder = ExternalBuilder(outside.place)
         self._parts: list[
             tuple[list[Extent], int, int, int]
-        ] = []  # where an extent goes, once the id is known
-        self._waiting: list[tuple[Wanted, bytes, list[Extent]]] = []
+        ] = []  # entries whose extents are completed once the id is known
+        self._waiting: list[tuple[ExternalFile, bytes, list[Extent]]] = []
 
     def entries(self) -> Iterator[Entry]:
-        """Read what has to be read and yield the entries, those of a pack when it is on the disk.
+        """Read new and changed files and yield their entries, those of a pack once it is durable.
 
         Raises:
-            StoreError: the store cannot be reached; nothing of it is in the draft.
+            StoreError: the store cannot be reached; the draft is unchanged.
         """
         report = self._report
         for entry in self._outside.others:
@@ -157,7 +166,7 @@ class Recorder:
             report.files += 1
             report.size += done.wanted.size
             if isinstance(done, _Read):
-                yield from self._take(done)
+                yield from self._append_pieces(done)
             elif done.problem is None:
                 report.unchanged += 1
             else:
@@ -171,8 +180,8 @@ class Recorder:
     # reading
 
     def _results(self) -> Iterator[_Read | _Left]:
-        """Yield what became of each file, in no order; a large one is read by all threads, a small by one."""
-        with ThreadPoolExecutor(reads_at_once(self._store), "dataver-record") as pool:
+        """Yield the result for each file, in no order; all threads read a large one, one a small one."""
+        with parallel.pool(reads_at_once(self._store), "record") as pool:
             flying: deque[tuple[Future[_Read | _Left], int]] = deque()
             size = 0
             try:
@@ -192,8 +201,8 @@ class Recorder:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    def _small(self, wanted: Wanted, entry: Entry | None) -> _Read | _Left:
-        def read(pin: Pin) -> tuple[list[Piece], bytes]:
+    def _small(self, wanted: ExternalFile, entry: Entry | None) -> _Read | _Left:
+        def read(pin: Pin) -> tuple[list[ExternalPiece], bytes]:
             if not pin.size:
                 return [], digest(b"")
             pieces, data = self._range(wanted.key, pin, 0)
@@ -201,10 +210,10 @@ class Recorder:
 
         return self._read(wanted, entry, read)
 
-    def _large(self, wanted: Wanted, entry: Entry | None, pool: ThreadPoolExecutor) -> _Read | _Left:
-        def read(pin: Pin) -> tuple[list[Piece], bytes]:
-            hasher, pieces = new_hasher(), list[Piece]()
-            ahead: deque[Future[tuple[list[Piece], bytes]]] = deque()
+    def _large(self, wanted: ExternalFile, entry: Entry | None, pool: ThreadPoolExecutor) -> _Read | _Left:
+        def read(pin: Pin) -> tuple[list[ExternalPiece], bytes]:
+            hasher, pieces = new_hasher(), list[ExternalPiece]()
+            ahead: deque[Future[tuple[list[ExternalPiece], bytes]]] = deque()
             try:
                 for start in range(0, pin.size, _RANGE):
                     ahead.append(pool.submit(self._range, wanted.key, pin, start))
@@ -220,9 +229,12 @@ class Recorder:
         return self._read(wanted, entry, read)
 
     def _read(
-        self, wanted: Wanted, entry: Entry | None, read: Callable[[Pin], tuple[list[Piece], bytes]]
+        self,
+        wanted: ExternalFile,
+        entry: Entry | None,
+        read: Callable[[Pin], tuple[list[ExternalPiece], bytes]],
     ) -> _Read | _Left:
-        """Read a file unless it is recorded as it is now, until it holds still."""
+        """Read a file until it is stable, unless it is already recorded and unchanged."""
         try:
             for _ in range(_TRIES):
                 pin = self._store.pin(wanted.key)
@@ -243,7 +255,7 @@ class Recorder:
             return _Left(wanted, error.message)
         return _Left(wanted, "it kept changing while it was read")
 
-    def _range(self, key: str, pin: Pin, start: int) -> tuple[list[Piece], bytes]:
+    def _range(self, key: str, pin: Pin, start: int) -> tuple[list[ExternalPiece], bytes]:
         data = self._store.get_pinned(key, pin, start, min(_RANGE, pin.size - start))
         self._progress.advance(0, 0, new=len(data))
         view = memoryview(data)
@@ -251,8 +263,8 @@ class Recorder:
 
     # recording
 
-    def _take(self, done: _Read) -> Iterator[Entry]:
-        """Put a file's pieces into external packs; yield the entries of packs that were finished for it."""
+    def _append_pieces(self, done: _Read) -> Iterator[Entry]:
+        """Put a file's pieces into external packs; yield the entries of packs finished meanwhile."""
         pin, left, position = done.pin, done.pieces, 0
         self._report.read += pin.size
         extents: list[Extent] = []
@@ -261,21 +273,21 @@ class Recorder:
         while left:
             if self._builder.full:
                 yield from self._close()
-            source = Source(done.wanted.key, pin.size, position, 0, pin.etag, pin.version, modified)
-            count, offset, stored = self._builder.take(source, left)
+            source = ExternalSource(done.wanted.key, pin.size, position, 0, pin.etag, pin.version, modified)
+            count, offset, stored = self._builder.append(source, left)
             length = sum(piece.length for piece in left[:count])
             self._parts.append((extents, offset, stored, length))
             left, position = left[count:], position + length
 
     def _close(self) -> Iterator[Entry]:
-        """Write the external pack that is being filled, and yield the entries that are complete with it."""
+        """Write the current external pack, and yield the entries that it completes."""
         if not self._builder.empty:
             name, data = self._builder.encode()
             _write_pack(self._folder, name, data)
             self._report.packs += 1
             for extents, offset, stored, length in self._parts:
                 extents.append(Extent(name, offset, stored, 0, length))
-            self._builder, self._parts = Builder(self._outside.place), []
+            self._builder, self._parts = ExternalBuilder(self._outside.place), []
         waiting, self._waiting = self._waiting, []
         for wanted, whole, extents in waiting:
             if sum(extent.length for extent in extents) == wanted.size:
@@ -284,24 +296,34 @@ class Recorder:
                 self._waiting.append((wanted, whole, extents))
 
 
+def _outside(urls: Sequence[str | Path], how: Scan) -> list[Outside]:
+    """Return the files at some URLs, after checking that each pattern of `include` matches one."""
+    found = [find_outside(url, how) for url in urls]
+    skip = len(how.dest) + 1 if how.dest else 0
+    paths = [each.path for outside in found for each in outside.files]
+    paths += [each.path for outside in found for each in outside.others]
+    require_included(how, (path[skip:] for path in (*paths, *how.unseen)))
+    return found
+
+
 def add_external(
     draft: LocalDraft,
-    repository: Repository,
+    repository: RepositoryCore,
     edit: Callable[[dict[str, Entry | None]], None],
     urls: Sequence[str | Path],
     how: Scan,
     progress: Progress,
 ) -> ExternalReport:
-    """Record what there is at some URLs; the caller holds the draft and commits.
+    """Record the files at some URLs; the caller holds the draft and commits.
 
     Raises:
         PathNotFound: there is nothing at one of them.
         StoreError: a store refuses, or cannot be reached.
-        InvalidInput: this machine's configuration cannot be told that the places may be read.
+        InvalidInput: this machine's configuration cannot be changed to allow reading the places.
     """
     began = time.perf_counter()
     report = ExternalReport()
-    found = [find_outside(url, how) for url in urls]
+    found = _outside(urls, how)
     for outside in found:
         report.allowed = allow(outside.place, repository.url) or report.allowed
     progress.start(
@@ -310,7 +332,7 @@ def add_external(
     )
     for outside in found:
         tree = draft.tree
-        recorder = Recorder(
+        recorder = ExternalRecorder(
             outside,
             prior=tree.get if tree.summary().entries else lambda _path: None,
             load=draft.external_pack,
@@ -329,15 +351,15 @@ def add_external(
 
 
 def plan_external(
-    draft: LocalDraft, repository: Repository, urls: Sequence[str | Path], how: Scan
+    draft: LocalDraft, repository: RepositoryCore, urls: Sequence[str | Path], how: Scan
 ) -> ExternalPlan:
-    """Find out what `add_external` would record and read; asks how every object looks, and reads none."""
-    found = [find_outside(url, how) for url in urls]
+    """Return what `add_external` would record and read; queries attributes only, reads no object."""
+    found = _outside(urls, how)
     tree = draft.tree
     filled = tree.summary().entries > 0
     problems, unchanged, size, read = list[tuple[str, str]](), 0, 0, 0
     for outside in found:
-        with ThreadPoolExecutor(reads_at_once(outside.store), "dataver-plan") as pool:
+        with parallel.pool(reads_at_once(outside.store), "plan") as pool:
             known = [(wanted, tree.get(wanted.path) if filled else None) for wanted in outside.files]
             for wanted, done in zip(outside.files, pool.map(_looker(outside, draft), known), strict=True):
                 if isinstance(done, str):
@@ -357,10 +379,10 @@ def plan_external(
     )
 
 
-def _looker(outside: Outside, draft: LocalDraft) -> Callable[[tuple[Wanted, Entry | None]], bool | str]:
-    """Return what tells whether a file is recorded as it is now, or what keeps it from being."""
+def _looker(outside: Outside, draft: LocalDraft) -> Callable[[tuple[ExternalFile, Entry | None]], bool | str]:
+    """Return a function that returns whether a file is recorded and unchanged, or the problem with it."""
 
-    def look(known: tuple[Wanted, Entry | None]) -> bool | str:
+    def look(known: tuple[ExternalFile, Entry | None]) -> bool | str:
         wanted, entry = known
         if entry is None:
             return False
@@ -373,8 +395,8 @@ def _looker(outside: Outside, draft: LocalDraft) -> Callable[[tuple[Wanted, Entr
     return look
 
 
-def _same_source(entry: Entry, place: str, wanted: Wanted, pin: Pin, load: Load) -> bool:
-    """Tell whether an entry is external and its object still looks as it did when it was recorded."""
+def _same_source(entry: Entry, place: str, wanted: ExternalFile, pin: Pin, load: Load) -> bool:
+    """Return whether an entry is external and its object has the recorded attributes."""
     if (entry.kind, entry.size) != (wanted.kind, pin.size) or not entry.extents:
         return False
     if not all(is_external(extent.pack) for extent in entry.extents):
@@ -392,14 +414,14 @@ def _same_source(entry: Entry, place: str, wanted: Wanted, pin: Pin, load: Load)
 
 def _write_pack(folder: Path, name: bytes, data: bytes) -> None:
     """Write an external pack into a draft's folder, durably."""
-    parse_external(data, name)  # what no reader would accept is never named by a tree
+    parse_external(data, name)  # a tree must not name a pack that readers reject
     folder.mkdir(exist_ok=True)
-    with temporary_file(folder, [data]) as path:
-        path.replace(folder / name[1:].hex())
-    flush_folder(folder)
+    replace_file(folder / name[1:].hex(), data, durable=True)
 
 
-def _hash_next(ahead: "deque[Future[tuple[list[Piece], bytes]]]", hasher: Any, pieces: list[Piece]) -> None:
+def _hash_next(
+    ahead: "deque[Future[tuple[list[ExternalPiece], bytes]]]", hasher: Any, pieces: list[ExternalPiece]
+) -> None:
     more, data = ahead.popleft().result()
     hasher.update(data)
     pieces += more

@@ -1,7 +1,7 @@
-"""The chunks of the frame that is being filled, in memory that is used again for frames to come.
+"""The chunks of the current frame, in memory that later frames reuse.
 
-The idea: a frame's payload is put together where its chunks are copied to, and a raw frame is written to the
-disk from there. Fresh memory for each frame would cost as much as writing it: every page of it is a fault.
+The idea: chunks are copied directly into a frame's payload, and a raw frame is written to the disk from
+there. Fresh memory for each frame would cost as much as writing it, because of its page faults.
 """
 
 from dataver.formats.frame import MAX_RAW, length_table
@@ -12,7 +12,7 @@ _ROOM = 208 * 1024  # a frame of 128 KiB, its last chunk of up to 64 KiB beyond 
 
 
 class FrameBuffer:
-    """One frame's chunks, lengths and digests. Of one thread at a time.
+    """Buffer of one frame's chunks, lengths and digests. Use from one thread at a time.
 
     Attributes:
         size: bytes of the chunks.
@@ -27,13 +27,13 @@ class FrameBuffer:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the chunks; nobody may look at the payload any more."""
+        """Drop the chunks; the payload must not be used any more."""
         self.size = 0
         self.lengths: list[int] = []
         self.digests: list[bytes] = []
 
     def fits(self, length: int) -> bool:
-        """Return whether a chunk of this length may join those that are here."""
+        """Return whether a chunk of this length fits."""
         return not self.lengths or self.size + length <= MAX_RAW
 
     def add(self, data: memoryview | bytes, digest: bytes) -> None:

@@ -1,21 +1,21 @@
-"""Chooses how a frame is stored: raw, zstd, or grouped bytes and zstd; by what paid for the frames before.
+"""Choice of a frame's codec, raw, zstd, or grouped bytes and zstd, from the gains on earlier frames.
 
-The idea: neighbours in the raw stream are mostly of one file, so what paid for one frame is done to the next
-without asking. Photos: after a few frames that gained nothing, a frame is only probed. Numbers: where zstd
-gains little, a sample is tried grouped by 2, 4 and 8 bytes, and what wins is kept while frames go on to
-shrink as much. Text never comes that far: zstd gains too much of it.
+The idea: adjacent frames of the raw stream mostly belong to one file, so the codec of one frame is used for
+the next without a trial. Photos: after a few frames without a gain, a frame is only probed. Numbers: if zstd
+gains little, a sample is tried grouped by 2, 4 and 8 bytes, and the best stride is kept while frames continue
+to shrink as much. Text is not tried: zstd gains enough.
 
-What is remembered is read and written by several threads without a lock: each value is replaced as a whole,
-and a lost update costs one more try, never a wrong byte. So equal files may be stored in different ways.
+Several threads read and write this state without a lock: each value is replaced as a whole, and a lost update
+costs one more trial, never a wrong byte. So equal files may be stored differently.
 """
 
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from dataver.formats.byte_shuffle import STRIDES, group, has_noise
 from dataver.formats.compression import Compressor, make_compressor, make_plane_compressor
 from dataver.formats.frame import CODEC_RAW, encode_payload, parse_header
-from dataver.formats.grouping import STRIDES, group, has_noise
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -23,23 +23,25 @@ if TYPE_CHECKING:
 __all__ = ["SMALL_CHUNK", "FrameCoder"]
 
 SMALL_CHUNK = 8 * 1024  # average length below which a frame's chunks are small
-_SMALL_LEVEL = 3  # of such frames: 5 % less again, and the compressing threads wait for the reader anyway
+_SMALL_LEVEL = (
+    3  # level for such frames: 5 % smaller, while the compressing threads wait for the reader anyway
+)
 _DULL = 4  # raw frames in a row after which a frame is only probed
-_PROBE = 16 * 1024  # bytes of a frame compressed to see whether all of it is worth it
+_PROBE = 16 * 1024  # bytes of a frame compressed as a probe
 
 # docs/decisions/0008-bytes-of-numbers-are-grouped.md has the measurements
 _SAMPLE = 32 * 1024  # bytes of a frame that are tried grouped
-_LITTLE = 0.5  # zstd leaves at least this share: text and tables shrink more, numbers seldom do
-_GAIN = 0.97  # grouped bytes are to take less than this share of what zstd makes of them
-_TERM = 128  # frames after which a stride that wins is compared with zstd again: 16 MB
-_PAID = 16  # frames after which a stride has earned what finding it cost: columns of tables end sooner
-_PATIENCE = 128  # frames between two tries where grouping does not win or not for long, at most
+_LITTLE = 0.5  # try only if zstd leaves at least this share: text and tables shrink more, numbers seldom
+_GAIN = 0.97  # grouped bytes must take less than this share of the size without grouping
+_TERM = 128  # frames after which a winning stride is compared with zstd again: 16 MB
+_PAID = 16  # frames that repay the search for a stride: columns of tables end sooner
+_PATIENCE = 128  # most frames between two trials if grouping does not win, or not for long
 
 
 class _Habit(NamedTuple):
-    """What to do with the next `left` frames before all is tried again.
+    """Codec of the next `left` frames, until the next trial.
 
-    `wait` is how many frames to leave in peace after the next disappointment.
+    `wait` is the number of frames without a trial after the next one that fails.
     """
 
     stride: int
@@ -54,7 +56,7 @@ class _Contexts(NamedTuple):
 
 
 class FrameCoder:
-    """Encodes the frames of one session; any thread may call it."""
+    """Encoder of the frames of one session. Thread-safe."""
 
     def __init__(self, level: int) -> None:
         self._level = level
@@ -64,7 +66,7 @@ class FrameCoder:
 
     @property
     def dull(self) -> bool:
-        """Whether the next frame will probably be stored as it is, which takes hardly any time."""
+        """Whether the next frame will probably be stored raw, which takes hardly any time."""
         return self._dull >= _DULL
 
     def encode(self, payload: memoryview, lengths: Sequence[int]) -> tuple[bytes, "Buffer"]:
@@ -111,12 +113,12 @@ class FrameCoder:
 
 
 def _best_stride(payload: memoryview, contexts: _Contexts) -> int:
-    """Return the stride under which a sample from the frame's middle becomes smallest, or 1."""
+    """Return the stride that compresses a sample from the frame's middle best, or 1."""
     middle = max(0, len(payload) - _SAMPLE) // 2
     sample = bytearray(payload[middle : middle + _SAMPLE])
     bar = int(_GAIN * min(len(sample), len(contexts.plain(sample))))
     best, least = 1, bar
-    for stride in reversed(STRIDES):  # the widest gains where any does, the narrower ones are faster
+    for stride in reversed(STRIDES):  # if any stride gains, the widest does; narrower ones are faster
         size = len(group(sample, stride, contexts.planes))
         if size > bar:
             break
@@ -126,6 +128,6 @@ def _best_stride(payload: memoryview, contexts: _Contexts) -> int:
 
 
 def _as_expected(header: bytes, stored: "Buffer", size: int) -> bool:
-    """Return whether a grouped frame is still one of numbers: some planes shrink and some are noise."""
+    """Return whether a grouped frame still holds numbers: some planes shrink and some are noise."""
     codec = parse_header(header).codec
     return codec in STRIDES and has_noise(stored, codec, size)

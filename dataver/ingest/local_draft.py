@@ -1,46 +1,41 @@
-"""A draft as it lies on this machine: its state, its log of blocks, its lock; and the tree that they make.
+"""The local files of a draft: its state, its log of blocks and its lock; and its tree.
 
-Whoever changes it holds its lock (`_changing`), edits the tree, and commits: blocks first, then `draft.json`,
-each forced to the disk before the next (invariants 4 and 6). A change that fails leaves both as they were.
+A change holds the lock (`_changing`), edits the tree, and commits: blocks first, then `draft.json`, each
+synced before the next (invariants 4 and 6). A change that fails leaves both unchanged.
 """
 
-import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from dataver.errors import Conflict
-from dataver.formats.block import Inner, Leaf
+from dataver.formats.block import Encoded, Inner, Leaf
 from dataver.formats.entry import Entry, external_id
 from dataver.formats.external import ExternalPack
 from dataver.ingest.block_log import BlockLog
+from dataver.ingest.current_draft import drop_draft
+from dataver.ingest.dedup_lookup import spooled
 from dataver.ingest.draft_state import (
     DraftState,
     draft_folder,
-    kept_in,
+    draft_lock,
     load_state,
     save_state,
-    set_current,
 )
-from dataver.ingest.known import spooled
-from dataver.repository import Repository
-from dataver.repository.places import FOLDER
+from dataver.repository import RepositoryCore
 from dataver.tree import Tree, edit
 
 __all__ = ["LocalDraft"]
 
-_LOCK_WAIT = 600.0  # seconds a command waits for another one on the same draft
-_KEPT = 32  # parsed blocks of the draft's own kept in memory
+_KEPT = 32  # parsed blocks of the draft kept in memory
 
 
 class LocalDraft:
-    """What a draft has, and how it is read and changed; the commands on it are `DraftCore`'s."""
+    """A draft's data and how it is read and changed; base of `DraftCore`, which has the commands."""
 
-    def __init__(self, repository: Repository, workspace: Path, state: DraftState) -> None:
+    def __init__(self, repository: RepositoryCore, workspace: Path, state: DraftState) -> None:
         self._repository = repository
         self._state = state
         self.workspace = workspace
@@ -78,22 +73,22 @@ class LocalDraft:
 
     @property
     def conflicts(self) -> list[str]:
-        """Paths that its parents disagreed about; the later parent's content was taken."""
+        """Paths that its parents changed differently; the later parent's content was taken."""
         return list(self._state.conflicts)
 
     @property
     def created(self) -> datetime:
-        """When it was made."""
+        """The time of creation."""
         return datetime.fromisoformat(self._state.created)
 
     @property
     def changed(self) -> bool:
-        """Whether its content differs from what it started from."""
+        """Whether its content differs from the tree it started from."""
         return self._state.tree != self._state.base
 
     @property
     def tree(self) -> Tree:
-        """The tree as it stands."""
+        """The current tree."""
         return Tree(bytes.fromhex(self._state.tree), self._load)
 
     @property
@@ -107,7 +102,7 @@ class LocalDraft:
         return self._folder / "externals"
 
     def local_packs(self) -> dict[bytes, Path]:
-        """Return the packs that are on this machine, by id, external ones among them."""
+        """Return the local packs by id, including external packs."""
         packs = {bytes.fromhex(path.name): path for path in spooled(self.spool)}
         return packs | {external_id(bytes.fromhex(path.name)): path for path in spooled(self.external)}
 
@@ -120,7 +115,7 @@ class LocalDraft:
         return self._log.object(digest) if digest in self._log else self._repository.blocks.object(digest)
 
     def has_block(self, digest: bytes) -> bool:
-        """Whether the draft itself holds a block (else the repository does)."""
+        """Return whether the draft itself holds a block (else the repository does)."""
         return digest in self._log
 
     def load_block(self, digest: bytes) -> Leaf | Inner:
@@ -132,8 +127,12 @@ class LocalDraft:
     def _edit(self, changes: dict[str, Entry | None]) -> None:
         root = bytes.fromhex(self._state.tree)
         ordered = sorted(changes.items())
-        new = edit(root, ordered, self._load, self._log.add, self._is_published)
+        new = edit(root, ordered, self._load, self._keep, self._is_published)
         self._state.tree = new.digest.hex()
+
+    def _keep(self, block: Encoded) -> None:
+        self._log.add(block)
+        self._parsed.pop(block.digest, None)  # the layout may differ
 
     def _is_published(self, digest: bytes) -> bool:
         return digest not in self._log
@@ -156,7 +155,7 @@ class LocalDraft:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        """Hold the draft's lock, with its state read anew; on failure the state in memory goes back too."""
+        """Hold the draft's lock and reload its state; on failure restore the state in memory too."""
         with self._locked():
             self._state = load_state(self._folder)
             self._log = BlockLog(self._folder / "blocks")
@@ -172,25 +171,8 @@ class LocalDraft:
                 self._state = load_state(self._folder)
                 raise
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = FileLock(self._folder / "lock", timeout=_LOCK_WAIT)
-        with kept_in(self._folder):
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise Conflict(
-                    f"draft {self.id} is being changed by another command.", hint="try again"
-                ) from error
-            try:
-                yield
-            finally:
-                lock.release()
+    def _locked(self) -> AbstractContextManager[None]:
+        return draft_lock(self._folder)
 
     def _drop(self) -> None:
-        """Remove the draft's folder; `draft.json` goes first, so that a crash leaves no half draft."""
-        (self._folder / "draft.json").unlink(missing_ok=True)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        current = self.workspace / FOLDER / "current"
-        if current.is_file() and current.read_text("ascii", "replace").strip() == self.id:
-            set_current(self.workspace, None)
+        drop_draft(self.workspace, self.id)

@@ -1,6 +1,6 @@
-"""One pack file being written: frames in, a file named by its footer out.
+"""Writing one pack file: frames, then a footer whose hash names the file.
 
-Keeps invariant 4: the file has a temporary name until its bytes and its footer are on the disk.
+Keeps invariant 4: the file has a temporary name until its bytes and its footer are durable.
 """
 
 import os
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataver.formats.frame import HEADER_SIZE, parse_header
 from dataver.formats.pack import MAGIC, Footer, FooterBuilder
+from dataver.storage.lacking import flush
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -20,16 +21,16 @@ _PACK_RAW = 1 << 30  # a pack of very compressible bytes closes here, so that ra
 _PACK_CHUNKS = 400_000
 _CHUNK_ROW = 40  # bytes of the footer for a chunk, and a little for its frame
 _WRITE = 1 << 20  # bytes collected before one write
-_PARTS = 512  # buffers in one write; the least IOV_MAX of any system is 1,024
+_PARTS = 512  # buffers in one write; the smallest IOV_MAX of any system is 1,024
 
 
 class PackFile:
     """One pack file being written.
 
     Args:
-        folder: where it will lie.
+        folder: its folder.
         size: bytes of frames at which it is full.
-        room: bytes of frames and footer at which it is full; None where only the frames count.
+        room: bytes of frames and footer at which it is full; None if only the frames count.
     """
 
     def __init__(self, folder: Path, size: int, room: int | None = None) -> None:
@@ -52,7 +53,7 @@ class PackFile:
 
     @property
     def waiting(self) -> bool:
-        """Whether bytes given to `add` are still to be written, and must not change before that."""
+        """Whether bytes passed to `add` are not written yet, and must not change until then."""
         return bool(self._waiting)
 
     def add(self, header: bytes, stored: "Buffer", lengths: Sequence[int], digests: bytes) -> None:
@@ -66,11 +67,11 @@ class PackFile:
             self.drain()
 
     def finish(self) -> Footer:
-        """Write the footer, force everything to the disk, give the file its name."""
+        """Write the footer, sync the file and rename it."""
         footer = self.footer.footer()
         self._waiting.append(footer.encode())
         self.drain()
-        os.fsync(self._fd)
+        flush(self._fd)
         os.close(self._fd)
         self._fd = -1
         self._path.replace(self._path.parent / footer.pack_id.hex())
@@ -84,7 +85,7 @@ class PackFile:
             self._path.unlink(missing_ok=True)
 
     def drain(self) -> None:
-        """Write what is waiting."""
+        """Write the collected bytes."""
         parts, self._waiting, self._waiting_size = self._waiting, [], 0
         while parts:
             written = os.writev(self._fd, parts[:_PARTS])

@@ -1,44 +1,56 @@
-"""Walking source files and folders: what is there, under which path it goes into a version, what is refused.
+"""Scanning source files and folders: items found, their paths in a version, and items refused.
 
-Files, symlinks and empty folders are found, in path order within each folder. Sockets, devices, unreadable
-folders, names that are not UTF-8 or cannot be paths of a version, and links that lead out of the source are
-each refused by name and do not stop the rest (invariant 10). `.dataverignore` files hold gitignore patterns
-for their folder and below; `.git` and `.dataver` are always left out.
+Files, symbolic links and empty folders are found, in path order within each folder. Sockets, devices,
+unreadable folders, names that are not UTF-8 or not valid in a version, and links that lead out of the source
+are each refused by name and do not stop the scan (invariant 10). `.dataverignore` files hold gitignore
+patterns for their folder and below (`dataver.ingest.ignore_rules`); an invalid one refuses its folder, so
+that no file it should hide is added. Repositories and dataver's own folders are never found, clutter not by
+default (`dataver.ingest.own_folders`).
 
-Reads directories and link targets only, never a file's content.
+Reads directories and link targets only, never file content.
 """
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias, TypedDict
 
 from dataver.errors import InvalidInput, PathNotFound
-from dataver.formats.entry import Kind, check_path, check_paths
+from dataver.formats.entry import Kind, check_path, check_paths, safe_link
+from dataver.ingest.ignore_rules import IgnoreRules, parse_ignore_file, parse_patterns
+from dataver.ingest.own_folders import CONFIG, DEFAULT_IGNORE, FOLDER, OwnFolders, is_repository
 from dataver.ingest.stat_cache import FileStat
+from dataver.tree import path_of
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
-
-__all__ = ["IGNORE_FILE", "Found", "Scan", "scan", "selection_of"]
+__all__ = [
+    "IGNORE_FILE",
+    "Scan",
+    "ScanOptions",
+    "ScannedItem",
+    "require_folder",
+    "require_included",
+    "require_sources",
+    "scan",
+    "selection_of",
+]
 
 IGNORE_FILE = ".dataverignore"
-_ALWAYS_OUT = frozenset({".git", ".dataver"})
 _SHORT = 900  # characters of a folder's path that leave room for any name within the limit of 4,096 bytes
 
 
-class Found(NamedTuple):
-    """One thing to add.
+class ScannedItem(NamedTuple):
+    """One item to add.
 
     Attributes:
-        path: where it goes in the version.
-        source: where it is on the disk.
-        kind: what it is.
-        stat: what tells whether a file changed.
-        target: where a symlink points.
+        path: its path in the version.
+        source: its path on the disk.
+        kind: its kind.
+        stat: the values that detect a change of a file.
+        target: the target of a symbolic link.
     """
 
     path: str
@@ -50,16 +62,19 @@ class Found(NamedTuple):
 
 @dataclass
 class Scan:
-    """What to walk and how, and what was met on the way.
+    """Options of a scan, and its findings.
 
     Attributes:
         dest: folder inside the version, "" for its root.
-        exclude: gitignore patterns to leave out.
-        include: gitignore patterns; when given, other files are left out.
-        follow_links: store what a symlink points to instead of the link.
-        problems: `(name, reason)` of everything refused.
-        ignored: how many files and folders patterns left out.
-        unseen: paths in the version that problems hid; what stands there or below must not be taken for
+        exclude: gitignore patterns to leave out; they override ignore files.
+        include: gitignore patterns; when given, files that git would not ignore by them are left out.
+        follow_links: store the target of a symbolic link instead of the link.
+        checksum: read every file, also those that appear unchanged.
+        default_ignore: leave out the names in `DEFAULT_IGNORE`, unless a pattern re-includes them.
+        problems: `(name, reason)` of every refused item.
+        ignored: the number of files and folders that patterns excluded.
+        left_out: names excluded by default, or as a repository or a cache.
+        unseen: paths in the version that problems hid; entries there or below must not be treated as
             deleted.
     """
 
@@ -67,32 +82,49 @@ class Scan:
     exclude: Sequence[str] = ()
     include: Sequence[str] = ()
     follow_links: bool = False
+    checksum: bool = False
+    default_ignore: bool = True
     problems: list[tuple[str, str]] = field(default_factory=list)
     ignored: int = 0
+    left_out: set[str] = field(default_factory=set)
     unseen: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.dest = path_of(self.dest)
+
     def refuse(self, source: str, reason: str, path: str) -> None:
-        """Note something that cannot be added, and the path it would have had."""
+        """Record a refused item and the path it would have had."""
         self.problems.append((source.encode("utf-8", "backslashreplace").decode(), reason))
         self.unseen.append(path)
 
 
+class ScanOptions(TypedDict, total=False):
+    """Options of `add` and `sync` that choose what is scanned, and how; as the attributes of `Scan`."""
+
+    dest: str
+    exclude: Sequence[str]
+    include: Sequence[str]
+    follow_links: bool
+    checksum: bool
+    default_ignore: bool
+
+
 class _Rule(NamedTuple):
-    """The patterns that apply from one folder downwards; `base` is that folder's path in the source."""
+    """Patterns that apply from one folder downwards; `start` is the length of its path and a slash."""
 
-    base: str
-    spec: "GitIgnoreSpec"
+    start: int
+    patterns: IgnoreRules
 
 
-def scan(source: str | Path, how: Scan) -> Iterator[list[Found]]:
-    """Yield everything in `source`, a folder at a time; a folder's contents go below `how.dest`.
+def scan(source: str | Path, how: Scan) -> Iterator[list[ScannedItem]]:
+    """Yield everything in `source`, one folder at a time; a folder's contents go below `how.dest`.
 
     Raises:
         PathNotFound: the source does not exist.
-        InvalidInput: the destination cannot be a path in a version.
+        InvalidInput: the destination is not a valid path in a version.
     """
     root = os.fspath(source)
-    dest = how.dest.strip("/")
+    dest = how.dest
     if dest:
         check_path(dest)
     try:
@@ -104,52 +136,124 @@ def scan(source: str | Path, how: Scan) -> Iterator[list[Found]]:
     except OSError as error:
         raise InvalidInput(f"{root} cannot be read: {error.strerror}.") from error
     if stat.S_ISDIR(status.st_mode):
-        rules = [_Rule("", _compile(how.exclude))] if how.exclude else []
-        wanted = _compile(how.include) if how.include else None
-        yield from _Walk(how, root, dest, wanted).folder(root, dest, rules)
+        yield from _SourceWalk(how, root, dest).walk(root, dest)
         return
     name = Path(root).name
     path = f"{dest}/{name}" if dest else name
     if not stat.S_ISREG(status.st_mode):
         how.refuse(root, _what(status.st_mode), path)
     elif _good_name(path, root, how):
-        yield [Found(path, root, _file_kind(status), _file_stat(status))]
+        yield [ScannedItem(path, root, _file_kind(status), _file_stat(status))]
 
 
 def selection_of(how: Scan) -> Callable[[str], bool]:
-    """Return what the patterns alone say of a file, by its path in the source."""
-    out = _compile(how.exclude) if how.exclude else None
-    wanted = _compile(how.include) if how.include else None
-    return lambda path: not (out and out.match_file(path)) and (wanted is None or wanted.match_file(path))
+    """Return a function that returns whether the patterns select a file, by its path in the source."""
+    out = parse_patterns(how.exclude)
+    wanted = parse_patterns(how.include) if how.include else None
+    return lambda path: not out.covers(path) and (wanted is None or wanted.covers(path))
 
 
-class _Walk:
-    def __init__(self, how: Scan, root: str, dest: str, wanted: "GitIgnoreSpec | None") -> None:
+def require_included(how: Scan, paths: Iterable[str]) -> None:
+    """Check that each pattern of `include` matches some of the paths, which are relative to their source.
+
+    Patterns that begin with `!` only exclude and are not checked.
+
+    Raises:
+        PathNotFound: some match nothing; the message names them.
+    """
+    waiting = {each: parse_patterns([each]) for each in how.include if not each.startswith("!")}
+    found = iter(paths)
+    while waiting and (path := next(found, None)) is not None:
+        for pattern in [each for each, rules in waiting.items() if rules.covers(path)]:
+            del waiting[pattern]
+    if waiting:
+        names = ", ".join(map(repr, waiting))
+        raise PathNotFound(
+            f"no file to add matches {names}; nothing was added.",
+            hint="patterns are written as in .gitignore; what ignore files and --exclude hide does not count",
+        )
+
+
+def require_folder(folder: str | Path) -> None:
+    """Check that a mirror's source is a folder.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if not Path(folder).is_dir():
+        raise InvalidInput(f"{folder} is not a folder, and only a folder can be mirrored.", hint="use add")
+
+
+def require_sources(how: Scan, sources: Iterable[str | Path]) -> None:
+    """Check that each pattern of `include` matches something in the sources; reads directories only.
+
+    Raises:
+        PathNotFound: some match nothing, or a source does not exist.
+    """
+    if how.include:
+        trial = replace(how, problems=[], left_out=set(), unseen=[])
+        skip = len(how.dest) + 1 if how.dest else 0
+        found = (each.path[skip:] for source in sources for some in scan(source, trial) for each in some)
+        require_included(how, chain(found, (path[skip:] for path in trial.unseen)))
+
+
+_Step: TypeAlias = "list[ScannedItem] | Iterator[_Step]"
+
+
+class _SourceWalk:
+    def __init__(self, how: Scan, root: str, dest: str) -> None:
         self._how = how
+        self._source = root
         self._root = os.path.realpath(root)
         self._skip = len(dest) + 1 if dest else 0
-        self._wanted = wanted
-        self._open: list[tuple[int, int]] = []  # folders on the way: followed links must not run in circles
+        self._exclude = [_Rule(0, parse_patterns(how.exclude))] if how.exclude else []
+        self._wanted = parse_patterns(how.include) if how.include else None
+        self._own = OwnFolders()
+        self._open: list[tuple[int, int]] = []  # folders on the path: followed links must not form cycles
 
-    def folder(self, source: str, path: str, rules: list[_Rule]) -> Iterator[list[Found]]:
-        """Yield what is in one folder, then what is in the folders below it."""
+    def walk(self, source: str, path: str) -> Iterator[list[ScannedItem]]:
+        """Yield the contents of a folder, then of the folders below it, at any depth."""
+        under_way = [
+            self._folder(source, path, [])
+        ]  # an explicit stack: Python's is limited to a thousand calls
+        while under_way:
+            step = next(under_way[-1], None)
+            if step is None:
+                under_way.pop()
+            elif isinstance(step, list):
+                yield step
+            else:
+                under_way.append(step)
+
+    def _folder(self, source: str, path: str, rules: list[_Rule]) -> "Iterator[_Step]":
+        """Yield the contents of one folder, then an iterator for each folder below it."""
         try:
             with os.scandir(source) as listing:
                 entries = sorted(listing, key=attrgetter("name"))
         except OSError as error:
             self._how.refuse(source, f"the folder cannot be read: {error.strerror}", path)
             return
+        if any(entry.name == CONFIG for entry in entries) and is_repository(source):
+            if source == self._source:
+                self._how.refuse(source, "it is a repository, and those are not added", path)
+            else:
+                self._how.left_out.add(os.path.basename(source))  # noqa: PTH119  # a text, not a Path
+            return
         if any(entry.name == IGNORE_FILE for entry in entries):
-            rules = [*rules, *self._rule(source, path[self._skip :])]
+            rule = self._rule(source, path)
+            if rule is None:
+                return
+            rules = [rule, *rules]
         if not entries and path:
-            yield [Found(path, source, Kind.DIRECTORY, FileStat(0, 0, 0, 0))]
+            yield [ScannedItem(path, source, Kind.DIRECTORY, FileStat(0, 0, 0, 0))]
         prefix = f"{path}/" if path else ""
         good = len(path) < _SHORT and _all_good([entry.name for entry in entries])
-        here: list[Found] = []
+        here: list[ScannedItem] = []
         below: list[os.DirEntry[str]] = []
         for entry in entries:
-            if entry.name in _ALWAYS_OUT:
-                self._how.ignored += 1
+            if self._own.holds(entry):
+                if entry.name != FOLDER:
+                    self._how.left_out.add(entry.name)
                 continue
             try:
                 self._entry(entry, prefix + entry.name, rules, good, here, below)
@@ -158,7 +262,7 @@ class _Walk:
         if here:
             yield here
         for entry in below:
-            yield from self._subfolder(entry, prefix + entry.name, rules)
+            yield self._subfolder(entry, prefix + entry.name, rules)
 
     def _entry(
         self,
@@ -166,31 +270,39 @@ class _Walk:
         path: str,
         rules: list[_Rule],
         good: bool,
-        here: list[Found],
+        here: list[ScannedItem],
         below: list[os.DirEntry[str]],
     ) -> None:
-        """Put an entry where it belongs: found here, a folder below, left out, or refused."""
+        """Classify an entry: found here, a folder below, excluded, or refused."""
         how = self._how
         follow = how.follow_links
         is_folder = entry.is_dir(follow_symlinks=follow)
-        if (rules or self._wanted) and self._left_out(path[self._skip :], is_folder, rules):
-            how.ignored += 1
-            return
+        clutter = how.default_ignore and entry.name in DEFAULT_IGNORE
+        if clutter or rules or self._exclude or self._wanted:
+            inside = path[self._skip :]
+            verdict = self._verdict(inside, is_folder, rules)
+            if clutter and verdict is None:
+                how.left_out.add(entry.name)
+                return
+            chosen = is_folder or self._wanted is None or self._wanted.covers(inside)
+            if verdict or not chosen:
+                how.ignored += 1
+                return
         if not good and not _good_name(path, entry.path, how):
             return
         if is_folder:
             below.append(entry)
         elif entry.is_file(follow_symlinks=follow):
             status = entry.stat(follow_symlinks=follow)
-            here.append(Found(path, entry.path, _file_kind(status), _file_stat(status)))
+            here.append(ScannedItem(path, entry.path, _file_kind(status), _file_stat(status)))
         elif entry.is_symlink() and not follow:
             self._link(entry, path, here)
         else:
             how.refuse(entry.path, _what(entry.stat(follow_symlinks=follow).st_mode), path)
 
-    def _subfolder(self, entry: os.DirEntry[str], path: str, rules: list[_Rule]) -> Iterator[list[Found]]:
+    def _subfolder(self, entry: os.DirEntry[str], path: str, rules: list[_Rule]) -> "Iterator[_Step]":
         if not self._how.follow_links:
-            yield from self.folder(entry.path, path, rules)
+            yield self._folder(entry.path, path, rules)
             return
         status = entry.stat()
         identity = (status.st_dev, status.st_ino)
@@ -198,55 +310,72 @@ class _Walk:
             self._how.refuse(entry.path, "the link leads back into a folder that contains it", path)
             return
         self._open.append(identity)
-        yield from self.folder(entry.path, path, rules)
+        yield self._folder(entry.path, path, rules)
         self._open.pop()
 
-    def _link(self, entry: os.DirEntry[str], path: str, here: list[Found]) -> None:
+    def _link(self, entry: os.DirEntry[str], path: str, here: list[ScannedItem]) -> None:
         target = os.readlink(entry.path)  # noqa: PTH115  # a Path would normalise the target
         try:
             target.encode()
         except UnicodeEncodeError:
             self._how.refuse(entry.path, "the link's target is not UTF-8", path)
             return
-        folder = os.path.realpath(os.path.dirname(entry.path))  # noqa: PTH120
-        landing = os.path.normpath(os.path.join(folder, target))  # noqa: PTH118
-        if os.path.isabs(target) or not (landing + "/").startswith(self._root + "/"):  # noqa: PTH117
+        portable = target
+        if not safe_link(path[self._skip :], target):
+            portable = self._inside(entry.path, target)
+        if not portable:
             reason = (
                 f"the link leads out of the added folder ({target}); --follow-links stores what it points to"
             )
             self._how.refuse(entry.path, reason, path)
             return
-        here.append(Found(path, entry.path, Kind.SYMLINK, FileStat(0, 0, 0, 0), target))
+        here.append(ScannedItem(path, entry.path, Kind.SYMLINK, FileStat(0, 0, 0, 0), portable))
 
-    def _rule(self, source: str, inside: str) -> list[_Rule]:
+    def _inside(self, source: str, target: str) -> str:
+        """Return a link's target as `safe_link` defines it; "" if it leads out or through a missing path.
+
+        The text may contain the root's own name, which a fetched folder does not have, or `..` after a name,
+        which on another disk may be a link to elsewhere.
+        """
+        folder = os.path.realpath(os.path.dirname(source))  # noqa: PTH120  # texts: a Path would normalise
+        head, _, tail = target.rstrip("/").rpartition("/")
+        if os.path.isabs(target) or tail in ("", ".", ".."):  # noqa: PTH117
+            head, tail = target, ""
         try:
-            lines = Path(source, IGNORE_FILE).read_text("utf-8").splitlines()
-            return [_Rule(f"{inside}/" if inside else "", _compile(lines))]
-        except (OSError, ValueError) as error:
-            self._how.refuse(f"{source}/{IGNORE_FILE}", f"it cannot be used: {error}", inside)
-            return []
+            landing = os.path.realpath(os.path.join(folder, head), strict=True)  # noqa: PTH118
+        except OSError:
+            return ""
+        landing = os.path.join(landing, tail).rstrip("/")  # noqa: PTH118
+        if os.path.isabs(target) or not f"{landing}/".startswith(f"{self._root}/"):  # noqa: PTH117
+            return ""
+        return os.path.relpath(landing, folder)
 
-    def _left_out(self, inside: str, is_folder: bool, rules: list[_Rule]) -> bool:
-        verdict = False
-        for rule in rules:  # outer files first; the innermost pattern that matches decides, as in git
-            name = inside[len(rule.base) :] + ("/" if is_folder else "")
-            result = rule.spec.check_file(name)
-            if result.include is not None:
-                verdict = result.include
-        return verdict or (self._wanted is not None and not is_folder and not self._wanted.match_file(inside))
+    def _rule(self, source: str, path: str) -> _Rule | None:
+        """Read a folder's ignore file; refuse the folder if the file is invalid."""
+        name = Path(source, IGNORE_FILE)
+        reason: str | None = "it is not a file"  # opening a named pipe would block until a writer opens it
+        try:
+            if name.is_file():
+                rules = parse_ignore_file(name.read_bytes())
+                return _Rule(len(path) + 1 - self._skip if path else 0, rules)
+        except InvalidInput as error:
+            reason = error.message
+        except OSError as error:
+            reason = error.strerror
+        self._how.refuse(str(name), f"nothing in its folder is added: {reason}", path)
+        return None
 
-
-def _compile(lines: Sequence[str]) -> "GitIgnoreSpec":
-    from pathspec import GitIgnoreSpec
-
-    try:
-        return GitIgnoreSpec.from_lines(lines)
-    except ValueError as error:
-        raise InvalidInput(f"not a gitignore pattern: {error}.") from error
+    def _verdict(self, inside: str, is_folder: bool, rules: list[_Rule]) -> bool | None:
+        """Return whether the patterns exclude a path; None if none matches it."""
+        for rule in (*self._exclude, *rules):  # inner files first: the last pattern that matches decides
+            excluded = rule.patterns.verdict(inside[rule.start :], is_folder=is_folder)
+            if excluded is not None:
+                return excluded
+        return None
 
 
 def _all_good(names: list[str]) -> bool:
-    """Tell whether all names of a folder can be parts of a path: one check for them all in the usual case."""
+    """Return whether all names of a folder are valid in paths: usually one check for all of them."""
     try:
         check_paths(names)
     except InvalidInput:
@@ -277,7 +406,7 @@ def _what(mode: int) -> str:
         stat.S_IFIFO: "a named pipe",
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
-        stat.S_IFLNK: "a link to nothing",
+        stat.S_IFLNK: "a broken link",
     }
     return (
         f"it is {kinds.get(stat.S_IFMT(mode), 'neither file, folder nor link')} and has no content to store"

@@ -1,7 +1,6 @@
-"""What one command on a draft works with: known chunks, the pack writer and, where packs are sent, a sender.
+"""Tools of one command on a draft: known chunks, the pack writer and, if packs are sent, a sender.
 
-All of it is ended in the right order, whatever happens: the writer first, then the sender, then the index
-that both tell.
+They are always closed in this order, also after errors: the writer, the sender, then the index that both use.
 """
 
 from collections.abc import Iterator
@@ -11,54 +10,56 @@ from typing import NamedTuple
 
 from dataver.formats.pack import Footer
 from dataver.ingest.chunk_index import ChunkIndex
-from dataver.ingest.known import KnownChunks
-from dataver.ingest.packing import PackSession
-from dataver.ingest.streaming import PackSender, note_sent, sent_before
-from dataver.repository import Repository
-from dataver.repository.private_place import private_cache_root
+from dataver.ingest.dedup_lookup import KnownChunks
+from dataver.ingest.pack_uploader import PackSender, note_sent, sent_before
+from dataver.ingest.pack_writer import PackSession
+from dataver.machine.cache_root import private_cache_root
+from dataver.repository import RepositoryCore
 
-__all__ = ["Session", "draft_session", "open_index"]
+__all__ = ["DraftSession", "draft_session", "open_index"]
 
 
-class Session(NamedTuple):
-    """One command's tools; `sender` is None where packs stay in the spool until `upload`."""
+class DraftSession(NamedTuple):
+    """Tools of one command; `sender` is None if packs stay in the spool until `upload`."""
 
     packs: PackSession
     known: KnownChunks
     sender: PackSender | None
 
 
-def open_index(repository: Repository, draft_id: str) -> ChunkIndex:
-    """Open this machine's chunk index of a repository, as a draft sees it."""
-    return ChunkIndex(private_cache_root() / "index" / f"{repository.id}.sqlite", draft_id)
+def open_index(repository: RepositoryCore, draft_id: str) -> ChunkIndex:
+    """Open this machine's chunk index of a repository for a draft."""
+    return ChunkIndex(private_cache_root() / "index" / f"{repository.local_name}.sqlite", draft_id)
 
 
 @contextmanager
 def draft_session(
-    repository: Repository, folder: Path, draft_id: str, spool: int, *, beside: Path | None = None
-) -> Iterator[Session]:
-    """Give the tools of one command on a draft.
+    repository: RepositoryCore, folder: Path, draft_id: str, spool: int, *, beside: Path | None = None
+) -> Iterator[DraftSession]:
+    """Provide the tools of one command on a draft.
 
     Args:
         repository: the repository.
-        folder: the draft's, or another one that packs are written below.
+        folder: the draft's folder, or another one below which packs are written.
         draft_id: the draft.
-        spool: bytes of packs that may wait to be sent; 0 if all stay in the folder.
-        beside: the draft's own packs, where `folder` is not the draft's.
+        spool: the limit of bytes of unsent packs; 0 if all stay in the folder.
+        beside: the draft's own packs, if `folder` is not the draft's.
     """
     index = open_index(repository, draft_id)
     packs = folder / "packs"
     try:
-        known = KnownChunks(index, repository.packs, packs, *([beside] if beside else []))
+        known = KnownChunks(
+            index, repository.packs, repository.soundness, packs, *([beside] if beside else [])
+        )
         try:
             if spool:
-                known.learn(sent_before(folder))  # asks the store only where the index was lost
+                known.learn(sent_before(folder))  # queries the store only if the index was lost
             with _sending(repository, folder, known, spool) as sender:
                 session = _packs(repository, packs, known, sender)
                 try:
-                    yield Session(session, known, sender)
+                    yield DraftSession(session, known, sender)
                 finally:
-                    session.abandon()  # after `close` only the threads' end is left to make sure of
+                    session.abandon()  # after `close` this only ends the threads
         finally:
             known.close()
     finally:
@@ -67,7 +68,7 @@ def draft_session(
 
 @contextmanager
 def _sending(
-    repository: Repository, folder: Path, known: KnownChunks, spool: int
+    repository: RepositoryCore, folder: Path, known: KnownChunks, spool: int
 ) -> Iterator[PackSender | None]:
     if not spool:
         yield None
@@ -79,7 +80,7 @@ def _sending(
 
     config = repository.config
     sender = PackSender(
-        repository.store,
+        repository.soundness.send,
         folder / "packs",
         limit=spool,
         pack_size=config.pack_size,
@@ -93,7 +94,7 @@ def _sending(
 
 
 def _packs(
-    repository: Repository, folder: Path, known: KnownChunks, sender: PackSender | None
+    repository: RepositoryCore, folder: Path, known: KnownChunks, sender: PackSender | None
 ) -> PackSession:
     config = repository.config
     if sender is None:

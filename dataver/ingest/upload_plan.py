@@ -1,38 +1,37 @@
-"""What an upload would send, before anything is sent.
+"""Plan of an upload.
 
-One idea: the same walk of the draft that the upload makes; then the store is asked which packs it has
-already, which is what an upload that was interrupted finds, too.
+The idea: walk the draft as the upload does, then query which packs the store has already, as a resumed upload
+does, too.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from dataver import parallel
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.upload import parts_of_draft
-from dataver.repository import Repository
-from dataver.repository.rates import Rate, recall
+from dataver.machine.speeds import Rate, recent_rate
+from dataver.repository import RepositoryCore
 
 __all__ = ["UploadPlan", "plan_upload"]
 
-_ASKING = 16  # existence questions at once
-_OVERHEAD = 6  # requests for the hold, the sweeps, the labels and the record, as a test counts them
+_OVERHEAD = 7  # requests for the hold, the sweeps, the labels, the turn and the record; a test counts them
 
 
 @dataclass(frozen=True)
 class UploadPlan:
-    """What an upload would do.
+    """Plan of an upload.
 
     Attributes:
         files: files of the version.
-        size: bytes of them.
+        size: their bytes.
         packs: packs to be sent.
         blocks: tree blocks to be sent.
         transferred: bytes of both.
         there: packs of the draft that the repository has already.
-        requests: what the store is asked, about.
-        seconds: expected time; None where the speed is not known.
-        speed: bytes a second that this is reckoned with, and where the number is from; None likewise.
-        already: the version is published; nothing is left to do.
+        requests: approximate number of requests to the store.
+        seconds: expected time; None if the speed is unknown.
+        speed: the assumed bytes per second, and the origin of the number; None if unknown.
+        already: the version is already published.
     """
 
     files: int
@@ -47,19 +46,19 @@ class UploadPlan:
     already: bool
 
 
-def plan_upload(draft: DraftCore, repository: Repository, *, parents: int, published: bool) -> UploadPlan:
-    """Return what uploading a draft would do; asks which of its packs are there, and writes nothing."""
+def plan_upload(draft: DraftCore, repository: RepositoryCore, *, parents: int, published: bool) -> UploadPlan:
+    """Return the plan of uploading a draft; queries which of its packs exist, and writes nothing."""
     summary = draft.tree.summary()
     if published:
         return UploadPlan(summary.files, summary.size, 0, 0, 0, 0, 0, 0.0, None, already=True)
     packs, blocks, others = parts_of_draft(draft)
-    with ThreadPoolExecutor(_ASKING) as pool:
+    with parallel.pool(parallel.REQUESTS, "ask") as pool:
         there = [
             pack for pack, found in zip(packs, pool.map(repository.packs.exists, packs), strict=True) if found
         ]
     left = len(packs) - len(there)
     size = sum(size for pack, size in packs.items() if pack not in there) + sum(blocks.values())
-    speed = recall(repository.id, "upload")
+    speed = recent_rate(repository.local_name, "upload")
     return UploadPlan(
         files=summary.files,
         size=summary.size,

@@ -1,13 +1,13 @@
-"""Writing one file straight into a draft: no copy on the disk, no working folder.
+"""Writing one file directly into a draft, without a copy on the disk or a working folder.
 
-The idea: what is written is cut, hashed and packed as it comes, as `add` does with what it reads. Packs grow
-in a folder of the writer's own below the draft (`writing/<id>/`), so that several writers and commands work
-side by side; only `close` takes the draft's lock, moves the packs into the draft's spool (where the draft
-streams, they are sent meanwhile) and puts the entry into its tree.
+The idea: written bytes are cut, hashed and packed at once, as `add` does with bytes it reads. Packs are
+written to the writer's own folder below the draft (`writing/<id>/`), so that several writers and commands can
+work in parallel; only `close` takes the draft's lock, moves the packs into the draft's spool (a streamed
+draft sends them meanwhile) and puts the entry into its tree.
 
-Keeps invariants 4 (what a crash leaves is a folder whose lock nobody holds, which the next writer removes,
-and the draft as it was) and 6 (packs, then blocks, then `draft.json`, each forced to the disk before `close`
-returns). Memory is bounded by one window and the frames in flight.
+Keeps invariants 4 (a crash leaves a folder whose lock is free, which the next writer removes, and an
+unchanged draft) and 6 (packs, then blocks, then `draft.json`, each synced before `close` returns). Memory is
+bounded by one window and the frames in flight.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from typing import TYPE_CHECKING, Final
 from dataver.errors import AlreadyExists, Conflict, InvalidInput, StoreError
 from dataver.formats.entry import Entry, Kind, check_path, same_content
 from dataver.hashing import DIGEST_SIZE, new_hasher
-from dataver.ingest.cutting import Cutter, File, LargeFile, Window
+from dataver.ingest.add_operation import changes_with
+from dataver.ingest.cutting import CutBuffer, Cutter, File, LargeFile
+from dataver.ingest.dedup import Placed, extents_of, place
+from dataver.ingest.dedup_lookup import spooled
 from dataver.ingest.draft_state import kept_in
-from dataver.ingest.expected import Expected
-from dataver.ingest.known import spooled
-from dataver.ingest.placing import Placed, extents_of, place
-from dataver.ingest.scan import Found, Scan
-from dataver.ingest.session import Session, draft_session
+from dataver.ingest.pack_uploader import note_sent, sent_before
+from dataver.ingest.parent_chunks import Expected
+from dataver.ingest.scan import Scan, ScannedItem
+from dataver.ingest.session import DraftSession, draft_session
 from dataver.ingest.stat_cache import FileStat
-from dataver.ingest.streaming import note_sent, sent_before
-from dataver.ingest.taking import changes_with
+from dataver.storage.lacking import flush_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,24 +48,24 @@ _UNREAD: Final = FileStat(0, 0, 0, 0)
 
 
 class FileWriter:
-    """Takes the bytes of one file, in order, and puts them into a draft. Use from one thread.
+    """Sequential writer of one file into a draft. Use from one thread.
 
-    End it with `close` or `discard`; nothing of it is in the draft before `close` has returned.
+    End it with `close` or `discard`; the draft is unchanged until `close` has returned.
 
     Args:
         draft: the draft; it must be open when this is closed.
-        path: where the file goes in the version. What stands there, other than a folder, is replaced.
-        executable: whether it is; None means as what stands there.
-        exclusive: whether nothing may stand there.
-        based_on: what has to stand there still at the end, where what is written follows from it.
+        path: the file's path in the version. An existing entry, except a folder, is replaced.
+        executable: whether the file is executable; None keeps the existing kind.
+        exclusive: refuse to replace an existing entry.
+        based_on: the entry that must still exist at `close`, if the written bytes derive from it.
 
     Attributes:
-        size: bytes taken so far.
-        done: what of it was new.
+        size: bytes written so far.
+        done: counters of new chunks.
 
     Raises:
-        InvalidInput: no path of a version, or a folder of the draft.
-        AlreadyExists: something stands there, and `exclusive` is on.
+        InvalidInput: the path is invalid, or a folder of the draft.
+        AlreadyExists: the path exists, and `exclusive` is on.
         Conflict: the draft was finalized.
     """
 
@@ -91,10 +92,10 @@ class FileWriter:
             executable = prior is not None and prior.kind == Kind.EXECUTABLE
         kind = Kind.EXECUTABLE if executable else Kind.FILE
         params = draft._repository.config.chunking
-        self._file = File(Found(path, path, kind, _UNREAD), _inside(prior))
+        self._file = File(ScannedItem(path, path, kind, _UNREAD), _inside(prior))
         self._hasher = new_hasher()
         self._cutter = Cutter(params)
-        self._window = Window(max(_WINDOW, params.maximum), params)
+        self._window = CutBuffer(max(_WINDOW, params.maximum), params)
         self._used = self._window.begin
         self._place: _Place | None = None
         self._large: LargeFile | None = None
@@ -103,14 +104,14 @@ class FileWriter:
 
     @property
     def folder(self) -> Path:
-        """Where the draft is kept."""
+        """The draft's folder."""
         return self._draft._folder
 
     def write(self, data: Buffer) -> int:
-        """Take more bytes (copied at once); return how many.
+        """Write bytes (copied at once); return their number.
 
         Raises:
-            StoreError: the disk, or the store of a draft that streams, does not take them.
+            StoreError: the disk, or the store of a streamed draft, failed.
         """
         with memoryview(data).cast("B") as view:
             length, taken, room = len(view), 0, self._window.view
@@ -125,13 +126,13 @@ class FileWriter:
         return length
 
     def close(self) -> Entry:
-        """Put the file into the draft; its bytes are safe when this returns (invariant 6).
+        """Put the file into the draft; its bytes are durable when this returns (invariant 6).
 
         Raises:
             Conflict: the draft was finalized or is held by another command; nothing was changed.
-            AlreadyExists: something stands there by now, and nothing may.
-            StoreError: the disk refuses it; nothing was changed. A draft that streams and could not send says
-                so, too: then the file is in the draft.
+            AlreadyExists: the path exists by now, and `exclusive` is on.
+            StoreError: the disk failed and nothing was changed; or a streamed draft could not send: then the
+                file is in the draft.
         """
         try:
             with kept_in(self._draft._folder):
@@ -140,7 +141,7 @@ class FileWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Drop what was written; the draft stays as it is."""
+        """Drop the written bytes; the draft is unchanged."""
         place, self._place = self._place, None
         if place is not None:
             place.end()
@@ -163,20 +164,20 @@ class FileWriter:
         if problem is not None:
             raise StoreError(
                 f"'{self._path}' is in draft {self._draft.id}, but was not sent: {problem.message}",
-                hint="what is left is safe in the draft, and `dataver upload` sends it",
+                hint="the rest is safe in the draft, and `dataver upload` sends it",
                 transient=problem.transient,
             ) from problem
         return entry
 
     def _commit(self, entry: Entry) -> None:
-        """Make the packs the draft's, and the entry a part of its tree."""
+        """Move the packs into the draft, and add the entry to its tree."""
         draft = self._draft
         with draft._changing():
             prior = draft.tree.get(self._path)
             self._check(prior)
             if self._based_on is not None and (prior is None or not same_content(prior, self._based_on)):
                 raise Conflict(
-                    f"'{self._path}' in draft {draft.id} was changed by somebody else meanwhile.",
+                    f"'{self._path}' in draft {draft.id} was changed by another writer meanwhile.",
                     hint="open it again",
                 )
             if (
@@ -184,7 +185,7 @@ class FileWriter:
                 and (prior.kind, prior.digest) == (entry.kind, entry.digest)
                 and _inside(prior)
             ):
-                return  # it stands there already
+                return  # the entry exists already
             self._begun().hand_over(draft._folder)
             how = Scan()
             changes = changes_with(draft.tree, [entry], how)
@@ -194,8 +195,7 @@ class FileWriter:
             draft._commit()
 
     def _check(self, prior: Entry | None) -> None:
-        folder = prior is None and next(self._draft.tree.paths(self._path + "/"), None) is not None
-        if folder or (prior is not None and prior.kind == Kind.DIRECTORY):
+        if self._draft.tree.is_folder(self._path) or (prior is not None and prior.kind == Kind.DIRECTORY):
             raise InvalidInput(
                 f"'{self._path}' is a folder in the draft.", hint="remove it first, or choose another path"
             )
@@ -205,7 +205,7 @@ class FileWriter:
             )
 
     def _begun(self) -> _Place:
-        """Return where the bytes go; made when the first window is full, or at the end."""
+        """Return the writer's folder; created when the first window is full, or at the end."""
         if self._place is None:
             self._place = _Place(self._draft)
         return self._place
@@ -227,7 +227,7 @@ class FileWriter:
 
 
 class _Place:
-    """A writer's folder, locked, and the tools that fill it."""
+    """A writer's locked folder, and the tools that fill it."""
 
     def __init__(self, draft: LocalDraft) -> None:
         above = draft._folder / _FOLDER
@@ -240,7 +240,7 @@ class _Place:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             (self.folder / "unlocked").replace(self.folder / "lock")
         self._ended = False
-        self._tools: AbstractContextManager[Session] = draft_session(
+        self._tools: AbstractContextManager[DraftSession] = draft_session(
             draft._repository, self.folder, draft.id, draft._state.spool, beside=draft.spool
         )
         try:
@@ -250,22 +250,18 @@ class _Place:
             raise
 
     def hand_over(self, draft: Path) -> None:
-        """Move what was not sent into the draft's spool, and force its names to the disk.
+        """Move unsent packs into the draft's spool, and sync its folder.
 
-        A crash in between leaves packs there that nothing needs.
+        A crash in between leaves unneeded packs there.
         """
         for pack_id in sent_before(self.folder):
             note_sent(draft, pack_id)
         moved = [path.replace(draft / "packs" / path.name) for path in spooled(self.folder / "packs")]
         if moved:
-            fd = os.open(draft / "packs", os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            flush_folder(draft / "packs")
 
     def end(self) -> None:
-        """End the tools and remove the folder."""
+        """Close the tools and remove the folder."""
         if not self._ended:
             self._ended = True
             try:
@@ -279,14 +275,14 @@ class _Place:
 
 
 def _inside(entry: Entry | None) -> Entry | None:
-    """Return an entry whose bytes lie in packs of the repository or the draft; others are not safe there."""
+    """Return an entry with bytes in packs of the repository or the draft, else None: others are not safe."""
     if entry is None or any(len(extent.pack) != DIGEST_SIZE for extent in entry.extents):
         return None
     return entry
 
 
 def _clear(folder: Path) -> None:
-    """Remove what writers left that died."""
+    """Remove the folders of writers that died."""
     for left in folder.glob("*/lock"):
         try:
             fd = os.open(left, os.O_RDWR | os.O_CLOEXEC)
@@ -296,6 +292,6 @@ def _clear(folder: Path) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left.parent, ignore_errors=True)
         except OSError:
-            continue  # it lives
+            continue  # its writer is alive
         finally:
             os.close(fd)

@@ -1,1 +1,1 @@
-"""Plug-ins: what other packages load from dataver, by entry point or by import. Nothing here needs them."""
+"""Plug-ins for other packages, loaded by entry point or by import."""

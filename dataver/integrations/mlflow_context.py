@@ -1,15 +1,11 @@
-"""MLflow asks this when a run starts (entry point `mlflow.run_context_provider`).
+"""Context provider that MLflow calls when a run starts (entry point `mlflow.run_context_provider`).
 
-- The run gets the tag `dataver.run` where the user has named a run of dataver's around it: so it is found
-  from MLflow's side.
-- What was fetched before MLflow's runs waits to be linked to them. MLflow asks just before it makes the next
-  run, so now is the time to link the one before. The recorder itself finds the last.
+- The first call installs the hooks of the recorder: child processes belong to this process's active run, even
+  if this process does not use dataver itself, and their events are sent at its exit.
+- The run gets the tag `dataver.run` if the user has named a run of dataver around it.
 
-`import mlflow` imports this module: it must be quick and never fail, so it imports nothing of dataver. A
-process that has noted nothing pays nothing.
+`import mlflow` imports this module: it must be fast and never fail, so it does not import dataver.
 """
-
-import sys
 
 from mlflow.tracking.context.abstract_context import RunContextProvider
 
@@ -17,20 +13,24 @@ __all__ = ["DataverRunContext"]
 
 
 class DataverRunContext(RunContextProvider):
-    """Tags for a run that starts, and a nudge for the recorder."""
+    """Installs the hooks, and returns tags for a new run."""
 
     def in_context(self) -> bool:
-        """Return whether this process has noted anything or named a run."""
-        return "dataver.lineage.which_run" in sys.modules
+        """Install the hooks; return whether the user has named a run."""
+        try:
+            from dataver.lineage.record.recorder import hooks, named_here
+
+            hooks()
+            return named_here() is not None
+        except Exception:  # noqa: BLE001  # a failure of lineage must not prevent the run
+            return False
 
     def tags(self) -> dict[str, str]:
-        """Return the tags; whatever fails here gives none."""
+        """Return the tags; none after any failure."""
         try:
-            recorder = sys.modules.get("dataver.lineage.recorder")
-            if recorder is not None:
-                recorder.look_again()
-            which = sys.modules["dataver.lineage.which_run"]
-            key = which.CURRENT.get() or which.named_by_environment()
-        except Exception:  # noqa: BLE001  # a run must start, whatever lineage does
+            from dataver.lineage.record.recorder import named_here
+
+            key = named_here()
+        except Exception:  # noqa: BLE001
             return {}
         return {"dataver.run": key} if key else {}

@@ -1,12 +1,12 @@
-"""The source of an MLflow dataset that is a version here (entry point `mlflow.dataset_source`).
+"""Dataset source of MLflow for versions (entry point `mlflow.dataset_source`).
 
     run = mlflow.get_run(run_id)
     folder = mlflow.data.get_source(run.inputs.dataset_inputs[0]).load()     # exactly that version
 
-A source names a dataset and the digest of its tree; where the repository is, it does not know, because MLflow
-keeps the first source of a content for ever. So `load` takes the repository that `dataver.open()` opens, or
-the one it is given; the input's tag `dataver.repository` says where it was. Whichever it is, the bytes are
-checked against the digest.
+A source contains a dataset, the digest of its tree, and the part that was read. It contains no URL of the
+repository, because MLflow keeps the first source of a content permanently. So `load` uses the repository that
+`dataver.open()` opens, or its argument `repo`; the input's tag `dataver.repository` has the original URL. The
+bytes are compared with the digest in any case.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.data.dataset_source import DatasetSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import dataver
 
@@ -25,26 +25,36 @@ _SCHEME = "dataver://"
 
 
 class DataverDatasetSource(DatasetSource):
-    """A version of a dataset, by content."""
+    """A version of a dataset, by content, or a part of it."""
 
-    def __init__(self, dataset: str, tree: str, repository: str) -> None:
-        """Name a version.
+    def __init__(
+        self, dataset: str, tree: str, repository: str, subset: "Mapping[str, Any] | None" = None
+    ) -> None:
+        """Check and store the attributes of a version.
 
         Args:
             dataset: the dataset's name.
             tree: the digest of its tree, 64 hex.
-            repository: the id of the repository it came from, 32 hex.
+            repository: the id of the original repository, 32 hex.
+            subset: the part that was read, as in an event (`patterns`, `paths`, `listed`, `shard`).
 
         Raises:
-            InvalidInput: one of them cannot be that.
+            InvalidInput: one of them is not valid.
         """
-        from dataver.errors import InvalidInput
-        from dataver.formats.jsontext import is_hex
+        from dataver.errors import IntegrityError, InvalidInput, message_of
+        from dataver.formats.canonical_json import is_hex
+        from dataver.formats.event import Subset
         from dataver.formats.names import check_dataset_name
 
         check_dataset_name(dataset)
         if not is_hex(tree, 64) or not is_hex(repository, 32):
-            raise InvalidInput(f"the source of '{dataset}' names no version: its digest or id is not hex.")
+            raise InvalidInput(f"the source of '{dataset}' has a digest or id that is not hex.")
+        try:
+            self.subset = Subset.of(dict(subset or {}))
+        except (IntegrityError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                f"the source of '{dataset}' has an invalid subset: {message_of(error)}."
+            ) from error
         self.dataset = dataset
         self.tree = tree
         self.repository = repository
@@ -65,77 +75,112 @@ class DataverDatasetSource(DatasetSource):
         repo: "str | Path | dataver.Repository | None" = None,
         paths: "str | Iterable[str] | None" = None,
     ) -> str:
-        """Fetch the version and return its folder.
+        """Fetch the version, or the source's part of it, and return the folder.
 
         Args:
-            dst_path: an own, writable copy goes there; None gives a read-only folder in the cache.
-            repo: the repository or its URL; None means what `dataver.open()` opens.
-            paths: globs; only what matches is fetched.
+            dst_path: folder of a writable working copy; None returns a read-only folder in the cache.
+            repo: the repository or its URL; None means the one that `dataver.open()` opens.
+            paths: globs that replace the source's part.
 
         Raises:
-            NotFound: that repository does not have it.
+            NotFound: the repository does not have the version.
         """
         opened = _opened(repo)
         ref = self._ref(opened)
-        return str(opened.fetch(ref, dest=dst_path, paths=paths).path)
+        if paths is not None or not self.subset:
+            return str(opened.fetch(ref, dest=dst_path, paths=paths).path)
+        from dataver.lineage.queries.content import parse_listing
+        from dataver.lineage.queries.reproduce import selected
+
+        part = selected(self.subset, lambda digest: parse_listing(opened._core.events.attachment(digest)))
+        return str(opened.fetch(ref, dest=dst_path, paths=part).path)
 
     def _ref(self, opened: "dataver.Repository") -> str:
-        """Return a reference to the youngest version of the dataset with this content."""
+        """Return the ref of the newest version of the dataset with this content."""
         from dataver.errors import NotFound
 
-        labels = opened.records.labels(self.dataset)
+        labels = opened._core.records.listed(self.dataset)
         wanted = bytes.fromhex(self.tree)
         found = [
             each
-            for each in opened.records.many((self.dataset, label) for label in labels)
+            for each in opened._core.records.many((self.dataset, *one) for one in labels.items())
             if each.record.tree == wanted
         ]
         if found:
             return max(found, key=lambda each: each.record.created).ref
         try:
-            return opened.resolve(f"dv1:{self.tree}").ref  # under another name
+            return opened._core.resolve(f"dv1:{self.tree}").ref  # under another name
         except NotFound as error:
             raise NotFound(
                 f"{self.uri} is not in {opened.url}.",
-                hint=f"pass load(repo=URL): it came from the repository with the id {self.repository}, "
-                "and the input's tag dataver.repository tells its URL",
+                hint=f"pass load(repo=URL): it is from the repository with the id {self.repository}, "
+                "whose URL is in the input's tag dataver.repository",
             ) from error
 
     @staticmethod
     def _can_resolve(raw_source: Any) -> bool:
         if isinstance(raw_source, str):
             return raw_source.startswith(_SCHEME)
-        return type(raw_source).__module__ == "dataver._version" and hasattr(raw_source, "record_id")
+        return type(raw_source).__module__ == "dataver.api.version" and hasattr(raw_source, "record_id")
 
     @classmethod
     def _resolve(cls, raw_source: Any) -> "DataverDatasetSource":
-        """Return the source of `dataver://<reference>`, or of a `dataver.Version`; a tag is resolved now."""
+        """Return the source of `dataver://<ref>[/<path>]`, or of a `dataver.Version`.
+
+        A tag is resolved immediately. A path is a file or a folder of the version.
+        """
+        from dataver.reading.versions import split_path
+
         if not isinstance(raw_source, str):
             return cls(raw_source.dataset, raw_source.digest.removeprefix("dv1:"), raw_source.repository_id)
         opened = _opened(None)
         reference = raw_source.removeprefix(_SCHEME)
-        name, _, selector = reference.partition("@")
+        named, path = split_path(reference)
+        name, _, selector = (named or reference).partition("@")
         if selector.startswith("dv1:") and len(selector) == len("dv1:") + 64:
-            return cls(name, selector.removeprefix("dv1:"), opened.id)
-        found = opened.resolve(reference)
-        return cls(found.record.dataset, found.record.tree.hex(), opened.id)
+            tree = bytes.fromhex(selector.removeprefix("dv1:"))
+        else:
+            record = opened._core.resolve(named or reference).record
+            name, tree = record.dataset, record.tree
+        return cls(name, tree.hex(), opened.id, _part(opened, tree, path if named else ""))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what MLflow keeps."""
+        """Return the values that MLflow stores."""
         from dataver.lineage.trackers.mlflow import source_of
 
-        return dict(source_of(self.dataset, self.tree, self.repository))
+        return source_of(self.dataset, self.tree, self.repository, self.subset)
 
     @classmethod
     def from_dict(cls, source_dict: dict[Any, Any]) -> "DataverDatasetSource":
-        """Return the source of what MLflow kept.
+        """Return the source of values that MLflow stored.
 
         Raises:
-            InvalidInput: it is none.
+            InvalidInput: the values are not valid.
         """
         values = [source_dict.get(name) for name in ("dataset", "tree", "repository")]
         dataset, tree, repository = (value if isinstance(value, str) else "" for value in values)
-        return cls(dataset, tree, repository)
+        subset = source_dict.get("subset")
+        return cls(dataset, tree, repository, subset if isinstance(subset, dict) else None)
+
+
+def _part(opened: "dataver.Repository", tree: bytes, path: str) -> "dict[str, Any]":
+    """Return the subset of a version for a path in a URL.
+
+    Raises:
+        PathNotFound: no entry has that path.
+    """
+    from dataver.errors import PathNotFound
+    from dataver.tree.selection import literal, path_of
+
+    path = path_of(path)
+    if not path:
+        return {}
+    found = opened._core.tree(tree)
+    if found.get(path) is not None:
+        return {"paths": [path]}
+    if found.is_folder(path):
+        return {"patterns": [literal(path)]}
+    raise PathNotFound(f"there is no '{path}' in the version.", hint="list the paths with `dataver ls`")
 
 
 def _opened(repo: "str | Path | dataver.Repository | None") -> "dataver.Repository":

@@ -1,4 +1,4 @@
-"""PyTorch datasets over the files of a version, read where they are: nothing has to be fetched before.
+"""PyTorch datasets over the files of a version, read from the repository without a fetch.
 
     from dataver.integrations.torch import FileStream, Loader
 
@@ -8,13 +8,13 @@
         for batch in loader: ...                 # each epoch in an order of its own
         torch.save(loader.state_dict(), ...)     # anywhere, in the middle of an epoch too
 
-`FileDataset` is a map from numbers to files, `FileStream` an order of them, `FileSampler` such an order for a
-`FileDataset`, and `Loader` a `DataLoader` that knows where it is. Order, parts and positions are
-`dataver.reading.sharding`'s; bytes are `dataver.reading.Files`'.
+`FileDataset` is a map-style dataset, `FileStream` an iterable one, `FileSampler` an order for the former, and
+`Loader` a `DataLoader` with a saved position. Order, shards and positions are determined by
+`dataver.reading.sharding`; bytes are read by `dataver.reading.Files`.
 
-Workers may be forked, spawned or come from a fork server: what goes to them is a place without secrets and a
-packed list of paths, and each reads with connections of its own. Where a position or an epoch changes while
-workers live (`persistent_workers`), they see it in shared memory.
+Workers may be forked, spawned or started by a fork server: they receive a URL without secrets and a packed
+list of paths, and each has connections of its own. Changes of the position or the epoch reach living workers
+(`persistent_workers`) through shared memory.
 
 Needs torch: `pip install 'dataver[torch]'`.
 """
@@ -28,16 +28,18 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate, get_worker_info
 
 import dataver
-from dataver.checkout.standing import as_shard
+from dataver.checkout.distributed_rank import as_shard
 from dataver.errors import InvalidInput
-from dataver.reading.ahead import contents
 from dataver.reading.listing import Listing
+from dataver.reading.prefetch import contents
 from dataver.reading.sharding import Even, Plan
+from dataver.tree.selection import Selection
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dataver.reading import Files
+    from dataver.repository import Ref
 
 __all__ = ["FileDataset", "FileSampler", "FileStream", "Loader", "Sample"]
 
@@ -45,11 +47,11 @@ MEMORY = 64 << 20
 
 
 class Sample(NamedTuple):
-    """One file, where no `decode` makes something else of it.
+    """A file, as returned without `decode`.
 
     Attributes:
         path: its path in the version.
-        data: its bytes, or with `opened` a file to be read.
+        data: its bytes, or with `opened` an open file.
     """
 
     path: str
@@ -61,11 +63,11 @@ ShardLike = tuple[int | Iterable[int], int] | str | None
 
 
 class _Source:
-    """The files that one reader reads, and what a sample is; goes to workers as it is."""
+    """The files of one reader and the decoding of samples; pickled for workers."""
 
     def __init__(
         self,
-        ref: str,
+        ref: Ref,
         paths: str | Iterable[str] | None,
         listing: Iterable[str] | None,
         shard: ShardLike,
@@ -76,25 +78,26 @@ class _Source:
         opened: bool,
     ) -> None:
         found = repo if isinstance(repo, dataver.Repository) else dataver.open(repo)
+        core = found._core
         self.files: Files = found.files(ref, run=run)
         self.shard, self.decode, self.opened = as_shard(shard), decode, opened
         self.patterns: tuple[str, ...] | None = None
         if listing is not None:
             if paths is not None:
-                raise InvalidInput("files are chosen by `paths` or by `listing`, not by both.")
+                raise InvalidInput("`paths` and `listing` exclude each other.")
             named = [listing] if isinstance(listing, str) else listing
             self.listing = Listing.chosen(((path, self.files.size(path)) for path in named), self.shard)
         else:
-            chosen = (paths,) if isinstance(paths, str) else tuple(paths or ())
-            self.patterns = tuple(sorted(set(chosen)))
             tree = self.files.published.record.tree
-            self.listing = Listing.of(found, tree, self.patterns, self.shard)
+            selection = Selection.of(core.tree(tree), paths, shard=self.shard)
+            self.patterns = selection.include
+            self.listing = Listing.of(core, tree, selection)
 
     def sample(self, path: str, data: Any) -> Any:
         return Sample(path, data) if self.decode is None else self.decode(path, data)
 
     def announce(self) -> None:
-        """Tell lineage which share is to be read: once it was, that says it."""
+        """Declare the shard to lineage, which records it instead of all paths once it has been read."""
         if self.patterns is None:
             return
         ranks = self.listing.shares if self.shard is not None else {0: self.listing.shares[0]}
@@ -104,13 +107,13 @@ class _Source:
 
 
 class _OfVersion:
-    """What every dataset of a version has."""
+    """Common properties of the datasets."""
 
     _source: _Source
 
     @property
     def paths(self) -> Listing:
-        """The paths of this reader, by number."""
+        """The paths of this reader, by index."""
         return self._source.listing
 
     @property
@@ -120,19 +123,20 @@ class _OfVersion:
 
 
 class FileDataset(_OfVersion, Dataset[Any]):
-    """The files of a version by number: a map-style dataset.
+    """Map-style dataset of the files of a version.
 
-    A batch is read at once: frames that its files share are read once, and requests run side by side. Give a
-    `DataLoader` a `FileSampler` for an order that keeps neighbours near each other; `shuffle=True` works too.
+    A batch is read together: frames that its files share are read once, and requests are concurrent. Use a
+    `FileSampler` with the `DataLoader` for an order that keeps adjacent files together; `shuffle=True` works
+    too.
 
     Attributes:
-        paths: the paths, by number.
-        files: what they are read from.
+        paths: the paths, by index.
+        files: the files of the version.
     """
 
     def __init__(
         self,
-        ref: str,
+        ref: Ref,
         *,
         paths: str | Iterable[str] | None = None,
         listing: Iterable[str] | None = None,
@@ -142,24 +146,24 @@ class FileDataset(_OfVersion, Dataset[Any]):
         run: object = None,
         repo: str | Path | dataver.Repository | None = None,
     ) -> None:
-        """Choose files.
+        """Select files.
 
         Args:
             ref: the version, such as `vision/cats@1.2.0`.
-            paths: globs, as `fetch` takes them; None means all files, in path order.
-            listing: instead of globs, exact paths in the order that is wanted; one may come twice.
-            shard: `(rank, world)`; of these files only the part of that reader of several, balanced by bytes,
-                the same as `fetch(shard=…)` brings. "rank" takes it from what launched this process.
-            decode: makes a sample of a path and a file's bytes; without it, samples are `Sample`s. Workers
-                that are spawned must be able to import it.
-            opened: give `decode` an open file, which it closes, instead of bytes: for large files.
-            run: the run that reading is linked to, as `fetch` takes it; None means the current one.
-            repo: the repository, or its URL; None means what `dataver.open()` opens.
+            paths: globs, as in `fetch`; None means all files, in path order.
+            listing: instead of globs, exact paths in the order of the dataset; duplicates are allowed.
+            shard: `(rank, world)`; only the files of one of several readers, balanced by bytes, as in
+                `fetch(shard=…)`. "rank" reads both from the environment of the launcher.
+            decode: returns a sample for a path and a file's bytes; without it, samples are `Sample`. Spawned
+                workers must be able to import it.
+            opened: pass an open file, which `decode` closes, instead of bytes: for large files.
+            run: the run to link the reads to, as in `fetch`; None means the current one.
+            repo: the repository, or its URL; None means the one that `dataver.open()` opens.
 
         Raises:
             NotFound: no such version.
-            PathNotFound: the globs choose no file, or a path of the listing is not there.
-            InvalidInput: an argument cannot be.
+            PathNotFound: the globs match no file, or a path of the listing does not exist.
+            InvalidInput: an argument is not valid.
         """
         self._source = _Source(ref, paths, listing, shard, decode, run, repo, opened=opened)
         self._announced = False
@@ -171,7 +175,7 @@ class FileDataset(_OfVersion, Dataset[Any]):
         return self.__getitems__([number])[0]
 
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
-        """Return several samples; a `DataLoader` asks for a batch."""
+        """Return several samples; a `DataLoader` requests a batch."""
         source = self._source
         paths = [source.listing[number] for number in numbers]
         if not self._announced:
@@ -179,7 +183,7 @@ class FileDataset(_OfVersion, Dataset[Any]):
             self._announced = True
         if source.opened:
             return [source.sample(path, source.files.open(path)) for path in paths]
-        if source.files.fetched:  # one buffer after the other, which stays in the processor's cache
+        if source.files.fetched:  # one at a time, so that the buffer stays in the CPU cache
             return [source.sample(path, source.files.read(path)) for path in paths]
         found = source.files.read_many([(path, 0, None) for path in paths])
         return [source.sample(path, data) for path, data in zip(paths, found, strict=True)]
@@ -189,23 +193,23 @@ class FileDataset(_OfVersion, Dataset[Any]):
 
 
 class FileStream(_OfVersion, IterableDataset[Any]):
-    """The files of a version one after the other: an iterable dataset.
+    """Iterable dataset of the files of a version.
 
-    The workers of a `DataLoader` divide them, by bytes. While the files of one group are given out, the next
-    group is read by a thread: `memory` bounds the bytes of both, for each worker, except that a single file
-    is always held whole. Where this machine has fetched the version, each file is read when it is its turn.
+    The workers of a `DataLoader` divide the files, by bytes. While the files of one group are yielded, a
+    thread reads the next group: `memory` bounds the bytes of both, for each worker, except that a single file
+    is always kept whole. If this machine has fetched the version, files are read one by one.
 
-    `Loader` gives each epoch another order and resumes in the middle. With a `DataLoader`, call `set_epoch`
+    `Loader` changes the order in each epoch and resumes within one. With a `DataLoader`, call `set_epoch`
     before each epoch.
 
     Attributes:
-        paths: the paths of this reader, by number.
-        files: what they are read from.
+        paths: the paths of this reader, by index.
+        files: the files of the version.
     """
 
     def __init__(
         self,
-        ref: str,
+        ref: Ref,
         *,
         paths: str | Iterable[str] | None = None,
         listing: Iterable[str] | None = None,
@@ -219,19 +223,19 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         run: object = None,
         repo: str | Path | dataver.Repository | None = None,
     ) -> None:
-        """Choose files and their order; other arguments as of `FileDataset`.
+        """Select files and their order; see `FileDataset` for the other arguments.
 
         Args:
             ref: the version.
             paths: globs.
             listing: exact paths instead.
-            shard: the part of one reader of several.
-            decode: makes a sample.
-            opened: give it an open file.
-            shuffle: another order in each epoch; else path order, or that of the listing.
-            seed: which orders these are; the same for all readers.
-            memory: bytes that a worker may hold: half of it is what is shuffled among each other, taken from
-                runs of neighbours (2 MB each) from all over the version.
+            shard: the part of one of several readers.
+            decode: returns a sample.
+            opened: pass it an open file.
+            shuffle: use another order in each epoch; else path order, or that of the listing.
+            seed: seed of the orders; the same for all readers.
+            memory: bytes per worker: files within half of it are shuffled together, taken from runs of
+                adjacent files (2 MB each) of the whole version.
             even: "drop" or "repeat": each reader gets as many files as the one with the fewest, or the most,
                 so that none waits for another at the end of an epoch. None: each its own part.
             run: the run.
@@ -240,28 +244,32 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         self._source = _Source(ref, paths, listing, shard, decode, run, repo, opened=opened)
         self._plan = Plan(self._source.listing, shuffle, seed, max(memory // 2, 1), even).checked()
         self._shared = torch.zeros(1, dtype=torch.int64).share_memory_()  # the epoch
-        self._starts: torch.Tensor | None = None  # by worker, where it begins; a `Loader`'s
+        self._starts: torch.Tensor | None = (
+            None  # set by a `Loader`: start of each worker's share, then the first worker
+        )
         self._position = 0
         self._resumed: tuple[int, int] | None = None
 
     @property
     def epoch(self) -> int:
-        """The epoch whose order is next."""
+        """The next epoch, which determines the order."""
         return int(self._shared[0])
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; workers that live see it, too."""
+        """Set the epoch, also in living workers."""
         self._shared[0] = epoch
 
     def __len__(self) -> int:
-        """Return how many samples an epoch has, of all workers."""
+        """Return the number of samples of an epoch, of all workers."""
         return self._plan.files()
 
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
         number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        epoch = self.epoch
-        start = int(self._starts[number]) if self._starts is not None else 0
+        epoch, start = self.epoch, 0
+        if self._starts is not None:
+            number = (number + int(self._starts[-1])) % workers
+            start = int(self._starts[number])
         if self._resumed is not None:
             epoch, start = self._resumed
             self._resumed = None
@@ -276,18 +284,18 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         self._position = 0 if worker is None else self._position
 
     def workers_have(self, workers: int) -> list[int]:
-        """Return how many samples of the epoch each of some workers has."""
+        """Return the number of samples of the epoch for each worker."""
         return self._plan.shares(self.epoch, workers)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where this process is; torchdata's `StatefulDataLoader` asks each worker."""
+        """Return the position of this process, for torchdata's `StatefulDataLoader`."""
         return {"epoch": self.epoch, "position": self._position, **_identity(self._source, self._plan)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was called.
+        """Continue at the position of `state_dict`.
 
         Raises:
-            InvalidInput: that was another version, seed or choice of files.
+            InvalidInput: the state is of another version, seed or selection of files.
         """
         _compare(state, _identity(self._source, self._plan))
         self.set_epoch(state["epoch"])
@@ -295,7 +303,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
 
 
 class FileSampler(Sampler[int]):
-    """The order of a `FileStream` for a `FileDataset`: numbers of files, epoch by epoch."""
+    """The order of a `FileStream` for a `FileDataset`: indexes of files, by epoch."""
 
     def __init__(
         self,
@@ -306,15 +314,15 @@ class FileSampler(Sampler[int]):
         together: int | None = MEMORY // 2,
         even: Even | None = None,
     ) -> None:
-        """Choose an order.
+        """Set the order.
 
         Args:
             dataset: the files.
-            shuffle: another order in each epoch.
-            seed: which orders these are.
-            together: bytes of files that are shuffled among each other, taken from runs of neighbours; None
-                shuffles file by file.
-            even: as of `FileStream`.
+            shuffle: use another order in each epoch.
+            seed: seed of the orders.
+            together: bytes of files that are shuffled together, taken from runs of adjacent files; None
+                shuffles all files individually.
+            even: see `FileStream`.
         """
         self._source = dataset._source
         self._plan = Plan(dataset.paths, shuffle, seed, together, even).checked()
@@ -322,7 +330,7 @@ class FileSampler(Sampler[int]):
         self._position = self._start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch."""
+        """Set the epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -337,41 +345,43 @@ class FileSampler(Sampler[int]):
         self._position = 0
 
     def begin_at(self, position: int) -> None:
-        """Leave out so many files of the next epoch: they were read before."""
+        """Skip the first files of the next epoch, which were read before."""
         self._start = position
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the sampler is: ahead of what a loader with workers has given out."""
+        """Return the sampler's position, which is ahead of a loader with workers."""
         return {"epoch": self.epoch, "position": self._position, **_identity(self._source, self._plan)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was called.
+        """Continue at the position of `state_dict`.
 
         Raises:
-            InvalidInput: that was another version, seed or choice of files.
+            InvalidInput: the state is of another version, seed or selection of files.
         """
         _compare(state, _identity(self._source, self._plan))
         self.epoch, self._start = state["epoch"], state["position"]
 
 
 class Loader(DataLoader[Any]):
-    """A `DataLoader` that counts epochs by itself and goes on in the middle of one.
+    """A `DataLoader` that counts epochs and resumes within one.
 
-    Takes a `FileStream`, or a `FileDataset` (with a `FileSampler` or in order), and `DataLoader`'s arguments.
-    A pass that ends is an epoch; one that is left earlier begins again, unless `load_state_dict` says where.
+    Accepts a `FileStream`, or a `FileDataset` (with a `FileSampler` or in order), and `DataLoader`'s
+    arguments. Each pass is an epoch, even if it ends early: the next pass has another order, unless
+    `load_state_dict` sets a position.
     """
 
     def __init__(self, dataset: FileStream | FileDataset, batch_size: int | None = 1, **options: Any) -> None:
-        """Take what `DataLoader` takes, except for an order: that is the stream's or the sampler's.
+        """Accept the arguments of `DataLoader`, except for the order, which the stream or sampler has.
 
         Raises:
-            InvalidInput: an order is asked for that the loader could not go on in.
+            InvalidInput: an order was passed in which the loader cannot resume.
         """
         if not isinstance(dataset, FileStream | FileDataset):
-            raise InvalidInput("a Loader is for a FileStream or a FileDataset.")
+            raise InvalidInput("a Loader needs a FileStream or a FileDataset.")
         if options.pop("shuffle", False) or "batch_sampler" in options:
             raise InvalidInput(
-                "a Loader's order is that of its FileStream or FileSampler.", hint="give shuffle=True to it"
+                "the order of a Loader is set by its FileStream or FileSampler.",
+                hint="pass shuffle=True to that",
             )
         collate = options.pop("collate_fn", None) or (
             default_collate if batch_size is not None else _as_it_is
@@ -379,18 +389,20 @@ class Loader(DataLoader[Any]):
         if isinstance(dataset, FileDataset):
             sampler = options.setdefault("sampler", FileSampler(dataset))
             if not isinstance(sampler, FileSampler):
-                raise InvalidInput("the sampler of a Loader is a FileSampler.")
+                raise InvalidInput("the sampler of a Loader must be a FileSampler.")
             self._order: FileStream | FileSampler = sampler
         else:
             self._order = dataset
             workers = max(int(options.get("num_workers", 0)), 1)
-            dataset._starts = torch.zeros(workers, dtype=torch.int64).share_memory_()
+            dataset._starts = torch.zeros(workers + 1, dtype=torch.int64).share_memory_()
         self._positions = [0] * max(int(options.get("num_workers", 0)), 1)
+        self._turn = 0  # the worker of the next batch
         self._going_on = False
+        self._begun: int | None = None  # the epoch of a pass that has not ended
         super().__init__(dataset, batch_size, collate_fn=_Counted(collate, batch_size is not None), **options)
 
     def __len__(self) -> int:
-        """Return how many batches an epoch has."""
+        """Return the number of batches of an epoch."""
         if isinstance(self._order, FileSampler) or self.batch_size is None:
             batches: int = super().__len__()
             return batches
@@ -398,52 +410,59 @@ class Loader(DataLoader[Any]):
         return sum((samples + short) // size for samples in self._order.workers_have(len(self._positions)))
 
     def __iter__(self) -> Any:
-        """Give the batches of an epoch, or of what is left of one."""
+        """Yield the batches of an epoch, or of the rest of one."""
         if not self._going_on:
-            self._positions = [0] * len(self._positions)
+            if self._begun == self._order.epoch and any(self._positions):
+                self._order.set_epoch(self._order.epoch + 1)
+            self._positions, self._turn = [0] * len(self._positions), 0
         self._going_on = False
+        self._begun = self._order.epoch
         if isinstance(self._order, FileStream):
             starts = self._order._starts
             assert starts is not None
-            starts.copy_(torch.tensor(self._positions, dtype=torch.int64))
+            starts.copy_(torch.tensor([*self._positions, self._turn], dtype=torch.int64))
         else:
             self._order.begin_at(self._positions[0])
+        self.dataset._source.announce()  # in this process, so that workers add to its report
         return self._batches(super().__iter__())
 
     def _batches(self, found: Iterator[Any]) -> Iterator[Any]:
+        shares, first = len(self._positions), self._turn
         for worker, samples, batch in found:
-            place = worker if isinstance(self._order, FileStream) else 0
+            place = (worker + first) % shares if isinstance(self._order, FileStream) else 0
             self._positions[place] += samples
+            self._turn = (place + 1) % shares
             yield batch
-        self._positions = [0] * len(self._positions)
+        self._positions, self._turn, self._begun = [0] * shares, 0, None
         self._order.set_epoch(self._order.epoch + 1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the loader is: behind the last batch that it gave out."""
+        """Return the loader's position: after the last batch that it yielded."""
         order = self._order
         said = _identity(order._source, order._plan)
-        return {"epoch": order.epoch, "positions": list(self._positions), **said}
+        return {"epoch": order.epoch, "positions": list(self._positions), "turn": self._turn, **said}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on, with the next pass, where `state_dict` was called.
+        """Continue, with the next pass, at the position of `state_dict`.
 
         Raises:
-            InvalidInput: that was another version, seed, choice of files or number of workers.
+            InvalidInput: the state is of another version, seed, selection of files or number of workers.
         """
         order, positions = self._order, list(state["positions"])
         _compare(state, _identity(order._source, order._plan))
         if isinstance(order, FileStream) and len(positions) != len(self._positions):
             raise InvalidInput(
-                f"that was a loader of {len(positions)} workers, this one has {len(self._positions)}.",
-                hint="workers divide a stream's files: go on with as many",
+                f"the saved state is of {len(positions)} workers, this loader has {len(self._positions)}.",
+                hint="workers divide a stream's files: use the same number",
             )
         self._positions = positions if isinstance(order, FileStream) else positions[:1] + self._positions[1:]
+        self._turn = state.get("turn", 0)
         self._going_on = True
         order.set_epoch(state["epoch"])
 
 
 class _Counted:
-    """Collates a batch, and says which worker made it of how many samples."""
+    """Collates a batch, and adds its worker and its number of samples."""
 
     def __init__(self, collate: Callable[[Any], Any], batched: bool) -> None:
         self._collate, self._batched = collate, batched
@@ -459,7 +478,7 @@ def _as_it_is(sample: Any) -> Any:
 
 
 def _identity(source: _Source, plan: Plan) -> dict[str, Any]:
-    """Return what must be the same for a position to mean the same."""
+    """Return the values that must be equal for a saved position to be valid."""
     shard = "all" if source.shard is None else str(source.shard)
     patterns = None if source.patterns is None else list(source.patterns)
     return {
@@ -478,6 +497,5 @@ def _compare(state: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     for name, value in here.items():
         if state.get(name, value) != value:
             raise InvalidInput(
-                f"the saved state has {name} {state[name]!r}, and here it is {value!r}: its position means"
-                " nothing here."
+                f"the saved state has {name} {state[name]!r}, not {value!r}: its position is not valid here."
             )

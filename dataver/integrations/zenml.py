@@ -8,9 +8,8 @@
     def train(cats: dataver.Version) -> float:
         folder = dataver.fetch(cats.ref)
 
-Between the steps goes a reference, never data: which version, in which repository. ZenML's caching asks for
-the artifact's content hash, and that is the digest of the tree: a step runs again when, and only when, the
-content changed, whatever label or tag it has.
+Steps pass a reference to a version in a repository, never data. The content hash for ZenML's caching is the
+digest of the tree: a step runs again only if the content changed, independent of labels and tags.
 """
 
 import json
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zenml.enums import ArtifactType
 from zenml.materializers.base_materializer import BaseMaterializer
 
-from dataver._version import Version
+from dataver.api.version import Version
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.repository.configuration import configured_url
+from dataver.machine.configuration import configured_url
 
 if TYPE_CHECKING:
     import dataver
@@ -32,7 +31,7 @@ _FILE = "version.json"
 
 
 class VersionMaterializer(BaseMaterializer):
-    """Saves a version as a reference, and opens it again."""
+    """Stores a version as a reference, and opens it again."""
 
     ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Version,)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.DATA
@@ -41,10 +40,12 @@ class VersionMaterializer(BaseMaterializer):
         """Write the reference.
 
         Raises:
-            InvalidInput: the version is not uploaded, so that no other step could open it.
+            InvalidInput: the version is not uploaded, so other steps cannot open it.
         """
         if not data.uploaded:
-            raise InvalidInput(f"{data.ref} is not uploaded, so no step can open it.", hint="upload it first")
+            raise InvalidInput(
+                f"{data.ref} is not uploaded, so other steps cannot open it.", hint="upload it first"
+            )
         values = {
             "dataset": data.dataset,
             "digest": data.digest,
@@ -57,11 +58,11 @@ class VersionMaterializer(BaseMaterializer):
             file.write(json.dumps(values, indent=2, sort_keys=True))
 
     def load(self, data_type: type[Any]) -> Version:  # noqa: ARG002  # ZenML's signature
-        """Open the version: in the configured repository if it is that one, else at the URL it had.
+        """Open the version: in the configured repository if the id matches, else at the saved URL.
 
         Raises:
-            NotFound: it is not there any more.
-            IntegrityError: what is there by that name is another content.
+            NotFound: the version was deleted.
+            IntegrityError: the version of that name has another content.
         """
         with self.artifact_store.open(self._path, "r") as file:
             values = json.load(file)
@@ -74,7 +75,7 @@ class VersionMaterializer(BaseMaterializer):
         return version
 
     def extract_metadata(self, data: Version) -> dict[str, Any]:
-        """Return what ZenML shows beside the artifact."""
+        """Return the metadata that ZenML displays with the artifact."""
         shown = {
             "dataset": data.dataset,
             "version": data.label,
@@ -97,7 +98,7 @@ class VersionMaterializer(BaseMaterializer):
 
 
 def _repository(identity: str, url: str) -> "dataver.Repository":
-    """Return the repository of that id: the configured one (it may have options), else that at `url`."""
+    """Return the repository of that id: the configured one, with its options, else the one at `url`."""
     import dataver
 
     if configured_url() is not None:

@@ -1,5 +1,5 @@
-"""From a run to its data, from data to every run that saw it.
+"""Lineage: which runs consumed and produced which versions.
 
-Names are imported from the modules that hold them, when they are needed: a fetch that notes its run must not
-pay for SQLite or for questions nobody asks.
+Names are imported from their modules where they are needed: a fetch that records its run must not import
+SQLite and the queries.
 """

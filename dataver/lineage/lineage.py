@@ -1,8 +1,8 @@
-"""The lineage of one repository: the object behind `repo.lineage`, which answers every question.
+"""The lineage of one repository: the object behind `repo.lineage`, with all queries.
 
-The idea: answers come from the local index alone; before that, `refresh` brings the index up to date with
-what the repository and this machine's queue hold. Where the repository cannot be reached, the answer is what
-was known at last, and `refresh` says so. Keeps invariant 5: the index may be deleted at any time.
+The idea: queries only use the local index, after `refresh` has updated it from the repository, and the unsent
+events of this machine. If the repository cannot be reached, the index is used as it is, and `refresh` returns
+the error. Keeps invariant 5: the index can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -12,45 +12,56 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import InvalidInput, NotFound, StoreError
-from dataver.formats.jsontext import is_hex
-from dataver.lineage.questions.runs import RunFilter, describe_run, list_runs
+from dataver.errors import IntegrityError, InvalidInput, NotFound, PathNotFound, StoreError
+from dataver.formats.canonical_json import is_hex
+from dataver.formats.entry import Kind
+from dataver.lineage.queries.runs import RunFilter, describe_run, list_runs
 from dataver.progress import SILENT, Progress
+from dataver.tree.selection import Given, PathText, Selection, literal, path_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from datetime import datetime, timedelta
     from pathlib import Path
 
-    from dataver.lineage.compact import CompactionPlan, CompactionReport
-    from dataver.lineage.index import LineageIndex
-    from dataver.lineage.pull import PullReport
-    from dataver.lineage.questions.answers import FileAnswer, Run, RunAnswer, Tainted, VersionAnswer
-    from dataver.lineage.questions.compare import Comparison, Pair
-    from dataver.lineage.questions.content import Covers
-    from dataver.lineage.questions.versions import Graph
-    from dataver.lineage.readings import Reading
-    from dataver.repository import Repository
+    from dataver.lineage.index.compact import CompactionPlan, CompactionReport
+    from dataver.lineage.index.index import LineageIndex
+    from dataver.lineage.index.pull import PullReport
+    from dataver.lineage.queries.compare import Comparison, Pair
+    from dataver.lineage.queries.content import Covers
+    from dataver.lineage.queries.reproduce import Reading
+    from dataver.lineage.queries.results import (
+        FileAnswer,
+        IndexedLink,
+        IndexedRun,
+        IndexedVersion,
+        RunAnswer,
+        Tainted,
+        VersionAnswer,
+    )
+    from dataver.lineage.queries.versions import Graph
+    from dataver.lineage.verify import LineageVerification
+    from dataver.repository import RepositoryCore
     from dataver.tree import Change
 
 __all__ = ["Lineage"]
 
-_FRESH = 2.0  # seconds for which what was pulled is fresh: one script's questions pull once
-_SHORTEST = 8  # hex digits of a digest that is typed
+_FRESH = 2.0  # seconds until the next pull: the queries of one script pull once
+_SHORTEST = 8  # minimum hex digits of a typed digest
 
 
 class Lineage:
-    """Which runs consumed and produced the versions of a repository. Get one from `Repository.lineage`.
+    """Lineage of a repository: the runs that consumed and produced its versions. See `Repository.lineage`.
 
-    Every question brings the index up to date first, and answers from what is known where that fails.
+    Every query updates the index first; if that fails, it uses the index as it is.
 
     Attributes:
-        unsent: why notes of this machine could not be sent at the last attempt, or None; they are kept, and
-            every answer on this machine counts them in.
+        unsent: the error of the last attempt to send this machine's records, or None; they are kept, and
+            included in every query on this machine.
     """
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: RepositoryCore) -> None:
         self._repository = repository
         self._opened: LineageIndex | None = None
         self._refreshed = -_FRESH
@@ -61,25 +72,25 @@ class Lineage:
         return f"Lineage({self._repository.url!r})"
 
     def close(self) -> None:
-        """Let go of the index."""
+        """Close the index."""
         if self._opened is not None:
             self._opened.close()
             self._opened = None
 
-    # keeping
+    # maintenance
 
     def sync(self, *, full: bool = False, progress: Progress = SILENT) -> PullReport:
-        """Send what waits on this machine, and bring what others wrote.
+        """Send the records of this machine, and fetch those of others.
 
         Args:
-            full: look at every object again, not only at those that are newer than the last look.
-            progress: told of objects.
+            full: check every object again, not only those newer than the last pull.
+            progress: receives objects.
 
         Raises:
-            StoreError: the repository cannot be reached; what waits stays queued.
+            StoreError: the repository cannot be reached; unsent records remain queued.
         """
-        from dataver.lineage.pull import pull
-        from dataver.lineage.sending import send_waiting
+        from dataver.lineage.index.pull import pull
+        from dataver.lineage.record.sender import send_waiting
 
         self.unsent = send_waiting(self._repository)
         report = pull(self._repository, self._index, full=full, progress=progress)
@@ -87,8 +98,8 @@ class Lineage:
         return report
 
     def rebuild(self, progress: Progress = SILENT) -> PullReport:
-        """Make the index anew from the repository; the old one is replaced when the new one is complete."""
-        from dataver.lineage.pull import rebuild
+        """Rebuild the index from the repository; the old one is replaced when the new one is complete."""
+        from dataver.lineage.index.pull import rebuild
 
         self.close()
         report = rebuild(self._repository, progress=progress)
@@ -98,28 +109,38 @@ class Lineage:
     def compact(
         self, *, older_than: timedelta | None = None, plan_only: bool = False, progress: Progress = SILENT
     ) -> tuple[CompactionPlan, CompactionReport | None]:
-        """Join the repository's many small objects of lineage into few; nothing that they say is lost.
+        """Bundle the repository's many small lineage objects into few; no event is lost.
 
         Args:
-            older_than: leave what is younger; three days unless told.
-            plan_only: change nothing, only tell what would be done.
-            progress: told of objects.
+            older_than: minimum age of events; None means three days.
+            plan_only: return the plan without executing it.
+            progress: receives objects.
 
         Returns:
-            What was to be done, and what was, or None.
+            The plan, and the report, or None if it was not executed.
 
         Raises:
-            StoreError: the store cannot be reached or written; nothing that was not joined is gone.
+            StoreError: the store cannot be reached or written; only bundled events were deleted.
         """
-        from dataver.lineage.compact import AGE, execute_compaction, plan_compaction
+        from dataver.lineage.index.compact import AGE, execute_compaction, plan_compaction
 
         plan = plan_compaction(self._repository, older_than=AGE if older_than is None else older_than)
         if plan_only or not plan.groups:
             return plan, None
         return plan, execute_compaction(self._repository, plan, progress=progress)
 
+    def verify(self, progress: Progress = SILENT) -> LineageVerification:
+        """Read all lineage of the repository, and report damaged and missing objects; read-only.
+
+        Raises:
+            StoreError: the store cannot be reached.
+        """
+        from dataver.lineage.verify import verify_lineage
+
+        return verify_lineage(self._repository, progress)
+
     def refresh(self, progress: Progress = SILENT) -> str | None:
-        """Bring the index up to date; return why that failed, or None."""
+        """Update the index; return the error if that failed, else None."""
         if time.monotonic() - self._refreshed >= _FRESH:
             try:
                 self.sync(progress=progress)
@@ -127,17 +148,17 @@ class Lineage:
                 self._refreshed, self._problem = time.monotonic(), error.message
         return self._problem
 
-    # asking
+    # queries
 
     def run(self, run: str) -> RunAnswer:
-        """Return the versions a run consumed and produced, and what it was.
+        """Return a run with its facts, and the versions that it consumed and produced.
 
         Args:
-            run: an id of any system it belongs to, as `mlflow:4f1c…`, or any unambiguous beginning.
+            run: its id in any of its systems, as `mlflow:4f1c…`, or an unambiguous prefix.
 
         Raises:
             NotFound: there is no such run.
-            InvalidInput: several fit.
+            InvalidInput: several runs match.
         """
         with self._asking() as db:
             return describe_run(db, run)
@@ -156,8 +177,8 @@ class Lineage:
         until: datetime | None = None,
         everything: bool = False,
         limit: int | None = None,
-    ) -> list[Run]:
-        """Return runs, the latest first; the arguments choose as in `RunFilter`."""
+    ) -> list[IndexedRun]:
+        """Return runs, latest first; for the arguments see `RunFilter`."""
         chosen = RunFilter(
             version=version,
             system=system,
@@ -179,14 +200,14 @@ class Lineage:
         Raises:
             NotFound: there is no such version.
         """
-        from dataver.lineage.questions.versions import describe_version
+        from dataver.lineage.queries.versions import describe_version
 
         with self._asking() as db:
             return describe_version(db, ref)
 
     def graph(self, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
-        """Return what led to a version and what came of it, through runs, parents and children."""
-        from dataver.lineage.questions.versions import graph_of_version
+        """Return ancestors and descendants of a version, through runs, parents and children."""
+        from dataver.lineage.queries.versions import graph_of_version
 
         with self._asking() as db:
             return graph_of_version(db, ref, up=up, down=down, depth=depth)
@@ -194,24 +215,24 @@ class Lineage:
     def graph_of_run(
         self, run: str, *, up: bool = True, down: bool = True, depth: int | None = None
     ) -> Graph:
-        """Return what led to a run and what came of it."""
-        from dataver.lineage.questions.finding import find_run
-        from dataver.lineage.questions.versions import graph_of_run
+        """Return ancestors and descendants of a run."""
+        from dataver.lineage.queries.resolve import find_run
+        from dataver.lineage.queries.versions import graph_of_run
 
         with self._asking() as db:
             return graph_of_run(db, find_run(db, run).number, up=up, down=down, depth=depth)
 
     def file(self, what: str | Path, *, limit: int | None = None) -> FileAnswer:
-        """Return every version that holds a content, under any name, and every run that saw it.
+        """Return all versions with a content, under any name, and all runs that read it.
 
         Args:
-            what: a file on this machine, else a path in versions, else the start of a digest (hex).
-            limit: how many sightings by runs are wanted, the latest ones; None means all.
+            what: a local file, else a path in versions, else the prefix of a digest (hex).
+            limit: maximum number of reads by runs, the latest ones; None means all.
 
         Raises:
-            NotFound: no version ever held it.
+            NotFound: no version ever contained it.
         """
-        from dataver.lineage.questions.content import (
+        from dataver.lineage.queries.content import (
             CONTENT_SIZE,
             contents_at,
             contents_like,
@@ -223,73 +244,80 @@ class Lineage:
             if os.path.isfile(text):  # noqa: PTH113  # never raises
                 contents = [_digest_of(text)[:CONTENT_SIZE]]
             else:
-                contents = contents_at(db, text)
+                contents = contents_at(db, path_of(text))
                 if not contents and len(text) >= _SHORTEST and is_hex(text.lower(), len(text)):
                     contents = contents_like(db, text.lower())
             answer = describe_content(db, text, contents, covers, limit)
         if not answer.holdings:
             raise NotFound(
-                f"no version in {self._repository.url} ever held '{text}'.",
-                hint="give a file on this machine, a path in versions, or at least 8 digits of a digest",
+                f"no version in {self._repository.url} ever contained '{text}'.",
+                hint="give a local file, a path in versions, or at least 8 digits of a digest",
             )
         return answer
 
-    def impact(self, ref: str, paths: Sequence[str] | None = None) -> Tainted:
-        """Return the runs and versions that are tainted if a version, or the files of it that match, are bad.
+    def impact(self, ref: str, paths: Given | None = None, *, conservative: bool = False) -> Tainted:
+        """Return the runs and versions that are tainted if a version, or matching files of it, are incorrect.
+
+        Args:
+            ref: the version.
+            paths: patterns of the incorrect files; None means all files.
+            conservative: count children of tainted versions as tainted, even if runs produced them from other
+                data.
 
         Raises:
-            NotFound: there is no such version, or nothing in it matches.
+            NotFound: there is no such version, or a pattern matches no file of it.
         """
-        from dataver.lineage.questions.content import CONTENT_SIZE
-        from dataver.lineage.questions.finding import find_version
-        from dataver.lineage.questions.impact import impact_of_contents, impact_of_version
+        from dataver.lineage.queries.impact import impact_of_contents, impact_of_version
+        from dataver.lineage.queries.resolve import find_version
+        from dataver.lineage.queries.rows import versions_of
 
-        if paths is None:
-            with self._asking(changes=True) as db:
-                return impact_of_version(db, find_version(db, ref))
-        from dataver.tree import Selection
-
-        selection = Selection(paths)
-        tree = self._repository.tree(self._repository.resolve(ref).record.tree)
-        chosen = (each for each in tree.iterate(selection.prefix()) if selection.matches(each.path))
-        contents = {each.digest[:CONTENT_SIZE] for each in chosen if each.digest}
-        if not contents:
-            raise NotFound(
-                f"no file in {ref} matches {' '.join(paths)}.", hint=f"`dataver ls {ref}` lists them"
-            )
         with self._asking(changes=True) as db:
-            return impact_of_contents(db, contents, self._covers())
+            number = find_version(db, ref)
+            if paths is None:
+                return impact_of_version(db, number, conservative=conservative)
+            version = versions_of(db, [number])[number]
+        contents = self._contents(version, paths)
+        with self._asking(changes=True) as db:
+            return impact_of_contents(db, contents, self._covers(), conservative=conservative)
 
     def compare(self, first: str, second: str) -> Comparison:
-        """Return what two runs read in common and what differs; `changes` tells a pair's difference."""
-        from dataver.lineage.questions.compare import compare_inputs
+        """Return common data and differences of the inputs of two runs, by content, not by name.
+
+        Raises:
+            NotFound: there is no such run.
+            StoreError: trees that are needed for the comparison cannot be read.
+        """
+        from dataver.lineage.queries.compare import compare_inputs
+        from dataver.lineage.queries.reproduce import parts_read
 
         with self._asking() as db:
-            return compare_inputs(describe_run(db, first), describe_run(db, second))
+            runs = describe_run(db, first), describe_run(db, second)
+        return compare_inputs(
+            *runs, lambda link: parts_read(self._repository, link, self._listing), self._known
+        )
 
     def changes(self, pair: Pair) -> Iterator[Change]:
-        """Yield what changes from the first run's version to the second's.
+        """Yield the differences between the two sides of a pair of `compare`.
 
         Raises:
             InvalidInput: one of the runs did not read the dataset.
-            NotFound: the version's tree is not in the repository any more.
+            NotFound: a version's tree is missing.
         """
-        from dataver.tree import diff
-
         if pair.first is None or pair.second is None:
             raise InvalidInput(f"one of the runs did not read {pair.dataset}.")
-        before, after = bytes.fromhex(pair.first.tree), bytes.fromhex(pair.second.tree)
-        return diff(before, after, self._repository.blocks.load)
+        if pair.changes is None:
+            raise NotFound(f"the tree of {pair.first.ref} or {pair.second.ref} is missing.")
+        return iter(pair.changes)
 
     def readings(self, run: str) -> list[Reading]:
-        """Return the exact versions a run read, and which part of each: what `Repository.fetch_run` fetches.
+        """Return the exact versions that a run read, with the part of each, as for `Repository.fetch_run`.
 
         Raises:
-            NotFound: there is no such run, it read nothing, or a version is gone.
-            IntegrityError: a label names another version now.
-            InvalidInput: several runs fit.
+            NotFound: there is no such run, it read nothing, or a version is missing.
+            IntegrityError: a label refers to another version now.
+            InvalidInput: several runs match.
         """
-        from dataver.lineage.readings import readings_of
+        from dataver.lineage.queries.reproduce import readings_of
 
         return readings_of(self._repository, self.run(run), self._listing)
 
@@ -300,43 +328,94 @@ class Lineage:
         with self._asking() as db:
             yield from openlineage_events(db, self._repository.url)
 
-    # inside
+    # internal
 
     @property
     def _index(self) -> LineageIndex:
         if self._opened is None:
-            from dataver.lineage.index import LineageIndex
+            from dataver.lineage.index.index import LineageIndex
 
-            self._opened = LineageIndex.open(self._repository.id)
+            self._opened = LineageIndex.open(self._repository.local_name)
         return self._opened
 
     @contextmanager
     def _asking(self, *, changes: bool = False) -> Iterator[sqlite3.Connection]:
-        """Give the index, as fresh as it can be, and as if what waits on this machine were sent already.
+        """Update the index and open it, with unsent events of this machine included.
 
-        With `changes`, what each version changes is filled in.
+        With `changes`, complete the changes of each version.
         """
-        from dataver.lineage.queue import queue_folder, waiting
+        from dataver.lineage.record.queue_file import queue_folder, waiting
 
         self.refresh()
         if changes and self._problem is None:
-            from dataver.lineage.changes import fill_changes
+            from dataver.lineage.index.changes import fill_changes
 
             fill_changes(self._repository, self._index)
-        events = waiting(queue_folder(self._repository.id))
+        events = waiting(queue_folder(self._repository.local_name))
         with self._index.overlay(events) if events else self._index.asking() as db:
             yield db
 
+    def _contents(self, version: IndexedVersion, paths: Given) -> set[bytes]:
+        """Return the contents of files of a version; from the index if a deleted one's tree is missing."""
+        from dataver.lineage.queries.content import CONTENT_SIZE, files_of
+
+        try:
+            tree = self._repository.tree(bytes.fromhex(version.tree or ""))
+            selection = Selection.of(tree, paths)
+            selection.require(tree, (Kind.FILE, Kind.EXECUTABLE), where=version.ref)
+            chosen = (leaf.entry(number) for leaf, numbers in selection.parts(tree) for number in numbers)
+            return {each.digest[:CONTENT_SIZE] for each in chosen if each.digest}
+        except PathNotFound:
+            raise
+        except (IntegrityError, NotFound) as error:
+            if version.created is not None and version.deleted is None:
+                raise
+            with self._asking() as db:
+                files = files_of(db, version.number)
+            if files is None:
+                raise NotFound(
+                    f"the files of {version.ref} are unknown: its tree is missing.",
+                    hint=f"`dataver lineage impact {version.ref}` uses the whole version",
+                ) from error
+        return _chosen(files, paths, version.ref)
+
+    def _known(self, link: IndexedLink) -> set[bytes] | None:
+        """Return the prefixes of the digests that a link read, from the index, or None."""
+        from dataver.lineage.queries.content import files_of
+
+        if link.version is None:
+            return None
+        with self._asking(changes=True) as db:
+            files = files_of(db, link.version)
+        covers = self._covers()
+        covered = {path: covers(link.subset, path) for path in files or ()}
+        if files is None or None in covered.values():
+            return None
+        return {content for path, content in files.items() if covered[path]}
+
     def _covers(self) -> Covers:
-        from dataver.lineage.questions.content import Covers
+        from dataver.lineage.queries.content import Covers
 
         return Covers(self._listing)
 
     def _listing(self, digest: str) -> list[str]:
-        """Return the paths of an attachment that lists them."""
-        from dataver.lineage.questions.content import parse_listing
+        """Fetch the paths of a listing attachment."""
+        from dataver.lineage.queries.content import parse_listing
 
         return parse_listing(self._repository.events.attachment(digest))
+
+
+def _chosen(files: dict[str, bytes], paths: Given, where: str) -> set[bytes]:
+    """Return the contents of matching files, from the index."""
+    found: set[bytes] = set()
+    for given in [paths] if isinstance(paths, str | PathText) else paths:
+        path = path_of(given)
+        matches = Selection((literal(path) if path in files else path,)).matcher()
+        chosen = {content for name, content in files.items() if matches(name)}
+        if not chosen:
+            raise PathNotFound(f"no file in {where} matches '{path}'.")
+        found |= chosen
+    return found
 
 
 def _digest_of(path: str) -> bytes:

@@ -1,4 +1,4 @@
-"""A version as a read-only folder, through FUSE: any program reads it, and only what it reads is fetched."""
+"""A version as a read-only folder, through FUSE: any program can read it; only the bytes read are fetched."""
 
 from dataver.mounting.mount import Mount, mount
 

@@ -1,7 +1,7 @@
-"""The device between the kernel and us: opened and mounted on a folder, and taken off it again.
+"""The FUSE device: open it, mount it on a folder, unmount it.
 
-Root mounts by the system call; everybody else by `fusermount3`, the set-uid program of libfuse that hands the
-opened device over a socket (`_FUSE_COMMFD`). Mounts are read-only, without devices and set-uid programs.
+Root mounts by the system call; other users by `fusermount3`, the set-uid program of libfuse that passes the
+opened device through a socket (`_FUSE_COMMFD`). Mounts are read-only, without devices and set-uid programs.
 """
 
 import ctypes
@@ -24,9 +24,9 @@ _HELPERS: Final = ("fusermount3", "fusermount")
 _READ_ONLY: Final = 1 | 2 | 4  # MS_RDONLY, MS_NOSUID, MS_NODEV
 _LAZY: Final = 2  # MNT_DETACH
 INSTEAD: Final = "`dataver fetch` and `dataver serve` need no FUSE"
-"""What to do where nothing can be mounted."""
+"""Hint if mounting is impossible."""
 
-_AHEAD: Final = 1024  # KiB that the kernel reads ahead where we may say so; its default is 128
+_AHEAD: Final = 1024  # KiB that the kernel reads ahead, if we may set it; its default is 128
 
 
 def check_folder(folder: Path) -> None:
@@ -76,7 +76,7 @@ def attach(folder: Path, name: str, *, others: bool = False, helper: bool | None
 
 
 def read_ahead(folder: Path) -> None:
-    """Let the kernel read further ahead of programs, where this process may say so (root's, usually)."""
+    """Raise the kernel's read-ahead, if this process may do so (usually root)."""
     with suppress(OSError):
         number = folder.stat().st_dev  # answered by the session, which has to be running
         told = Path(f"/sys/class/bdi/{os.major(number)}:{os.minor(number)}/read_ahead_kb")
@@ -84,9 +84,9 @@ def read_ahead(folder: Path) -> None:
 
 
 def detach(folder: Path, *, lazy: bool = False) -> bool:
-    """Take the mount off a folder; return False where programs still use it and `lazy` is off.
+    """Unmount a folder; return False if programs still use it and `lazy` is off.
 
-    A lazy one leaves its place at once and ends when the last file is closed.
+    A lazy unmount hides the mount at once and ends it when the last file is closed.
     """
     if os.geteuid() == 0:
         number = _system("umount2", os.fsencode(folder), _LAZY if lazy else 0)

@@ -3,8 +3,8 @@
     with mount(repo.files("vision/cats@1.2.0"), "data"):
         subprocess.run(["ls", "-lR", "data"])
 
-The process that mounts must not read from the mount itself by memory mapping: it would wait for its own
-answer while it holds the interpreter.
+The mounting process must not read from the mount by memory mapping: it would wait for its own answer while it
+holds the GIL.
 """
 
 import sys
@@ -15,21 +15,21 @@ from typing import Self
 
 from dataver.errors import InvalidInput
 from dataver.mounting.device import INSTEAD, attach, check_folder, detach, read_ahead
-from dataver.mounting.session import Session
+from dataver.mounting.session import MountSession
 from dataver.reading import Files
 
 __all__ = ["Mount", "mount"]
 
 
 class Mount:
-    """A version mounted on a folder, from `mount` until `unmount`, or until somebody unmounts it.
+    """A version mounted on a folder, from `mount` until `unmount` or an external unmount.
 
     Attributes:
         files: the version.
         folder: where it is, absolute.
     """
 
-    def __init__(self, files: Files, folder: Path, session: Session) -> None:
+    def __init__(self, files: Files, folder: Path, session: MountSession) -> None:
         self.files = files
         self.folder = folder
         self._session = session
@@ -41,16 +41,16 @@ class Mount:
         self.unmount()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it is unmounted and no file of it is open; return False where time runs out."""
+        """Wait until it is unmounted and no file of it is open; return False after the timeout."""
         if not self._session.join(seconds):
             return False
         self._session.close()
         return True
 
     def unmount(self) -> bool:
-        """Take it off the folder; return False where programs still have files of it open.
+        """Unmount the folder; return False if programs still have files of it open.
 
-        These read on as long as this process lives; everybody else sees the empty folder already.
+        These can read on while this process lives; others see the empty folder already.
         """
         if not detach(self.folder):
             detach(self.folder, lazy=True)
@@ -69,8 +69,8 @@ def mount(
     Args:
         files: the version.
         folder: the folder.
-        others: whether other users may look into it (FUSE keeps everybody else out, root included).
-        report: is told of each path that could not be read and why; None writes it to stderr.
+        others: whether other users may read it (by default FUSE denies all others, including root).
+        report: receives each path that could not be read, and the error; None writes it to stderr.
 
     Raises:
         PathNotFound: there is no such folder.
@@ -81,10 +81,10 @@ def mount(
     check_folder(place)
     device = attach(place, files.ref, others=others)
     try:
-        session = Session(files, device, report or _say)
+        session = MountSession(files, device, report or _print_error)
         session.start()
         read_ahead(place)  # waits for the first answer
-    except BaseException:  # Ctrl-C, too: nobody would be there to answer
+    except BaseException:  # Ctrl-C, too: no thread would answer afterwards
         detach(place, lazy=True)
         raise
     if session.too_old:
@@ -93,6 +93,6 @@ def mount(
     return Mount(files, place, session)
 
 
-def _say(path: str, error: Exception) -> None:
+def _print_error(path: str, error: Exception) -> None:
     with suppress(OSError, ValueError):
         sys.stderr.write(f"dataver: {path}: {error}\n")

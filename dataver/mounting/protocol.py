@@ -1,6 +1,6 @@
-"""The kernel's side of FUSE in bytes: what a request looks like, and what an answer has to.
+"""Encoding and parsing of the FUSE protocol's requests and answers.
 
-The idea: dataver speaks to `/dev/fuse` itself. A read-only file system needs sixteen of the requests, so
+The idea: dataver uses `/dev/fuse` directly. A read-only file system needs sixteen of the requests, so
 there is no library in between, an answer is one system call, and files keep their numbers instead of being
 looked up by path each time. Layouts and numbers are those of protocol 7.31, which Linux has since 5.4
 (`include/uapi/linux/fuse.h`); newer kernels speak it too, older ones are refused. Numbers are in the
@@ -17,8 +17,8 @@ from typing import Final, NamedTuple
 __all__ = [
     "FOREVER",
     "Attributes",
+    "FuseRequest",
     "Opcode",
-    "Request",
     "attributes_answer",
     "directory_entry",
     "entry_answer",
@@ -92,7 +92,7 @@ class _Opened(IntFlag):
     CACHE_DIR = 1 << 3
 
 
-class Request(NamedTuple):
+class FuseRequest(NamedTuple):
     """One request: `body` is what follows the header, `node` the file or folder it is about."""
 
     opcode: int
@@ -122,10 +122,10 @@ class Attributes(NamedTuple):
         )
 
 
-def parse_request(data: memoryview) -> Request:
+def parse_request(data: memoryview) -> FuseRequest:
     """Return the request in the bytes of one read from the device."""
     length, opcode, unique, node, _, _, process, _, _ = _IN.unpack_from(data)
-    return Request(opcode, unique, node, process, data[_IN.size : length])
+    return FuseRequest(opcode, unique, node, process, data[_IN.size : length])
 
 
 def parse_read(body: memoryview) -> tuple[int, int, int]:
@@ -134,7 +134,7 @@ def parse_read(body: memoryview) -> tuple[int, int, int]:
     return handle, offset, size
 
 
-def forgotten(request: Request) -> list[tuple[int, int]]:
+def forgotten(request: FuseRequest) -> list[tuple[int, int]]:
     """Return the nodes that the kernel drops, each with how many of its lookups."""
     if request.opcode == Opcode.FORGET:
         return [(request.node, u64(request.body))]
@@ -160,7 +160,7 @@ def error_answer(unique: int, number: int) -> bytes:
 
 
 def init_answer(body: memoryview) -> bytes | None:
-    """Agree with the kernel on a manner of speaking; None where it is too old for that."""
+    """Negotiate the protocol with the kernel; None if the kernel is too old."""
     major, minor, ahead, offered = _INIT_IN.unpack_from(body)
     if (major, minor) < (MAJOR, MINOR):
         return None
@@ -180,7 +180,7 @@ def init_answer(body: memoryview) -> bytes | None:
 
 
 def entry_answer(node: int, attributes: bytes) -> bytes:
-    """Return what a lookup finds; node 0 says that nothing by the name will ever be there."""
+    """Return the answer to a lookup; node 0 means that the name will never exist."""
     return _ENTRY.pack(node, 0, FOREVER, FOREVER, 0, 0) + attributes
 
 

@@ -1,10 +1,10 @@
-"""A mounted version: threads that take the kernel's requests and answer them.
+"""A mounted version: threads that answer the kernel's requests.
 
-The idea: each thread reads a request, answers it and reads the next; while all are busy there is one more, so
-a slow request holds up nobody else. A program that is killed while it waits is answered at once, and the late
-answer is thrown away; one that merely gets a signal goes on waiting, as it would for a disk, because few
-programs expect a file to be interrupted. Of signals the kernel tells once, so whoever got one is looked at
-again and again until the answer is there.
+The idea: each thread reads a request, answers it and reads the next; while all are busy one more is started,
+so a slow request does not delay others. A program that is killed while it waits is answered at once, and the
+late answer is discarded; one that gets another signal continues to wait, as for a disk, because few programs
+expect interrupted file reads. The kernel reports a signal only once, so the waiting program is checked
+repeatedly until the answer is ready.
 
 Everything is read-only, and a version never changes: the kernel is told to believe names and attributes for a
 year and to keep what it has read of a file for as long as it likes. Links are for the kernel to follow; one
@@ -21,13 +21,13 @@ from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import Final
 
-from dataver.checkout.folder import safe_link
 from dataver.errors import DataverError, NotFound, PathNotFound
-from dataver.mounting.nodes import Nodes, inode, mode_of
-from dataver.mounting.opened import FarFile, LocalFile, Share
+from dataver.formats.entry import safe_link
+from dataver.mounting.inode_table import Nodes, inode, mode_of
+from dataver.mounting.open_file import FarFile, LocalFile, PieceCount
 from dataver.mounting.protocol import (
+    FuseRequest,
     Opcode,
-    Request,
     attributes_answer,
     directory_entry,
     entry_answer,
@@ -43,7 +43,7 @@ from dataver.mounting.protocol import (
 )
 from dataver.reading import Files, Info
 
-__all__ = ["Session"]
+__all__ = ["MountSession"]
 
 THREADS: Final = 64
 """At most; as many as there are slow requests at once, and one."""
@@ -60,13 +60,13 @@ _PASSED_OVER: Final = (errno.EINTR, errno.EAGAIN, errno.ENOENT)  # ENOENT: the r
 Answer = Sequence[bytes | memoryview]
 
 
-class Session:
+class MountSession:
     """The answering of one mount, from `run` until it is unmounted.
 
     Args:
         files: the version.
         device: the descriptor of the device, which the session closes.
-        report: is told of what could not be read: a path and the error. The program itself only sees EIO.
+        report: receives each path that could not be read, and the error. The program itself only gets EIO.
 
     Attributes:
         too_old: whether the kernel turned out to be.
@@ -80,7 +80,7 @@ class Session:
         self._report = report
         self._totals = statfs_answer(record.files, record.size)
         self._nodes = Nodes(int(record.created.timestamp()))
-        self._share = Share()
+        self._share = PieceCount()
         self._open: dict[int, FarFile | LocalFile] = {}
         self._folders: dict[
             int, list[Info] | None
@@ -90,7 +90,7 @@ class Session:
         self._waiting: dict[int, int] = {}  # requests under way, and whose they are
         self._threads: list[Thread] = []
         self._idle = 0
-        self._answers: dict[int, Callable[[Request], Answer]] = {
+        self._answers: dict[int, Callable[[FuseRequest], Answer]] = {
             Opcode.INIT: self._init,
             Opcode.LOOKUP: self._lookup,
             Opcode.GETATTR: self._getattr,
@@ -140,11 +140,11 @@ class Session:
                 self._idle -= 1
                 if not self._idle and len(self._threads) < THREADS:
                     self._grow()
-            self._take(parse_request(memoryview(data)))
+            self._receive(parse_request(memoryview(data)))
             with self._lock:
                 self._idle += 1
 
-    def _take(self, request: Request) -> None:
+    def _receive(self, request: FuseRequest) -> None:
         if request.opcode in (Opcode.FORGET, Opcode.BATCH_FORGET):  # these have no answer
             for number, lookups in forgotten(request):
                 self._nodes.forget(number, lookups)
@@ -154,9 +154,11 @@ class Session:
                 self._send(unique, error_answer(unique, errno.EINTR))
             else:
                 sleep(_AGAIN)
-                self._tell(request.unique, errno.EAGAIN)  # the kernel asks again, unless it has the answer
+                self._answer_error(
+                    request.unique, errno.EAGAIN
+                )  # the kernel asks again, unless it has the answer
         elif (answer := self._answers.get(request.opcode)) is None:
-            self._tell(request.unique, errno.ENOSYS)
+            self._answer_error(request.unique, errno.ENOSYS)
         else:
             self._waiting[request.unique] = request.process
             try:
@@ -173,15 +175,15 @@ class Session:
         try:
             os.writev(self._device, parts)
         except OSError as error:
-            if error.errno not in (*_PASSED_OVER, *_ENDED):  # else whoever asked is gone
-                self._tell(unique, errno.EIO)
+            if error.errno not in (*_PASSED_OVER, *_ENDED):  # else the requesting program has ended
+                self._answer_error(unique, errno.EIO)
 
-    def _tell(self, unique: int, number: int) -> None:
-        """Answer with the number of an error, if anybody still waits for it."""
+    def _answer_error(self, unique: int, number: int) -> None:
+        """Answer with the number of an error, unless the request was already answered."""
         with suppress(OSError):
             os.write(self._device, error_answer(unique, number))
 
-    def _number_of(self, request: Request, error: Exception) -> int:
+    def _number_of(self, request: FuseRequest, error: Exception) -> int:
         """Return the `errno` of an error, and report what a number cannot say."""
         if isinstance(error, PathNotFound):
             return errno.ENOENT
@@ -194,17 +196,17 @@ class Session:
         self._report(path, error)
         return errno.ESTALE if isinstance(error, NotFound) else errno.EIO
 
-    def _nothing(self, _: Request) -> Answer:
+    def _nothing(self, _: FuseRequest) -> Answer:
         return ()
 
-    def _init(self, request: Request) -> Answer:
+    def _init(self, request: FuseRequest) -> Answer:
         answer = init_answer(request.body)
         if answer is None:
             self.too_old = True
             raise OSError(errno.EPROTO, "the kernel's FUSE is older than 7.31")
         return (answer,)
 
-    def _lookup(self, request: Request) -> Answer:
+    def _lookup(self, request: FuseRequest) -> Answer:
         name = bytes(request.body[:-1])
         above = self._nodes.get(request.node).path
         try:
@@ -215,16 +217,16 @@ class Session:
         node = self._nodes.enter(info)
         return (entry_answer(node.number, node.attributes),)
 
-    def _getattr(self, request: Request) -> Answer:
+    def _getattr(self, request: FuseRequest) -> Answer:
         return (attributes_answer(self._nodes.get(request.node).attributes),)
 
-    def _readlink(self, request: Request) -> Answer:
+    def _readlink(self, request: FuseRequest) -> Answer:
         info = self._nodes.get(request.node).info
         if not safe_link(info.path, info.target):
             raise PermissionError(errno.EPERM, "the link leads out of the version")
         return (info.target.encode(),)
 
-    def _open_file(self, request: Request) -> Answer:
+    def _open_file(self, request: FuseRequest) -> Answer:
         info = self._nodes.get(request.node).info
         descriptor = self._files.descriptor(info.path)
         opened = (
@@ -236,20 +238,20 @@ class Session:
         self._open[handle] = opened
         return (open_answer(handle),)
 
-    def _read(self, request: Request) -> Answer:
+    def _read(self, request: FuseRequest) -> Answer:
         handle, offset, size = parse_read(request.body)
         return self._open[handle].read(offset, size)
 
-    def _release(self, request: Request) -> Answer:
+    def _release(self, request: FuseRequest) -> Answer:
         self._open.pop(u64(request.body)).close()
         return ()
 
-    def _open_folder(self, _: Request) -> Answer:
+    def _open_folder(self, _: FuseRequest) -> Answer:
         handle = self._handle()
         self._folders[handle] = None
         return (open_answer(handle, folder=True),)
 
-    def _read_folder(self, request: Request) -> Answer:
+    def _read_folder(self, request: FuseRequest) -> Answer:
         """Return the lines of a folder from a position on, as many as fit, with attributes if asked for."""
         handle, position, size = parse_read(request.body)
         node = self._nodes.get(request.node)
@@ -281,11 +283,11 @@ class Session:
         node = self._nodes.enter(info)
         return entry_answer(node.number, node.attributes) + line
 
-    def _release_folder(self, request: Request) -> Answer:
+    def _release_folder(self, request: FuseRequest) -> Answer:
         del self._folders[u64(request.body)]
         return ()
 
-    def _statfs(self, _: Request) -> Answer:
+    def _statfs(self, _: FuseRequest) -> Answer:
         return (self._totals,)
 
     def _handle(self) -> int:
@@ -300,7 +302,7 @@ class Session:
 
 
 def is_dying(process: int) -> bool:
-    """Tell whether a process was killed and only waits for an answer to end; False where nobody knows."""
+    """Return whether a process was killed and only waits for an answer to end; False if unknown."""
     try:
         text = Path(f"/proc/{process}/status").read_text("ascii", "replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Random access to the files of one version, without fetching it: what file systems, loaders and servers use.
+"""Random access to the files of a version without fetching it, for file systems, loaders and servers.
 
 Names are imported when they are first used, so that importing this costs nothing.
 """
@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dataver.reading.directory_view import Info
     from dataver.reading.files import Files
-    from dataver.reading.folders import Info
     from dataver.reading.stream import FileReader
 
 __all__ = ["FileReader", "Files", "Info"]
 
-_HOMES = {"FileReader": "stream", "Files": "files", "Info": "folders"}
+_HOMES = {"FileReader": "stream", "Files": "files", "Info": "directory_view"}
 
 
 def __getattr__(name: str) -> Any:

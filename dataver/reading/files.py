@@ -1,15 +1,15 @@
-"""The files of one version, read where they are: whole, in part, many at once, or as open files.
+"""The files of one version, read on demand: whole, ranges, many at once, or as open files.
 
     files = dataver.open().files("vision/cats@1.2.0")
     files.read("train/a.jpg")
     with files.open("train.parquet") as file: ...
 
-The idea: names come from the tree; bytes from the version's folder where this machine has fetched it, else
-from frames. One object serves many threads; a forked child, and a process that got it pickled, read with
-connections, locks and memory of their own.
+The idea: names come from the tree; bytes from the version's folder if this machine has fetched it, else from
+frames. An object is thread-safe; a forked child, and a process that unpickles it, use their own connections,
+locks and memory.
 
-Keeps invariant 1: every frame is checked before a byte of it is used, and a file that is read whole is
-compared with its digest besides, once a process.
+Keeps invariant 1: every frame is verified before its bytes are used, and a file that is read whole is also
+compared with its digest, once per process.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ import os
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
-from dataver.lineage.reads import look, reads_of
-from dataver.reading.folders import Info
-from dataver.reading.here import Here
-from dataver.reading.place import Place
-from dataver.reading.stream import FileReader, LocalReader
+from dataver.lineage.record.recorder import join, reads_of
+from dataver.reading.directory_view import Info
+from dataver.reading.stream import FileReader
 from dataver.reading.threads import pool
+from dataver.reading.version_handle import VersionHandle
+from dataver.reading.version_reader import VersionReader
+from dataver.tree.selection import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from dataver.repository import Published, Repository
+    from dataver.repository import Published, RepositoryCore
 
 __all__ = ["Files"]
 
 T = TypeVar("T")
 Contents: TypeAlias = list[bytes]
-Part: TypeAlias = tuple[str, int, "int | None"]
+Part: TypeAlias = "tuple[str | os.PathLike[str], int, int | None]"
 Listing: TypeAlias = list[Info]
 
 _BEFORE: Final = "no bytes come before the beginning of a file"
@@ -48,20 +49,20 @@ class Files:
     where a file is read.
     """
 
-    def __init__(self, repo: Repository, published: Published, *, run: str | None = None) -> None:
-        self._place = Place(repo, published)
+    def __init__(self, repo: RepositoryCore, published: Published, *, run: str | None = None) -> None:
+        self._place = VersionHandle(repo, published)
         self._run = run
-        self._here: dict[int, Here] = {}
+        self._here: dict[int, VersionReader] = {}
         self._reads = reads_of(repo, published, run)  # at once: workers that read join this process's run
 
     def __repr__(self) -> str:
         return f"Files({self.ref!r}, {self.digest[:16]}…)"
 
-    def __getstate__(self) -> tuple[Place, str | None]:
-        look()  # whoever gets it belongs to the run of this moment
+    def __getstate__(self) -> tuple[VersionHandle, str | None]:
+        join()  # the receiving process belongs to the current run
         return self._place, self._run
 
-    def __setstate__(self, state: tuple[Place, str | None]) -> None:
+    def __setstate__(self, state: tuple[VersionHandle, str | None]) -> None:
         self._place, self._run = state
         self._here = {}
 
@@ -80,24 +81,26 @@ class Files:
         """The content's digest: `dv1:` and 64 hex characters."""
         return f"dv1:{self.published.record.tree.hex()}"
 
-    def info(self, path: str, *, follow: bool = False) -> Info:
-        """Return what there is at a path; with `follow`, of a link what it leads to.
+    def info(self, path: str | os.PathLike[str], *, follow: bool = False) -> Info:
+        """Return the attributes of a path; with `follow`, those of a link's target.
 
         Raises:
             PathNotFound: there is nothing.
         """
-        return self._reading(path, lambda here: here.folders.info(path, follow=follow))
+        name = path_of(path)
+        return self._reading(name, lambda here: here.folders.info(name, follow=follow))
 
-    def list(self, folder: str = "") -> Listing:
-        """Return what stands directly in a folder, by name; empty means the version itself.
+    def list(self, folder: str | os.PathLike[str] = "") -> Listing:
+        """Return the direct contents of a folder, by name; empty means the version itself.
 
         Raises:
             PathNotFound: there is no such folder.
             NotADirectoryError: a file.
         """
-        return self._reading(folder, lambda here: here.folders.list(folder))
+        name = path_of(folder)
+        return self._reading(name, lambda here: here.folders.list(name))
 
-    def walk(self, folder: str = "", *, empty: bool = False) -> Iterator[Info]:
+    def walk(self, folder: str | os.PathLike[str] = "", *, empty: bool = False) -> Iterator[Info]:
         """Yield all files and links below a folder, in path order.
 
         Args:
@@ -108,19 +111,24 @@ class Files:
             PathNotFound: there is no such folder.
             NotADirectoryError: a file.
         """
-        return self._reading(folder, lambda here: here.folders.walk(folder, empty=empty))
+        name = path_of(folder)
+        return self._reading(name, lambda here: here.folders.walk(name, empty=empty))
 
     @property
     def fetched(self) -> bool:
         """Whether this machine has fetched all of the version, so that its files are local ones."""
         return self._reading("", lambda here: here.fetched is not None)
 
+    def note_listed(self) -> None:
+        """Say that names or facts of files were asked for; see `Reads.listed`."""
+        self._reading("", lambda here: here.reads.listed())
+
     def note_shard(self, patterns: Sequence[str], rank: int, world: int, files: int, size: int) -> None:
-        """Say that a share of the version is to be read; see `dataver.lineage.reads.Reads.shard`."""
+        """Record that a shard of the version will be read; see `Reads.shard`."""
         self._reading("", lambda here: here.reads.shard(patterns, rank, world, files, size))
 
-    def read(self, path: str, start: int = 0, stop: int | None = None) -> bytes:
-        """Return the bytes of a file from `start` to before `stop`, or its end where that comes first.
+    def read(self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> bytes:
+        """Return the bytes of a file from `start` to `stop` (exclusive) or its end.
 
         Raises:
             PathNotFound: there is no such file.
@@ -129,16 +137,17 @@ class Files:
             IntegrityError: the repository holds other bytes.
             StoreError: the store fails; names the file.
         """
+        name = path_of(path)
         if start >= 0 and (stop is None or stop >= 0) and (here := self._here.get(os.getpid())) is not None:
-            near = here.near(path, start, stop)
+            near = here.near(name, start, stop)
             if near is not None:
                 return near
-        return self.read_many([(path, start, stop)])[0]
+        return self.read_many([(name, start, stop)])[0]
 
     def read_many(self, wanted: Iterable[Part]) -> Contents:
         """Return parts of files, `(path, start, stop)` each, in that order.
 
-        What they share is fetched once, what lies side by side in one request, and requests run side by side.
+        Shared frames are fetched once, adjacent ones in one request, and requests run in parallel.
 
         Raises:
             PathNotFound: there is no such file.
@@ -147,7 +156,7 @@ class Files:
             IntegrityError: the repository holds other bytes for one of them.
             StoreError: the store fails; names a file.
         """
-        parts = [*wanted]
+        parts = [(path_of(path), start, stop) for path, start, stop in wanted]
         for path, start, stop in parts:
             if start < 0 or (stop is not None and stop < 0):
                 raise InvalidInput(f"'{path}' cannot be read from {start} to {stop}: {_BEFORE}.")
@@ -155,49 +164,60 @@ class Files:
             return []
         return self._reading(parts[0][0], lambda here: here.read(parts))
 
-    def read_soon(self, path: str, start: int = 0, stop: int | None = None) -> Future[bytes]:
+    def read_soon(
+        self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None
+    ) -> Future[bytes]:
         """Begin a `read` on another thread."""
         return pool("ahead").submit(self.read, path, start, stop)
 
-    def open(self, path: str) -> FileReader | LocalReader:
-        """Open a file: seekable, buffered, reading ahead while it is read in order.
+    def read_opened(self, path: str, start: int, stop: int) -> bytes:
+        """Return bytes of an open file; the read belongs to the run that opened it."""
+        return self._reading(path, lambda here: here.read([(path, start, stop)], noted=False))[0]
+
+    def read_opened_soon(self, path: str, start: int, stop: int) -> Future[bytes]:
+        """Begin a `read_opened` on another thread."""
+        return pool("ahead").submit(self.read_opened, path, start, stop)
+
+    def open(self, path: str | os.PathLike[str]) -> FileReader:
+        """Open a file: seekable, buffered, reading ahead while it is read in order; for many threads.
 
         Raises:
             PathNotFound: there is no such file.
             IsADirectoryError: a folder.
         """
-        descriptor = self.descriptor(path)
-        return FileReader(self, path) if descriptor is None else LocalReader(descriptor, path)
+        return FileReader(self, path_of(path))
 
-    def descriptor(self, path: str) -> int | None:
-        """Return a descriptor of a file, for the caller to close, where this machine has fetched the version.
+    def descriptor(self, path: str | os.PathLike[str]) -> int | None:
+        """Return a descriptor of a file, which the caller closes, if this machine has fetched the version.
 
-        None means: use `read` or `open`. Notes that the file is read.
+        None means: use `read` or `open`. Records that the file is read.
 
         Raises:
             PathNotFound: there is no such file.
             IsADirectoryError: a folder.
         """
-        return self._reading(path, lambda here: here.open(path))
+        name = path_of(path)
+        return self._reading(name, lambda here: here.open(name))
 
-    def size(self, path: str) -> int:
+    def size(self, path: str | os.PathLike[str]) -> int:
         """Return the bytes of the file at a path, links followed.
 
         Raises:
             PathNotFound: there is no such file.
             IsADirectoryError: a folder.
         """
-        return self._reading(path, lambda here: here.folders.entry(path).size)
+        name = path_of(path)
+        return self._reading(name, lambda here: here.folders.entry(name).size)
 
-    def _reading(self, path: str, read: Callable[[Here], T]) -> T:
-        """Return what `read` returns; look once more where packs have moved, and name the file in errors."""
-        from dataver.repository.packs import PackMissing
+    def _reading(self, path: str, read: Callable[[VersionReader], T]) -> T:
+        """Return the result of `read`; retry once if packs have moved, and name the file in errors."""
+        from dataver.repository.pack_missing import PackMissing
 
         here = self._here.get(os.getpid()) or self._begin()
         try:
             try:
                 return read(here)
-            except PackMissing:  # was it repacked, and is the layout at hand that of before?
+            except PackMissing:  # the layout read before may predate a repack
                 here.refresh()
                 return read(here)
         except StoreError as error:
@@ -215,8 +235,8 @@ class Files:
                 f"'{path}' in {self.ref} cannot be read: {error.message}", hint=error.hint
             ) from error
 
-    def _refuse_deleted(self, here: Here, path: str, cause: IntegrityError) -> None:
-        """Say of bytes that are missing that the version is, where somebody deleted it."""
+    def _refuse_deleted(self, here: VersionReader, path: str, cause: IntegrityError) -> None:
+        """Raise an error that names the deletion, if missing bytes belong to a deleted version."""
         record = self.published.record
         try:
             gone = here.repo.records.tombstone(record.dataset, record.label)
@@ -229,8 +249,10 @@ class Files:
                 hint=f"`dataver list {record.dataset}` lists the others",
             ) from cause
 
-    def _begin(self) -> Here:
-        """Make what this process reads with; a parent's may hold locks that nobody frees."""
-        # two threads may both come here: one of the two stays
+    def _begin(self) -> VersionReader:
+        """Create this process's reader; a parent's may hold locks that are never released."""
+        # two threads may both do this: one result is kept
         self._here = {pid: one for pid, one in self._here.items() if pid == os.getpid()}
-        return self._here.setdefault(os.getpid(), Here(self._place.shared(), self.published, self._run))
+        return self._here.setdefault(
+            os.getpid(), VersionReader(self._place.shared(), self.published, self._run)
+        )

@@ -1,14 +1,14 @@
-"""From parts of packs to bytes: frames from this machine's copies or from the store, each checked.
+"""Reading ranges of packs: frames from this machine's cache or from the store, each verified.
 
-The idea: every part of a file is a run of a pack's raw stream (all its chunks in a row), and frames are the
-pieces in which that comes. What many callers ask for at once is put together first: each frame is fetched
-once, neighbours in one range, ranges at the same time; two threads that want the same frame share it.
+The idea: every range of a file is a run of a pack's raw stream (all its chunks in order), which is stored in
+frames. Requests of many callers are combined: each frame is fetched once, adjacent ones in one range, ranges
+in parallel; two threads that need the same frame share it.
 
-Frames are kept in the machine's cache (`frame_cache`), from which a run is one read; where there is none, as
-for a repository in a folder of this machine, the last ones stay in memory.
+Frames are kept in the machine's cache (`frame_cache`), from which a run is one read; without a cache, as for
+a repository in a local folder, the last ones stay in memory.
 
-Keeps invariant 1: no byte of a frame is handed on before the frame's checksum was compared. Memory is bounded
-by `WINDOW`, `KEPT` and what is asked for.
+Keeps invariant 1: no byte of a frame is returned before the frame's checksum was compared. Memory is bounded
+by `WINDOW`, `KEPT` and the requested bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.checkout.plan import MAX_GAP, MAX_RANGE
-from dataver.errors import IntegrityError
+from dataver.errors import IntegrityError, message_of
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frame
 from dataver.hashing.digest import DIGEST_SIZE
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
+    from dataver.cache.frame_cache import FrameCache, FrameFile
     from dataver.formats.compression import Decompressor
-    from dataver.reading.frame_cache import FrameCache, PackFile
-    from dataver.repository import Repository
+    from dataver.repository import RepositoryCore
 
-__all__ = ["DAMAGED", "Frames", "Run"]
+__all__ = ["DAMAGED", "Frames", "StreamRange"]
 
-DAMAGED: Final = "`dataver verify` tells what else is damaged; a copy of the repository may still hold it"
+DAMAGED: Final = "`dataver verify` lists all damage; a copy of the repository may still hold the file"
 KEPT: Final = 32 * 1024 * 1024
-"""Bytes of decoded frames that a process keeps in memory where it keeps none on the disk."""
+"""Bytes of decoded frames that a process keeps in memory if it has no cache on the disk."""
 WINDOW: Final = 64 * 1024 * 1024
 """Bytes of frames that are fetched at a time."""
 
@@ -47,7 +47,7 @@ _REREADS: Final = 2  # of a frame that seems damaged
 _Key = tuple[bytes, int]
 
 
-class Run(NamedTuple):
+class StreamRange(NamedTuple):
     """Bytes `low` to before `high` of a pack's raw stream."""
 
     pack: bytes
@@ -56,20 +56,20 @@ class Run(NamedTuple):
 
 
 class _Pack(NamedTuple):
-    """Where the frames of a pack lie, in its object and in its raw stream, and its file in the cache."""
+    """Offsets of a pack's frames, in its object and in its raw stream, and its file in the cache."""
 
     id: bytes
     offsets: Sequence[int]
     starts: Sequence[int]
-    file: PackFile | None
+    file: FrameFile | None
 
     def frames(self, low: int, high: int) -> tuple[int, int]:
-        """Return the first frame that holds bytes of a run, and the one behind the last."""
+        """Return the first frame that holds bytes of a run, and the one after the last."""
         return bisect_right(self.starts, low) - 1, bisect_right(self.starts, high - 1)
 
 
 class _Range(NamedTuple):
-    """Frames in a row, read in one request: numbers `first` to before `last`; `wanted` are kept."""
+    """Adjacent frames read in one request: numbers `first` to `last` (exclusive); `wanted` are kept."""
 
     pack: _Pack
     first: int
@@ -78,14 +78,14 @@ class _Range(NamedTuple):
 
 
 class Frames:
-    """The frames of one repository, as a process reads them; for many threads, not for a forked child.
+    """Reader of one repository's frames in one process; thread-safe, not for a forked child.
 
     Args:
         repo: the repository.
-        cache: the machine's copies of its frames; None keeps them in memory.
+        cache: the machine's cache of its frames; None keeps them in memory.
     """
 
-    def __init__(self, repo: Repository, cache: FrameCache | None) -> None:
+    def __init__(self, repo: RepositoryCore, cache: FrameCache | None) -> None:
         self._source = repo.packs
         self._cache = cache
         self._packs: OrderedDict[bytes, _Pack] = OrderedDict()
@@ -96,7 +96,7 @@ class Frames:
         self._local = threading.local()
 
     def start_of(self, pack_id: bytes, offset: int, skip: int, length: int) -> int:
-        """Return where in the raw stream an extent begins.
+        """Return the position of an extent in the raw stream.
 
         Raises:
             PackMissing: the pack is not there.
@@ -112,13 +112,13 @@ class Frames:
         return start
 
     def prepare(self, pack_ids: Iterable[bytes]) -> None:
-        """Learn where the frames of several packs lie, which may take a request a pack, all at once."""
+        """Load the frame offsets of several packs, with parallel requests of one per pack."""
         new = {pack_id for pack_id in pack_ids if pack_id not in self._packs}
         if len(new) > 1:
             for _ in pool("ranges").map(self._pack, new):
                 pass
 
-    def read(self, wanted: Sequence[Sequence[Run]]) -> list[bytes]:
+    def read(self, wanted: Sequence[Sequence[StreamRange]]) -> list[bytes]:
         """Return the bytes of each sequence of runs.
 
         Raises:
@@ -126,7 +126,7 @@ class Frames:
             IntegrityError: a damaged frame.
         """
         parts: list[list[bytes]] = [[] for _ in wanted]
-        waiting: list[tuple[list[bytes], int, Run]] = []
+        waiting: list[tuple[list[bytes], int, StreamRange]] = []
         needed: dict[bytes, set[int]] = {}
         size = 0
         for runs, mine in zip(wanted, parts, strict=True):
@@ -144,15 +144,17 @@ class Frames:
             self._fill(waiting, needed)
         return [mine[0] if len(mine) == 1 else b"".join(mine) for mine in parts]
 
-    def _at_hand(self, run: Run) -> bytes | None:
+    def _at_hand(self, run: StreamRange) -> bytes | None:
         """Return the bytes of a run if all of it is in the cache."""
         pack = self._pack(run.pack)
         if pack.file is not None:
             return pack.file.read(*pack.frames(run.low, run.high), run.low, run.high)
         return None
 
-    def _fill(self, waiting: Sequence[tuple[list[bytes], int, Run]], needed: dict[bytes, set[int]]) -> None:
-        """Put the bytes of runs where they are waited for."""
+    def _fill(
+        self, waiting: Sequence[tuple[list[bytes], int, StreamRange]], needed: dict[bytes, set[int]]
+    ) -> None:
+        """Fill in the bytes of the waiting runs."""
         found = self._collect(needed)
         for mine, place, run in waiting:
             mine[place] = _joined(self._pack(run.pack), run, found)
@@ -166,8 +168,8 @@ class Frames:
         try:
             for pack_id, numbers in needed.items():
                 pack = self._pack(pack_id)
-                missing = [number for number in sorted(numbers) if not self._take(pack, number, found)]
-                claimed = self._claim(pack_id, missing, others, mine)
+                missing = [number for number in sorted(numbers) if not self._use_kept(pack, number, found)]
+                claimed = self._claim(pack_id, missing, found, others, mine)
                 if claimed:
                     ranges.extend(_ranges(pack, claimed))
             fetched = map(self._fetch, ranges) if len(ranges) < 2 else pool("ranges").map(self._fetch, ranges)
@@ -176,7 +178,7 @@ class Frames:
                 for key, frame in part.items():
                     mine.pop(key).set_result(frame)
                     self._coming.pop(key, None)
-        finally:  # whoever waits for what did not come fetches it for itself
+        finally:  # a thread that waits for a failed frame fetches it itself
             for key, future in mine.items():
                 self._coming.pop(key, None)
                 future.cancel()
@@ -184,8 +186,8 @@ class Frames:
             found[key] = self._shared(key, future)
         return found
 
-    def _take(self, pack: _Pack, number: int, found: dict[_Key, memoryview]) -> bool:
-        """Take a frame that is at hand; tell whether it was."""
+    def _use_kept(self, pack: _Pack, number: int, found: dict[_Key, memoryview]) -> bool:
+        """Take a cached frame; return whether there was one."""
         key = (pack.id, number)
         with self._lock:
             kept = self._kept.get(key)
@@ -204,10 +206,11 @@ class Frames:
         self,
         pack_id: bytes,
         numbers: Sequence[int],
+        found: dict[_Key, memoryview],
         others: dict[_Key, Future[memoryview]],
         mine: dict[_Key, Future[memoryview]],
     ) -> list[int]:
-        """Return which frames are to be fetched; note those that another thread is fetching."""
+        """Return the frames to fetch; record those that another thread is fetching."""
         from concurrent.futures import Future
 
         claimed = []
@@ -215,7 +218,9 @@ class Frames:
             for number in numbers:
                 key = (pack_id, number)
                 coming = self._coming.get(key)
-                if coming is not None:
+                if key in self._kept:  # another thread fetched it since `_use_kept`
+                    found[key] = self._kept[key]
+                elif coming is not None:
                     others[key] = coming
                 else:
                     self._coming[key] = mine[key] = Future()
@@ -223,7 +228,7 @@ class Frames:
         return claimed
 
     def _shared(self, key: _Key, future: Future[memoryview]) -> memoryview:
-        """Return a frame that another thread fetches; where that failed, fetch it."""
+        """Return a frame that another thread fetches; fetch it if that failed."""
         from concurrent.futures import CancelledError
 
         try:
@@ -253,13 +258,13 @@ class Frames:
             except IntegrityError as error:
                 if not left:
                     raise IntegrityError(
-                        f"pack {pack.id.hex()} is damaged at byte {offset}: {error}", hint=DAMAGED
+                        f"pack {pack.id.hex()} is damaged at byte {offset}: {message_of(error)}", hint=DAMAGED
                     ) from error
             data, at = memoryview(self._source.read(pack.id, offset, behind - offset)), 0
         raise AssertionError("the last attempt returns or raises")
 
     def _keep(self, pack: _Pack, number: int, frame: memoryview) -> None:
-        """Keep a frame on the disk, or in memory where that cannot be."""
+        """Keep a frame on the disk, or in memory if that fails."""
         if pack.file is not None and self._cache is not None:
             if pack.file.put(number, frame):
                 self._cache.wrote(len(frame))
@@ -303,21 +308,21 @@ class Frames:
         return found
 
 
-def _windows(runs: Iterable[Run]) -> Iterator[Run]:
+def _windows(runs: Iterable[StreamRange]) -> Iterator[StreamRange]:
     """Yield runs in pieces of at most a window."""
     for pack, low, high in runs:
         for start in range(low, high, WINDOW):
-            yield Run(pack, start, min(start + WINDOW, high))
+            yield StreamRange(pack, start, min(start + WINDOW, high))
 
 
-def _add(numbers: set[int], pack: _Pack, run: Run) -> int:
+def _add(numbers: set[int], pack: _Pack, run: StreamRange) -> int:
     """Add the frames of a run; return the bytes of those that are new."""
     new = set(range(*pack.frames(run.low, run.high))) - numbers
     numbers |= new
     return sum(pack.starts[number + 1] - pack.starts[number] for number in new)
 
 
-def _joined(pack: _Pack, run: Run, found: dict[_Key, memoryview]) -> bytes:
+def _joined(pack: _Pack, run: StreamRange, found: dict[_Key, memoryview]) -> bytes:
     first, last = pack.frames(run.low, run.high)
     return b"".join(
         found[pack.id, number][max(0, run.low - pack.starts[number]) : run.high - pack.starts[number]]

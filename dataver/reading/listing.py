@@ -1,8 +1,8 @@
-"""The files that one reader reads: paths, sizes and runs, packed, so that a million cost megabytes.
+"""The files of one reader: packed paths, sizes and runs, a few megabytes for a million files.
 
-The idea: loaders copy what they hold to every worker, and a worker that is a fork copies each page that it
-counts a reference in. So the paths are one text, and the numbers are arrays: they are pickled in
-milliseconds, and forks share them.
+The idea: loaders copy their state to every worker, and a forked worker copies each page in which it counts a
+reference. So the paths are one text, and the numbers are arrays: they are pickled in milliseconds, and forks
+share them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
-from dataver.errors import InvalidInput, PathNotFound
+from dataver.errors import InvalidInput
+from dataver.tree.selection import WHOLE, Selection
 from dataver.tree.shard import Shard, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dataver.repository import Repository
+    from dataver.repository import RepositoryCore
 
 __all__ = ["Listing"]
 
@@ -71,23 +72,24 @@ class Listing(Sequence[str]):
         return sum(self.sizes)
 
     @classmethod
-    def of(
-        cls, repo: Repository, tree: bytes, patterns: Sequence[str] = (), shard: Shard | None = None
-    ) -> Listing:
+    def of(cls, repo: RepositoryCore, tree: bytes, selection: Selection = WHOLE) -> Listing:
         """List the files of a version; links and empty folders are not among them.
 
         Args:
             repo: where it is.
             tree: its tree.
-            patterns: globs that choose entries; none choose all.
-            shard: of what they choose, the part of some readers; None means all of it.
+            selection: which part of it.
 
         Raises:
-            PathNotFound: the globs choose no file.
+            PathNotFound: a pattern chooses no file.
         """
-        from dataver.checkout.wish import FILES, Wish
+        from dataver.checkout.selection import FILES, FetchRequest
 
-        wish, mine = Wish(repo, tree, tuple(patterns)), shard or Shard((0,), 1)
+        selection.require(repo.tree(tree), FILES)
+        wish, mine = (
+            FetchRequest(repo, tree, selection._replace(shard=None)),
+            selection.shard or Shard((0,), 1),
+        )
         found = split(
             (
                 (rows.paths[number], rows.sizes[number])
@@ -107,11 +109,6 @@ class Listing(Sequence[str]):
                     counts[rank] += 1
                     if rank in wanted:
                         every.append((rows.paths[number], rows.sizes[number], found.runs[at], rank))
-        if not counts and patterns:
-            raise PathNotFound(
-                f"no file in the version matches {', '.join(map(repr, patterns))}.",
-                hint="`dataver ls` lists what is there; a folder's name takes all below it",
-            )
         return cls._packed(every, [counts[rank] for rank in range(mine.world)], mine)
 
     @classmethod

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dataver.reading.listing import Listing
 
-__all__ = ["Even", "Plan", "Turn"]
+__all__ = ["Even", "Plan", "WorkerShare"]
 
 Even = Literal["drop", "repeat"]
 
@@ -39,7 +39,7 @@ _RUNS: Final = 1
 _FILES: Final = 2
 
 
-class Turn(NamedTuple):
+class WorkerShare(NamedTuple):
     """What one worker reads in an epoch.
 
     Attributes:
@@ -99,7 +99,7 @@ class Plan(NamedTuple):
             return len(self.listing)
         return min(self.listing.counts) if self.even == "drop" else max(self.listing.counts)
 
-    def turn(self, epoch: int = 0, worker: int = 0, workers: int = 1) -> Turn:
+    def turn(self, epoch: int = 0, worker: int = 0, workers: int = 1) -> WorkerShare:
         """Return what a worker reads in an epoch."""
         order = self._sequence(epoch)
         begin, stop = self._slices(order, workers)[worker]
@@ -111,7 +111,7 @@ class Plan(NamedTuple):
             for end in ends:
                 mine[start:end] = array("L", sorted(mine[start:end], key=key))
                 start = end
-        return Turn(mine, ends)
+        return WorkerShare(mine, ends)
 
     def shares(self, epoch: int, workers: int) -> list[int]:
         """Return how many files each of some workers reads in an epoch."""

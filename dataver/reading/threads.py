@@ -1,4 +1,4 @@
-"""The threads of a process that fetch what several readers wait for; a forked child gets its own.
+"""Thread pools of a process that fetch for several readers; a forked child gets its own.
 
 Two kinds, so that one never waits for itself: `ranges` make requests, `ahead` wait for whole reads of which
 each may be several requests. They are made when first needed and end with the process.
@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final, Literal
 
+from dataver import parallel
+
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["pool"]
 
-_THREADS: Final = {"ranges": 16, "ahead": 8}  # a store that answers in 20 ms gives 16 * 8 MB in that time
+# a store that answers in 20 ms gives 16 * 8 MB in that time
+_THREADS: Final = {"ranges": 2 * parallel.RANGES, "ahead": parallel.RANGES}
 _pools: dict[tuple[int, str], ThreadPoolExecutor] = {}
 
 
@@ -22,9 +25,7 @@ def pool(kind: Literal["ranges", "ahead"]) -> ThreadPoolExecutor:
     """Return the threads of this process of one kind."""
     found = _pools.get((os.getpid(), kind))
     if found is None:
-        from concurrent.futures import ThreadPoolExecutor
-
         # two threads may both come here; one of their pools stays without a thread, a lock would not fork
-        made = ThreadPoolExecutor(_THREADS[kind], f"dataver-{kind}")
+        made = parallel.pool(_THREADS[kind], kind)
         found = _pools.setdefault((os.getpid(), kind), made)
     return found

@@ -21,27 +21,27 @@ from dataver.reading.files import Files
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dataver.repository import Published, Repository
+    from dataver.repository import Published, RepositoryCore
 
-__all__ = ["Place", "Versions", "split_path"]
+__all__ = ["VersionPath", "Versions", "split_path"]
 
 _DIGEST = "dv1:"
 
 
-class Place(NamedTuple):
+class VersionPath(NamedTuple):
     """A version's name, or None where a path names none, and the path inside it or of the names."""
 
     ref: str | None
     path: str
 
 
-def split_path(path: str) -> Place:
+def split_path(path: str) -> VersionPath:
     """Return the version that a path names, and the rest of the path."""
     parts = [part for part in path.split("/") if part]
     for number, part in enumerate(parts):
         if "@" in part or (not number and part.startswith(_DIGEST)):
-            return Place("/".join(parts[: number + 1]), "/".join(parts[number + 1 :]))
-    return Place(None, "/".join(parts))
+            return VersionPath("/".join(parts[: number + 1]), "/".join(parts[number + 1 :]))
+    return VersionPath(None, "/".join(parts))
 
 
 class Versions:
@@ -52,15 +52,23 @@ class Versions:
         run: the key of the run that what is read is linked to; None means the current one.
     """
 
-    def __init__(self, opening: Callable[[], Repository], run: str | None = None) -> None:
+    def __init__(self, opening: Callable[[], RepositoryCore], run: str | None = None) -> None:
         self._opening = opening
         self._run = run
-        self._opened: dict[int, Repository] = {}
+        self._opened: dict[int, RepositoryCore] = {}
         self._found: dict[str, Files] = {}
 
     @property
-    def repository(self) -> Repository:
+    def repository(self) -> RepositoryCore:
         """The repository, opened by this process."""
+        return self.open()
+
+    def open(self) -> RepositoryCore:
+        """Return the repository, opened by this process.
+
+        Raises:
+            NotFound, InvalidInput: it cannot be opened.
+        """
         found = self._opened.get(os.getpid())
         if found is None:  # two threads may both come here: one repository too many does no harm
             self._opened = {os.getpid(): (found := self._opening())}
@@ -72,11 +80,11 @@ class Versions:
         return dict(self._found)
 
     def know(self, versions: dict[str, Files]) -> None:
-        """Take names for what they were elsewhere, unless they were looked up here."""
+        """Adopt the versions that names meant in another process, unless they were looked up here."""
         self._found = versions | self._found
 
     def forget(self) -> None:
-        """Look every name up again."""
+        """Resolve every name again."""
         self._found = {}
 
     def files(self, ref: str) -> Files:
@@ -84,11 +92,13 @@ class Versions:
 
         Raises:
             PathNotFound: there is no such version, or it cannot be one's name.
+            NotFound, InvalidInput: the repository cannot be opened.
         """
         found = self._found.get(ref)
         if found is None:
+            repository = self.open()  # outside: without a repository, no answer about a path is right
             try:
-                found = Files(self.repository, self._resolve(ref), run=self._run)
+                found = Files(repository, self._resolve(ref), run=self._run)
             except PathNotFound:
                 raise
             except (NotFound, InvalidInput) as error:
@@ -114,13 +124,13 @@ class Versions:
         return sorted(found)
 
     def _unnamed(self, path: str) -> PathNotFound:
-        """Say of a path without a version what would be one."""
+        """Return the error for a path without a version, with an example of one."""
         parts = path.split("/")
         datasets = self.repository.records.datasets(parts[0])
         for number in range(len(parts), 0, -1):
             name, rest = "/".join(parts[:number]), "/".join(parts[number:])
             if name in datasets:
-                example = f"{name}@{datasets[name][-1]}" + (f"/{rest}" if rest else "")
+                example = f"{name}@{list(datasets[name])[-1]}" + (f"/{rest}" if rest else "")
                 return PathNotFound(
                     f"'{path}' does not say which version of {name}: write {example}, or {name}@latest.",
                     hint=f"`dataver list {name}` lists the versions",
@@ -140,7 +150,7 @@ class Versions:
         records = self.repository.records
         same = [
             each
-            for each in records.many((name, label) for label in records.labels(name))
+            for each in records.many((name, *one) for one in records.listed(name).items())
             if each.record.tree == found.record.tree
         ]
         if not same:

@@ -1,10 +1,12 @@
-"""What a repository holds and how it is named, read and published."""
+"""Repositories: their objects and keys, and how versions are resolved, read and published."""
 
 from dataver.repository.blocks import Blocks
+from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.packs import Packs
-from dataver.repository.publish import Outcome, create_once, publish
+from dataver.repository.publish import publish
 from dataver.repository.records import Published, Records
-from dataver.repository.repository import Repository, init_repository, open_repository
+from dataver.repository.repository import RepositoryCore, init_repository, open_repository
+from dataver.repository.resolve import Ref, ref_text
 from dataver.repository.tags import Tags
 
 __all__ = [
@@ -13,10 +15,12 @@ __all__ = [
     "Packs",
     "Published",
     "Records",
-    "Repository",
+    "Ref",
+    "RepositoryCore",
     "Tags",
     "create_once",
     "init_repository",
     "open_repository",
     "publish",
+    "ref_text",
 ]

@@ -1,18 +1,20 @@
-"""Tree blocks of a repository: loaded by digest, checked, and kept near.
+"""Tree blocks of a repository: loaded by digest, verified and cached.
 
-Keeps invariant 1: `parse_block` compares every block with the digest it is asked for before anybody sees it.
-What fails the check, be it a copy in the disk cache, is read from the store again, twice at most. Does not
-write: blocks reach a repository through `dataver.ingest.upload` only. A repack replaces the layouts of
-published blocks; whoever meets a pack that is gone calls `refresh` and looks the place up again.
+Keeps invariant 1: `parse_block` compares every block with the requested digest. A block that fails the check,
+in the disk cache or in the store, is read from the store again, at most twice. Does not write: blocks are
+uploaded by `dataver.ingest.upload` only. A repack replaces the layouts of published blocks; a reader that
+finds a pack missing calls `refresh` and looks up the extent again.
 """
 
 import threading
 from collections import OrderedDict
 
+from dataver.cache.object_cache import DiskCache
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.block import Inner, Leaf, parse_block
+from dataver.formats.block_object import MAX_BLOCK
 from dataver.repository.layout import block_key
-from dataver.storage import DiskCache, Store
+from dataver.storage import Store
 
 __all__ = ["Blocks"]
 
@@ -29,12 +31,17 @@ class Blocks:
         self._parsed: OrderedDict[bytes, Leaf | Inner] = OrderedDict()
         self._lock = threading.Lock()
         self._stale = False
+        self._totals: dict[bytes, tuple[str, tuple[int, int, int]]] = {}
+
+    def expect(self, root: bytes, ref: str, totals: tuple[int, int, int]) -> None:
+        """Reject a root block whose numbers of entries, files and bytes differ from those of a record."""
+        self._totals[root] = ref, totals
 
     def load(self, digest: bytes) -> Leaf | Inner:
         """Return the block `digest`.
 
         Raises:
-            IntegrityError: the repository does not hold it, or holds something else under its name.
+            IntegrityError: it is missing from the repository, or damaged.
         """
         with self._lock:
             found = self._parsed.get(digest)
@@ -46,31 +53,41 @@ class Blocks:
             self._parsed[digest] = block
             while len(self._parsed) > _KEPT:
                 self._parsed.popitem(last=False)
+            ref, totals = self._totals.pop(digest, ("", ()))
+        if totals and (block.entry_count, block.file_count, block.byte_count) != totals:
+            raise IntegrityError(f"the record of {ref} does not match the number of entries in its tree.")
         return block
 
     def object(self, digest: bytes) -> bytes:
-        """Return the stored object of block `digest`, unchecked."""
+        """Return the stored object of block `digest`, without verifying it."""
         key = block_key(digest)
         data = self._cache.get(key) if self._cache and not self._stale else None
         return self._fetch(digest) if data is None else data
 
     def refresh(self) -> None:
-        """Read every block from the store from now on: the layouts at hand are those of before a repack."""
+        """Read all blocks from the store from now on: the cached layouts are older than a repack."""
         with self._lock:
             self._parsed.clear()
+            self._totals.clear()
             self._stale = True
 
+    def forget(self) -> None:
+        """Call `refresh`, and delete the cached layouts for all processes of this machine."""
+        self.refresh()
+        if self._cache:
+            self._cache.clear()
+
     def exists(self, digest: bytes) -> bool:
-        """Tell whether the repository holds block `digest` (asks the store, never the cache)."""
+        """Return whether block `digest` exists in the store, without the cache."""
         return self._store.exists(block_key(digest))
 
     def _fetch(self, digest: bytes) -> bytes:
         try:
-            data = self._store.get(block_key(digest))
+            data = self._store.get_bounded(block_key(digest), MAX_BLOCK)
         except NotFound as error:
             raise IntegrityError(
                 f"tree block {digest.hex()} is missing from {self._store.url}.",
-                hint="`dataver verify` tells what else is damaged; a copy of the repository may have it",
+                hint="run `dataver verify` to list all damage; restore the object from a copy",
             ) from error
         if self._cache:
             self._cache.put(block_key(digest), data)
@@ -84,5 +101,5 @@ class Blocks:
             except (IntegrityError, FormatTooNew):
                 if not left:
                     raise
-            load = self._fetch  # the copy in the cache may be the damaged one, or a bit flipped on the way
+            load = self._fetch  # the cached copy may be damaged, or the transfer
         raise AssertionError("the last attempt returns or raises")

@@ -1,11 +1,11 @@
-"""Lineage events of a repository, alone or in bundles, and what is attached to them.
+"""Lineage events of a repository, single or in bundles, and their attachments.
 
-One idea: every object is written once, exclusively, and never changed; what it says only adds up
-(`formats/event.py`), so who reads need not know in which order things were written. A bundle says again what
-its events said; only then are they deleted, and a reader that finds a key gone lists again.
+The idea: every object is created once, exclusively, and never changed. Events only add facts
+(`formats/event.py`), so their order does not matter to readers. A bundle repeats its events, which are
+deleted only afterwards; a reader that finds a key missing lists again.
 
-Keeps invariants 1 (objects are bounded before they are read and compared with their names) and 2. Which
-events matter, and what follows from them, is for `dataver.lineage`.
+Keeps invariants 1 (sizes are limited before objects are read, and contents compared with names) and 2. Does
+not interpret events: `dataver.lineage` does.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,9 @@ from dataver.formats.bundle import (
     parse_attachment,
     parse_bundle,
 )
+from dataver.formats.canonical_json import MAX_JSON, is_hex
 from dataver.formats.event import Event, parse_event
-from dataver.formats.jsontext import MAX_SIZE, is_hex
+from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import (
     EVENT_PREFIXES,
     attachment_key,
@@ -32,20 +33,19 @@ from dataver.repository.layout import (
     events_after,
     parse_event_key,
 )
-from dataver.repository.publish import Outcome, create_once
 from dataver.storage import ObjectInfo, Store
 
 __all__ = ["EventObject", "Events"]
 
-_MORE = 1 << 16  # that zstd may make of bytes it cannot compress
+_MORE = 1 << 16  # overhead of zstd for incompressible bytes
 
 
 class EventObject(NamedTuple):
-    """What an object holds.
+    """The events in an object.
 
     Attributes:
-        events: what could be read.
-        problems: one sentence about each part that could not.
+        events: the readable events.
+        problems: one sentence for each unreadable part.
     """
 
     events: list[Event]
@@ -59,34 +59,34 @@ class Events:
         self._store = store
 
     def put(self, event: Event) -> str:
-        """Write an event and return its key; writing it again changes nothing.
+        """Write an event and return its key; idempotent.
 
         Raises:
-            InvalidInput: the event holds what no event can.
-            Conflict: there is another event of that id.
-            StoreError: the store failed, and the same call may be made again.
+            InvalidInput: the event is not valid.
+            Conflict: another event has the same id.
+            StoreError: the store failed; the same call can be repeated.
         """
         return self._create(event_key(event.id), event.encode())
 
     def put_bundle(self, events: list[Event]) -> str:
-        """Write many events as one object and return its key; writing it again changes nothing.
+        """Write many events as one object and return its key; idempotent.
 
         Raises:
-            InvalidInput: none, or more than a bundle may hold.
-            StoreError: the store failed, and the same call may be made again.
+            InvalidInput: no events, or too many for a bundle.
+            StoreError: the store failed; the same call can be repeated.
         """
         name, data = encode_bundle(events)
         key = bundle_key(name)
         if create_once(self._store, key, data) is Outcome.LOST:
-            self.get(key)  # zstd may have written the same content differently: what counts is that it reads
+            self.get(key)  # zstd output may differ for equal content: only check that it is readable
         return key
 
     def get(self, key: str) -> list[Event]:
         """Return the events in an object.
 
         Raises:
-            NotFound: no such key; the event may be in a bundle by now.
-            IntegrityError: it is no event or bundle of that name, or a part of it is none; names the key.
+            NotFound: no such key; the event may have been moved to a bundle.
+            IntegrityError: it is not the event or bundle of that name, or is damaged in part.
             FormatTooNew: a newer dataver wrote it.
         """
         found = self.parse(key, self.read(key))
@@ -95,32 +95,32 @@ class Events:
         return found.events
 
     def read(self, key: str, size: int | None = None) -> bytes:
-        """Return the bytes of an object, never more than an event or a bundle may have.
+        """Return the bytes of an object, up to the size limit of its kind.
 
         Args:
             key: an event or a bundle.
-            size: what a listing said; None asks the store.
+            size: its size from a listing; None requests it from the store.
 
         Raises:
             NotFound: no such key.
-            IntegrityError: it is too long.
+            IntegrityError: it is too large.
         """
         parsed = parse_event_key(key)
         if parsed is None:
             raise InvalidInput(f"{key[:200]!r} is not the key of an event.")
-        return self._bounded(key, MAX_BUNDLE + _MORE if parsed.bundle else MAX_SIZE, size)
+        return self._bounded(key, MAX_BUNDLE + _MORE if parsed.bundle else MAX_JSON, size)
 
     def parse(self, key: str, data: bytes) -> EventObject:
-        """Return what the bytes of an object hold.
+        """Parse the bytes of an object.
 
         Raises:
-            IntegrityError: no event or bundle of that name; names the key.
+            IntegrityError: they are not the event or bundle of that name.
             FormatTooNew: a newer dataver wrote it.
         """
         parsed = parse_event_key(key)
         try:
             if parsed is None or key != (bundle_key if parsed.bundle else event_key)(parsed.id):
-                raise IntegrityError("its time is not of that month")
+                raise IntegrityError("its time is not in that month")
             if parsed.bundle:
                 return EventObject(*parse_bundle(data, parsed.id))
             event = parse_event(data)
@@ -133,7 +133,7 @@ class Events:
         return EventObject([event], [])
 
     def list(self, after_day: date | None = None) -> Iterator[ObjectInfo]:
-        """Yield the objects that hold events, oldest key first; `after_day` leaves out those before it."""
+        """Yield the objects with events, oldest key first; with `after_day`, only that day and later."""
         after = None if after_day is None else events_after(after_day)
         for prefix in EVENT_PREFIXES:
             if after is not None and after > f"{prefix}~":
@@ -143,31 +143,31 @@ class Events:
                     yield info
 
     def keys(self, after_day: date | None = None) -> Iterator[str]:
-        """Yield the keys that `list` yields the objects of."""
+        """Yield the keys of the objects that `list` yields."""
         return (info.key for info in self.list(after_day))
 
     def delete(self, key: str) -> None:
-        """Remove an object whose events a bundle holds; a missing one is no error."""
+        """Delete an object whose events are in a bundle; a missing one is not an error."""
         if parse_event_key(key) is None:
             raise InvalidInput(f"{key[:200]!r} is not the key of an event.")
         self._store.delete(key)
 
     def attach(self, raw: bytes) -> str:
-        """Keep bytes that an event speaks of and return their name, 64 hex; equal bytes are kept once.
+        """Store bytes that an event refers to and return their name, 64 hex; equal bytes are stored once.
 
         Raises:
-            InvalidInput: they are more than 16 MiB.
+            InvalidInput: more than 16 MiB.
         """
         digest = attachment_digest(raw)
         self._store.put_new(attachment_key(digest), encode_attachment(raw))
         return digest
 
     def attachment(self, digest: str) -> bytes:
-        """Return the bytes of that name.
+        """Return the bytes of an attachment.
 
         Raises:
-            NotFound: they are not there.
-            IntegrityError: others are there, or no attachment can have that name.
+            NotFound: no such attachment.
+            IntegrityError: it is damaged, or the name is not valid.
         """
         if not is_hex(digest, 64):
             raise IntegrityError(f"{digest[:80]!r} does not name an attachment.")
@@ -181,7 +181,7 @@ class Events:
     def _create(self, key: str, data: bytes) -> str:
         if create_once(self._store, key, data) is Outcome.LOST:
             raise Conflict(
-                f"{key} in {self._store.url} holds another event of the same id.",
+                f"{key} in {self._store.url} is another event with the same id.",
                 hint="events are never overwritten; write this one under a new id",
             )
         return key
@@ -190,10 +190,6 @@ class Events:
         try:
             if size is not None and size <= most:
                 return self._store.get(key, 0, size)
-            if size is None:
-                data, size = self._store.get_tail(key, most)
-                if size <= most:
-                    return data
+            return self._store.get_bounded(key, most)
         except NotFound as error:
             raise NotFound(f"there is no {key} in {self._store.url}.") from error
-        raise IntegrityError(f"{key} in {self._store.url} has {size} bytes; {most} is the most.")

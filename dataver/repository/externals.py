@@ -1,43 +1,42 @@
-"""External packs of a repository: what their frames are made of is read where it lies, and checked.
+"""External packs of a repository: their bytes are read from objects outside of it and verified.
 
-The idea: `read` gives the bytes that a pack would hold there. It finds the pieces that are asked for, reads
-them from the objects outside the repository, compares each with its digest in the external pack (invariant 1)
-and puts the frames around them. So nobody who reads packs need know that there are external ones.
+The idea: `read` returns the bytes that a stored pack would have in that range. It reads the pieces from the
+objects outside the repository, compares each with its digest in the external pack (invariant 1) and adds the
+frame headers. So readers of packs need not distinguish external ones.
 
-That an object changed is noticed before its bytes come where the store has entity tags or version ids (each
-read names the one that was recorded), and by the digests everywhere. Which places are read from is for the
-user of this machine to say (`dataver.repository.allowing`).
+A changed object is detected before a transfer if the store has entity tags or version ids (each read requests
+the recorded one), and otherwise by the digests. The user of this machine determines which places are read
+(`dataver.repository.external_trust`).
 """
 
 import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from dataver import parallel
+from dataver.cache.object_cache import DiskCache
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
-from dataver.formats.external import ExternalPack, Run, Source, parse_external
+from dataver.formats.external import MAX_EXTERNAL, ExternalPack, ExternalSource, PieceRun, parse_external
 from dataver.formats.frame import encode_frame
 from dataver.formats.pack import MAGIC, Footer
 from dataver.hashing.digest import digest
-from dataver.repository.allowing import folder_of, refuse_unless_allowed
-from dataver.repository.configuration import options_for
+from dataver.repository.external_trust import folder_of, open_place, refuse_unless_allowed
 from dataver.repository.layout import pack_key
-from dataver.storage import DiskCache, ObjectChanged, Pin, Store, open_store
+from dataver.storage import ObjectChanged, Pin, Store
 
 __all__ = ["ExternalChanged", "Externals", "pin_of"]
 
-_REREADS: Final = 2  # of bytes that seem damaged, and of an external pack that does
+_REREADS: Final = 2  # of damaged bytes, and of a damaged external pack
 _KEPT: Final = 64  # external packs kept in memory, ~0.2 MB each
-_AT_ONCE: Final = 8  # objects that one range is put together from
 
 
 class ExternalChanged(IntegrityError):
-    """An object outside the repository is gone, or holds other bytes than when it was recorded."""
+    """An object outside the repository was deleted or changed after it was recorded."""
 
 
 class Externals:
@@ -54,8 +53,8 @@ class Externals:
         """Return an external pack.
 
         Args:
-            pack_id: which.
-            path: where it lies on this machine, if the store may not hold it yet.
+            pack_id: its id.
+            path: its local file, if it may not be in the store yet.
 
         Raises:
             IntegrityError: it is missing, or damaged.
@@ -74,16 +73,16 @@ class Externals:
         return found
 
     def footer(self, pack_id: bytes) -> Footer:
-        """Return what the footer of the pack would say."""
+        """Return the footer of the pack."""
         return self.load(pack_id).footer
 
     def read(self, pack_id: bytes, offset: int, length: int) -> bytes:
-        """Return exactly the bytes that the pack would have there, made of pieces that were checked.
+        """Return exactly the bytes of a range of the pack, made of verified pieces.
 
         Raises:
-            ExternalChanged: an object is gone or another one, by its URL.
-            IntegrityError: the external pack is missing or damaged, or ends before the range does.
-            StoreError: the place may not be read from here, or fails.
+            ExternalChanged: an object was deleted or changed; names its URL.
+            IntegrityError: the external pack is missing, damaged, or ends before the range does.
+            StoreError: the place is not permitted, or fails.
         """
         pack = self.load(pack_id)
         offsets, end = pack.footer.frame_offsets, offset + length
@@ -93,19 +92,21 @@ class Externals:
         base = 0 if offset < offsets[0] else offsets[first]
         runs = list(pack.runs(first, bisect_left(offsets, end)))
         if len(runs) > 1 and self._place(pack).local_root is None:
-            with ThreadPoolExecutor(min(_AT_ONCE, len(runs)), "dataver-external") as pool:
+            with parallel.pool(min(parallel.RANGES, len(runs)), "external") as pool:
                 parts = list(pool.map(lambda run: self._frames(pack, run), runs))
         else:
             parts = [self._frames(pack, run) for run in runs]
         whole = b"".join((b"" if base else MAGIC, *parts))
         return whole if base == offset and len(whole) == length else whole[offset - base : end - base]
 
-    def look(self, pack_id: bytes, first: int, behind: int) -> bool:
-        """Tell whether the objects that some frames are made of look as they did; reads none of their bytes.
+    def are_unchanged(self, pack_id: bytes, first: int, behind: int) -> bool:
+        """Return whether the objects of frames `first` to `behind` are certainly unchanged.
+
+        Compares size, ETag, version and time, without reading their bytes.
 
         Raises:
-            ExternalChanged: one is gone, or certainly another one.
-            StoreError: the place may not be read from here, or fails.
+            ExternalChanged: an object was deleted, or certainly changed.
+            StoreError: the place is not permitted, or fails.
         """
         pack = self.load(pack_id)
         store, sure = self._place(pack), True
@@ -113,11 +114,11 @@ class Externals:
             self._inside(pack, run.source)
             want = pin_of(run.source)
             try:
-                # a version of an object stays, whatever became of the object: reading a byte of it tells
+                # a version of an object outlives the object: check it by reading one byte
                 found = want if want.version and store.get_pinned(run.source.key, want, 0, 1) else None
                 found = found or store.pin(run.source.key)
             except NotFound as error:
-                raise _changed(pack, run.source, "it is gone") from error
+                raise _changed(pack, run.source, "it was deleted") from error
             except ObjectChanged as error:
                 raise _changed(pack, run.source, error.how) from error
             if found.size != want.size or (want.etag and found.etag != want.etag):
@@ -134,43 +135,41 @@ class Externals:
             except (IntegrityError, FormatTooNew):
                 if not left:
                     raise
-            data = None  # the copy in the cache may be the damaged one, or a bit flipped on the way
+            data = None  # the cached copy may be damaged, or the transfer
         raise AssertionError("the last attempt returns or raises")
 
     def _fetch(self, key: str) -> bytes:
         try:
-            data = self._store.get(key)
+            data = self._store.get_bounded(key, MAX_EXTERNAL)
         except NotFound as error:
-            from dataver.repository.packs import PackMissing
+            from dataver.repository.pack_missing import PackMissing
 
             raise PackMissing(
-                f"{key} is missing from {self._store.url}: it says where external files lie.",
-                hint="`dataver verify` tells what else is damaged; a copy of the repository may have it",
+                f"{key} is missing from {self._store.url}: it contains the location of external files.",
+                hint="run `dataver verify` to list all damage; restore the object from a copy",
             ) from error
         if self._cache:
             self._cache.put(key, data)
         return data
 
     def _place(self, pack: ExternalPack) -> Store:
-        """Return the store of a place that may be read from."""
+        """Return the store of a pack's place, if it is permitted."""
         found = self._stores.get(pack.place)
         if found is None:
             refuse_unless_allowed(pack.place, self._store.url)
-            folder = folder_of(pack.place)
-            found = open_store(pack.place if folder is None else folder, options_for(pack.place))
-            self._stores[pack.place] = found
+            found = self._stores[pack.place] = open_place(pack.place, self._store.url)
         return found
 
-    def _inside(self, pack: ExternalPack, source: Source) -> None:
-        """Refuse a file that a link leads out of its folder."""
+    def _inside(self, pack: ExternalPack, source: ExternalSource) -> None:
+        """Raise an error if a link leads out of the place's folder."""
         folder = folder_of(pack.place)
         if folder is not None:
             path = os.path.realpath(folder / source.key)
             if not path.startswith(os.path.realpath(folder).rstrip("/") + "/"):
                 raise _changed(pack, source, "a link leads out of its folder")
 
-    def _frames(self, pack: ExternalPack, run: Run) -> bytes:
-        """Return frames that are made of one object."""
+    def _frames(self, pack: ExternalPack, run: PieceRun) -> bytes:
+        """Return the frames of a range of one object."""
         data = self._checked(pack, run)
         lengths = pack.footer.lengths[run.first : run.behind]
         parts: list[bytes | memoryview] = []
@@ -179,8 +178,8 @@ class Externals:
             parts += (header, memoryview(stored))
         return b"".join(parts)
 
-    def _checked(self, pack: ExternalPack, run: Run) -> memoryview:
-        """Return an object's bytes, every piece compared with its digest."""
+    def _checked(self, pack: ExternalPack, run: PieceRun) -> memoryview:
+        """Return a range of an object, every piece compared with its digest."""
         store, source, footer = self._place(pack), run.source, pack.footer
         self._inside(pack, source)
         bad = ""
@@ -193,7 +192,7 @@ class Externals:
             for number in range(run.first, run.behind):
                 length = footer.lengths[number]
                 if digest(data[at : at + length]) != footer.chunk_digest(number):
-                    bad = f"other bytes stand at byte {run.start + at}"
+                    bad = f"the content differs at byte {run.start + at}"
                     break
                 at += length
             else:
@@ -201,15 +200,15 @@ class Externals:
         raise _changed(pack, source, bad)
 
 
-def pin_of(source: Source) -> Pin:
-    """Return how an object looked when it was recorded."""
+def pin_of(source: ExternalSource) -> Pin:
+    """Return the recorded attributes of an object, by which changes are detected."""
     modified = None if source.modified is None else datetime.fromisoformat(source.modified)
     return Pin(source.size, source.etag, source.version, modified)
 
 
-def _changed(pack: ExternalPack, source: Source, how: str) -> ExternalChanged:
+def _changed(pack: ExternalPack, source: ExternalSource, how: str) -> ExternalChanged:
     when = f" ({source.modified[:19]} UTC)" if source.modified else ""
     return ExternalChanged(
-        f"{pack.uri(source)} is not what it was when it was recorded{when}: {how}.",
-        hint="put the old object back, or add it again and publish a new version",
+        f"{pack.uri(source)} was changed after it was recorded{when}: {how}.",
+        hint="restore the old object, or add it again and publish a new version",
     )

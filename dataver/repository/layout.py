@@ -1,6 +1,6 @@
-"""The names of all objects in a repository: one function a kind of key (`docs/format.md`, "Keys").
+"""Keys of all objects in a repository: one function for each kind (`docs/format.md`, "Keys").
 
-Keys are `/`-separated and relative to the repository's URL. Nothing else in dataver spells a key.
+Keys are `/`-separated and relative to the repository's URL. No other module builds keys.
 """
 
 import re
@@ -23,6 +23,7 @@ __all__ = [
     "SWEEPS",
     "SWEPT",
     "TREES",
+    "TURNS",
     "EventKey",
     "TagKey",
     "attachment_key",
@@ -48,6 +49,7 @@ __all__ = [
     "tag_key",
     "tag_prefix",
     "tombstone_key",
+    "turn_key",
 ]
 
 CONFIG = "dataver.json"
@@ -58,10 +60,11 @@ DATASETS = "datasets/"
 HOLDS = "keeping/holds/"
 SWEEPS = "keeping/sweeps/"
 SWEPT = "keeping/swept/"
+TURNS = "turns/"
 RETIRED = "keeping/retired/"
 
 EVENT_PREFIXES = ("lineage/1", "lineage/2")
-"""Events by year, those of clocks that stand before 2000 first; so attachments are never listed with them."""
+"""Prefixes of events by millennium, which exclude attachments from listings."""
 
 _NUMBER = re.compile(r"(\d{8,})\.json", re.ASCII)
 _EVENT = re.compile(r"lineage/([12]\d{3}-\d\d)/([0-9a-f]{32})\.(json|bundle)", re.ASCII)
@@ -72,14 +75,14 @@ _LAST_YEAR = 2999
 
 
 class EventKey(NamedTuple):
-    """What the key of an event, or of a bundle of events, says."""
+    """Parsed key of an event or of a bundle."""
 
     id: str
     bundle: bool
 
 
 class TagKey(NamedTuple):
-    """What the key of a tag's move says."""
+    """Parsed key of a tag's move."""
 
     dataset: str
     tag: str
@@ -99,7 +102,7 @@ def block_key(digest: bytes) -> str:
 
 
 def dataset_prefix(dataset: str) -> str:
-    """Return the prefix of everything that belongs to one dataset."""
+    """Return the prefix of all objects of one dataset."""
     return f"{DATASETS}{dataset}/"
 
 
@@ -114,7 +117,7 @@ def record_key(dataset: str, label: str) -> str:
 
 
 def tombstone_key(dataset: str, label: str) -> str:
-    """Return the key of the object that says `dataset@label` was deleted: it is listed with the records."""
+    """Return the key of the tombstone of `dataset@label`, which is listed with the records."""
     return f"{record_prefix(dataset)}{label}{_TOMBSTONE}"
 
 
@@ -130,18 +133,23 @@ def tag_key(dataset: str, tag: str, number: int) -> str:
 
 
 def hold_key(name: str) -> str:
-    """Return the key of a hold: somebody is about to publish, or moves bytes."""
+    """Return the key of a hold."""
     return f"{HOLDS}{name}.json"
 
 
 def sweep_key(name: str) -> str:
-    """Return the key under which a sweep says beforehand what it may delete."""
+    """Return the key of a running sweep, which lists the keys it may delete."""
     return f"{SWEEPS}{name}.json"
 
 
 def swept_key(name: str) -> str:
-    """Return the key that a finished sweep leaves."""
+    """Return the key of a finished sweep."""
     return f"{SWEPT}{name}"
+
+
+def turn_key(state: str, attempt: int) -> str:
+    """Return the key of the turn to publish upon a state of a dataset (64 hex); attempts count from 0."""
+    return f"{TURNS}{state[:2]}/{state}-{attempt}.json"
 
 
 def retired_key(name: str) -> str:
@@ -150,7 +158,7 @@ def retired_key(name: str) -> str:
 
 
 def claim_prefix(key: str) -> str:
-    """Return the prefix of the claims to a key, in stores that have no exclusive create."""
+    """Return the prefix of the claims to a key, in stores without exclusive create."""
     return f"claims/{key}/"
 
 
@@ -169,7 +177,7 @@ def event_key(event_id: str) -> str:
 
 
 def bundle_key(bundle_id: str) -> str:
-    """Return the key of a bundle of events; its id has a time as an event's has.
+    """Return the key of a bundle of events; its id begins with a time like an event's.
 
     Raises:
         InvalidInput: the id's time is not between 1970 and 2999.
@@ -183,16 +191,16 @@ def attachment_key(digest: str) -> str:
 
 
 def events_after(day: date) -> str:
-    """Return a text behind which, by code points, the keys of all events of that day and later sort."""
+    """Return a string that sorts, by code points, before the keys of all events of that day and later."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     milliseconds = max(0, (start - _EPOCH) // timedelta(milliseconds=1))
     return f"lineage/{start:%Y-%m}/{milliseconds:012x}"
 
 
 def parse_event_key(key: str) -> EventKey | None:
-    """Return what the key of an event or a bundle says, or None for any other key.
+    """Parse the key of an event or a bundle; return None for any other key.
 
-    That the month is the id's is for the reader of the object to check: such a key is somebody's mistake.
+    Does not check that the month matches the id: the reader of the object does.
     """
     found = _EVENT.fullmatch(key)
     return EventKey(found[2], found[3] == "bundle") if found else None
@@ -224,7 +232,7 @@ def parse_object_key(key: str) -> bytes | None:
 
 
 def parse_tag_key(key: str) -> TagKey | None:
-    """Return what a tag move's key says, or None for any other key."""
+    """Parse the key of a tag's move; return None for any other key."""
     parts = key.split("/")
     if len(parts) < 5 or parts[0] != "datasets" or parts[-3] != "tags":
         return None
@@ -239,12 +247,12 @@ def _month(event_id: str) -> str:
     except (ValueError, OverflowError) as error:
         raise InvalidInput(f"the id {event_id[:40]!r} does not begin with a time.") from error
     if moment.year > _LAST_YEAR:
-        raise InvalidInput(f"the id {event_id[:40]!r} has a time behind the year {_LAST_YEAR}.")
+        raise InvalidInput(f"the id {event_id[:40]!r} has a time after the year {_LAST_YEAR}.")
     return f"{moment:%Y-%m}"
 
 
 def _are_names(dataset: str, selector: str) -> bool:
-    """Tell ours from what a sync tool or a hand left beside it, such as `._1.0.0.json`."""
+    """Return whether both are valid names, unlike those of foreign files such as `._1.0.0.json`."""
     try:
         check_dataset_name(dataset)
         check_label(selector)

@@ -1,8 +1,8 @@
 """Packs of a repository: footers and byte ranges.
 
-A range is returned as stored; whoever decodes its frames checks them (invariant 1). A footer is checked
-against the pack's id, which is the BLAKE3 of it, so every digest in it is authentic. External packs are read
-by the same calls (`dataver.repository.externals`).
+A range is returned as stored; the caller that decodes its frames verifies them (invariant 1). A footer is
+compared with the pack's id, which is its BLAKE3, so every digest in it is authentic. External packs are read
+with the same methods (`dataver.repository.externals`).
 """
 
 import threading
@@ -10,30 +10,25 @@ from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from dataver import parallel
+from dataver.cache.object_cache import DiskCache
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.entry import is_external
 from dataver.formats.kept_footers import KeptFooters
 from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.repository.layout import pack_key
-from dataver.storage import DiskCache, Store
+from dataver.repository.pack_missing import PackMissing
+from dataver.storage import Store
 
 if TYPE_CHECKING:
     from dataver.repository.externals import Externals
 
-__all__ = ["PackMissing", "Packs"]
+__all__ = ["Packs"]
 
-_REREADS = 2  # of a footer that seems damaged
+_REREADS = 2  # of a damaged footer
 _KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks …
-_MEMORY = 96 << 20  # … and up to 3 MB each for packs of tiny files, which readers visit in any order
-_SIDE_BY_SIDE = 8  # footers on their way at once
-_GUESS = 256 * 1024  # the footer of a 64 MB pack of 20 KB chunks is ~130 KB: one request reads it whole
-
-
-class PackMissing(IntegrityError):
-    """A pack that a layout names is not there.
-
-    A layout that was read long ago may be that of before a repack: read past caches it may name another pack.
-    """
+_MEMORY = 96 << 20  # … and up to 3 MB each for packs of tiny files, which are read in any order
+_GUESS = 256 * 1024  # the footer of a 64 MB pack of 20 KB chunks has ~130 KB, read with one request
 
 
 class Packs:
@@ -47,7 +42,7 @@ class Packs:
 
     @cached_property
     def externals(self) -> "Externals":
-        """The packs whose bytes lie outside the repository."""
+        """The packs whose bytes are outside the repository."""
         from dataver.repository.externals import Externals
 
         return Externals(self._store, self._cache)
@@ -70,24 +65,22 @@ class Packs:
         return footer
 
     def footers(self, pack_ids: Collection[bytes]) -> dict[bytes, Footer]:
-        """Return the footers of some packs; from afar they are read side by side.
+        """Return the footers of several packs; read concurrently from a remote store.
 
         Raises:
             IntegrityError: a pack is missing or its footer is damaged.
         """
         if self._store.local_root is not None or len(pack_ids) < 2:
             return {each: self.footer(each) for each in pack_ids}
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(_SIDE_BY_SIDE, "dataver-footers") as pool:
+        with parallel.pool(parallel.RANGES, "footers") as pool:
             return dict(zip(pack_ids, pool.map(self.footer, pack_ids), strict=True))
 
     def read(self, pack_id: bytes, offset: int, length: int) -> bytes:
         """Return exactly `length` stored bytes from `offset` of a pack.
 
         Raises:
-            PackMissing: there is no such pack.
-            IntegrityError: it ends before the range does, or what an external one is made of has changed.
+            PackMissing: no such pack.
+            IntegrityError: it ends before the range does, or the object of an external one has changed.
         """
         if is_external(pack_id):
             return self.externals.read(pack_id, offset, length)
@@ -97,8 +90,21 @@ class Packs:
             raise _missing(pack_id, self._store.url) from error
 
     def exists(self, pack_id: bytes) -> bool:
-        """Tell whether the repository holds a pack (asks the store)."""
+        """Return whether a pack exists in the store."""
         return self._store.exists(pack_key(pack_id))
+
+    def stored_footer(self, pack_id: bytes) -> Footer:
+        """Return the footer of a pack, read from the store.
+
+        Raises:
+            IntegrityError: the pack is missing, of a wrong size, or its footer is damaged.
+        """
+        return self._read_footer(pack_id)
+
+    def kept_size(self, pack_id: bytes) -> int | None:
+        """Return the size of a pack whose footer is cached, else None."""
+        kept = self._cache.get(_footer_key(pack_id)) if self._cache else None
+        return None if kept is None else int.from_bytes(kept[:8], "little")
 
     def _cached_footer(self, pack_id: bytes) -> Footer | None:
         kept = self._cache.get(_footer_key(pack_id)) if self._cache else None
@@ -114,7 +120,7 @@ class Packs:
             try:
                 footer, tail, size = self._footer_of_store(pack_id)
                 break
-            except (IntegrityError, FormatTooNew) as error:  # a bit flipped on the way here, perhaps
+            except (IntegrityError, FormatTooNew) as error:  # possibly an error of the transfer
                 if not left or isinstance(error, PackMissing):
                     raise
         if self._cache:
@@ -141,5 +147,5 @@ def _footer_key(pack_id: bytes) -> str:
 def _missing(pack_id: bytes, url: str) -> PackMissing:
     return PackMissing(
         f"pack {pack_id.hex()} is missing from {url}.",
-        hint="`dataver verify` tells what else is damaged; a copy of the repository may have it",
+        hint="run `dataver verify` to list all damage; restore the object from a copy",
     )

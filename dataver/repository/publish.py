@@ -1,133 +1,139 @@
-"""Creating one object exclusively, when any reply may be lost; and publishing a record with it.
+"""Publishing of records: one writer at a time for each state of a dataset.
 
-Keeps invariants 2, 3 and 4: nothing is overwritten; the record comes last; a lost reply is resolved by
-reading the key back and comparing bytes, so the outcome is won, lost or unknown, and on unknown nothing is
-deleted and a repeat is safe, because the random write id makes our object recognisable as ours.
+The record is created exclusively, but two writers may choose different labels for the same next version. So a
+writer first acquires a *turn*: an object whose key identifies the state of the dataset (its labels), and
+which is also created exclusively. A record changes the state, so each state has one turn and one successor. A
+writer that does not get the turn waits until the state changes, and checks again whether its version contains
+the latest.
 
-Where the store has no exclusive create, writers take turns instead (`dataver.repository.claims`), and what
-was written is read back.
+A crash
+
+    before the turn is acquired     leaves nothing
+    before the record is created    leaves a turn; others ignore it at once if its process is known to have
+                                    ended, else after a minute
+    after the record is created     leaves a published version
+
+Turns of past states have no effect. gc deletes them after a day, and no position is used for that long. In a
+store without exclusive create, a claim on the dataset replaces the turn (`dataver.repository.create_lock`).
 """
 
+import contextlib
+import os
+import random
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from enum import Enum
+from collections.abc import Callable, Iterator
+from typing import Final
 
-from dataver.errors import AlreadyExists, Conflict, NotFound, StoreError
-from dataver.formats.names import next_label
+from dataver.errors import Conflict, NotFound
+from dataver.formats.keeping import Turn, parse_turn
 from dataver.formats.record import Record, record_id
-from dataver.repository.claims import claimed
-from dataver.repository.layout import DATASETS, record_key
+from dataver.machine.process_identity import is_gone, this_process
+from dataver.machine.store_clock import Stopwatch
+from dataver.repository.create_lock import claimed
+from dataver.repository.create_once import Outcome, create_once
+from dataver.repository.layout import record_key, record_prefix, turn_key
+from dataver.repository.lines import Position
 from dataver.repository.records import Published, Records
+from dataver.repository.writer_notes import read_note
 from dataver.storage import Store
-from dataver.storage.retry import pause_after
 
-__all__ = ["Outcome", "create_once", "publish"]
+__all__ = ["publish"]
 
-_TRIES = 6  # of one key, while the store's answers stay unclear
-_LABELS = 200  # automatic labels tried before giving up: that many writers would have to win in between
-
-
-class Outcome(Enum):
-    """Who owns the key now."""
-
-    WON = "won"
-    LOST = "lost"
-
-
-def create_once(store: Store, key: str, data: bytes) -> Outcome:
-    """Create `key` exclusively and say who owns it.
-
-    Raises:
-        StoreError: the store failed and the outcome is unknown; the same call may be made again.
-    """
-    if store.exclusive_create or not key.startswith(DATASETS):  # other keys are random, or the first of all
-        return _create(store, key, data)
-    with claimed(store, key):
-        _create(store, key, data)
-        return _owner(store, key, data)
-
-
-def _create(store: Store, key: str, data: bytes) -> Outcome:
-    error = StoreError("its answers contradict each other.", transient=True)
-    for attempt in range(_TRIES):
-        if attempt:
-            time.sleep(pause_after(error, attempt))
-        try:
-            store.create(key, data)
-            return Outcome.WON
-        except AlreadyExists:
-            pass  # perhaps by our own request, which a client below us sent twice
-        except StoreError as failure:
-            if not failure.transient:
-                raise
-            error = failure
-        try:
-            # the reply was lost: the object may be there, and be ours
-            return _owner(store, key, data)
-        except NotFound:
-            continue
-        except StoreError as failure:
-            if not failure.transient:
-                raise
-            error = failure
-    raise StoreError(
-        f"it is not known whether {key} was written to {store.url}: {error}",
-        hint="repeat the command: it recognises its own object and finishes",
-        transient=True,
-    ) from error
+_PATIENCE: Final = 60.0  # seconds after which a turn without a record is ignored
+_TRUST: Final = 30.0  # seconds for which a turn is certainly respected, even if its owner is slow
+_PAUSE: Final = 0.05
+_FRESH: Final = 6 * 3600.0  # seconds for which a position is used: less than gc keeps turns of past states
 
 
 def publish(
     store: Store,
     records: Records,
     record: Record,
-    *,
-    label: str | None,
-    bump: str = "patch",
-    attempted: str | None = None,
+    position: Position,
     on_attempt: Callable[[str], None] = lambda _label: None,
-) -> Published:
-    """Create the record under `label`, or under the next automatic label that is free.
+) -> Published | None:
+    """Create the record at a position, or return None if the dataset has changed since.
 
     Args:
-        store: where records live.
-        records: reads what is published.
-        record: the record; its own label is ignored.
-        label: the user's choice; None means automatic.
-        bump: which part of the highest label grows: "major", "minor" or "patch".
-        attempted: a label an earlier, interrupted call may have won.
-        on_attempt: told every label before it is tried, so that the caller can remember it.
+        store: the repository's store.
+        records: the published records.
+        record: the record; its own label and line are ignored.
+        position: the position; after None, it must be determined again.
+        on_attempt: called with the label before the attempt, so that the caller can record it.
 
     Raises:
-        Conflict: the chosen label is taken, or was a deleted version's, or the store is too busy.
-        StoreError: the outcome is unknown; call again with `attempted`.
+        Conflict: this process was suspended so long that another version was published in its turn.
+        StoreError: the outcome is unknown; check for the record before calling again.
     """
-    if attempted is not None:
-        earlier = records.read_back(record.dataset, attempted)
-        if earlier is not None and earlier.record.write_id == record.write_id:
-            return earlier
-    if label is not None and records.tombstone(record.dataset, label) is not None:
-        raise Conflict(
-            f"{record.dataset}@{label} was deleted, and a label never means another version.",
-            hint="finalize again with another label, then upload",
-        )
-    for _ in range(1 if label is not None else _LABELS):
-        chosen = label if label is not None else next_label(records.taken(record.dataset), bump)
-        named = replace(record, label=chosen)
-        data = named.encode()
-        on_attempt(chosen)
-        if create_once(store, record_key(record.dataset, chosen), data) is Outcome.WON:
-            return Published(named, record_id(data).hex())
-    if label is not None:
-        raise Conflict(
-            f"{record.dataset}@{label} is already published and is never overwritten.",
-            hint="finalize again with another label, then upload",
-        )
-    raise Conflict(
-        f"{record.dataset} gained {_LABELS} versions while this one was waiting.", hint="try again"
-    )
+    if position.found.seconds() > _FRESH:
+        return None
+    named = position.place(record)
+    data = named.encode()
+    since = Stopwatch()
+    with _turn(store, records, named, position.state) as won:
+        if not won:
+            return None
+        on_attempt(named.label)
+        if create_once(store, record_key(named.dataset, named.label), data) is Outcome.LOST:
+            return None  # the label was published without a turn: pushed from another repository
+    published = Published(named, record_id(data).hex())
+    if since.seconds() > _TRUST:
+        _refuse_overtaken(records, published, position)
+    return published
 
 
-def _owner(store: Store, key: str, data: bytes) -> Outcome:
-    return Outcome.WON if store.get(key) == data else Outcome.LOST
+@contextlib.contextmanager
+def _turn(store: Store, records: Records, record: Record, state: str) -> Iterator[bool]:
+    """Acquire the turn for a state; yield False if the state has changed."""
+    if store.exclusive_create:
+        yield _acquire_turn(store, records, record, state)
+        return
+    with claimed(store, f"{record_prefix(record.dataset)}turn"):
+        yield records.names(record.dataset).state == state
+
+
+def _acquire_turn(store: Store, records: Records, record: Record, state: str) -> bool:
+    attempt = 0
+    while True:
+        key = turn_key(state, attempt)
+        turn = Turn(owner=this_process(), record=record.write_id, write_id=os.urandom(16).hex())
+        if create_once(store, key, turn.encode()) is Outcome.WON:
+            # an ignored owner may have created its record just before
+            return attempt == 0 or records.names(record.dataset).state == state
+        if not _lapses(store, records, record, key, state):
+            return False
+        attempt += 1
+
+
+def _lapses(store: Store, records: Records, record: Record, key: str, state: str) -> bool:
+    """Wait for the owner of a turn to publish; return whether it did not."""
+    try:
+        turn = read_note(store, key, parse_turn)
+    except NotFound:  # deleted by gc, so the state has changed
+        return False
+    waiting = Stopwatch()
+    while True:
+        lapsed = (
+            # an earlier, interrupted call of this very upload
+            (turn is not None and turn.record == record.write_id)
+            or (turn is not None and store.local_root is not None and is_gone(turn.owner))
+            or waiting.seconds() > _PATIENCE
+        )
+        if records.names(record.dataset).state != state:
+            return False
+        if lapsed:
+            return True
+        time.sleep(_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+
+
+def _refuse_overtaken(records: Records, published: Published, position: Position) -> None:
+    """Raise an error if another version was published for the same state meanwhile."""
+    names = records.names(published.record.dataset)
+    names.labels.pop(published.record.label, None)
+    if names.state != position.state:
+        raise Conflict(
+            f"{published.ref} is published, but other versions were published at the same time and it may "
+            "not contain them.",
+            hint=f"see `dataver log {published.record.dataset}`; `dataver create` with both as --parent "
+            "merges two versions",
+        )

@@ -1,18 +1,24 @@
-"""Records of a repository: which datasets and versions are published.
+"""Records of a repository: its published datasets and versions.
 
-The store's listing says what exists; the records themselves never change, so a copy in the disk cache is as
-good as the object (its bytes still have to parse as the record of that key). A version with a tombstone is
-deleted, whether or not its record is still there; its label is never used again, so no cached record ever
-stands for another version.
+The store's listing determines what exists. A repository can be copied and diverge, or be restored from a
+backup, so names do not identify records. A record in the disk cache belongs to an object at one location with
+the stamp of a listing (`ObjectInfo.stamp`), and is used only if a current listing has the same stamp. Without
+a listing the store is read. A version with a tombstone is deleted, even if its record still exists, and its
+label is never reused.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from dataver.errors import IntegrityError, NotFound
-from dataver.formats.record import Record, parse_record, record_id
+from dataver import parallel
+from dataver.cache.object_cache import DiskCache
+from dataver.errors import IntegrityError, InvalidInput, NotFound
+from dataver.formats.canonical_json import MAX_JSON
+from dataver.formats.names import is_other_case
+from dataver.formats.record import ParentRef, Record, parse_record, record_id
 from dataver.formats.tombstone import Tombstone, parse_tombstone
+from dataver.hashing import CONTEXT_STATE, derived
 from dataver.repository.layout import (
     DATASETS,
     parse_record_key,
@@ -21,26 +27,46 @@ from dataver.repository.layout import (
     record_prefix,
     tombstone_key,
 )
-from dataver.storage import DiskCache, ObjectInfo, Store
+from dataver.storage import ObjectInfo, Store
 
-__all__ = ["Published", "Records"]
-
-_PARALLEL = 16  # requests in flight when many records are read
+__all__ = ["Labels", "Listed", "Published", "Records", "VersionNames"]
 
 
 _Listing: TypeAlias = dict[tuple[str, str], ObjectInfo]  # by dataset and label
+Labels: TypeAlias = dict[str, ObjectInfo]  # by label, sorted as text
+Listed: TypeAlias = tuple[str, str, ObjectInfo | None]  # dataset, label, and the record's entry in a listing
 
 
 class Published(NamedTuple):
-    """A record as it stands in the repository, and its id (64 hex)."""
+    """A published record and its id (64 hex)."""
 
     record: Record
     record_id: str
 
     @property
     def ref(self) -> str:
-        """The name people use: `dataset@label`."""
+        """The version's name: `dataset@label`."""
         return f"{self.record.dataset}@{self.record.label}"
+
+
+class VersionNames(NamedTuple):
+    """The labels of a dataset, from a listing.
+
+    Attributes:
+        dataset: the dataset.
+        labels: its versions by label, sorted as text.
+        deleted: labels of deleted versions, likewise; no new version may have them.
+    """
+
+    dataset: str
+    labels: Labels
+    deleted: list[str]
+
+    @property
+    def state(self) -> str:
+        """Identifier of the state of the dataset: 64 hex, different for each set of labels."""
+        text = "\0".join([self.dataset, *self.labels, "", *self.deleted])
+        return derived(CONTEXT_STATE, text.encode()).hex()
 
 
 class Records:
@@ -49,109 +75,185 @@ class Records:
     def __init__(self, store: Store, cache: DiskCache | None) -> None:
         self._store = store
         self._cache = cache
+        self._ids: dict[tuple[str, str], str] = {}  # of the records that were read
+        self._claims: dict[tuple[str, str], tuple[str, str]] = {}  # by a child: id, and its name
 
-    def get(self, dataset: str, label: str) -> Published:
+    def get(self, dataset: str, label: str, info: ObjectInfo | None = None) -> Published:
         """Return the record of `dataset@label`.
+
+        Args:
+            dataset: the dataset.
+            label: the label.
+            info: its entry in a listing, which permits use of the cache.
 
         Raises:
             NotFound: no such version.
-            IntegrityError: the object is not the record of that version.
+            IntegrityError: the object is not the record of that version, or does not match the parent id in
+                a child that was read before.
         """
+        return self._in_history(self.read(dataset, label, info))
+
+    def read(self, dataset: str, label: str, info: ObjectInfo | None = None) -> Published:
+        """Do what `get` does, without comparing the record with its parents and children."""
         key = record_key(dataset, label)
-        data = self._cache.get(key) if self._cache else None
+        stamp = info.stamp if info is not None and self._cache else None
+        name = "" if stamp is None else f"{self._store.location}\n{key}\n{stamp}"
+        data = self._cache.get(name) if self._cache and name else None
         if data is not None:
             try:
                 return _parse(data, dataset, label)
             except IntegrityError:
                 pass  # a damaged cache is only a miss
         try:
-            data = self._store.get(key)
+            data = self._store.get_bounded(key, MAX_JSON)
         except NotFound as error:
             raise NotFound(f"there is no version {dataset}@{label} in {self._store.url}.") from error
         published = _parse(data, dataset, label)
-        if self._cache:
-            self._cache.put(key, data)
+        if self._cache and name:
+            self._cache.put(name, data)
+        return published
+
+    def _in_history(self, published: Published) -> Published:
+        """Compare a record with those of its children and parents that were read."""
+        record = published.record
+        name = record.dataset, record.label
+        self._ids[name] = published.record_id
+        parents = [((each.dataset, each.label), each.record) for each in record.parents]
+        for parent, claimed in parents:
+            self._claims[parent] = claimed, published.ref
+        for version in (name, *(parent for parent, _ in parents)):
+            claimed, child = self._claims.get(version, ("", ""))
+            if claimed and self._ids.get(version, claimed) != claimed:
+                raise IntegrityError(
+                    f"the record of {'@'.join(version)} is not the one that {child} was made from.",
+                    hint="it was replaced; restore it from a copy of the repository",
+                )
         return published
 
     def read_back(self, dataset: str, label: str) -> Published | None:
-        """Return the record as the store has it now, past any cache, or None."""
+        """Return the record, read from the store, or None."""
         try:
-            return _parse(self._store.get(record_key(dataset, label)), dataset, label)
+            return self.get(dataset, label)
         except NotFound:
             return None
 
+    def names(self, dataset: str) -> VersionNames:
+        """List a dataset's versions and deleted versions."""
+        there, deleted = self._listed(record_prefix(dataset))
+        gone = sorted(label for name, label in deleted if name == dataset)
+        living = sorted(there.keys() - deleted.keys())
+        labels = {label: there[name, label] for name, label in living if name == dataset}
+        return VersionNames(dataset, labels, gone)
+
+    def listed(self, dataset: str) -> Labels:
+        """List a dataset's records by label; empty if there is no such dataset."""
+        return self.names(dataset).labels
+
     def labels(self, dataset: str) -> list[str]:
-        """Return the labels of a dataset's versions, sorted as text; empty when there is no such dataset."""
-        there, deleted = self._listed(record_prefix(dataset))
-        return sorted(label for name, label in there.keys() - deleted.keys() if name == dataset)
+        """Return the labels of a dataset's versions, sorted as text; empty if there is no such dataset."""
+        return list(self.listed(dataset))
 
-    def taken(self, dataset: str) -> list[str]:
-        """Return the labels that no new version may have: those of versions, and of deleted ones."""
-        there, deleted = self._listed(record_prefix(dataset))
-        return sorted(label for name, label in there.keys() | deleted.keys() if name == dataset)
+    def datasets(self, prefix: str = "", *, uncached: bool = False) -> dict[str, Labels]:
+        """List the records of all datasets whose name starts with `prefix`.
 
-    def datasets(self, prefix: str = "") -> dict[str, list[str]]:
-        """Return the labels of every dataset whose name starts with `prefix`."""
-        there, deleted = self._listed(DATASETS)
-        found: dict[str, list[str]] = defaultdict(list)
+        With `uncached`, the request differs from the usual one, so that a cache between here and the store
+        does not give the same answer.
+        """
+        there, deleted = self._listed(DATASETS, DATASETS if uncached else None)
+        found: dict[str, Labels] = defaultdict(dict)
         for name, label in sorted(there.keys() - deleted.keys()):
             if name.startswith(prefix):
-                found[name].append(label)
-        return dict(sorted(found.items()))
+                found[name][label] = there[name, label]
+        return dict(found)
+
+    def refuse_dataset(self, name: str, others: Iterable[str] | None = None) -> None:
+        """Raise an error if a part of a new dataset's name differs from an existing one only in case.
+
+        Both would be the same on a case-insensitive file system.
+
+        Args:
+            name: the new name.
+            others: the existing datasets; None lists them.
+
+        Raises:
+            InvalidInput: names the other one.
+        """
+        parts = name.split("/")
+        for other in self.datasets() if others is None else others:
+            for ours, theirs in zip(parts, other.split("/"), strict=False):
+                if ours != theirs:
+                    if is_other_case(ours, theirs):
+                        raise InvalidInput(
+                            f"'{name}' differs from the dataset '{other}' in upper and lower case only.",
+                            hint=f"write '{theirs}' for '{ours}', or choose another name",
+                        )
+                    break
 
     def deleted(self, prefix: str = "") -> dict[tuple[str, str], ObjectInfo]:
-        """Return `(dataset, label)` of the deleted versions of datasets whose name starts so.
+        """Return the tombstones of datasets whose name starts with `prefix`, by `(dataset, label)`.
 
-        What the store says about the tombstone comes with each: `modified` is when, by the store's clock.
+        `modified` is the time of the deletion by the store's clock.
         """
         found = self._listed(f"{DATASETS}{prefix}")[1]
         return {name: info for name, info in found.items() if name[0].startswith(prefix)}
 
-    def unburied(self) -> list[ObjectInfo]:
-        """Return the records that interrupted deletions left: they have a tombstone and count for nothing."""
+    def interrupted_deletions(self) -> list[ObjectInfo]:
+        """Return the records left by interrupted deletions: those that have a tombstone."""
         there, deleted = self._listed(DATASETS)
         return [info for name, info in there.items() if name in deleted]
 
     def tombstone(self, dataset: str, label: str) -> Tombstone | None:
-        """Return what is left of a deleted version, or None where it was not deleted.
+        """Return the tombstone of a deleted version, or None if it was not deleted.
 
         Raises:
             IntegrityError: the object is not the tombstone of that version.
         """
         try:
-            data = self._store.get(tombstone_key(dataset, label))
+            data = self._store.get_bounded(tombstone_key(dataset, label), MAX_JSON)
         except NotFound:
             return None
         found = parse_tombstone(data)
         if (found.dataset, found.label) != (dataset, label):
-            raise IntegrityError(f"the tombstone stored as {dataset}@{label} says it is {found.ref}'s.")
+            raise IntegrityError(f"the tombstone stored as {dataset}@{label} belongs to {found.ref}.")
         return found
 
-    def forget(self, dataset: str, label: str) -> None:
-        """Drop this machine's copy of a record."""
-        if self._cache:
-            self._cache.remove(record_key(dataset, label))
+    def of_parent(self, parent: ParentRef, info: ObjectInfo | None = None) -> Published | None:
+        """Return the record of a parent, from its tombstone if it was deleted, or None.
 
-    def many(self, refs: Iterable[tuple[str, str]]) -> list[Published]:
-        """Return several records in the order asked, reading them in parallel where the store is remote."""
+        `info` is its entry in a listing, as in `get`.
+        """
+        try:
+            found = self.get(parent.dataset, parent.label, info)
+        except NotFound:
+            gone = self.tombstone(parent.dataset, parent.label)
+            if gone is None or gone.was is None:
+                return None
+            found = Published(gone.was, gone.record)
+        return found if found.record_id == parent.record else None
+
+    def many(self, refs: Iterable[Listed]) -> list[Published]:
+        """Return several records in the given order; read concurrently from a remote store."""
         wanted = list(refs)
         if self._store.local_root is not None or len(wanted) < 2:
             return [self.get(*ref) for ref in wanted]
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(min(_PARALLEL, len(wanted))) as pool:
+        with parallel.pool(min(parallel.REQUESTS, len(wanted)), "records") as pool:
             return list(pool.map(lambda ref: self.get(*ref), wanted))
 
     def versions(self, dataset: str) -> list[Published]:
         """Return all versions of a dataset, oldest first."""
-        found = self.many((dataset, label) for label in self.labels(dataset))
+        found = self.many((dataset, *one) for one in self.listed(dataset).items())
         return sorted(found, key=lambda each: (each.record.created, each.record.label))
 
-    def _listed(self, prefix: str) -> tuple[_Listing, _Listing]:
+    def everything(self, *, uncached: bool = False) -> list[Listed]:
+        """Return all versions of all datasets, for `many`; `uncached` as for `datasets`."""
+        found = self.datasets(uncached=uncached)
+        return [(name, *one) for name, labels in found.items() for one in labels.items()]
+
+    def _listed(self, prefix: str, after: str | None = None) -> tuple[_Listing, _Listing]:
         """Return the records below a prefix, and the tombstones."""
         there: _Listing = {}
         deleted: _Listing = {}
-        for info in self._store.list(prefix):
+        for info in self._store.list(prefix, after):
             if record := parse_record_key(info.key):
                 there[record] = info
             elif tombstone := parse_tombstone_key(info.key):
@@ -167,9 +269,15 @@ def _parse(data: bytes, dataset: str, label: str) -> Published:
             f"the record of {dataset}@{label} is damaged: {error.message}.",
             hint="other versions stay readable; restore the record from a copy of the repository",
         ) from error
-    if (record.dataset, record.label) != (dataset, label):
+    found, wanted = f"{record.dataset}@{record.label}", f"{dataset}@{label}"
+    if is_other_case(found, wanted):
+        raise NotFound(
+            f"there is no version {wanted}, but {found}: the store ignores upper and lower case.",
+            hint=f"write {found}",
+        )
+    if found != wanted:
         raise IntegrityError(
-            f"the record stored as {dataset}@{label} says it is {record.dataset}@{record.label}.",
-            hint="somebody moved objects inside the repository; restore the record from a copy",
+            f"the record stored as {wanted} belongs to {found}.",
+            hint="objects were moved inside the repository; restore the record from a copy",
         )
     return Published(record, record_id(data).hex())

@@ -1,7 +1,7 @@
-"""A repository: a store that holds `dataver.json`, and everything found through it.
+"""A repository: a store with `dataver.json`, and the objects below it.
 
-`Repository` only reads and resolves. Drafts (`dataver.ingest`) write to it, `dataver.checkout` fetches from
-it, and the public `dataver.Repository` joins the three.
+`RepositoryCore` reads and resolves. Drafts (`dataver.ingest`) write to it, `dataver.checkout` fetches from
+it, and the public `dataver.Repository` combines the three.
 """
 
 import os
@@ -11,37 +11,40 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataver.errors import AlreadyExists, InvalidInput, NotFound
+from dataver.cache.object_cache import DiskCache
+from dataver.errors import AlreadyExists, FormatTooNew, IntegrityError, InvalidInput, NotFound
+from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.config import RepositoryConfig, parse_config
-from dataver.hashing import ChunkingParameters
+from dataver.hashing import ChunkingParameters, digest
+from dataver.machine.cache_root import private_cache_root
 from dataver.repository.blocks import Blocks
+from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import CONFIG
 from dataver.repository.packs import Packs
-from dataver.repository.private_place import private_cache_root
-from dataver.repository.publish import Outcome, create_once
 from dataver.repository.records import Published, Records
-from dataver.repository.resolve import resolve
+from dataver.repository.resolve import Ref, resolve
 from dataver.repository.tags import Tags
-from dataver.storage import DiskCache, Store, open_store, probe_exclusive_create
+from dataver.storage import Store, open_store, probe_exclusive_create
 from dataver.tree import Tree
 
 if TYPE_CHECKING:
     from dataver.repository.events import Events
+    from dataver.repository.soundness import Soundness
 
-__all__ = ["Repository", "init_repository", "open_repository"]
+__all__ = ["RepositoryCore", "init_repository", "open_repository"]
 
 
-class Repository:
+class RepositoryCore:
     """One repository, opened.
 
     Attributes:
-        store: where its objects live.
+        store: its objects.
         config: the parameters in its `dataver.json`.
         blocks: its tree blocks.
         packs: its packs.
         records: its versions.
         tags: its movable names.
-        cache: the machine's copies of its small objects; None where the store is as near as a cache.
+        cache: local cache of its small objects; None for a local store.
     """
 
     def __init__(self, store: Store, config: RepositoryConfig) -> None:
@@ -68,56 +71,75 @@ class Repository:
         return self.config.id
 
     @cached_property
+    def local_name(self) -> str:
+        """Name of local files about the repository at this location.
+
+        Contains the id, which copies of a repository share, and 16 hex characters for the location.
+        """
+        return f"{self.id}-{digest(self.store.location.encode('utf-8', 'surrogateescape'))[:8].hex()}"
+
+    @cached_property
+    def soundness(self) -> "Soundness":
+        """Known soundness of the packs."""
+        from dataver.repository.soundness import Soundness
+
+        return Soundness(self.store, self.packs, private_cache_root(), self.local_name)
+
+    @cached_property
     def events(self) -> "Events":
-        """What runs did with the versions."""
+        """Its lineage events."""
         from dataver.repository.events import Events
 
         return Events(self.store)
 
-    def resolve(self, ref: str) -> Published:
+    def resolve(self, ref: Ref) -> Published:
         """Return the version that `ref` names (see `dataver.repository.resolve`)."""
-        return resolve(self.records, self.tags, ref, self.url)
+        found = resolve(self.records, self.tags, ref, self.url)
+        record = found.record
+        self.blocks.expect(record.tree, found.ref, (record.entries, record.files, record.size))
+        return found
 
     def tree(self, digest: bytes) -> Tree:
         """Return the tree of that digest."""
         return Tree(digest, self.blocks.load)
 
 
-def open_repository(
-    url: str, storage_options: Mapping[str, Any] | None = None
-) -> tuple[Store, RepositoryConfig]:
-    """Open the store at `url` and read its `dataver.json`.
+def open_repository(url: str, storage_options: Mapping[str, Any] | None = None) -> RepositoryCore:
+    """Open the repository at `url`.
 
     Raises:
-        NotFound: there is no repository there.
+        NotFound: no repository at that URL.
         FormatTooNew: a newer dataver made it.
+        IntegrityError: its configuration is damaged, or the URL is of another service.
     """
     store = open_store(url, storage_options)
     try:
-        data = store.get(CONFIG)
+        data = store.get_bounded(CONFIG, MAX_JSON)
     except NotFound as error:
         raise NotFound(
-            f"{store.url} is not a dataver repository: it holds no {CONFIG}.",
-            hint=f"`dataver init {store.url}` makes one there",
+            f"{store.url} is not a dataver repository: it contains no {CONFIG}.",
+            hint=f"create one with `dataver init {store.url}`",
         ) from error
-    config = parse_config(data)
-    store.exclusive_create = config.create_if_absent  # what `init` found out holds for every writer
-    return store, config
+    config = _parse(store, data)
+    # the result of the probe in `init` applies to all writers, but a copy may be in a weaker store
+    store.exclusive_create = store.exclusive_create and config.create_if_absent
+    return RepositoryCore(store, config)
 
 
 def init_repository(
     url: str, storage_options: Mapping[str, Any] | None = None, *, chunk_size: int | None = None
-) -> tuple[Store, RepositoryConfig]:
-    """Make a repository at `url`.
+) -> RepositoryCore:
+    """Create a repository at `url`.
 
     Args:
-        url: an empty folder, a folder to be made, or a bucket prefix.
-        storage_options: handed to the store.
-        chunk_size: average size of a chunk in bytes; least and most are a quarter and four times of it.
+        url: an empty or missing folder, or a bucket prefix.
+        storage_options: options of the store.
+        chunk_size: average size of a chunk in bytes; minimum and maximum are a quarter and four times of it.
 
     Raises:
-        AlreadyExists: there is a repository already.
-        InvalidInput: the folder holds other things.
+        AlreadyExists: a repository exists there.
+        InvalidInput: the folder contains other files.
+        IntegrityError: a damaged repository exists there, or the URL is of another service.
     """
     store = open_store(url, storage_options)
     if _holds_config(store):
@@ -132,16 +154,33 @@ def init_repository(
     )
     if create_once(store, CONFIG, config.encode()) is Outcome.LOST:
         raise AlreadyExists(
-            f"somebody else has just made a repository at {store.url}.", hint="use it as it is"
+            f"another process has just created a repository at {store.url}.", hint="use it as it is"
         )
-    return store, config
+    return RepositoryCore(store, config)
+
+
+def _parse(store: Store, data: bytes) -> RepositoryConfig:
+    try:
+        return parse_config(data)
+    except IntegrityError as error:
+        if data.lstrip()[:1] == b"<":  # HTML of a proxy, a login page or a console
+            raise IntegrityError(
+                f"{store.url} is not a repository: it returns a web page instead of {CONFIG}.",
+                hint="check the URL and, for a bucket, that endpoint_url is the address of an S3 service",
+            ) from error
+        raise IntegrityError(
+            f"{CONFIG} in {store.url} is damaged: {error.message}.",
+            hint="restore it from a copy of the repository; if this is no repository, use another location",
+        ) from error
 
 
 def _holds_config(store: Store) -> bool:
     try:
-        store.get(CONFIG)  # and not `exists`: S3 answers a HEAD without saying that the credentials are wrong
+        _parse(store, store.get(CONFIG))  # not `exists`: S3 does not report wrong credentials for a HEAD
     except NotFound:
         return False
+    except FormatTooNew:
+        pass  # it exists
     return True
 
 
@@ -149,10 +188,12 @@ def _refuse_other_content(root: Path | None) -> None:
     if root is None or not root.is_dir():
         return
     names = [path.name for path in root.iterdir() if not path.name.startswith(".")]
-    others = sorted(name for name in names if name != CONFIG)  # another init, just now: creating it will tell
+    others = sorted(
+        name for name in names if name != CONFIG
+    )  # of a concurrent init, which the creation detects
     if others:
         shown = ", ".join(others[:3]) + (" …" if len(others) > 3 else "")
         raise InvalidInput(
-            f"{root} holds other things ({shown}); a repository needs a folder of its own.",
+            f"{root} contains other files ({shown}); a repository needs a folder of its own.",
             hint=f"use an empty folder, such as {root / 'dataver-repository'}",
         )

@@ -1,25 +1,28 @@
-"""From what a person types to one version.
+"""Resolution of refs to versions.
 
-References: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`.
+Refs: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`, and version objects.
 """
 
+from typing import NoReturn, Protocol, TypeAlias
+
 from dataver.errors import InvalidInput, NotFound
-from dataver.formats.names import check_dataset_name, check_label, parse_semver
+from dataver.formats.names import check_dataset_name, check_label
+from dataver.repository.lines import latest
 from dataver.repository.records import Published, Records
 from dataver.repository.tags import Tags
 
-__all__ = ["LATEST", "latest", "resolve", "split_ref"]
+__all__ = ["LATEST", "NamedVersion", "Ref", "ref_text", "resolve", "split_ref"]
 
 LATEST = "latest"
 _DIGEST = "dv1:"
-_SHORTEST = 4  # hex characters of a digest prefix: fewer says too little
+_SHORTEST = 4  # hex characters of a digest prefix: fewer are too ambiguous
 
 
 def split_ref(ref: str) -> tuple[str, str | None]:
-    """Split `name@selector` into its parts; the selector is None when there is no `@`.
+    """Split `name@selector` into its parts; the selector is None without `@`.
 
     Raises:
-        InvalidInput: the name or the selector cannot be one.
+        InvalidInput: the name or the selector is not valid.
     """
     name, at, selector = ref.partition("@")
     check_dataset_name(name)
@@ -28,41 +31,58 @@ def split_ref(ref: str) -> tuple[str, str | None]:
     return name, selector or None
 
 
-def latest(records: Records, dataset: str, labels: list[str]) -> str:
-    """Return the label that `dataset@latest` means: the highest semantic one, else the youngest."""
-    numbered = [(key, label) for label in labels if (key := parse_semver(label)) is not None]
-    if numbered:
-        return max(numbered)[1]
-    return records.versions(dataset)[-1].record.label
+class NamedVersion(Protocol):
+    """A version object with a name, such as `dataver.Version`."""
+
+    @property
+    def ref(self) -> str:
+        """`dataset@label`."""
+
+    @property
+    def record_id(self) -> str | None:
+        """The id of its record, 64 hex; None until it is published."""
 
 
-def resolve(records: Records, tags: Tags, ref: str, where: str) -> Published:
-    """Return the version that `ref` names.
+Ref: TypeAlias = str | NamedVersion
+"""Reference to a version: `name`, `name@label`, `name@tag`, `dv1:<prefix>`, or a version object."""
+
+
+def ref_text(ref: Ref) -> str:
+    """Return the text of a reference."""
+    return ref if isinstance(ref, str) else ref.ref
+
+
+def resolve(records: Records, tags: Tags, ref: Ref, where: str) -> Published:
+    """Return the version that `ref` refers to.
 
     Args:
-        records: what is published.
+        records: the published records.
         tags: the movable names.
-        ref: what a person typed.
+        ref: a text, or a version object.
         where: the repository's URL, for messages.
 
     Raises:
-        InvalidInput: `ref` is no reference, or a digest prefix fits several contents.
-        NotFound: nothing by that name; the hint lists what comes near.
+        InvalidInput: `ref` is not valid, a digest prefix is ambiguous, or a version is not published.
+        NotFound: no such version, or another one than the object; the hint lists similar names.
     """
+    if not isinstance(ref, str):
+        return (
+            _same(resolve(records, tags, ref.ref, where), ref, where) if ref.record_id else _refuse_local(ref)
+        )
     if ref.startswith(_DIGEST):
         return _by_digest(records, ref, where)
     name, selector = split_ref(ref)
-    labels = records.labels(name)
+    labels = records.listed(name)
     if not labels:
         _refuse_deleted(records, name, selector)
         raise NotFound(
             f"there is no dataset '{name}' in {where}.", hint=_near(name, list(records.datasets()))
         )
     if selector is None or selector == LATEST:
-        return records.get(name, latest(records, name, labels))
+        return latest(records, name, labels)
     if selector in labels:
-        return records.get(name, selector)
-    found = tags.version(name, selector)
+        return records.get(name, selector, labels[selector])
+    found = tags.version(name, selector, labels)
     if found is None:
         _refuse_deleted(records, name, selector)
         known = [*labels, *tags.current(name)]
@@ -70,8 +90,21 @@ def resolve(records: Records, tags: Tags, ref: str, where: str) -> Published:
     return found
 
 
+def _same(found: Published, given: NamedVersion, where: str) -> Published:
+    if found.record_id != given.record_id:
+        raise NotFound(
+            f"{given.ref} in {where} is not the version that was passed.",
+            hint="use a version of the same repository",
+        )
+    return found
+
+
+def _refuse_local(given: NamedVersion) -> NoReturn:
+    raise InvalidInput(f"{given.ref} is not published.", hint="upload it first")
+
+
 def _refuse_deleted(records: Records, name: str, selector: str | None) -> None:
-    """Say of a version that is no more who deleted it, and when."""
+    """Raise an error for a deleted version, with author and time of the deletion."""
     if selector is None or selector == LATEST:
         return
     try:
@@ -83,7 +116,7 @@ def _refuse_deleted(records: Records, name: str, selector: str | None) -> None:
         why = f": {gone.reason}" if gone.reason else ""
         raise NotFound(
             f"{gone.ref} was deleted on {gone.deleted:%Y-%m-%d} by {gone.author}{why}.",
-            hint=f"`dataver list {name}` lists the others; `dataver lineage version {gone.ref}` tells of it",
+            hint=f"list the others with `dataver list {name}`; see `dataver lineage version {gone.ref}`",
         )
 
 
@@ -91,11 +124,11 @@ def _by_digest(records: Records, ref: str, where: str) -> Published:
     prefix = ref.removeprefix(_DIGEST).lower()
     if not _SHORTEST <= len(prefix) <= 64 or set(prefix) - set("0123456789abcdef"):
         raise InvalidInput(
-            f"'{ref}' is no digest: after dv1: come {_SHORTEST} to 64 hexadecimal characters.",
+            f"'{ref}' is not a digest: dv1: and {_SHORTEST} to 64 hexadecimal characters.",
             hint="`dataver list NAME` prints the digests",
         )
-    refs = ((name, label) for name, labels in records.datasets().items() for label in labels)
-    found = [each for each in records.many(refs) if each.record.tree.hex().startswith(prefix)]
+    everything = records.many(records.everything())
+    found = [each for each in everything if each.record.tree.hex().startswith(prefix)]
     contents = {each.record.tree for each in found}
     if not found:
         raise NotFound(
@@ -105,17 +138,17 @@ def _by_digest(records: Records, ref: str, where: str) -> Published:
         names = ", ".join(
             f"{each.ref} (dv1:{each.record.tree.hex()[: len(prefix) + 8]})" for each in found[:5]
         )
-        raise InvalidInput(f"{ref} is ambiguous: it fits {names}.", hint="write more of the digest")
+        raise InvalidInput(f"{ref} is ambiguous: it matches {names}.", hint="write more of the digest")
     return max(found, key=lambda each: (each.record.created, each.ref))
 
 
 def _near(word: str, known: list[str]) -> str:
     if not known:
-        return "the repository is empty; `dataver create NAME` starts a dataset"
+        return "the repository is empty; create a dataset with `dataver create NAME`"
     from difflib import get_close_matches
 
     close = get_close_matches(word, known, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(close)}?"
     shown = ", ".join(known[-8:])
-    return f"there is {shown}" + (f" and {len(known) - 8} more" if len(known) > 8 else "")
+    return f"existing: {shown}" + (f" and {len(known) - 8} more" if len(known) > 8 else "")

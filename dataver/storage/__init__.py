@@ -1,7 +1,6 @@
-"""Where keys live: the store contract, a local folder, S3, any fsspec URL, memory; and a disk cache."""
+"""Stores: the contract, and its implementations for a local folder, S3, any fsspec URL and memory."""
 
 from dataver.storage.base import BytesLike, Data, ObjectChanged, ObjectInfo, Pin, Store
-from dataver.storage.cache import DiskCache
 from dataver.storage.local import LocalStore
 from dataver.storage.memory import MemoryStore
 from dataver.storage.probe import probe_exclusive_create
@@ -10,7 +9,6 @@ from dataver.storage.url import open_store
 __all__ = [
     "BytesLike",
     "Data",
-    "DiskCache",
     "LocalStore",
     "MemoryStore",
     "ObjectChanged",

@@ -1,12 +1,11 @@
-"""The store contract: where keys live, and what every store promises about them.
+"""The store contract: operations on keys, and their guarantees in every store.
 
-A store maps keys to bytes and knows nothing about datasets. Its one idea is that the rest of dataver needs
-very little of it: whole objects that appear at once, one exclusive create, ranged reads and a listing. The
-docstrings of `Store` are the contract; `dataver.testing.store_contract` is the same contract as tests, for
-any store.
+A store maps keys to bytes, independent of datasets. The idea: the rest of dataver needs only whole objects
+that appear at once, one exclusive create, ranged reads and a listing. The docstrings of `Store` are the
+contract; `dataver.testing.store_contract` is the same contract as tests, for any store.
 
-Keeps invariants 2 (create is exclusive, put_new replaces nothing) and 4 (a write that fails or is cut short
-leaves the key as it was). What the bytes mean and whether they are intact is checked above (invariant 1).
+Keeps invariants 2 (create is exclusive, put_new replaces nothing) and 4 (a write that fails or is interrupted
+leaves the key unchanged). Callers check whether the bytes are intact (invariant 1).
 """
 
 from abc import ABC, abstractmethod
@@ -15,10 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from dataver import parallel
 from dataver.errors import IntegrityError, InvalidInput, NotFound
 from dataver.storage.translate import translate
 
 __all__ = [
+    "MAX_KEY",
     "TEMPORARY",
     "BytesLike",
     "Data",
@@ -36,35 +37,43 @@ BytesLike: TypeAlias = bytes | bytearray | memoryview
 Data: TypeAlias = BytesLike | Sequence[BytesLike]
 
 TEMPORARY = ".tmp-"
-"""How the name of an unfinished file begins, in stores made of folders; listings leave such files out."""
+"""Prefix of the names of unfinished files, in stores made of folders; listings omit such files."""
 
-_MAX_KEY = 1024  # bytes; the limit of S3
-_MANY_THREADS = 8  # requests in flight of put_many_new
-_MANY_WINDOW = 64  # objects taken from the caller before their writes are waited for: bounds memory
+MAX_KEY = 1024  # bytes; the limit of S3
+_MANY_WINDOW = 64  # objects in flight at a time: bounds memory
 
 
 class ObjectInfo(NamedTuple):
-    """What a listing says about one object.
+    """One object in a listing.
 
     Attributes:
         key: its name.
         size: bytes.
-        modified: when it was written by the store's clock, aware UTC; None where the store does not say.
+        modified: time of writing by the store's clock, aware UTC; None if the store does not report it.
+        etag: its entity tag as the store writes it; None if the store has none.
     """
 
     key: str
     size: int
     modified: datetime | None
+    etag: str | None = None
+
+    @property
+    def stamp(self) -> str | None:
+        """A text that changes when the object is replaced; None if the store reports too little."""
+        if self.etag is None and self.modified is None:
+            return None
+        return f"{self.etag or ''} {self.size} {self.modified.isoformat() if self.modified else ''}"
 
 
 class Pin(NamedTuple):
-    """How an object that is not ours looked at one moment.
+    """The state of an external object at one moment.
 
     Attributes:
         size: bytes.
-        etag: its entity tag as the store writes it; None where the store has none.
-        version: its version id; None where the store keeps no versions.
-        modified: when it was written by the store's clock, aware UTC; None where the store does not say.
+        etag: its entity tag as the store writes it; None if the store has none.
+        version: its version id; None if the store keeps no versions.
+        modified: time of writing by the store's clock, aware UTC; None if the store does not report it.
     """
 
     size: int
@@ -74,10 +83,10 @@ class Pin(NamedTuple):
 
 
 class ObjectChanged(IntegrityError):
-    """An object is not the one that was pinned: it is gone, or another one has its name.
+    """An object differs from its pin: it was deleted or replaced.
 
     Attributes:
-        how: what tells so, as the end of a sentence.
+        how: the difference, as the end of a sentence.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, how: str = "it is another one") -> None:
@@ -93,17 +102,17 @@ class Store(ABC):
 
     Writing is atomic: a reader sees all of the new bytes or none of them, also after a crash in between. It
     is durable: when a method returns, the bytes survive a power cut. `put`, `put_new`, `delete` and the
-    reads are repeated by the store itself while the failure looks temporary; `create` is not, because its
-    outcome would then be unclear (see there).
+    reads are repeated by the store itself while the failure appears temporary; `create` is not, because its
+    outcome would then be unknown (see there).
 
-    Raises, in every method: `StoreError` where the store refuses or fails, with `transient` telling whether
-    the same call may succeed later; `InvalidInput` for a key that is not one.
+    Raises, in every method: `StoreError` if the store refuses or fails, with `transient` set if the same call
+    may succeed later; `InvalidInput` for an invalid key.
 
     Attributes:
-        url: where the store is, without any secret; for messages.
-        local_root: the folder, where the store is one, so that its files may be hard-linked; else None.
-        exclusive_create: whether `create` has one winner even among racing processes. Stores that are not
-            known to keep this say False; `probe_exclusive_create` finds out and sets it.
+        url: location of the store, without any secret; for messages.
+        local_root: the folder, if the store is one, so that its files may be hard-linked; else None.
+        exclusive_create: whether `create` has one winner even among racing processes. False if the store is
+            not known to guarantee this; `probe_exclusive_create` tests it and sets the attribute.
     """
 
     url: str
@@ -111,8 +120,16 @@ class Store(ABC):
     exclusive_create: bool = False
 
     @property
+    def location(self) -> str:
+        """The URL and other options that identify this store, such as an endpoint; contains no secret.
+
+        Copies of a repository have the same id, so caches of names are kept by location.
+        """
+        return self.url
+
+    @property
     def plain_options(self) -> Mapping[str, Any] | None:
-        """The options it was opened with, but for literal secrets: what may go to another process."""
+        """The options it was opened with, without literal secrets; may be passed to another process."""
         return None
 
     @abstractmethod
@@ -126,50 +143,64 @@ class Store(ABC):
 
         Raises:
             NotFound: there is no such key.
-            IntegrityError: the object ends before the range does. Never fewer bytes than asked for.
+            IntegrityError: the object ends before the range does. The result is never shorter than the range.
         """
 
     @abstractmethod
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
-        """Return the last `length` bytes, or the whole object where it is shorter, and the object's size.
+        """Return the last `length` bytes, or the whole object if it is shorter, and the object's size.
 
         Raises:
             NotFound: there is no such key.
         """
 
+    def get_bounded(self, key: str, most: int) -> bytes:
+        """Return an object of at most `most` bytes; no more than that is read of a longer one.
+
+        Raises:
+            NotFound: there is no such key.
+            IntegrityError: it is longer.
+        """
+        data, size = self.get_tail(key, most)
+        if size > most:
+            raise self._too_long(key, size, most)
+        return data
+
+    def _too_long(self, key: str, size: int, most: int) -> IntegrityError:
+        return IntegrityError(f"{key} in {self.url} has {size} bytes; the limit is {most}.")
+
     @abstractmethod
     def put(self, key: str, data: Data) -> None:
-        """Write the object, replacing one of that name.
+        """Write the object, replacing an existing one.
 
-        Only for keys that nobody relies on yet or that are not published objects (invariant 2).
+        Only for keys that are not in use yet, or that are not published objects (invariant 2).
         """
 
     def replace(self, key: str, data: Data) -> None:
-        """Write the object in place of one that says the same in other words.
+        """Replace the object by an equivalent one.
 
-        The one exception to invariant 2: a tree block whose layout gives the same bytes from other packs. To
-        a store it is a `put`; those that watch over the invariant are told.
+        The one exception to invariant 2: a tree block whose layout gives the same bytes from other packs. It
+        is the same as `put`, except in stores that check the invariant.
         """
         self.put(key, data)
 
     @abstractmethod
     def create(self, key: str, data: Data) -> None:
-        """Write the object if there is none of that name.
+        """Write the object unless the key exists.
 
-        After a `StoreError` with `transient` set the outcome is unknown: the bytes may be there. The same
-        holds for `AlreadyExists`, since a client below may have sent a request twice and seen the second
-        one fail. Callers put a random id into `data` and read the key back to know whose it is.
+        After a `StoreError` with `transient` set the outcome is unknown: the bytes may be stored. The same
+        holds for `AlreadyExists`, since a client may have sent the request twice and seen the second one
+        fail. Callers put a random id into `data` and read the key back to recognise their own write.
 
-        Where `exclusive_create` is False this looks first and writes then, so two racing writers can both
-        win.
+        If `exclusive_create` is False, this checks first and writes then, so two racing writers can both win.
 
         Raises:
-            AlreadyExists: there is one.
+            AlreadyExists: the key exists.
         """
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Remove the object; a missing one is no error."""
+        """Delete the object; a missing one is not an error."""
 
     @abstractmethod
     def stat(self, key: str) -> ObjectInfo:
@@ -180,7 +211,7 @@ class Store(ABC):
         """
 
     def pin(self, key: str) -> Pin:
-        """Return how an object looks now, so that `get_pinned` can tell whether it still is that one.
+        """Return the current state of an object, for `get_pinned`.
 
         Raises:
             NotFound: there is no such key.
@@ -189,13 +220,13 @@ class Store(ABC):
         return Pin(info.size, None, None, info.modified)
 
     def get_pinned(self, key: str, pin: Pin, start: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `start` of an object, if it is the one that was pinned.
+        """Return exactly `length` bytes from `start` of an object, if it still matches its pin.
 
-        What is compared is what the store says: the entity tag or version id where it has them, and the size.
-        The time is no proof; so only a digest tells that the bytes are those of before.
+        Compares the entity tag or version id if the store has them, and the size. The time proves nothing, so
+        only a digest proves that the bytes are unchanged.
 
         Raises:
-            ObjectChanged: it is gone, or another one.
+            ObjectChanged: it was deleted or replaced.
         """
         try:
             found = self.pin(key)
@@ -210,62 +241,67 @@ class Store(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
-        """Yield every object whose key begins with the text `prefix`, by code points of the key.
+        """Yield every object whose key begins with the text `prefix`, ordered by code points of the key.
 
-        Where `after` is given, only those whose key sorts behind that text, which need not be a key or begin
-        with `prefix`; a store that can says so to its server, so that the listing costs what it gives. Some
-        servers leave out a folder that `after` parts from what is in it, as `a` and `a-b` do with `a/b`
-        (SeaweedFS 4.48); so `after` must be a text that does this to no folder.
+        With `after`, only keys that sort after that text, which need not be a key or begin with `prefix`.
+        Stores that support it pass it to their server, so that the listing costs no more than its result.
+        Some servers omit a folder that `after` separates from its content, as `a` and `a-b` do with `a/b`
+        (SeaweedFS 4.48), so `after` must not separate any folder from its content.
 
-        Objects written or deleted meanwhile may or may not be seen; all others are seen once.
+        Objects written or deleted meanwhile may or may not be included; all others are included once.
         """
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is an object of that name."""
+        """Return whether the key exists."""
         try:
             self.stat(key)
         except NotFound:
             return False
         return True
 
-    def put_new(self, key: str, data: Data) -> None:
-        """Write a content-addressed object; does nothing where there is one of that name.
+    def put_new(self, key: str, data: Data) -> bool:
+        """Write a content-addressed object unless the key exists; return whether it was written.
 
-        What is there is not compared: its name says what it is, and readers check it.
+        An existing object is not compared: its name identifies its content, and readers verify it.
         """
-        if not self.exists(key):
-            self.put(key, data)
+        if self.exists(key):
+            return False
+        self.put(key, data)
+        return True
 
-    def put_file_new(self, key: str, path: Path) -> None:
-        """Write a content-addressed object from a file, which must never change again.
+    def put_file_new(self, key: str, path: Path) -> bool:
+        """Write a content-addressed object from a file that never changes again; return as `put_new`.
 
         A store in a folder may make the object a hard link to `path`; the caller may delete `path`
         afterwards.
         """
         if self.exists(key):
-            return
+            return False
         try:
             data = path.read_bytes()
         except OSError as error:
             raise translate(error, doing="read", key=str(path), url="this machine") from error
         self.put(key, data)
+        return True
 
-    def put_many_new(self, items: Iterable[tuple[str, BytesLike]]) -> None:
-        """Do `put_new` for many small objects, faster than one by one; all are durable when it returns.
+    def put_many_new(self, items: Iterable[tuple[str, BytesLike]]) -> Sequence[str]:
+        """Do `put_new` for many small objects, faster than one by one; all are durable on return.
 
-        After an error any part of them may be there; the call can be repeated.
+        Returns the keys that existed already.
+
+        After an error any part of them may be stored; the call can be repeated.
         """
-        from concurrent.futures import ThreadPoolExecutor
         from itertools import islice
 
-        source = iter(items)
-        pool = ThreadPoolExecutor(_MANY_THREADS, thread_name_prefix="dataver-put")
+        source, there = iter(items), []
+        pool = parallel.pool(parallel.RANGES, "put")
         try:
             while window := list(islice(source, _MANY_WINDOW)):
-                for done in [pool.submit(self.put_new, key, data) for key, data in window]:
-                    done.result()
+                written = [pool.submit(self.put_new, key, data) for key, data in window]
+                there += [key for (key, _), done in zip(window, written, strict=True) if not done.result()]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+        return there
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -285,8 +321,8 @@ def check_key(key: str) -> str:
         raise InvalidInput(f"{key!r} is not a key: it has a backslash or a control character.")
     if parts[-1].startswith(TEMPORARY):
         raise InvalidInput(f"{key!r} is not a key: {TEMPORARY}… names unfinished files.")
-    if len(key.encode("utf-8", "surrogatepass")) > _MAX_KEY:
-        raise InvalidInput(f"the key {key[:60]!r}… is longer than {_MAX_KEY} bytes.")
+    if len(key.encode("utf-8", "surrogatepass")) > MAX_KEY:
+        raise InvalidInput(f"the key {key[:60]!r}… is longer than {MAX_KEY} bytes.")
     return key
 
 

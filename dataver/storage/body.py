@@ -1,9 +1,8 @@
-"""What a PUT sends: bytes in memory, or a file that never changes, read twice and never held whole.
+"""The body of a PUT: bytes in memory, or an immutable file that is read twice and never held whole.
 
-One idea: a pack is 64 MB, and four are on their way at once. Its checksum is taken in one pass over the file
-and its bytes are sent in a second, through one small buffer each, so that neither 256 MB of memory nor the
-time to fill them is spent. Where the two passes saw different bytes, the server refuses what does not fit the
-checksum.
+The idea: a pack is 64 MB, and four are uploaded at once. One pass over the file computes its checksum and a
+second one sends it, each through one small buffer. This saves 256 MB of memory and the time to fill them. If
+the passes read different bytes, the server rejects the body by its checksum.
 """
 
 import base64
@@ -21,12 +20,12 @@ from dataver.errors import StoreError
 from dataver.storage.base import BytesLike
 from dataver.storage.translate import translate
 
-__all__ = ["Body", "Sending"]
+__all__ = ["Body", "BodyReader"]
 
 _STEP = 256 * 1024  # bytes read and handed to a socket at once; stays in the processor's cache
 _HASHING = max(1, (os.cpu_count() or 1) // 2)  # bodies at once
 
-_turns: dict[int, threading.Semaphore] = {}  # by process: a parent's may be held for ever
+_turns: dict[int, threading.Semaphore] = {}  # by process: a parent's lock may never be released
 
 
 class Body:
@@ -34,7 +33,7 @@ class Body:
 
     Args:
         source: the bytes, or the file.
-        unsigned: whether the signature may leave the bytes out, which then only the checksum covers.
+        unsigned: whether the signature may omit the bytes, so that only the checksum covers them.
     """
 
     def __init__(self, source: BytesLike | Path, *, unsigned: bool = False) -> None:
@@ -46,7 +45,7 @@ class Body:
         return self._size
 
     def crc32(self) -> str:
-        """Return the CRC32 as S3 writes it."""
+        """Return the CRC32 in the form of S3."""
         crc = 0
         with _turn(len(self)):
             for part in self._parts():
@@ -54,7 +53,7 @@ class Body:
         return base64.b64encode(crc.to_bytes(4, "big")).decode()
 
     def md5(self) -> str:
-        """Return the MD5 as HTTP writes it."""
+        """Return the MD5 in the form of HTTP."""
         hasher = hashlib.md5(usedforsecurity=False)
         with _turn(len(self)):
             for part in self._parts():
@@ -62,24 +61,24 @@ class Body:
         return base64.b64encode(hasher.digest()).decode()
 
     def whole(self) -> bytes:
-        """Return all of it in memory."""
+        """Return the whole body in memory."""
         return self.source if isinstance(self.source, bytes) else b"".join(map(bytes, self._parts()))
 
-    def sending(self, end: float) -> "Sending":
-        """Return it as a file to send, up to a moment of the monotonic clock."""
-        return Sending(self, end)
+    def sending(self, end: float) -> "BodyReader":
+        """Return a file object that sends it, with a deadline on the monotonic clock."""
+        return BodyReader(self, end)
 
     def _parts(self) -> Iterator[memoryview]:
-        with Sending(self, None) as file:
+        with BodyReader(self, None) as file:
             while part := file.read():
                 yield part
 
 
-class Sending:
-    """A body as the file that HTTP clients want; each part is only good until the next is read.
+class BodyReader:
+    """A body as a file object for HTTP clients; each part is valid until the next is read.
 
     Attributes:
-        failed: why reading ended, where it was not the end: the file's fault, or too much time.
+        failed: the reason why reading failed: an error of the file, or the deadline; else None.
         unsigned: as the body's.
     """
 
@@ -106,11 +105,11 @@ class Sending:
         self.close()
 
     def read(self, size: int = -1, /) -> memoryview:
-        """Return what comes next, in parts of a size that sockets like, whatever is asked for.
+        """Return the next bytes, in parts of a size suited to sockets, regardless of `size`.
 
         Raises:
-            TimeoutError: it is past the moment.
-            StoreError: the file cannot be read, or has another size.
+            TimeoutError: the deadline has passed.
+            StoreError: the file cannot be read, or its size has changed.
         """
         del size  # HTTP clients want 16 KiB, and fewer calls are cheaper
         if self._end is not None and time.monotonic() > self._end:
@@ -125,16 +124,16 @@ class Sending:
         return part
 
     def seek(self, place: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to a place, counted from the beginning, from here or from the end."""
+        """Set the offset, relative to the start, the current offset or the end."""
         self._at = place + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         return self._at
 
     def tell(self) -> int:
-        """Return the place of what comes next."""
+        """Return the current offset."""
         return self._at
 
     def close(self) -> None:
-        """Close the file, if it is one; reading again opens it again."""
+        """Close the file, if it is one; the next read reopens it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -155,7 +154,7 @@ class Sending:
 
 
 def _turn(size: int) -> AbstractContextManager[object]:
-    """Return what lets some large bodies be hashed at a time: the first is sent while the next is hashed."""
+    """Return a context that limits concurrent hashing: a body is sent while the next is hashed."""
     if size <= _STEP:
         return nullcontext()
     return _turns.setdefault(os.getpid(), threading.Semaphore(_HASHING))

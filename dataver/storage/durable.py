@@ -1,37 +1,40 @@
-"""Files that are wholly there or not at all, and survive a power cut.
+"""Files that are complete or absent, and survive a power failure.
 
-One idea: write a temporary file beside its final place, flush it, give it the final name in one step, flush
-the folder. A crash leaves at worst a file named `.tmp-<hex>` that nobody reads (invariant 4). Both flushes
-are needed: in cuts of power on ext4, 100 of 100 objects were lost without the first and 5 of 100 without
-the second.
+The idea: write a temporary file beside its final place, flush it, give it the final name in one step, flush
+the folder. A crash leaves at worst a file named `.tmp-<hex>` that is never read (invariant 4). Both flushes
+are needed: in power failures on ext4, 100 of 100 objects were lost without the first and 5 of 100 without the
+second.
 """
 
 import contextlib
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dataver.storage.base import TEMPORARY, BytesLike
+from dataver.storage.lacking import flush, flush_folder, lacks_links
 
-__all__ = ["flush_file", "flush_folder", "make_folders", "name_new", "temporary_copy", "temporary_file"]
-
-_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL}
-"""What file systems without hard links answer (FAT, exFAT, some network and FUSE mounts)."""
+__all__ = [
+    "flush_file",
+    "make_folders",
+    "name_new",
+    "temporary_copy",
+    "temporary_file",
+]
 
 _MODE = 0o666  # less the umask, so that a group can share a repository
 
 
 @contextlib.contextmanager
 def temporary_file(folder: Path, parts: Sequence[BytesLike]) -> Iterator[Path]:
-    """Give a flushed temporary file in `folder` with these bytes; it is gone afterwards, if still there."""
+    """Yield a flushed temporary file in `folder` with these bytes; it is removed afterwards."""
     path = folder / f"{TEMPORARY}{os.urandom(12).hex()}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), _MODE)
     try:
         try:
             for part in parts:
                 _write_all(descriptor, part)
-            os.fsync(descriptor)
+            flush(descriptor)
         finally:
             os.close(descriptor)
         yield path
@@ -41,7 +44,7 @@ def temporary_file(folder: Path, parts: Sequence[BytesLike]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_copy(folder: Path, source: Path) -> Iterator[Path]:
-    """Give a flushed temporary file in `folder` with the bytes of `source`; it is gone afterwards."""
+    """Yield a flushed temporary file in `folder` with the bytes of `source`; it is removed afterwards."""
     path = folder / f"{TEMPORARY}{os.urandom(12).hex()}"
     try:
         import shutil
@@ -54,27 +57,27 @@ def temporary_copy(folder: Path, source: Path) -> Iterator[Path]:
 
 
 def name_new(path: Path, final: Path) -> bool:
-    """Give the file at `path` the name `final` too, unless that is taken.
+    """Link the file at `path` to the name `final`, unless that name exists.
 
     Returns:
-        False where the file system has no hard links; nothing is done then.
+        False if the file system has no hard links; nothing is changed then.
 
     Raises:
-        FileExistsError: the name is taken. Of racing processes exactly one succeeds.
+        FileExistsError: the name exists. Of racing processes exactly one succeeds.
     """
     try:
         os.link(path, final)
     except FileExistsError:
         raise
     except OSError as error:
-        if error.errno in _NO_LINKS:
-            return False
-        raise
+        if not lacks_links(error):
+            raise
+        return False
     return True
 
 
 def make_folders(folder: Path) -> None:
-    """Make `folder` and what is missing above it, each durable."""
+    """Make `folder` and its missing parents, each durable."""
     if folder.is_dir():
         return
     if folder.parent != folder:
@@ -88,21 +91,7 @@ def flush_file(path: Path) -> None:
     """Make the bytes of a file durable."""
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in a folder durable; does nothing where folders cannot be opened (Windows)."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some FUSE and network mounts cannot flush a folder
-            raise
+        flush(descriptor)
     finally:
         os.close(descriptor)
 

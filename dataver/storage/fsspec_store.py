@@ -1,15 +1,16 @@
 """A store behind any fsspec file system, such as Google Cloud, Azure or SFTP.
 
-One idea: use the few calls that every implementation has (`cat_file`, `pipe_file`, `info`, `find`,
-`rm_file`), trust none of their lengths, and keep the client out of sight: it is made when first needed,
-once a process, so that a store can be carried over a fork. Object stores write atomically by themselves; on
-anything else an object is written under a temporary name and renamed.
+The idea: use the few calls that every implementation has (`cat_file`, `pipe_file`, `info`, `find`,
+`rm_file`), check all lengths, and make the client on first use, once per process, so that a store survives a
+fork. Object stores write atomically by themselves; elsewhere an object is written under a temporary name and
+renamed.
 
-Keeps invariants 2 and 4 as far as the file system lets it: `exclusive_create` says how far.
+Keeps invariants 2 and 4 as far as the file system allows; `exclusive_create` states how far.
 """
 
 import contextlib
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,39 +21,53 @@ from dataver.errors import AlreadyExists, DataverError, IntegrityError, InvalidI
 from dataver.storage.base import TEMPORARY, Data, ObjectInfo, Pin, Store, check_key, check_range, joined
 from dataver.storage.retry import ATTEMPTS, DEADLINE, Budget, retry
 from dataver.storage.settings import secret_names, without_secrets
-from dataver.storage.translate import translate
+from dataver.storage.translate import response_code, translate
 
-__all__ = ["FsspecStore"]
+__all__ = ["NO_STORE", "FsspecStore"]
 
 T = TypeVar("T")
 
 _ATOMIC = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "oss", "memory"}
-"""Protocols whose uploads appear at once when they are complete."""
+"""Protocols whose uploads become visible only when complete."""
 
 _CONDITIONAL = {"gs", "gcs", "abfs", "abfss", "az"}
-"""Protocols whose fsspec packages hand mode="create" to the server; the probe has the last word."""
+"""Protocols whose fsspec packages pass mode="create" to the server; the probe decides."""
 
 _UNCACHED = {"gs", "gcs", "abfs", "abfss", "az", "oss"}
 """Protocols whose packages take `use_listings_cache`."""
 
-_ONE_AT_A_TIME = {"sftp", "ssh"}
-"""Protocols whose clients mix up the answers when several threads ask: paramiko's waits for ever then."""
+_GOOGLE = {"gs", "gcs"}
+"""Protocols of gcsfs."""
 
-_LOOKING = {"read", "look at"}  # where a folder of that name is no object
+_GOOGLE_LISTING = "b/{}/o"
+"""The path of gcsfs's requests for listings."""
+
+_ONE_AT_A_TIME = {"sftp", "ssh"}
+"""Protocols whose clients mix up replies when used by several threads; paramiko's then waits forever."""
+
+_LOOKING = {"read", "look at"}  # operations that fail on a folder with the key's name
+
+NO_STORE = "repeat the command; if that does not help, look for a proxy between here and the store"
+"""Hint where a reply is not the store's."""
 
 _FIRST = 5  # attempts while a store has not answered once; about a second
 
+_NO_SUCH_RANGE = 416  # RFC 9110, 15.5.17
+
 _SLOWEST = 256 * 1024  # bytes a second; below that a transfer counts as hanging
+
+_SERVER = re.compile("account|endpoint|host|port|server|url", re.IGNORECASE)
+"""Options without which a URL may mean a store elsewhere."""
 
 _TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 
 
 class FsspecStore(Store):
-    """The contract on top of fsspec.
+    """The store contract on top of fsspec.
 
     Args:
         url: any URL fsspec knows.
-        storage_options: handed to the file system; they stay in this object and are never shown.
+        storage_options: passed to the file system; they stay in this object and are never displayed.
 
     Raises:
         InvalidInput: the protocol is unknown, or its package is not installed.
@@ -62,7 +77,7 @@ class FsspecStore(Store):
         self._protocol = url.partition("://")[0].lower()
         self._address = url.rstrip("/")
         self._options = dict(storage_options or {})
-        self._clients: dict[int, tuple[Any, str]] = {}  # by process: a parent's client is dead in its child
+        self._clients: dict[int, tuple[Any, str]] = {}  # by process: a client breaks in a forked child
         self._turns: dict[int, threading.RLock] = {}
         self._reached = False
         self._budget = Budget()
@@ -80,6 +95,11 @@ class FsspecStore(Store):
         return self.__dict__ | {"_clients": {}, "_turns": {}, "_reached": False, "_budget": Budget()}
 
     @property
+    def location(self) -> str:
+        """See `Store.location`."""
+        return " ".join([self.url, *sorted(_whereabouts(without_secrets(self._options)))])
+
+    @property
     def plain_options(self) -> Mapping[str, Any] | None:
         """See `Store.plain_options`."""
         return without_secrets(self._options) or None
@@ -93,21 +113,36 @@ class FsspecStore(Store):
         end = None if length is None else first + length
 
         def read(_left: float) -> bytes:
-            file_system, root = self._client()
-            with self._translating("read", key):
-                whole = start is None and length is None
-                path = f"{root}/{key}"
-                data = (
-                    file_system.cat_file(path) if whole else file_system.cat_file(path, start=first, end=end)
-                )
+            whole = start is None and length is None
+            data = self._cat(key) if whole else self._cat(key, first, end)
             if length is not None and len(data) != length:
                 raise self._wrong_length(key, first, length, len(data))
             if first and not data:  # at the end, or past it?
                 self._check_start(key, first)
-            return bytes(data)
+            return data
 
         check_key(key)
         return self._retry(read)
+
+    def get_bounded(self, key: str, most: int) -> bytes:
+        """See `Store.get_bounded`."""
+        check_key(key)
+        data = self._retry(lambda _left: self._cat(key, 0, most + 1))
+        if len(data) > most:
+            raise self._too_long(key, self.stat(key).size, most)
+        return data
+
+    def _cat(self, key: str, *span: int | None) -> bytes:
+        """Return an object, or the available part of a range of it."""
+        file_system, root = self._client()
+        try:
+            with self._translating("read", key):
+                return bytes(file_system.cat_file(f"{root}/{key}", *span))
+        except StoreError as error:
+            # Azure refuses a range that begins at the end or past it
+            if (response_code(error.__cause__ or error) or ("", 0))[1] != _NO_SUCH_RANGE:
+                raise
+            return b""
 
     def get_tail(self, key: str, length: int) -> tuple[bytes, int]:
         """See `Store.get_tail`."""
@@ -148,15 +183,6 @@ class FsspecStore(Store):
 
     def stat(self, key: str) -> ObjectInfo:
         """See `Store.stat`."""
-        return _info(key, self._look(key))
-
-    def pin(self, key: str) -> Pin:
-        """See `Store.pin`."""
-        found = self._look(key)
-        info, etag = _info(key, found), found.get("ETag") or found.get("etag")
-        return Pin(info.size, str(etag) if etag else None, None, info.modified)
-
-    def _look(self, key: str) -> dict[str, Any]:
         check_key(key)
 
         def look(_left: float) -> dict[str, Any]:
@@ -169,7 +195,14 @@ class FsspecStore(Store):
         found = self._retry(look)
         if found.get("type", "file") != "file":
             raise NotFound(f"{key} in {self.url} does not exist.")
-        return found
+        if found.get("size") is None:
+            raise StoreError(f"cannot look at {key} in {self.url}: the reply names no size.", hint=NO_STORE)
+        return _info(key, found)
+
+    def pin(self, key: str) -> Pin:
+        """See `Store.pin`."""
+        info = self.stat(key)
+        return Pin(info.size, info.etag, None, info.modified)
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """See `Store.list`."""
@@ -177,22 +210,36 @@ class FsspecStore(Store):
         if folder:
             check_key(folder)
 
-        def find(_left: float) -> dict[str, dict[str, Any]]:
+        def find(_left: float) -> dict[str, Mapping[str, Any]]:
             file_system, root = self._client()
             with self._translating("list", folder):
                 file_system.invalidate_cache()
-                try:
-                    found: dict[str, dict[str, Any]] = file_system.find(
-                        f"{root}/{folder}" if folder else root, detail=True
-                    )
-                except FileNotFoundError:
-                    return {}
+                found = self._found(file_system, f"{root}/{folder}" if folder else root)
             return {name.removeprefix(f"{root}/"): one for name, one in found.items()}
 
         for key, one in sorted(self._retry(find).items()):
             wanted = key.startswith(prefix) and (after is None or key > after)
             if wanted and not key.rpartition("/")[2].startswith(TEMPORARY):
                 yield _info(key, one)
+
+    def _found(self, file_system: Any, top: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return all files below a folder; a folder that cannot be listed is an error, not an empty one."""
+        if self._protocol not in _ATOMIC:
+            return dict(_walk(file_system, top))
+        try:
+            found = file_system.find(top, detail=True)
+        except FileNotFoundError:
+            return {}
+        if not isinstance(found, Mapping):  # adlfs: some reply made a file of the folder
+            raise self._no_listing(top)
+        return found
+
+    def _no_listing(self, folder: str) -> StoreError:
+        return StoreError(
+            f"cannot list {folder or 'the objects'} in {self.url}: the reply is not a listing.",
+            hint=NO_STORE,
+            transient=True,
+        )
 
     def _write(self, key: str, body: bytes) -> None:
         file_system, root = self._client()
@@ -208,7 +255,7 @@ class FsspecStore(Store):
                 file_system.pipe_file(temporary, body)
                 file_system.mv(temporary, path)
             except BaseException:
-                with contextlib.suppress(Exception):  # it may not be there
+                with contextlib.suppress(Exception):  # it may not exist
                     file_system.rm_file(temporary)
                 raise
 
@@ -216,23 +263,43 @@ class FsspecStore(Store):
         """Return this process's file system and the path of the store in it."""
         found = self._clients.get(os.getpid())
         if found is None:
-            # two threads may both come here; one client too many does no harm, a lock held over a fork would
+            # two threads may both get here; an extra client does no harm, a lock held over a fork would
             with self._translating("open", ""):
                 found = self._connect()
             found = self._clients.setdefault(os.getpid(), found)
         return found
 
-    def _connect(self) -> tuple[Any, str]:
-        from fsspec.core import url_to_fs
+    def _client_options(self) -> dict[str, Any]:
+        """Return the options of the file system."""
+        uncached = {"use_listings_cache": False} if self._protocol in _UNCACHED else {}
+        return self._options | {"skip_instance_cache": True} | uncached
 
-        options = self._options | {"skip_instance_cache": True}
-        if self._protocol in _UNCACHED:
-            options["use_listings_cache"] = False
+    def _connect(self) -> tuple[Any, str]:
+        from fsspec.core import get_filesystem_class, url_to_fs
+
+        options = self._client_options()
+        if self._protocol in _GOOGLE:
+            from gcsfs.core import GCSFileSystem
+
+            # gcsfs's default class queries the bucket's kind by gRPC on every call until it gets a reply:
+            # up to a minute without a server, and gRPC logs to the terminal (gcsfs 2026.10)
+            options = get_filesystem_class(self._protocol)._get_kwargs_from_urls(self._address) | options
+            refusal = self._no_listing("")
+
+            class Checked(GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types
+                async def _call(self, method: str, path: str, *args: Any, **kwargs: Any) -> Any:
+                    reply = await super()._call(method, path, *args, **kwargs)
+                    # a foreign JSON object reads as a listing without objects
+                    if path == _GOOGLE_LISTING and reply.get("kind") != "storage#objects":
+                        raise refusal
+                    return reply
+
+            return Checked(**options), self._address.partition("://")[2]
         file_system, path = url_to_fs(self._address, **options)
         return file_system, str(path).rstrip("/")
 
     def _retry(self, call: Callable[[float], T], *, size: int = 0) -> T:
-        # a store that never answered is probably misspelled: say so soon
+        # a store that never answered is probably misspelled: fail early
         attempts = ATTEMPTS if self._reached else _FIRST
         result = retry(call, deadline=DEADLINE + size / _SLOWEST, attempts=attempts, budget=self._budget)
         self._reached = True
@@ -250,7 +317,7 @@ class FsspecStore(Store):
                 raise translate(error, doing=doing, key=key, url=self.url) from error
             raise NotFound(f"{key} in {self.url} does not exist.") from error
         except Exception as error:
-            unclear = isinstance(error, OSError) and error.errno is None  # SFTP says "failure" of many things
+            unclear = isinstance(error, OSError) and error.errno is None  # SFTP: "failure" for many errors
             if unclear and doing in _LOOKING and self._is_folder(key):
                 raise NotFound(f"{key} in {self.url} does not exist.") from error
             raise translate(error, doing=doing, key=key, url=self.url) from error
@@ -263,10 +330,10 @@ class FsspecStore(Store):
             return bool(file_system.isdir(f"{root}/{key}"))
 
     def _turn(self) -> contextlib.AbstractContextManager[object]:
-        """Wait for the file system to be free, where it serves one thread at a time."""
+        """Return a lock on the file system, if it supports only one thread at a time."""
         if self._protocol not in _ONE_AT_A_TIME:
             return contextlib.nullcontext()
-        return self._turns.setdefault(os.getpid(), threading.RLock())  # a parent's may be held for ever
+        return self._turns.setdefault(os.getpid(), threading.RLock())  # a parent's lock may never be released
 
     def _check_start(self, key: str, first: int) -> None:
         size = self.stat(key).size
@@ -278,13 +345,33 @@ class FsspecStore(Store):
         if first + length > size:
             return self._too_short(key, size, first + length)
         return StoreError(
-            f"cannot read {key} in {self.url}: {got} bytes came instead of {length}.",
+            f"cannot read {key} in {self.url}: received {got} bytes instead of {length}.",
             hint="repeat the command",
             transient=True,
         )
 
     def _too_short(self, key: str, size: int, end: int) -> IntegrityError:
         return IntegrityError(f"{key} in {self.url} ends at byte {size}, before {end}.")
+
+
+def _walk(file_system: Any, top: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the files below a folder; fsspec's own walk ignores folders that it fails to list."""
+    ahead = [top]
+    while ahead:
+        folder = ahead.pop()
+        try:
+            found = file_system.ls(folder, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # nothing was written yet, or it was deleted meanwhile
+        except OSError as error:
+            if error.errno is None and file_system.isfile(folder):  # SFTP: "failure" for many errors
+                continue
+            raise
+        for one in found:
+            if one["type"] == "directory":
+                ahead.append(one["name"])
+            else:
+                yield one["name"], one
 
 
 def _require_package(protocol: str) -> None:
@@ -294,7 +381,7 @@ def _require_package(protocol: str) -> None:
         get_filesystem_class(protocol)
     except ValueError as error:
         raise InvalidInput(
-            f"{protocol}:// is no protocol that fsspec knows.",
+            f"fsspec does not know the protocol {protocol}://.",
             hint="use a folder, s3://, gs://, abfs://, sftp:// …; `pip install` the package that adds it",
         ) from error
     except ImportError as error:
@@ -317,4 +404,14 @@ def _info(key: str, found: Mapping[str, Any]) -> ObjectInfo:
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     else:
         time = None
-    return ObjectInfo(key, int(found["size"]), time)
+    etag = found.get("ETag") or found.get("etag")
+    return ObjectInfo(key, int(found["size"]), time, str(etag) if etag else None)
+
+
+def _whereabouts(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options, at any depth, that identify the server or account."""
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _whereabouts(value)
+        elif _SERVER.search(name):
+            yield f"{name}={value}"

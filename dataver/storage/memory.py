@@ -1,7 +1,7 @@
-"""A store in memory, for tests and for trying things out.
+"""A store in memory, for tests and experiments.
 
-One idea: it is stricter than any real store. It keeps invariant 2 by force: replacing a content-addressed
-object by other bytes is a defect of dataver and raises `InternalError`. It disappears with its process.
+The idea: it is stricter than any real store. It enforces invariant 2: replacing a content-addressed object by
+other bytes is a defect of dataver and raises `InternalError`. It disappears with its process.
 """
 
 import threading
@@ -18,10 +18,10 @@ _HEX = frozenset("0123456789abcdef")
 
 
 class MemoryStore(Store):
-    """A dict behind the contract.
+    """The store contract on a dict.
 
     Attributes:
-        objects: what is stored; tests may damage it.
+        objects: the stored objects; tests may damage them.
     """
 
     def __init__(self, name: str = "test", *, strict: bool = True) -> None:
@@ -54,6 +54,13 @@ class MemoryStore(Store):
         check_range(0, length)
         data = self._object(key)
         return data[max(0, len(data) - length) :], len(data)
+
+    def get_bounded(self, key: str, most: int) -> bytes:
+        """See `Store.get_bounded`."""
+        data = self.get(key)
+        if len(data) > most:
+            raise self._too_long(key, len(data), most)
+        return data
 
     def put(self, key: str, data: Data) -> None:
         """See `Store.put`."""

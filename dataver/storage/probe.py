@@ -1,8 +1,7 @@
-"""Whether a store honours create-if-absent: asked, not assumed.
+"""Probe of whether a store honours create-if-absent.
 
-Some servers accept `If-None-Match: *` and ignore it (`rclone serve s3`, old MinIO): every racing writer
-"wins". So `init` tries: one key, created twice with different bytes. The answer is written into
-`dataver.json`.
+Some servers accept `If-None-Match: *` and ignore it (`rclone serve s3`, old MinIO), so every racing writer
+"wins". Therefore `init` creates one key twice with different bytes, and writes the result to `dataver.json`.
 """
 
 import contextlib
@@ -13,14 +12,14 @@ from dataver.storage.base import Store
 
 __all__ = ["probe_exclusive_create"]
 
-_TRIES = 3  # with fresh keys, when a reply was lost and so nothing was learned
+_TRIES = 3  # with new keys, if a reply was lost and the result is unknown
 
 
 def probe_exclusive_create(store: Store) -> bool:
-    """Tell whether `create` refuses a taken key, and set `store.exclusive_create` to the answer.
+    """Return whether `create` refuses an existing key, and set `store.exclusive_create` to the result.
 
-    Writes and deletes a small object `.probe-<hex>`, so it shows lacking write permission early, too. A
-    store whose kind is known to race (`exclusive_create` is False beforehand) is only written to.
+    Writes and deletes a small object `.probe-<hex>`, so missing write permission shows early, too. A store of
+    a kind that is known to race (`exclusive_create` is False beforehand) is only written to.
 
     Raises:
         StoreError: the store cannot be written.
@@ -42,7 +41,7 @@ def probe_exclusive_create(store: Store) -> bool:
 
 def _refuses_second(store: Store, key: str) -> bool:
     first, second = os.urandom(16), os.urandom(16)
-    with contextlib.suppress(AlreadyExists):  # our own first request, sent twice below us
+    with contextlib.suppress(AlreadyExists):  # our own first request, repeated by the client
         store.create(key, first)
     try:
         store.create(key, second)

@@ -1,11 +1,11 @@
-"""Doing it again when the failure looks temporary, for a bounded time.
+"""Retries of temporary failures, for a bounded time.
 
-One idea: the attempts share one deadline, and each is told how much of it is left. Pauses double, with
-jitter so that many clients do not come back together, and are never shorter than the store asks for
-(`Retry-After`). All requests to one store share a budget besides, so that a store that fails for everybody is
-not asked again by everybody: a repetition costs one, a success gives one back.
+The idea: all attempts share one deadline, and each receives the time left. Delays double, with jitter so that
+clients do not return simultaneously, and are never shorter than the store's `Retry-After`. All requests to
+one store share a budget, so that a store that fails for all clients gets few retries: a retry costs one, a
+success returns one.
 
-Only `StoreError` with `transient` set is tried again; what is not idempotent must not be handed in.
+Only `StoreError` with `transient` set is retried; calls must be idempotent.
 """
 
 import random
@@ -22,16 +22,16 @@ T = TypeVar("T")
 DEADLINE = (
     60.0  # seconds without an answer until a person is told; issue trackers show that users wait no longer
 )
-ATTEMPTS = 10  # with these pauses: 11 to 21 s of a store that refuses at once; servers restart in 15
+ATTEMPTS = 10  # with these delays: 11 to 21 s of a store that refuses at once; servers restart in 15
 _PAUSE = 0.1
 _LONGEST = 5.0
-_BUDGET = 100  # repetitions; eight threads in a row of failures share it
+_BUDGET = 100  # retries; eight threads in a row of failures share it
 
 
 class Budget:
-    """How many repetitions all requests to one store may still make; may be used by many threads.
+    """Number of retries left for all requests to one store; may be used by many threads.
 
-    Counting is not locked: a repetition more or less does no harm, a lock held over a fork would.
+    Counting is not locked: a retry more or less does no harm, a lock held over a fork would.
     """
 
     def __init__(self, most: int = _BUDGET) -> None:
@@ -39,20 +39,20 @@ class Budget:
         self.left = most
 
     def spend(self) -> bool:
-        """Take one; tell whether there was one."""
+        """Take one retry; return whether one was left."""
         if self.left <= 0:
             return False
         self.left -= 1
         return True
 
     def refund(self) -> None:
-        """Give one back: a request succeeded."""
+        """Return one retry: a request succeeded."""
         if self.left < self.most:
             self.left += 1
 
 
 def pause_after(error: StoreError, attempt: int) -> float:
-    """Return the seconds to wait after attempt number `attempt` (from 0) failed so."""
+    """Return the delay in seconds after attempt number `attempt` (from 0) failed."""
     pause = min(_LONGEST, _PAUSE * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     return pause + (error.retry_after or 0.0)
 
@@ -66,15 +66,15 @@ def retry(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Return what `call` returns, repeating it while it fails temporarily.
+    """Call `call` until it succeeds or fails permanently, and return its result.
 
     Args:
-        call: told the seconds that are left.
-        deadline: seconds for all attempts and pauses together.
-        attempts: how often it is called at most.
-        budget: shared by all requests to one store; without one, only the above count.
-        clock: seconds that only grow; tests give their own.
-        sleep: how to wait; tests give their own.
+        call: called with the seconds that are left.
+        deadline: seconds for all attempts and delays together.
+        attempts: maximum number of calls.
+        budget: shared by all requests to one store; without one, only the limits above apply.
+        clock: monotonic seconds; tests pass their own.
+        sleep: function that waits; tests pass their own.
 
     Raises:
         StoreError: the last failure.

@@ -1,21 +1,22 @@
-"""Who sends requests to S3: botocore in the caller's own thread, or s3fs on its event loop.
+"""Transports of S3 requests: botocore in the caller's thread, or s3fs on its event loop.
 
-One idea: both take the same options and make the same requests, one a call, and give back what botocore's
-parsers made of the reply; all that is decided about them (conditions, checksums, lengths, repetitions) is
-decided above. `ByThread` is the faster one, because the callers have threads already, which hash, send and
-receive side by side (`docs/performance.md`); it needs no package that s3fs does not need. `ByLoop` is for
-options that only s3fs knows, such as a session of one's own. `connect` chooses.
+The idea: both take the same options, make one request per call, and return the reply as parsed by botocore.
+The caller decides everything else (conditions, checksums, lengths, retries). `ByThread` is faster, because
+the callers have threads already, which hash, send and receive concurrently (`docs/performance.md`); it needs
+no package that s3fs does not need. `ByLoop` is for options that only s3fs supports, such as a custom session.
+`connect` chooses.
 
-Both keep the time that a call gives them; neither repeats anything.
+Both observe the time limit of a call; neither retries.
 """
 
+import logging
 import ssl
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from dataver.storage.body import Body, Sending
+from dataver.storage.body import Body, BodyReader
 from dataver.storage.retry import DEADLINE
 
 __all__ = ["ByLoop", "ByThread", "Loaded", "Transport", "connect", "seconds_for"]
@@ -23,9 +24,12 @@ __all__ = ["ByLoop", "ByThread", "Loaded", "Transport", "connect", "seconds_for"
 _CONFIG: dict[str, Any] = {
     "request_checksum_calculation": "when_required",
     "response_checksum_validation": "when_required",
-    "retries": {"total_max_attempts": 1, "mode": "standard"},  # ours keep a deadline and heed Retry-After
+    "retries": {
+        "total_max_attempts": 1,
+        "mode": "standard",
+    },  # our retries observe a deadline and Retry-After
     "connect_timeout": 10,
-    "read_timeout": 20,  # without one byte; more than twice the longest first byte met on a busy server
+    "read_timeout": 20,  # without one byte; more than twice the longest first byte measured on a busy server
     "max_pool_connections": 32,
 }
 
@@ -46,46 +50,56 @@ _MEANINGLESS = {
     *("fixed_upload_size", "local_expiry_check", "skip_instance_cache", "use_listings_cache"),
     *("listings_expiry_time", "max_paths"),
 }
-"""Options of s3fs about what we do not use: its files, its multipart uploads, its caches."""
+"""Options of s3fs that do not apply here: its files, its multipart uploads, its caches."""
+
+_TELLTALE = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
+"""Loggers that write headers and bodies at level DEBUG: session tokens, and keys in replies of STS."""
 
 _CRC = "x-amz-checksum-crc32"
-_SENT = 256 * 1024  # bytes that go with the request; more are sent in parts, as the server wants them
+_SENT = 256 * 1024  # bytes sent with the request; more are sent in parts, when the server accepts them
 _RECEIVED = 1024 * 1024
-_SLOWEST = 256 * 1024  # bytes a second; below that a transfer counts as hanging
+_SLOWEST = 256 * 1024  # bytes a second; a slower transfer counts as hanging
 
 
 class Loaded(NamedTuple):
-    """A body, and what came with it by the names of S3's API."""
+    """A body, and the other fields of the reply by the names of S3's API."""
 
     data: bytes
     reply: Mapping[str, Any]
 
 
 class Transport(Protocol):
-    """What the S3 store asks for; may be used by many threads, but not in a forked child.
+    """Interface that the S3 store uses; may be used by many threads, but not in a forked child.
 
     A request's `Body` is a `dataver.storage.body.Body`.
     """
 
+    @property
+    def endpoint(self) -> str:
+        """The server's address."""
+
     def call(self, method: str, request: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
-        """Make one request that has a short reply; foreign exceptions pass through."""
+        """Make one request with a short reply; foreign exceptions are not translated."""
 
     def load(self, request: Mapping[str, Any], seconds: float) -> Loaded:
         """Make one `get_object` and read all of its body; its length is not checked."""
 
 
 def connect(options: Mapping[str, Any]) -> Transport:
-    """Return the fastest transport that understands the options, which are those of s3fs."""
+    """Return the fastest transport that supports the options, which are those of s3fs."""
+    for name in _TELLTALE:
+        if (logger := logging.getLogger(name)).level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
     return ByThread.of(options) or ByLoop(options)
 
 
 def seconds_for(size: int) -> float:
-    """Return how long a request with a body of `size` bytes may take."""
+    """Return the time limit of a request with a body of `size` bytes."""
     return DEADLINE + size / _SLOWEST
 
 
 class ByThread:
-    """botocore: blocking sockets, one for each thread that sends."""
+    """botocore: blocking sockets, one per sending thread."""
 
     def __init__(self, client: Any, arguments: Mapping[str, Any]) -> None:
         self._client = client
@@ -93,7 +107,7 @@ class ByThread:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "ByThread | None":
-        """Connect, or return None where the options need s3fs."""
+        """Connect, or return None if the options need s3fs."""
         given = {name: value for name, value in options.items() if value is not None}
         if given.keys() - _UNDERSTOOD - _MEANINGLESS:
             return None
@@ -110,7 +124,7 @@ class ByThread:
             login = {}
         try:
             config = Config(**settings)
-        except TypeError:  # a setting of aiobotocore's
+        except TypeError:  # a setting of aiobotocore
             return None
         words |= login | {name: given[name] for name in ("endpoint_url",) if name in given}
         words.setdefault("use_ssl", given.get("use_ssl", True))
@@ -122,12 +136,17 @@ class ByThread:
         client.meta.events.register("before-call.s3.PutObject", _Signing(client.meta.config))
         return cls(client, more | payer)
 
+    @property
+    def endpoint(self) -> str:
+        """See `Transport.endpoint`."""
+        return str(self._client.meta.endpoint_url)
+
     def call(self, method: str, request: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         """See `Transport.call`."""
         words = self._completed(method, request)
         body, sending = words.get("Body"), None
         if isinstance(body, Body):
-            # as a file it goes in parts, each with its own time-out, and not before the server wants it
+            # as a file it is sent in parts, each with its own timeout, and not before the server accepts it
             sending = body.sending(time.monotonic() + seconds) if len(body) > _SENT else None
             words["Body"] = sending or body.whole()
         try:
@@ -159,7 +178,7 @@ class ByThread:
             body.close()
 
     def _completed(self, method: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the request with those of the arguments for all requests that it can have."""
+        """Return the request with the common arguments that it supports."""
         meta = self._client.meta
         known = meta.service_model.operation_model(meta.method_to_api_mapping[method]).input_shape.members
         return {name: value for name, value in self._arguments.items() if name in known} | dict(request)
@@ -174,7 +193,15 @@ class ByLoop:
         config = _CONFIG | dict(options.get("config_kwargs") or {})
         fixed = {"use_listings_cache": False, "skip_instance_cache": True, "asynchronous": False}
         self._system = fsspec.filesystem("s3", **dict(options) | {"config_kwargs": config} | fixed)
-        self._system.retries = 1  # ours are enough: with theirs, it took 30 s to tell of a 503
+        self._system.retries = 1  # ours are enough: with theirs, a 503 was reported after 30 s
+
+    @property
+    def endpoint(self) -> str:
+        """See `Transport.endpoint`."""
+        from fsspec.asyn import sync
+
+        client = sync(self._system.loop, self._system.set_session)
+        return str(client.meta.endpoint_url)
 
     def call(self, method: str, request: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         """See `Transport.call`."""
@@ -201,7 +228,7 @@ class ByLoop:
         reply = await self._ask("get_object", request)
         body = reply["Body"]
         try:
-            # nothing is read for longer than this without the whole request being given up
+            # limits each read, so that the request cannot hang longer than this
             return Loaded(
                 await asyncio.wait_for(body.read(), seconds_for(int(reply["ContentLength"]))), reply
             )
@@ -211,17 +238,17 @@ class ByLoop:
 
 @lru_cache
 def _descriptions(path: str | None) -> Any:
-    """Return botocore's descriptions of services, read once: that is most of making a client (80 ms)."""
+    """Return botocore's service descriptions, read once: loading them is most of making a client (80 ms)."""
     from botocore.loaders import create_loader
 
     return create_loader(path)
 
 
 class _Signing:
-    """What botocore is told about the signature of a PUT.
+    """Settings of botocore's signature of a PUT.
 
-    It leaves out the SHA-256 of a body that TLS and a checksum protect, but looks for no CRC32 but its own:
-    so it is told of ours. Without TLS it hashes every body, also those that may be left out.
+    botocore omits the SHA-256 of a body that TLS and a checksum protect, but recognises only its own CRC32,
+    so ours is passed to it. Without TLS it hashes every body, also those that may be omitted.
     """
 
     def __init__(self, config: Any) -> None:
@@ -238,7 +265,7 @@ class _Signing:
         if _CRC in params["headers"]:
             known = {"algorithm": "crc32", "in": "header", "name": _CRC}
             context.setdefault("checksum", {}).setdefault("request_algorithm", known)
-        if self._unsigned is not None and isinstance(body, Sending) and body.unsigned:
+        if self._unsigned is not None and isinstance(body, BodyReader) and body.unsigned:
             context["client_config"] = self._unsigned
 
 
@@ -250,7 +277,7 @@ def _parts(body: Any, end: float) -> Iterator[bytes]:
 
 
 def _cut(error: BaseException) -> bool:
-    """Tell whether a TLS error is only a connection that ended; botocore calls them all SSLError."""
+    """Return whether a TLS error is only a lost connection; botocore reports both as SSLError."""
     return any(isinstance(one, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) for one in _behind(error))
 
 

@@ -1,11 +1,10 @@
-"""What a repository in a bucket may be told, in a few flat words; the same for every transport.
+"""Settings of a repository in a bucket, as flat names that are the same for every transport.
 
-One idea: a word that can be written in a file, in an environment variable or after `--storage-option` means
-one thing to all of them. `S3Settings.of` reads the words, checks them and keeps what it does not know for
-s3fs; whatever sends the requests asks it what goes into them.
+The idea: a setting has one meaning in a file, in an environment variable and after `--storage-option`.
+`S3Settings.of` reads and checks the settings and keeps unknown options for s3fs; transports take the contents
+of requests from it.
 
-Secrets are none of these words: `secret_names` finds them, so that they are never written, printed or
-pickled.
+Secrets are not settings: `secret_names` finds them, so that they are never written, printed or pickled.
 """
 
 import re
@@ -16,10 +15,10 @@ from urllib.parse import urlsplit
 
 from dataver.errors import InvalidInput
 
-__all__ = ["S3Settings", "S3_WORDS", "has_login", "secret_names", "without_secrets"]
+__all__ = ["S3_WORDS", "S3Settings", "has_login", "secret_names", "store_options", "without_secrets"]
 
 S3_WORDS = {
-    "endpoint_url": "the server's address, where it is not AWS",
+    "endpoint_url": "the server's address, if it is not AWS",
     "region": "the bucket's region",
     "profile": "a profile of ~/.aws/config: keys, a role to assume, SSO",
     "anon": "true: do not sign, for public buckets",
@@ -29,13 +28,25 @@ S3_WORDS = {
     "sse_kms_key_id": "the KMS key of server-side encryption",
     "requester_pays": "true: this account pays for requests",
 }
-"""The settings, and what they mean."""
+"""The settings, and their meanings."""
 
 _YES, _NO = {"true", "yes", "on", "1"}, {"false", "no", "off", "0", ""}
 _ENCRYPTION = {"sse-s3": "AES256", "sse-kms": "aws:kms"}
 _ENCRYPTIONS = {"AES256", "aws:kms", "aws:kms:dsse"}
-_FROZEN = {"GLACIER", "DEEP_ARCHIVE"}  # their objects cannot be read before somebody restores them
+_FROZEN = {"GLACIER", "DEEP_ARCHIVE"}  # their objects must be restored before they can be read
 _PACKS = "packs/"
+
+_FSSPEC = frozenset(
+    {
+        *("asynchronous", "batch_size", "listings_expiry_time", "loop", "max_paths", "use_listings_cache"),
+        *("block_size", "cache_options", "cache_type", "fill_cache"),
+        *("default_block_size", "default_cache_options", "default_cache_type", "default_fill_cache"),
+    }
+)
+"""Options that fsspec and its users pass to any file system; none applies to the repository's store."""
+
+_SESSION = frozenset({"requote_redirect_url", "trust_env"})
+"""Options in `client_kwargs` for aiohttp that `datasets` passes to any file system."""
 
 _SECRET = re.compile(
     r"secret|token|password|passwd|passphrase|credential|(^|_)sas(_|$)|account_key|access_?key|private_key|"
@@ -46,10 +57,10 @@ _SECRET = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class S3Settings:
-    """How a bucket is reached and written; `S3_WORDS` says what each means.
+    """How a bucket is accessed; `S3_WORDS` describes each setting.
 
     Attributes:
-        other: s3fs's own options, as they came; may hold secrets, so it is never shown.
+        other: s3fs's own options, unchanged; may hold secrets, so it is never displayed.
     """
 
     endpoint_url: str | None = None
@@ -65,10 +76,10 @@ class S3Settings:
 
     @classmethod
     def of(cls, options: Mapping[str, Any] | None) -> "S3Settings":
-        """Return the settings that options mean.
+        """Return the settings from options.
 
         Raises:
-            InvalidInput: a value cannot be one of its word.
+            InvalidInput: a value is invalid.
         """
         left = dict(options or {})
         found = {word: left.pop(word) for word in S3_WORDS if left.get(word) is not None}
@@ -81,16 +92,16 @@ class S3Settings:
             _check_endpoint(found["endpoint_url"])
         if found.get("storage_class") in _FROZEN:
             raise InvalidInput(
-                f"storage_class {found['storage_class']} makes packs that cannot be read at once.",
+                f"storage_class {found['storage_class']} makes packs that cannot be read immediately.",
                 hint="GLACIER_IR, STANDARD_IA and INTELLIGENT_TIERING can",
             )
         _settle_encryption(found)
         return cls(**found, other={name: value for name, value in left.items() if value is not None})
 
     def put_arguments(self, key: str) -> dict[str, str]:
-        """Return what a PUT of `key` says besides its bytes, by the names of S3's API.
+        """Return the arguments of a PUT of `key` besides its bytes, by the names of S3's API.
 
-        The storage class is the packs': the small objects are read all the time, and the cheaper classes bill
+        The storage class applies to packs: the small objects are read often, and the cheaper classes bill
         each as 128 KB.
         """
         found = {"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.sse_kms_key_id}
@@ -99,7 +110,7 @@ class S3Settings:
         return {name: value for name, value in found.items() if value is not None}
 
     def s3fs_options(self) -> dict[str, Any]:
-        """Return how s3fs is told to connect; what goes into a PUT is not part of it."""
+        """Return the connection options for s3fs, without the arguments of a PUT."""
         options = dict(self.other)
         for word in ("endpoint_url", "profile", "anon"):
             if getattr(self, word) is not None:
@@ -113,6 +124,18 @@ class S3Settings:
             style = {"addressing_style": "path" if self.path_style else "virtual"}
             options["config_kwargs"] = config | {"s3": style | dict(config.get("s3") or {})}
         return options
+
+
+def store_options(url: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that apply to the repository's store; a folder has no client to configure."""
+    own = {name: value for name, value in options.items() if name not in _FSSPEC}
+    protocol, remote, _ = (url or "").partition("://")
+    client = own.pop("client_kwargs", None)
+    if client and remote and protocol not in ("file", "local"):
+        aiohttp = protocol in ("http", "https")
+        kept = {name: value for name, value in client.items() if aiohttp or name not in _SESSION}
+        own |= {"client_kwargs": kept} if kept else {}
+    return own
 
 
 def secret_names(options: Mapping[str, Any]) -> Iterator[str]:
@@ -138,13 +161,13 @@ def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def has_login(text: str) -> bool:
-    """Tell whether a text is a URL with a password in it."""
+    """Return whether a text is a URL that contains a password."""
     if "://" not in text:
         return False
     try:
         return urlsplit(text).password is not None
     except ValueError:
-        return True  # nobody can tell what is in it
+        return True  # it cannot be parsed, so it may contain one
 
 
 def _truth(word: str, value: object) -> bool:
@@ -152,25 +175,25 @@ def _truth(word: str, value: object) -> bool:
         return value
     text = str(value).strip().lower()
     if text not in _YES | _NO:
-        raise InvalidInput(f"{word} is true or false, not '{value}'.")
+        raise InvalidInput(f"{word} must be true or false, not '{value}'.")
     return text in _YES
 
 
 def _text(word: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise InvalidInput(f"{word} is a text, and not an empty one.")
+        raise InvalidInput(f"{word} must be a non-empty text.")
     return value.strip()
 
 
 def _check_endpoint(address: str) -> None:
     if has_login(address):
         raise InvalidInput(
-            "endpoint_url holds a password, which would be printed.",
+            "endpoint_url contains a password, which would be printed.",
             hint="give credentials through the environment or a profile",
         )
     if not re.match(r"https?://[^/\s]+", address):
         raise InvalidInput(
-            f"endpoint_url '{address}' is no address.", hint="write https://host or http://host:port"
+            f"endpoint_url '{address}' is not an address.", hint="write https://host or http://host:port"
         )
 
 
@@ -179,7 +202,7 @@ def _settle_encryption(found: dict[str, Any]) -> None:
         found["sse"] = _ENCRYPTION.get(found["sse"].lower(), found["sse"])
         if found["sse"] not in _ENCRYPTIONS:
             raise InvalidInput(
-                f"sse is AES256, aws:kms or aws:kms:dsse, not '{found['sse']}'.",
+                f"sse must be AES256, aws:kms or aws:kms:dsse, not '{found['sse']}'.",
                 hint="keys of your own with each request (SSE-C) are not supported",
             )
     if "sse_kms_key_id" in found and found.setdefault("sse", "aws:kms") == "AES256":

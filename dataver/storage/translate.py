@@ -1,10 +1,10 @@
-"""The one place where foreign exceptions become ours: operating system, botocore, aiohttp, fsspec.
+"""Translation of foreign exceptions into ours: operating system, botocore, aiohttp, fsspec.
 
-One idea: three tables, looked up in this order: the server's error code, the class name along the exception's
-ancestry, the errno. Whatever is in none of them is a `StoreError` that is not transient. No foreign package
-is imported to know its exceptions; a test walks the foreign packages and shows that nothing falls through.
+The idea: three tables, used in this order: the server's error code, the class name along the exception's
+ancestry, the errno. An error in none of them becomes a `StoreError` that is not transient. Foreign packages
+are not imported for their exceptions; a test goes through their exceptions and shows that all are covered.
 
-Messages never repeat foreign text (it may hold signed URLs or keys): they hold a code, a key and the
+Messages never contain foreign text (it may hold signed URLs or keys). They contain a code, a key and the
 store's URL.
 """
 
@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from dataver.errors import AlreadyExists, DataverError, NotFound, StoreError
 
-__all__ = ["BY_CODE", "BY_CLASS", "BY_ERRNO", "Meaning", "response_code", "retry_after", "translate"]
+__all__ = ["BY_CLASS", "BY_CODE", "BY_ERRNO", "Meaning", "response_code", "retry_after", "translate"]
 
 
 class Meaning(NamedTuple):
-    """What a foreign error means here.
+    """The meaning of a foreign error.
 
     Attributes:
         kind: "missing", "exists", "transient" or "failed".
@@ -49,6 +49,7 @@ _LOST = Meaning("transient", "the connection was lost", _LATER)
 _SLOW = Meaning("transient", "the store did not answer in time", _ENDPOINT)
 _UNREACHABLE = Meaning("transient", "the store cannot be reached", _ENDPOINT)
 _SHORT = Meaning("transient", "the store sent a damaged or short reply", _LATER)
+_REFUSED_BODY = Meaning("transient", "the store received a damaged or short body", _LATER)
 _NO_BUCKET = Meaning("failed", "the bucket does not exist", "make the bucket, or correct its name")
 _DENIED = Meaning(
     "failed",
@@ -86,10 +87,15 @@ _SETTINGS = Meaning(
     "failed", "the connection settings are not usable", "check the storage options and AWS_ variables"
 )
 _TLS = Meaning("failed", "the TLS certificate is not accepted", "check AWS_ENDPOINT_URL and AWS_CA_BUNDLE")
+_FOREIGN = Meaning(
+    "transient",
+    "the reply is not the store's",
+    "repeat the command; if that does not help, look for a proxy between here and the store",
+)
 _FULL = Meaning("failed", "no space is left on the device", _DISK)
 _READ_ONLY = Meaning("failed", "the file system is read-only", "use a folder that may be written")
 _NO_ACCESS = Meaning("failed", "permission is denied", "check the owner and mode of the folder")
-_NOT_FOLDER = Meaning("failed", "a file stands where a folder is needed, or the other way round")
+_NOT_FOLDER = Meaning("failed", "a file exists where a folder is needed, or the reverse")
 _NAME_LENGTH = Meaning("failed", "the name is too long for this file system")
 _OPEN_FILES = Meaning("failed", "too many files are open", "raise the limit with `ulimit -n`")
 _DEVICE = Meaning("failed", "the device reports an error", "check the disk before anything else is written")
@@ -122,10 +128,10 @@ BY_CODE: dict[str, Meaning] = {
     "504": _SLOW,
     "RequestTimeout": _SLOW,
     "408": _SLOW,
-    "BadDigest": _SHORT,
-    "IncompleteBody": _SHORT,
-    "XAmzContentSHA256Mismatch": _SHORT,
-    "XAmzContentChecksumMismatch": _SHORT,
+    "BadDigest": _REFUSED_BODY,
+    "IncompleteBody": _REFUSED_BODY,
+    "XAmzContentSHA256Mismatch": _REFUSED_BODY,
+    "XAmzContentChecksumMismatch": _REFUSED_BODY,
     "NoSuchBucket": _NO_BUCKET,
     "InvalidBucketName": _NO_BUCKET,
     "AccessDenied": _DENIED,
@@ -137,7 +143,7 @@ BY_CODE: dict[str, Meaning] = {
     "Forbidden": _DENIED,
     "InvalidAccessKeyId": _WRONG_KEY,
     "SignatureDoesNotMatch": _WRONG_KEY,
-    "AuthorizationHeaderMalformed": _REGION,  # the region in the signature is not the bucket's
+    "AuthorizationHeaderMalformed": _REGION,  # the region in the signature differs from the bucket's
     "AuthorizationQueryParametersError": _REGION,
     "InvalidSecurity": _WRONG_KEY,
     "InvalidToken": _WRONG_KEY,
@@ -164,8 +170,8 @@ BY_CODE: dict[str, Meaning] = {
     "501": _UNABLE,
 }
 
-# Names of exception classes, ours to know without importing botocore, aiobotocore, aiohttp, urllib3 or
-# fsspec.
+# Names of exception classes, so that botocore, aiobotocore, aiohttp, urllib3 and fsspec need not be
+# imported.
 BY_CLASS: dict[str, Meaning] = {
     # how one is known to the store: from botocore
     "NoCredentialsError": _NO_KEY,
@@ -189,11 +195,11 @@ BY_CLASS: dict[str, Meaning] = {
         "failed", "the server does not accept the login", "check username, key_filename and the SSH agent"
     ),
     "BadHostKeyException": Meaning(
-        "failed", "the server's host key is not the one that is known", "check ~/.ssh/known_hosts"
+        "failed", "the server's host key differs from the known one", "check ~/.ssh/known_hosts"
     ),
     "NoValidConnectionsError": _UNREACHABLE,
     "SSHException": _LOST,
-    # what the network does: from botocore, aiohttp, urllib3, asyncio and fsspec
+    # network errors: from botocore, aiohttp, urllib3, asyncio and fsspec
     "EndpointConnectionError": _UNREACHABLE,
     "ConnectTimeoutError": _UNREACHABLE,
     "ProxyConnectionError": _UNREACHABLE,
@@ -206,7 +212,7 @@ BY_CLASS: dict[str, Meaning] = {
     "HTTPClientError": _LOST,
     "ConnectionError": _LOST,
     "ClientConnectionError": _LOST,
-    "ClientError": _LOST,  # aiohttp's; botocore's carries a response and is met in the first table
+    "ClientError": _LOST,  # aiohttp's; botocore's has a response and is found in the first table
     "IncompleteReadError": _SHORT,
     "IncompleteRead": _SHORT,
     "ResponseStreamingError": _SHORT,
@@ -215,11 +221,13 @@ BY_CLASS: dict[str, Meaning] = {
     "ResponseParserError": _SHORT,
     "ClientPayloadError": _SHORT,
     "HTTPException": _SHORT,
+    "JSONDecodeError": _FOREIGN,  # in the place of Google's JSON
+    "DecodeError": _FOREIGN,  # in the place of Azure's XML
     # the rest of botocore: bad configuration in one of many ways
     "BotoCoreError": _SETTINGS,
     # Python
     "NotImplementedError": _UNABLE,
-    "TypeError": _SETTINGS,  # an option that the package does not take
+    "TypeError": _SETTINGS,  # an option that the package does not support
     "ValueError": _SETTINGS,
     "KeyError": _SETTINGS,
     "ImportError": Meaning(
@@ -273,18 +281,18 @@ BY_ERRNO: dict[int, Meaning] = {
 }
 
 _STATUS = ("status_code", "status", "code")
-"""Where azure, aiohttp and gcsfs keep the HTTP status in their exceptions."""
+"""Attributes in which azure, aiohttp and gcsfs keep the HTTP status of their exceptions."""
 
 _UNKNOWN = Meaning("failed", "the store failed in an unexpected way")
 
 
 def translate(error: BaseException, *, doing: str, key: str, url: str) -> DataverError:
-    """Return our error for a foreign one; ours are returned as they are.
+    """Return our error for a foreign one; our own are returned unchanged.
 
     Args:
-        error: what was caught; the caller raises the result `from` it.
+        error: the caught error; the caller raises the result `from` it.
         doing: the verb of the sentence: "read", "write", "list" …
-        key: the object it was about; may be empty.
+        key: the object concerned; may be empty.
         url: the store, without secrets.
     """
     if isinstance(error, DataverError):
@@ -305,7 +313,7 @@ def translate(error: BaseException, *, doing: str, key: str, url: str) -> Datave
 
 
 def response_code(error: BaseException) -> tuple[str, int] | None:
-    """Return the server's error code and HTTP status, if the error or a cause of it has them."""
+    """Return the server's error code and HTTP status, if the error or one of its causes has them."""
     for one in _causes(error):
         response = getattr(one, "response", None)
         if isinstance(response, dict):
@@ -313,7 +321,7 @@ def response_code(error: BaseException) -> tuple[str, int] | None:
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             return code, status if isinstance(status, int) else 0
     for name in _STATUS:
-        # set on this very exception: aiohttp's parsers carry a 400 as a class attribute for a lost connection
+        # set on this instance: aiohttp's parsers have a 400 as a class attribute for a lost connection
         status = vars(error).get(name)
         if isinstance(status, int) and 300 <= status < 600:
             return str(status), status
@@ -321,7 +329,7 @@ def response_code(error: BaseException) -> tuple[str, int] | None:
 
 
 def retry_after(error: BaseException) -> float | None:
-    """Return the seconds that the server's `Retry-After` asks for (RFC 9110, 10.2.3), or None."""
+    """Return the seconds of the server's `Retry-After` (RFC 9110, 10.2.3), or None."""
     for one in _causes(error):
         headers = getattr(one, "headers", None)
         response = getattr(one, "response", None)
@@ -335,7 +343,7 @@ def retry_after(error: BaseException) -> float | None:
 
 
 def _seconds(value: str) -> float | None:
-    """Return what a `Retry-After` says: a number of seconds, or a moment."""
+    """Return the seconds of a `Retry-After`: a number of seconds, or a date."""
     from email.utils import parsedate_to_datetime
 
     try:

@@ -1,8 +1,8 @@
-"""From a URL to its store.
+"""Opening the store of a URL.
 
-One idea: a folder and S3 have stores of their own, made for their guarantees; every other URL goes through
-the fsspec file system that owns its protocol, installed by whoever needs it. Foreign packages are imported
-here and in the stores, when such a URL is opened, never before.
+The idea: a folder and S3 have stores of their own that use their guarantees; every other URL goes through the
+fsspec file system of its protocol, which the user installs. Foreign packages are imported here and in the
+stores, only when such a URL is opened.
 """
 
 import re
@@ -15,32 +15,35 @@ from dataver.errors import InvalidInput
 from dataver.storage.base import Store
 from dataver.storage.local import LocalStore
 
-__all__ = ["open_store"]
+__all__ = ["check_spelling", "local_folder", "open_store"]
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://(.*)$", re.DOTALL)
 _LOCAL = {"file", "local"}
 _S3 = {"s3", "s3a"}
 _READ_ONLY = {"http", "https"}
+_ONE_SLASH = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):(?!//)/*(.*)$", re.DOTALL)
+_NO_COLON = re.compile(
+    r"^(s3a?|gs|gcs|az|abfss?|adl|sftp|ssh|https?|file)//+(.*)$", re.DOTALL | re.IGNORECASE
+)
 
 
 def open_store(url: str | Path, storage_options: Mapping[str, Any] | None = None) -> Store:
-    """Return the store at `url`; nothing is contacted until it is used.
+    """Return the store at `url`, without contacting it.
 
     Args:
         url: a folder, or a URL such as `s3://bucket/prefix`, `gs://…`, `abfs://…`, `sftp://…`, `https://…`.
-        storage_options: handed to the fsspec file system as they are; for S3 the words of
-            `dataver.storage.settings`, and s3fs's own. Without them the AWS settings apply.
+        storage_options: passed to the fsspec file system unchanged; for S3 the settings of
+            `dataver.storage.settings`, and s3fs's own options. Without them the AWS settings apply.
 
     Raises:
-        InvalidInput: the URL or the options cannot be used, or the package for the protocol is not installed.
+        InvalidInput: the URL or the options are invalid, or the package for the protocol is not installed.
     """
     text = str(url)
     if not text or "\x00" in text:
-        raise InvalidInput(
-            "an empty text is no repository's URL." if not text else "a URL holds no NUL character."
-        )
+        raise InvalidInput("the repository's URL is empty." if not text else "a URL holds no NUL character.")
     if "::" in text and "://" in text:
         raise InvalidInput(f"{_shown(text)} is a chain of URLs; a repository needs a single one.")
+    check_spelling(text)
     found = _URL.match(text)
     if found is None:
         return _local(Path(text), storage_options)
@@ -63,6 +66,45 @@ def open_store(url: str | Path, storage_options: Mapping[str, Any] | None = None
     from dataver.storage.fsspec_store import FsspecStore
 
     return FsspecStore(text, storage_options)
+
+
+def check_spelling(url: str) -> None:
+    """Reject a text that would name a local folder, but is a mistyped URL or an unexpanded variable.
+
+    Raises:
+        InvalidInput: the likely spelling is the hint.
+    """
+    mistyped = _ONE_SLASH.match(url) or _NO_COLON.match(url)
+    if mistyped:
+        scheme, rest = mistyped.groups()
+        meant = f"file:///{rest}" if scheme.lower() == "file" else f"{scheme}://{rest}"
+        as_url = f"write {_shown(meant)} for a URL, or " if len(scheme) > 1 else "write "  # C:\\ is a drive
+        raise InvalidInput(
+            f"{_shown(url)} is neither a URL nor a plain path.",
+            hint=f"{as_url}./{_shown(url)} for a folder of that name",
+        )
+    found = _URL.match(url)
+    if found and found[1].lower() in _LOCAL and not found[2].startswith("/"):
+        raise InvalidInput(
+            f"{url} is not absolute: a file URL has three slashes.", hint=f"write file:///{found[2]}"
+        )
+    if url.startswith("$"):
+        raise InvalidInput(
+            f"{url} starts with a variable that was not expanded.",
+            hint=f"write its value, or ./{url} for a folder of that name",
+        )
+
+
+def local_folder(path: str | Path) -> Path:
+    """Return the path of a local folder.
+
+    Raises:
+        InvalidInput: the path is a URL.
+    """
+    check_spelling(str(path))
+    if _URL.match(str(path)):
+        raise InvalidInput(f"{_shown(str(path))} is a URL, but a folder on this machine is needed.")
+    return Path(path)
 
 
 def _local(path: Path, options: Mapping[str, Any] | None) -> Store:

@@ -1,4 +1,1 @@
-"""For tests of dataver and of stores: faulty stores, the store contract as tests, object-store servers.
-
-Nothing here is imported by dataver itself.
-"""
+"""Test tools: stores with injected faults, and the store contract as tests. Not used by dataver itself."""

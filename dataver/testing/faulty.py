@@ -1,14 +1,14 @@
-"""A store that fails on purpose, at the write a test chooses.
+"""A store that injects faults into chosen writes.
 
-One idea: every step may be the last (invariant 4). A test runs an operation once to count its writes, then
-once for every N and every kind of fault, and looks at what is left each time:
+The idea: every step may be the last (invariant 4). A test runs an operation once to count its writes, then
+once for every N and every kind of fault, and checks the result each time:
 
     store = FaultyStore(MemoryStore(), {3: Fault.REPLY_LOST})
 
-It also writes down every request, so that a test can say how many there were.
+It also records every request, so that a test can count them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,7 @@ __all__ = ["Crash", "Fault", "FaultyStore", "FlippingStore", "Request"]
 
 
 class Fault(Enum):
-    """What goes wrong at a write."""
+    """A fault at a write."""
 
     LOST = "nothing is written and the caller sees a temporary failure"
     REPLY_LOST = "it is written, but the caller sees a temporary failure"
@@ -30,17 +30,17 @@ class Fault(Enum):
 
 
 class Crash(BaseException):
-    """The process died here; no `except Exception` may survive it."""
+    """Simulated end of the process, which `except Exception` does not catch."""
 
 
 class Request(NamedTuple):
-    """One request that reached the store.
+    """A recorded request.
 
     Attributes:
-        method: name of the store's method; a `put_many_new` is noted as its `put_new`s.
+        method: name of the store's method; a `put_many_new` is recorded as several `put_new`.
         key: the object, or the prefix of a listing.
-        start: first byte of a read, where given.
-        length: bytes of a read, where given.
+        start: first byte of a read, if given.
+        length: bytes of a read, if given.
     """
 
     method: str
@@ -50,16 +50,15 @@ class Request(NamedTuple):
 
 
 class FaultyStore(Store):
-    """Hands everything to another store, except for what the plan says.
+    """Forwards all requests to another store, except for planned faults.
 
     Args:
-        inner: the store that works.
-        plan: which write fails how; the first write is number 1. `create`, `delete` and every way to put are
-            writes.
+        inner: the working store.
+        plan: faults by number of the write, from 1. `create`, `delete` and all puts are writes.
 
     Attributes:
-        writes: keys written or deleted so far, the failed ones included.
-        requests: every request so far.
+        writes: keys written or deleted so far, failed ones included.
+        requests: all requests so far.
     """
 
     def __init__(self, inner: Store, plan: Mapping[int, Fault] | None = None) -> None:
@@ -72,6 +71,11 @@ class FaultyStore(Store):
         self.writes: list[str] = []
         self._dead = False
 
+    @property
+    def location(self) -> str:
+        """See `Store.location`."""
+        return self.inner.location
+
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """See `Store.get`."""
         self._note("get", key, start, length)
@@ -81,6 +85,13 @@ class FaultyStore(Store):
         """See `Store.get_tail`."""
         self._note("get_tail", key, None, length)
         return self.inner.get_tail(key, length)
+
+    def get_bounded(self, key: str, most: int) -> bytes:
+        """See `Store.get_bounded`; it is a `get` here."""
+        data = self.get(key)
+        if len(data) > most:
+            raise self._too_long(key, len(data), most)
+        return data
 
     def stat(self, key: str) -> ObjectInfo:
         """See `Store.stat`."""
@@ -104,18 +115,17 @@ class FaultyStore(Store):
         """See `Store.create`."""
         self._write("create", key, lambda: self.inner.create(key, data))
 
-    def put_new(self, key: str, data: Data) -> None:
+    def put_new(self, key: str, data: Data) -> bool:
         """See `Store.put_new`."""
-        self._write("put_new", key, lambda: self.inner.put_new(key, data))
+        return bool(self._write("put_new", key, lambda: self.inner.put_new(key, data)))
 
-    def put_file_new(self, key: str, path: Path) -> None:
+    def put_file_new(self, key: str, path: Path) -> bool:
         """See `Store.put_file_new`."""
-        self._write("put_file_new", key, lambda: self.inner.put_file_new(key, path))
+        return bool(self._write("put_file_new", key, lambda: self.inner.put_file_new(key, path)))
 
-    def put_many_new(self, items: Iterable[tuple[str, BytesLike]]) -> None:
+    def put_many_new(self, items: Iterable[tuple[str, BytesLike]]) -> Sequence[str]:
         """See `Store.put_many_new`; in order, so that the N-th write is always the same one."""
-        for key, data in items:
-            self.put_new(key, data)
+        return [key for key, data in items if not self.put_new(key, data)]
 
     def delete(self, key: str) -> None:
         """See `Store.delete`."""
@@ -126,29 +136,30 @@ class FaultyStore(Store):
             raise Crash
         self.requests.append(Request(method, key, start, length))
 
-    def _write(self, method: str, key: str, write: Callable[[], None]) -> None:
+    def _write(self, method: str, key: str, write: Callable[[], object]) -> object:
         self._note(method, key)
         self.writes.append(key)
         fault = self.plan.get(len(self.writes))
         if fault in (None, Fault.REPLY_LOST, Fault.CRASH_AFTER):
-            write()
+            done = write()
         if fault in (Fault.CRASH_BEFORE, Fault.CRASH_AFTER):
             self._dead = True
             raise Crash
         if fault is not None:
             raise StoreError(
-                f"cannot {method} {key} in {self.url}: the test says so.",
+                f"cannot {method} {key} in {self.url}: injected fault.",
                 transient=fault is not Fault.REFUSED,
             )
+        return done
 
 
 class FlippingStore(FaultyStore):
-    """Flips a bit in the bytes of reads, as a bad cable or a bad replica would; what is stored stays whole.
+    """Flips a bit in the bytes of reads, without changing the stored objects.
 
     Args:
-        inner: the store that works.
-        prefix: of the keys that it happens to.
-        times: how many reads of each range of each key come damaged before they come whole.
+        inner: the working store.
+        prefix: prefix of the affected keys.
+        times: number of damaged reads of each range of each key, before correct ones.
     """
 
     def __init__(self, inner: Store, prefix: str, times: int) -> None:

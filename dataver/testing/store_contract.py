@@ -1,7 +1,7 @@
-"""The store contract as tests, for any store: ours, and those that others write.
+"""The store contract as tests, for stores of dataver and of others.
 
-One idea: fakes are only worth what the suite says that checks the real thing too, so all stores run this one.
-Each clause takes an empty store and asserts one sentence of `dataver.storage.Store`:
+The idea: real stores and test doubles pass the same suite. Each clause takes an empty store and asserts one
+sentence of `dataver.storage.Store`:
 
     @pytest.mark.parametrize("clause", CONTRACT, ids=lambda clause: clause.__name__)
     def test_contract(store, clause):
@@ -43,7 +43,7 @@ def _clause(function: Clause) -> Clause:
 
 @_clause
 def what_is_put_is_got(store: Store) -> None:
-    """Bytes come back as they were, whatever the key and however many parts they came in."""
+    """Bytes are returned unchanged, for every key and any number of parts."""
     for key in _KEYS:
         store.put(key, key.encode())
         assert store.get(key) == key.encode()
@@ -56,7 +56,7 @@ def what_is_put_is_got(store: Store) -> None:
 
 @_clause
 def an_empty_object_is_an_object(store: Store) -> None:
-    """Zero bytes are stored, listed and read like any others."""
+    """An empty object is stored, listed and read like any other."""
     store.put("empty", b"")
     assert store.get("empty") == b""
     assert store.get("empty", 0, 0) == b""
@@ -66,7 +66,7 @@ def an_empty_object_is_an_object(store: Store) -> None:
 
 @_clause
 def put_replaces(store: Store) -> None:
-    """A second put of a key leaves the second bytes, of their own length."""
+    """A second put of a key replaces the bytes and the size."""
     store.put("key", b"a long first value")
     store.put("key", b"second")
     assert store.get("key") == b"second"
@@ -75,7 +75,7 @@ def put_replaces(store: Store) -> None:
 
 @_clause
 def a_range_is_exact(store: Store) -> None:
-    """A range gives exactly its bytes."""
+    """A range read returns exactly its bytes."""
     data = bytes(range(200))
     store.put("key", data)
     assert store.get("key", 0, 1) == data[:1]
@@ -90,7 +90,7 @@ def a_range_is_exact(store: Store) -> None:
 
 @_clause
 def a_range_past_the_end_is_an_error(store: Store) -> None:
-    """Fewer bytes than asked for are never returned."""
+    """A read never returns fewer bytes than requested."""
     store.put("key", b"12345")
     for start, length in ((0, 6), (3, 3), (5, 1), (99, 1), (99, None), (99, 0)):
         _raises(IntegrityError, partial(store.get, "key", start, length))
@@ -100,7 +100,7 @@ def a_range_past_the_end_is_an_error(store: Store) -> None:
 
 @_clause
 def a_tail_comes_with_the_size(store: Store) -> None:
-    """The end of an object is read without knowing its size, which comes along."""
+    """A tail read needs no size and returns it."""
     store.put("key", b"0123456789")
     assert store.get_tail("key", 3) == (b"789", 10)
     assert store.get_tail("key", 10) == (b"0123456789", 10)
@@ -109,13 +109,24 @@ def a_tail_comes_with_the_size(store: Store) -> None:
 
 
 @_clause
+def a_bounded_read_refuses_what_is_longer(store: Store) -> None:
+    """An object within the bound is read whole, one that exceeds it by a byte is an error."""
+    store.put("key", b"0123456789")
+    store.put("empty", b"")
+    assert store.get_bounded("key", 10) == store.get_bounded("key", 1 << 30) == b"0123456789"
+    assert store.get_bounded("empty", 1) == b""
+    _raises(IntegrityError, lambda: store.get_bounded("key", 9))
+
+
+@_clause
 def what_is_missing_is_not_found(store: Store) -> None:
-    """Every way to look at a missing key says NotFound, also below or above an object."""
+    """Every read of a missing key raises NotFound, also below or above an object."""
     store.put("there/object", b"x")
     for key in ("missing", "there", "there/object2", "there/object/below"):
         _raises(NotFound, partial(store.get, key))
         _raises(NotFound, partial(store.get, key, 0, 1))
         _raises(NotFound, partial(store.get_tail, key, 1))
+        _raises(NotFound, partial(store.get_bounded, key, 1))
         _raises(NotFound, partial(store.stat, key))
         assert not store.exists(key)
     assert store.exists("there/object")
@@ -123,7 +134,7 @@ def what_is_missing_is_not_found(store: Store) -> None:
 
 @_clause
 def create_refuses_a_taken_key(store: Store) -> None:
-    """The second create fails and changes nothing; after a delete the key is free again."""
+    """The second create fails without effect; after a delete the key is free again."""
     store.create("refs/1", b"first")
     _raises(AlreadyExists, lambda: store.create("refs/1", b"second"))
     assert store.get("refs/1") == b"first"
@@ -136,9 +147,9 @@ def create_refuses_a_taken_key(store: Store) -> None:
 
 @_clause
 def one_of_many_creators_wins(store: Store) -> None:
-    """Of four threads that create one key exactly one wins, and its bytes are there."""
+    """If four threads create one key, exactly one succeeds, and its bytes are stored."""
     if not store.exclusive_create:
-        return  # the store says that it does not keep this; the probe's tests check that it says so
+        return  # declared as unsupported, which the tests of the probe check
     for number in range(2):
         winners: list[bytes] = []
         barrier = threading.Barrier(4)
@@ -162,32 +173,33 @@ def one_of_many_creators_wins(store: Store) -> None:
 @_clause
 def put_new_keeps_what_is_there(store: Store) -> None:
     """Content-addressed objects are written once."""
-    store.put_new("x/1", b"first")
-    store.put_new("x/1", b"other")
+    assert store.put_new("x/1", b"first")
+    assert not store.put_new("x/1", b"other")
     assert store.get("x/1") == b"first"
 
 
 @_clause
 def put_file_new_stores_the_file(store: Store) -> None:
-    """A file's bytes are stored, and stay when the file goes."""
+    """A file's bytes are stored, and remain if the file is deleted."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "pack")
         path.write_bytes(b"content" * 1000)
-        store.put_file_new("packs/1", path)
+        assert store.put_file_new("packs/1", path)
         path.unlink()
         assert store.get("packs/1") == b"content" * 1000
         path.write_bytes(b"other")
-        store.put_file_new("packs/1", path)
+        assert not store.put_file_new("packs/1", path)
         _raises(NotFound, partial(store.put_file_new, "packs/2", Path(folder, "nowhere")))
     assert store.get("packs/1") == b"content" * 1000
 
 
 @_clause
 def put_many_new_stores_all(store: Store) -> None:
-    """Many small objects arrive, whichever of them are there already."""
+    """Many small objects are stored; those that exist are skipped."""
     store.put("many/07", b"there")
-    store.put_many_new((f"many/{number:02}", b"%d" % number) for number in range(70))
-    store.put_many_new([])
+    items = [(f"many/{number:02}", b"%d" % number) for number in range(70)]
+    assert store.put_many_new(iter(items)) == ["many/07"]
+    assert store.put_many_new([]) == []
     assert store.get("many/07") == b"there"
     assert [info.key for info in store.list("many/")] == [f"many/{number:02}" for number in range(70)]
     assert store.get("many/69") == b"69"
@@ -195,7 +207,7 @@ def put_many_new_stores_all(store: Store) -> None:
 
 @_clause
 def delete_is_final_and_repeatable(store: Store) -> None:
-    """A deleted key is gone, and deleting it again is no error."""
+    """A deleted key is missing, and deleting it again is not an error."""
     store.put("d/key", b"x")
     store.delete("d/key")
     assert not store.exists("d/key")
@@ -206,7 +218,7 @@ def delete_is_final_and_repeatable(store: Store) -> None:
 
 @_clause
 def a_listing_is_sorted_and_complete(store: Store) -> None:
-    """A listing holds the keys that begin with the text, sorted by code points, with their sizes."""
+    """A listing contains the keys with the prefix, sorted by code points, with their sizes."""
     keys = ["a-b", "a/b-c", "a/b/c", "a0", "ab/1", "b/é", "b/z"]
     for key in reversed(keys):
         store.put(key, key.encode())
@@ -220,7 +232,7 @@ def a_listing_is_sorted_and_complete(store: Store) -> None:
 
 @_clause
 def a_listing_begins_behind_any_text(store: Store) -> None:
-    """With `after`, a listing holds what sorts behind that text, be it a key, a part of one or neither."""
+    """With `after`, a listing contains the keys that sort after any text, a key or not."""
     keys = ["a/b/c", "a/b/d", "a/c", "a0", "ab/1", "b/1-0/06", "b/1-1/05", "b/1-1/07", "b/1-2/04", "b/é"]
     for key in keys:
         store.put(key, b"x")
@@ -234,7 +246,7 @@ def a_listing_begins_behind_any_text(store: Store) -> None:
 
 @_clause
 def times_are_the_stores_and_aware(store: Store) -> None:
-    """Where a store tells times they are aware, in UTC and about now."""
+    """Modification times, if any, are aware, in UTC and about now."""
     store.put("key", b"12345")
     told = [store.stat("key"), *store.list()]
     assert [(info.key, info.size) for info in told] == [("key", 5)] * 2
@@ -246,7 +258,7 @@ def times_are_the_stores_and_aware(store: Store) -> None:
 
 @_clause
 def bad_keys_are_refused(store: Store) -> None:
-    """What is not a key reaches no store, so nothing outside it can be touched."""
+    """Invalid keys are rejected, so no object outside the store is accessible."""
     for key in (
         "",
         "/",
@@ -272,7 +284,7 @@ def bad_keys_are_refused(store: Store) -> None:
 
 @_clause
 def many_threads_may_use_it(store: Store) -> None:
-    """Eight threads write and read side by side, each seeing its own bytes."""
+    """Eight threads write and read concurrently, each its own bytes."""
     failures: list[BaseException] = []
 
     def work(me: int) -> None:
@@ -295,7 +307,7 @@ def many_threads_may_use_it(store: Store) -> None:
 
 @_clause
 def a_reader_sees_all_or_nothing(store: Store) -> None:
-    """While an object is replaced again and again, a reader only ever sees whole ones."""
+    """While an object is replaced repeatedly, a reader always gets a whole one."""
     first, second = b"a" * 200_000, b"b" * 200_000
     store.put("whole", first)
     done = threading.Event()

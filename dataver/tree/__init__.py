@@ -1,19 +1,24 @@
-"""The search tree that holds a version's entries. No I/O: blocks come from and go to callables."""
+"""The search tree that contains a version's entries. No I/O: callables load and save blocks."""
 
+from dataver.tree.boundaries import FORMAT_1, Shape
 from dataver.tree.build import Builder, Save, TreeRoot, build
-from dataver.tree.descend import Load
+from dataver.tree.checked_descent import Load
 from dataver.tree.diff import Change, diff, find_renames
 from dataver.tree.edit import edit
+from dataver.tree.forest import Forest
 from dataver.tree.merge import MergeConflict, merge
-from dataver.tree.naming import new_name_problems
+from dataver.tree.portability import new_name_problems
 from dataver.tree.read import Listed, Tree
-from dataver.tree.select import Selection
-from dataver.tree.shape import FORMAT_1, Shape
+from dataver.tree.selection import Given, Selection, path_of
+from dataver.tree.walk import Clashes, walk
 
 __all__ = [
     "FORMAT_1",
     "Builder",
     "Change",
+    "Clashes",
+    "Forest",
+    "Given",
     "Listed",
     "Load",
     "MergeConflict",
@@ -28,4 +33,6 @@ __all__ = [
     "find_renames",
     "merge",
     "new_name_problems",
+    "path_of",
+    "walk",
 ]

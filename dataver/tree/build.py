@@ -1,7 +1,7 @@
-"""Building trees: items go in at the bottom in order, blocks come out, summaries climb.
+"""Building a tree from the bottom up: items become blocks, blocks items of the next level.
 
-`Builder` also takes whole blocks that are known to be unchanged (`reuse`), which is how an edit leaves most
-of a tree untouched. I/O-free (invariant 7): blocks go to a callable.
+`Builder` also accepts whole unchanged blocks (`reuse`), so that an edit keeps most blocks of a tree. I/O-free
+(invariant 7): a callable saves the blocks.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeAlias
 from dataver.errors import InvalidInput
 from dataver.formats.block import Child, Encoded, Inner, encode_inner, encode_leaf
 from dataver.formats.entry import Entry, Kind
-from dataver.tree.descend import Load
-from dataver.tree.shape import FORMAT_1, Shape
+from dataver.tree.boundaries import FORMAT_1, Shape
+from dataver.tree.checked_descent import Load
 
 __all__ = ["Builder", "Save", "TreeRoot", "build"]
 
@@ -21,7 +21,7 @@ _FILES = (Kind.FILE, Kind.EXECUTABLE)
 
 
 class TreeRoot(NamedTuple):
-    """A tree: its digest, and how much it holds (sizes in bytes)."""
+    """A tree's digest and totals (sizes in bytes)."""
 
     digest: bytes
     entries: int
@@ -30,7 +30,7 @@ class TreeRoot(NamedTuple):
 
 
 class _Level:
-    """One level under construction: the items since the last end."""
+    """One level under construction: the items since the last boundary."""
 
     __slots__ = ("base", "blocks", "items", "path_bytes")
 
@@ -48,15 +48,15 @@ class Builder:
         self._save = save
         self._shape = shape
         self._levels = [_Level()]
-        self._only: dict[bytes, Child] = {}  # blocks made here that have one child: never a root
-        self._reused: set[bytes] = set()  # inner blocks taken whole: what is below them was not seen here
+        self._only: dict[bytes, Child] = {}  # new blocks with one child: never a root
+        self._reused: set[bytes] = set()  # inner blocks added whole, whose children are unknown here
         self._last = ""
 
     def add(self, entry: Entry) -> None:
-        """Take the next entry.
+        """Add the next entry.
 
         Raises:
-            InvalidInput: it is not behind the one before.
+            InvalidInput: its path does not sort after the previous one.
         """
         path = entry.path
         if path <= self._last:
@@ -67,25 +67,25 @@ class Builder:
         self._grown(0, path.encode())
 
     def clean(self, level: int) -> bool:
-        """Whether every level up to this one stands at an end, so that a whole block may follow."""
+        """Whether all levels up to this one are at a boundary, so that a whole block may follow."""
         return not any(each.items for each in self._levels[: level + 1])
 
     def reuse(self, level: int, child: Child) -> None:
-        """Take a whole unchanged block of `level`, which must be clean."""
+        """Add a whole unchanged block of `level`, which must be clean."""
         self._reach(level)
         for each in self._levels[: level + 1]:
-            each.blocks += 1  # what stands above a whole block is not the whole of any level below
+            each.blocks += 1  # its parent is not the only block of any level below
         if level:
             self._reused.add(child.digest)
         self._push(level, child)
 
-    def lean_on(self, level: int, base: tuple[bytes, bytes] | None) -> None:
-        """Name a block (digest, logical part) that the next blocks of a level probably resemble."""
+    def set_base(self, level: int, base: tuple[bytes, bytes] | None) -> None:
+        """Set the block (digest, logical part) that the next blocks of a level are probably similar to."""
         self._reach(level)
         self._levels[level].base = base
 
     def finish(self, load: Load | None = None) -> TreeRoot:
-        """End the tree and return its root. `load` is needed where blocks were reused."""
+        """Finish the tree and return its root. `load` is required if blocks were reused."""
         level = 0
         while True:
             here = self._levels[level]
@@ -101,7 +101,7 @@ class Builder:
             self._levels.append(_Level())
 
     def _root(self, child: Child, load: Load | None) -> TreeRoot:
-        """Return the root below a block that holds everything: what has a single child is none."""
+        """Return the root below a block that contains everything; one with a single child is not a root."""
         reused = False
         while True:
             reused = reused or child.digest in self._reused
@@ -147,7 +147,7 @@ class Builder:
         self._push(number, child)
 
     def _push(self, number: int, child: Child) -> None:
-        """Hand a finished block of level `number` to the level above."""
+        """Pass a finished block of level `number` to the level above."""
         self._reach(number + 1)
         above = self._levels[number + 1]
         above.items.append(child)  # type: ignore[arg-type]  # levels above 0 hold children

@@ -1,9 +1,9 @@
-"""The difference of two trees, at a cost that grows with the difference.
+"""The difference of two trees, at a cost proportional to the difference.
 
-The idea: walk both trees side by side in path order, opening blocks only where they differ. Where both
-sides stand before the same block, both step over it unopened; otherwise the side that is behind opens its
-next block, or at equal paths the one whose block is higher. Leaves that differ are compared column by
-column, so that equal rows never become entries.
+The idea: walk both trees in parallel in path order and load only blocks that differ. If both sides are at the
+same block, both skip it without loading it. Otherwise the side that is behind loads its next block, or at
+equal paths the one whose block is higher. Leaves that differ are compared column by column, so no entries are
+made for equal rows.
 """
 
 from bisect import bisect_left
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from dataver.formats.block import Block, Inner, Leaf
 from dataver.formats.entry import Entry, Kind
-from dataver.tree.descend import Load, descend, load_root
+from dataver.tree.checked_descent import Load, descend, load_root
 
 __all__ = ["Change", "diff", "find_renames"]
 
 
 class Change(NamedTuple):
-    """One path that differs: `old` is None where it was added, `new` where it was removed."""
+    """A path that differs: `old` is None if it was added, `new` if it was removed."""
 
     path: str
     old: Entry | None
@@ -27,10 +27,10 @@ class Change(NamedTuple):
 
 
 def diff(old: bytes, new: bytes, load: Load, *, extents: bool = True) -> Iterator[Change]:
-    """Yield what changes from one tree to another, in path order.
+    """Yield the changes from one tree to another, in path order.
 
-    Without `extents` the entries have none, and where bytes lie is never parsed: half the time of a
-    difference that is spread over many blocks.
+    Without `extents` the entries have none, and layouts are not parsed: half the time of a difference that is
+    spread over many blocks.
     """
     if old == new:
         return
@@ -46,17 +46,17 @@ def diff(old: bytes, new: bytes, load: Load, *, extents: bool = True) -> Iterato
         elif left.path == right.path:
             yield from _compare(left, right)
         elif right.path is None or (left.path is not None and left.path < right.path):
-            for entry in left.take_until(right.path):
+            for entry in left.entries_until(right.path):
                 yield Change(entry.path, entry, None)
         else:
-            for entry in right.take_until(left.path):
+            for entry in right.entries_until(left.path):
                 yield Change(entry.path, None, entry)
 
 
 def find_renames(changes: Iterable[Change]) -> list[tuple[Entry, Entry]]:
-    """Pair files that were removed with files of the same content that were added, in path order.
+    """Pair removed files with added files of the same content, in path order.
 
-    Each takes part once; empty files are left alone, since they all look alike.
+    Each file is used once. Empty files are ignored, since all are equal.
     """
     gone: dict[tuple[bytes, int], list[Entry]] = defaultdict(list)
     arrived: list[Entry] = []
@@ -76,7 +76,7 @@ def find_renames(changes: Iterable[Change]) -> list[tuple[Entry, Entry]]:
 
 
 class _Side:
-    """One tree and how far it has been walked: an open leaf, or unopened blocks, the next one last."""
+    """One tree and the position in it: an open leaf, or unopened blocks, the next one last."""
 
     def __init__(self, root: bytes, load: Load, *, extents: bool) -> None:
         self._load = load
@@ -90,7 +90,7 @@ class _Side:
         self._enter(load_root(root, load), None)
 
     def must_open(self, other: "_Side") -> bool:
-        """Tell whether the walk can only go on by opening this side's next block."""
+        """Return whether this side's next block must be opened to continue."""
         if self.unopened is None or self.path is None:
             return False
         if other.path is None or self.path < other.path:
@@ -106,12 +106,12 @@ class _Side:
         self._enter(block, upper)
 
     def step_over(self) -> None:
-        """Leave the next block out."""
+        """Skip the next block."""
         self._ahead.pop()
-        self._look()
+        self._update_position()
 
-    def take_until(self, path: str | None) -> Iterator[Entry]:
-        """Yield the open leaf's entries before `path` (None: all of them) and step over them."""
+    def entries_until(self, path: str | None) -> Iterator[Entry]:
+        """Yield the open leaf's entries before `path` (None: all of them) and skip them."""
         assert self.leaf is not None
         start, stop = self.row, len(self.leaf)
         if path is not None:
@@ -129,19 +129,19 @@ class _Side:
         return Entry(path, Kind(kind), size, digest, target)
 
     def advance(self, count: int) -> None:
-        """Step over rows of the open leaf."""
+        """Skip rows of the open leaf."""
         self.row += count
-        self._look()
+        self._update_position()
 
     def _enter(self, block: Block, upper: str | None) -> None:
         if isinstance(block, Inner):
             self._ahead += [(block, number, upper) for number in reversed(range(len(block.children)))]
         else:
             self.leaf, self.row = block, 0
-        self._look()
+        self._update_position()
 
-    def _look(self) -> None:
-        """Settle what comes next."""
+    def _update_position(self) -> None:
+        """Determine the next path and level."""
         self.unopened = self.path = None
         if self.leaf is not None:
             if self.row < len(self.leaf):
@@ -155,7 +155,7 @@ class _Side:
 
 
 def _compare(left: _Side, right: _Side) -> Iterator[Change]:
-    """Step over the equal rows that both open leaves go on with, or yield the one row that differs."""
+    """Skip the equal rows at the positions of both open leaves, or yield the one row that differs."""
     one, two = left.leaf, right.leaf
     assert one is not None
     assert two is not None

@@ -1,24 +1,29 @@
-"""Editing a tree: sorted changes in, a new tree out, with every untouched block reused as it is.
+"""Editing a tree: applies sorted changes and reuses every unchanged block.
 
-The idea: walk the old tree in order and feed a `Builder`; a block that no change falls into, met while the
-builder stands at an end, goes in whole, without being decoded. Everything else is taken apart, changed and
-fed item by item, until an old end and a new end coincide again.
+The idea: walk the old tree in order and feed a `Builder`. A block without changes is added whole, without
+being decoded, if the builder is at a boundary. All other blocks are split into items, changed and added one
+by one, until an old and a new boundary coincide again.
+
+A path is a file or a folder, never both: every edit ensures this, whichever command makes it.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from dataver.errors import InvalidInput
 from dataver.formats.block import Block, Inner
-from dataver.formats.entry import Entry
+from dataver.formats.entry import Entry, Kind
+from dataver.tree.boundaries import FORMAT_1, Shape
 from dataver.tree.build import Builder, Save, TreeRoot
-from dataver.tree.descend import Load, descend, load_root
-from dataver.tree.shape import FORMAT_1, Shape
+from dataver.tree.checked_descent import Load, descend, load_root
+from dataver.tree.read import Tree
 
 __all__ = ["edit"]
 
+_NEAR: Final = 8  # blocks cached for the next change: one of each level, and a few leaves
 _Changes: TypeAlias = Sequence[tuple[str, Entry | None]]
 
 
@@ -32,24 +37,29 @@ def edit(
 ) -> TreeRoot:
     """Apply changes to a tree and return the new one's root.
 
+    The entry of an empty folder is dropped for an entry below it, in the tree or in the changes.
+
     Args:
         root: the tree to change.
-        changes: `(path, entry)` in path order, each path once; None removes, if there is such a path.
+        changes: `(path, entry)` in path order, each path once; None removes the path if it exists.
         load: returns blocks of the old tree.
-        save: takes new blocks.
-        may_be_base: tells which old blocks a new one may be stored against: those that readers will find.
-        shape: where blocks end.
+        save: stores new blocks.
+        may_be_base: returns whether an old block may be a base: whether readers will find it.
+        shape: the rule for block boundaries.
 
     Raises:
-        InvalidInput: the changes are not in order, or an entry cannot stand in a tree.
+        InvalidInput: the changes are not in order, an entry is not allowed in a tree, or a path would be a
+            file and a folder.
     """
     wanted = list(changes)
     _check(wanted)
+    load = lru_cache(_NEAR)(load)
     block = load_root(root, load)
     if not wanted:
         return TreeRoot(root, block.entry_count, block.file_count, block.byte_count)
+    tree = Tree(root, load) if block.entry_count else None
     editor = _Editor(load, save, may_be_base, shape)
-    editor.take_apart(block, None, wanted)
+    editor.split(block, None, _without_clashes(tree, wanted))
     return editor.builder.finish(load)
 
 
@@ -59,9 +69,9 @@ class _Editor:
         self._may_be_base = may_be_base
         self.builder = Builder(save, shape)
 
-    def take_apart(self, block: Block, upper: str | None, changes: _Changes) -> None:
-        """Feed a block's items, with the changes that fall into its range, which ends before `upper`."""
-        self.builder.lean_on(block.level, self._base(block))
+    def split(self, block: Block, upper: str | None, changes: _Changes) -> None:
+        """Add a block's items, with the changes in its range, which ends before `upper`."""
+        self.builder.set_base(block.level, self._base(block))
         if not isinstance(block, Inner):
             for entry in _changed(block.entries(), block.paths, changes):
                 self.builder.add(entry)
@@ -76,7 +86,7 @@ class _Editor:
                 self.builder.reuse(block.level - 1, child)
             else:
                 below = descend(block, number, self._load, upper)
-                self.take_apart(below, end, changes[at:behind])
+                self.split(below, end, changes[at:behind])
             at = behind
 
     def _base(self, block: Block) -> tuple[bytes, bytes] | None:
@@ -88,10 +98,44 @@ class _Editor:
 def _check(changes: _Changes) -> None:
     for (path, _), (following, _) in pairwise(changes):
         if path >= following:
-            raise InvalidInput(f"the change of '{following}' comes behind '{path}', out of order.")
+            raise InvalidInput(f"the change of '{following}' comes after '{path}', out of order.")
     for path, entry in changes:
         if entry is not None and entry.path != path:
             raise InvalidInput(f"the change of '{path}' has the entry of '{entry.path}'.")
+
+
+def _without_clashes(tree: Tree | None, changes: _Changes) -> _Changes:
+    """Return the changes without entries of empty folders that are not empty; reject other clashes.
+
+    The old tree has no clash, so only paths above and below new entries are looked up, each folder once.
+    """
+    new = dict(changes)
+    clear: set[str] = set()  # folders without an entry at their path or above it
+    for path, entry in changes:
+        if entry is None or (tree and tree.locate(path)):
+            continue  # an entry that is replaced does not clash with old ones
+        folder = path.rpartition("/")[0]
+        while folder and folder not in clear:
+            clear.add(folder)
+            found = new[folder] if folder in new else tree.get(folder) if tree else None
+            if found is not None:
+                if found.kind != Kind.DIRECTORY:
+                    raise _clash(folder, path)
+                new[folder] = None
+            folder = folder.rpartition("/")[0]
+        lower = tree.paths(path + "/") if tree and tree.is_folder(path) else iter(())
+        below = next((each for each in lower if each not in new or new[each]), None)
+        if below is not None:
+            if entry.kind != Kind.DIRECTORY:
+                raise _clash(path, below)
+            new[path] = None
+    return sorted(new.items())
+
+
+def _clash(file: str, below: str) -> InvalidInput:
+    return InvalidInput(
+        f"'{file}' cannot be a file and the folder of '{below}'.", hint="remove or move one of them first"
+    )
 
 
 def _changed(entries: Iterable[Entry], paths: Sequence[str], changes: _Changes) -> Iterable[Entry]:

@@ -1,32 +1,32 @@
 """Merging two trees that have a common ancestor, path by path.
 
-The idea: only paths where the two sides differ need a decision, so the cost grows with that difference, and
-the ancestor is asked about those paths only. What one side alone changed is taken; what both changed
-differently is a conflict, and the preferred side's stands.
+The idea: only paths on which the two sides differ need a decision, so the cost grows with that difference,
+and the ancestor is read at those paths only. A change of one side is applied. A path that both changed
+differently is a conflict, and the preferred side's entry is used.
 
-A path can also clash with a *different* path of the other side: a file `a` here, a file `a/b` there. Both
-cannot stand, so the preferred side's does. An empty folder gives way to what the other side has in it,
-without conflict.
+A path can also clash with a *different* path of the other side: a file `a` here, a file `a/b` there. Then the
+preferred side's is kept. An empty folder is replaced by the other side's entries in it without a conflict:
+`edit` does that.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from dataver.formats.entry import Entry, Kind, same_content
+from dataver.tree.boundaries import FORMAT_1, Shape
 from dataver.tree.build import Save, TreeRoot
-from dataver.tree.descend import Load
+from dataver.tree.checked_descent import Load
 from dataver.tree.diff import diff
 from dataver.tree.edit import edit
 from dataver.tree.read import Tree
-from dataver.tree.shape import FORMAT_1, Shape
 
 __all__ = ["MergeConflict", "merge"]
 
 
 class MergeConflict(NamedTuple):
-    """A path that both sides changed, differently.
+    """A path that both sides changed differently.
 
-    `other` is empty, or the path of the other side with which this one, left out, cannot stand.
+    `other` is empty, or the path of the other side that clashes with this one, which is left out.
     """
 
     path: str
@@ -37,7 +37,7 @@ class MergeConflict(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A path where the sides differ, and which of them stands."""
+    """A path on which the sides differ, and the side that is kept."""
 
     path: str
     base: Entry | None
@@ -62,21 +62,21 @@ def merge(
     may_be_base: Callable[[bytes], bool] = lambda _digest: False,
     shape: Shape = FORMAT_1,
 ) -> tuple[TreeRoot, list[MergeConflict]]:
-    """Merge three-way; return the merged tree and what both sides changed differently, in path order.
+    """Merge three-way; return the merged tree and the conflicts, in path order.
 
     Args:
-        base: the common ancestor; None means the empty tree, so that nothing counts as removed.
+        base: the common ancestor; None means the empty tree, so that no path counts as removed.
         ours: one side.
         theirs: the other side.
         load: returns blocks of all three.
-        save: takes new blocks.
-        prefer: which side's content stands where they conflict.
+        save: stores new blocks.
+        prefer: the side that is kept at conflicts.
         may_be_base: as for `edit`.
-        shape: where blocks end.
+        shape: the rule for block boundaries.
     """
     conflicts: list[MergeConflict] = []
     changes: dict[str, Entry | None] = {}
-    above: list[_Row] = []  # rows whose paths are the beginning of the present one, shortest first
+    above: list[_Row] = []  # rows whose paths are prefixes of the current one, shortest first
     for row in _rows(None if base is None else Tree(base, load), ours, theirs, load, prefer):
         if row.conflict:
             conflicts.append(MergeConflict(*row[:4]))
@@ -88,11 +88,12 @@ def merge(
             above.pop()
         for other in above:
             if row.path[len(other.path)] == "/":
-                lost, kept = _loser(other, row, prefer)
+                lost, kept = (other, row) if row.take == prefer else (row, other)
                 changes[lost.path] = None
                 if lost.result is not None and lost.result.kind != Kind.DIRECTORY:
                     conflicts.append(MergeConflict(*lost[:4], kept.path))
-        above.append(row)
+        if row.result.kind != Kind.DIRECTORY:
+            above.append(row)
     conflicts = list(dict.fromkeys(sorted(conflicts, key=lambda conflict: conflict.path)))
     return edit(ours, sorted(changes.items()), load, save, may_be_base, shape), conflicts
 
@@ -108,11 +109,3 @@ def _rows(
             yield _Row(path, before, mine, other, "ours", conflict=False)
         else:
             yield _Row(path, before, mine, other, prefer, conflict=True)
-
-
-def _loser(upper: _Row, lower: _Row, prefer: Literal["ours", "theirs"]) -> tuple[_Row, _Row]:
-    """Return which of two rows gives way and which stands; the second's path lies below the first's."""
-    assert upper.result is not None
-    if upper.result.kind == Kind.DIRECTORY or lower.take == prefer:
-        return upper, lower
-    return lower, upper

@@ -1,4 +1,4 @@
-"""Reading a tree: one path, a range of paths, a folder; each loads only the blocks on its way."""
+"""Reading a tree: one path, a range of paths, a folder. Each loads only the blocks that it needs."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterator
@@ -7,20 +7,20 @@ from typing import NamedTuple
 from dataver.formats.block import Block, Inner, Leaf
 from dataver.formats.entry import Entry
 from dataver.tree.build import TreeRoot
-from dataver.tree.descend import Load, descend, load_root, steps
+from dataver.tree.checked_descent import Load, descend, load_root, steps
 
 __all__ = ["Listed", "Tree"]
 
 
 class Listed(NamedTuple):
-    """One name in a folder: an entry, or a folder of entries (None)."""
+    """A name in a folder: an entry, or a folder of entries (None)."""
 
     name: str
     entry: Entry | None
 
 
 class _Near(NamedTuple):
-    """The leaf that was looked into last, and the paths it answers for: from `lower` to before `upper`."""
+    """The most recently used leaf, and its range of paths: from `lower` to before `upper`."""
 
     leaf: Leaf
     lower: str
@@ -28,7 +28,7 @@ class _Near(NamedTuple):
 
 
 class Tree:
-    """A tree, by digest; blocks come from `load`, and only the leaf last looked into is kept."""
+    """A tree, by digest. `load` returns blocks; only the most recently used leaf is kept."""
 
     def __init__(self, digest: bytes, load: Load) -> None:
         self.digest = digest
@@ -39,15 +39,13 @@ class Tree:
         return f"Tree({self.digest.hex()[:16]}…)"
 
     def summary(self) -> TreeRoot:
-        """Return how much the tree holds."""
+        """Return the tree's totals."""
         block = load_root(self.digest, self._load)
         return TreeRoot(self.digest, block.entry_count, block.file_count, block.byte_count)
 
     def locate(self, path: str) -> tuple[Leaf, int] | None:
-        """Return the leaf and the number in it of the entry at `path`, or None."""
-        near = self._near
-        if near is None or path < near.lower or (near.upper is not None and path >= near.upper):
-            near = self._near = self._approach(path)
+        """Return the leaf of the entry at `path` and its number in it, or None."""
+        near = self._nearest(path)
         place = near.leaf.find(path)
         return None if place is None else (near.leaf, place)
 
@@ -56,29 +54,37 @@ class Tree:
         found = self.locate(path)
         return None if found is None else found[0].entry(found[1])
 
+    def is_folder(self, path: str) -> bool:
+        """Return whether there are entries below `path`."""
+        prefix = path + "/"
+        near = self._nearest(prefix)
+        at = bisect_left(near.leaf.paths, prefix)
+        found = near.leaf.paths[at] if at < len(near.leaf) else near.upper
+        return found is not None and found.startswith(prefix)
+
     def iterate(self, prefix: str = "", after: str = "") -> Iterator[Entry]:
-        """Yield the entries whose path starts with `prefix` and comes behind `after`, in path order."""
+        """Yield the entries whose path starts with `prefix` and sorts after `after`, in path order."""
         for leaf, start, stop in self.runs(prefix, after):
             yield from leaf.entries(start, stop)
 
     def paths(self, prefix: str = "", after: str = "") -> Iterator[str]:
-        """Yield the paths that `iterate` yields the entries of; cheaper."""
+        """Yield the paths of the entries of `iterate`; cheaper."""
         for leaf, start, stop in self.runs(prefix, after):
             yield from leaf.paths[start:stop]
 
     def leaves(self, start: str = "", stop: str | None = None) -> Iterator[Leaf]:
-        """Yield the leaves that may hold paths from `start` to before `stop`, in order."""
+        """Yield the leaves that may contain paths from `start` to before `stop`, in order."""
         yield from _leaves(load_root(self.digest, self._load), self._load, None, start, stop)
 
     def list(self, folder: str = "") -> Iterator[Listed]:
-        """Yield what stands directly in a folder, in path order; what lies deeper is passed over."""
+        """Yield the direct children of a folder, in path order."""
         prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
         place: str | None = prefix
         while place is not None:
             place = yield from self._list_from(place, prefix)
 
     def _list_from(self, place: str, prefix: str) -> Generator[Listed, None, str | None]:
-        """Yield names from `place` on; return where to go on behind a subfolder, None at the end."""
+        """Yield names from `place` on; return the position after a subfolder, None at the end."""
         for leaf in self.leaves(place, _behind(prefix)):
             number = bisect_left(leaf.paths, place)
             while number < len(leaf):
@@ -91,11 +97,17 @@ class Tree:
                     number += 1
                     continue
                 yield Listed(name, None)
-                place = f"{prefix}{name}0"  # "0" follows "/": the first path that is not in the subfolder
+                place = f"{prefix}{name}0"  # "0" follows "/": the first path after the subfolder
                 number = bisect_left(leaf.paths, place, number)
                 if number == len(leaf):
-                    return place  # leaves that lie in the subfolder as a whole need not be loaded
+                    return place  # leaves entirely inside the subfolder need not be loaded
         return None
+
+    def _nearest(self, path: str) -> _Near:
+        near = self._near
+        if near is None or path < near.lower or (near.upper is not None and path >= near.upper):
+            near = self._near = self._approach(path)
+        return near
 
     def _approach(self, path: str) -> _Near:
         block = load_root(self.digest, self._load)
@@ -111,7 +123,7 @@ class Tree:
         return _Near(block, lower, upper)
 
     def runs(self, prefix: str = "", after: str = "") -> Iterator[tuple[Leaf, int, int]]:
-        """Yield leaves, each with the range of its entries that have the prefix and come behind `after`."""
+        """Yield leaves, each with the range of its entries that have the prefix and sort after `after`."""
         behind = _behind(prefix)
         for leaf in self.leaves(max(prefix, after), behind):
             start = bisect_left(leaf.paths, prefix)
@@ -133,12 +145,12 @@ def _leaves(block: Block, load: Load, upper: str | None, start: str, stop: str |
 
 
 def _position(block: Inner, path: str) -> int:
-    """Return which child holds `path` if any does."""
+    """Return the index of the child whose range includes `path`."""
     return max(bisect_right(block.children, path, key=lambda child: child.first_path) - 1, 0)
 
 
 def _behind(prefix: str) -> str | None:
-    """Return the first text behind all that start with `prefix`, None where there is none."""
+    """Return the first text after all that start with `prefix`, None if there is none."""
     while prefix:
         last = ord(prefix[-1])
         prefix = prefix[:-1]

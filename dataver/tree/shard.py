@@ -1,23 +1,23 @@
-"""Splitting a version among readers who do not talk to each other: who reads which paths.
+"""Splitting a version among readers that do not communicate: the rank of each path.
 
 The idea, in two steps, both functions of the paths and sizes alone:
 
-1. *Runs.* The entries in path order are cut into runs. A run ends behind an entry whose hash says so, with a
-   probability of its weight over the wanted weight of a run, so a run is about that heavy, and whether it
-   ends at an entry depends on that entry alone: an entry that is added lengthens a run or splits one.
-   Neighbours stay together because they lie together in packs.
-2. *Places.* Each run goes to the rank that a hash of its name (its last path) draws, unless that rank has
-   more than its bound then; it draws again until one has room. This is consistent hashing with bounded loads
-   (Mirrokni, Thorup and Zadimoghaddam, 2018). Heavy runs are placed first and light ones fill up.
+1. *Runs.* The entries in path order are cut into runs. A run ends after an entry selected by its hash, with a
+   probability of its weight over the wanted weight of a run. So a run has about that weight, and whether it
+   ends at an entry depends on that entry alone: a new entry lengthens a run or splits one. Neighbours stay
+   together because they are adjacent in packs.
+2. *Places.* Each run goes to the rank drawn by a hash of its name (its last path), unless that rank would
+   exceed its bound; then it draws again until one has room. This is consistent hashing with bounded loads
+   (Mirrokni, Thorup and Zadimoghaddam, 2018). Heavy runs are placed first, light ones fill the gaps.
 
-What that gives, in weight (`OVERHEAD` and the size of each entry):
+Properties, in weight (`OVERHEAD` and the size of each entry):
 
-- Every entry has exactly one rank, and all readers find the same without a word.
-- No rank has more than 17/16 of the mean, or the mean and one run where a run is that heavy.
-- When a tenth is added, about a tenth of the old moves to another rank, and less where names are added at
-  the end (tests/tree/test_tree_shard.py). That nothing moves cannot be had: then the rank would be a function
-  of the path alone, and the balance luck. Runs get longer as a version grows, up to `RUN`: where the wanted
-  weight doubles, about half moves, once.
+- Every entry has exactly one rank, and all readers compute the same without communication.
+- No rank has more than 17/16 of the mean, or the mean and one run if a run is that heavy.
+- When a tenth is added, about a tenth of the old entries move to another rank, and fewer if names are added
+  at the end (tests/tree/test_tree_shard.py). It is impossible that none move: the rank would be a function of
+  the path alone, and the balance random. Runs get longer as a version grows, up to `RUN`: when the wanted
+  weight doubles, about half move, once.
 
 The numbers below are part of the format (docs/format.md): lineage says "shard 3 of 8" for years.
 
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 __all__ = ["OVERHEAD", "RUN", "RUNS", "Shard", "Split", "split"]
 
 OVERHEAD: Final = 1024
-"""What an entry weighs besides its bytes."""
+"""Weight of an entry besides its bytes."""
 RUN: Final = 2 << 20
 """The largest wanted weight of a run."""
 RUNS: Final = 64
-"""Runs that a rank gets at least, where runs can be so light."""
+"""Minimum number of runs per rank, if runs can be light enough."""
 
 _SLACK: Final = 16  # a rank may have the mean and a sixteenth of it
 _DRAWS: Final = 64  # then the run goes to the lightest rank
-_CUTS: Final = 0x5EED  # seed of the hash that ends runs; tree levels, which use small ones, never reach it
+_CUTS: Final = 0x5EED  # seed of the hash that ends runs; larger than the seeds of tree levels
 _WORLD: Final = 1 << 20
 
 
@@ -55,8 +55,8 @@ class Shard(NamedTuple):
     """Some of the parts that a version is split into.
 
     Attributes:
-        ranks: the parts, ascending; often one.
-        world: into how many parts it is split.
+        ranks: numbers of the parts, ascending; often one.
+        world: number of parts that the version is split into.
     """
 
     ranks: tuple[int, ...]
@@ -67,10 +67,10 @@ class Shard(NamedTuple):
 
     @classmethod
     def of(cls, given: object) -> Shard:
-        """Return the shard that `(rank, world)` or `(ranks, world)` means.
+        """Return the shard from `(rank, world)` or `(ranks, world)`.
 
         Raises:
-            InvalidInput: it is none.
+            InvalidInput: it is not a shard.
         """
         found: tuple[int, ...] = ()
         world = 0
@@ -81,35 +81,35 @@ class Shard(NamedTuple):
                 found = tuple(sorted(set(some)))
         if not found or not 0 < world <= _WORLD or found[0] < 0 or found[-1] >= world:
             raise InvalidInput(
-                f"{given!r} is no shard.", hint="a shard is (rank, world), the first rank being 0"
+                f"{given!r} is not a shard.", hint="a shard is (rank, world), ranks count from 0"
             )
         return cls(found, world)
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """Return the shard of a text such as `3/8` or `0,1/8`.
+        """Return the shard from a text such as `3/8` or `0,1/8`.
 
         Raises:
-            InvalidInput: it is none.
+            InvalidInput: it is not a shard.
         """
         ranks, _, world = text.partition("/")
         try:
             return cls.of(([int(rank) for rank in ranks.split(",")], int(world)))
         except ValueError as error:
-            raise InvalidInput(f"'{text}' is no shard.", hint="write RANK/WORLD, such as 3/8") from error
+            raise InvalidInput(f"'{text}' is not a shard.", hint="write RANK/WORLD, such as 3/8") from error
 
     @property
     def whole(self) -> bool:
-        """Whether it is all there is."""
+        """Whether it includes all parts."""
         return len(self.ranks) == self.world
 
 
 class Split(NamedTuple):
-    """How entries are split.
+    """The result of splitting entries.
 
     Attributes:
-        ranks: the rank of each entry, in the order in which they were given.
-        runs: the number of the run that each is in, ascending.
+        ranks: the rank of each entry, in the given order.
+        runs: the number of each entry's run, ascending.
         loads: the weight of each rank.
     """
 
@@ -119,11 +119,11 @@ class Split(NamedTuple):
 
 
 def split(entries: Iterable[tuple[str, int]], world: int) -> Split:
-    """Return who of `world` readers reads which of some entries.
+    """Split entries among `world` readers.
 
     Args:
         entries: paths and sizes, in path order.
-        world: how many readers.
+        world: number of readers.
     """
     hashes, weights = array("Q"), array("Q")
     for path, size in entries:
@@ -139,7 +139,7 @@ def split(entries: Iterable[tuple[str, int]], world: int) -> Split:
 
 
 def _wanted(total: int, world: int) -> int:
-    """Return the wanted weight of a run: a power of two that gives each rank `RUNS` of them."""
+    """Return the wanted weight of a run: a power of two, so that each rank gets about `RUNS` of them."""
     fair = min(total // (world * RUNS), RUN)
     return 1 << (fair.bit_length() - 1) if fair else 1
 

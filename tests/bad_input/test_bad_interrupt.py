@@ -178,7 +178,7 @@ def test_the_command_line_says_so_in_a_sentence_and_the_same_command_completes(r
         start(tmp_path, *words), lambda: any((work / ".dataver").glob("drafts/*/lock"))
     )
     assert (code, out) == (130, "")
-    assert err.strip() == "dataver: Interrupted. What was finished is kept; the same command carries on."
+    assert err.strip() == "dataver: Interrupted. Finished work is kept; the same command continues."
     assert repo.datasets() == []
     os.truncate(huge / "file", 5)
     again = start(tmp_path, *words)

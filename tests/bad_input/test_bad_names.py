@@ -37,7 +37,7 @@ def forge(repo, path):
     logical = blocks.encode_leaf([entry]).logical.replace(blank.encode(), path.encode())
     forged = blocks.pack_block(logical, blocks.encode_layout([entry]), None, None)
     assert forged.digest == derived(CONTEXT_BLOCK, logical)
-    repo.store.put_new(block_key(forged.digest), forged.data)
+    repo._core.store.put_new(block_key(forged.digest), forged.data)
     record = Record(
         dataset="evil",
         label="1.0.0",
@@ -53,7 +53,7 @@ def forge(repo, path):
         tool="forge",
         write_id="0" * 32,
     )
-    repo.store.create(record_key("evil", "1.0.0"), record.encode())
+    repo._core.store.create(record_key("evil", "1.0.0"), record.encode())
 
 
 @pytest.mark.parametrize("path", OUT)
@@ -171,7 +171,7 @@ def test_twins_are_refused_where_the_file_system_cannot_hold_both(
     assert contents(repo.fetch("d", dest=tmp_path / "exact").path) == contents(tmp_path / "odd")
     monkeypatch.setattr("dataver.checkout.fetching.folding_of", lambda folder: folds)
     for dest in (None, tmp_path / "target"):
-        with pytest.raises(InvalidInput, match="one name") as caught:
+        with pytest.raises(InvalidInput, match="the same name") as caught:
             repo.fetch("d", dest=dest)
         for name in (one.split("/")[0], other.split("/")[0]):
             assert name in str(caught.value)

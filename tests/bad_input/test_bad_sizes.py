@@ -1,11 +1,13 @@
 """Nothing at all, very much, very many, very deep."""
 
+import contextlib
 import os
+import tracemalloc
 
 import pytest
 
 import dataver
-from dataver.errors import InvalidInput
+from dataver.errors import IntegrityError, InvalidInput
 from dataver.hashing import digest
 
 from .conftest import contents
@@ -37,7 +39,8 @@ def test_nothing_is_something(repo, tmp_path):
 def test_an_empty_folder_makes_no_version_by_itself(repo, tmp_path):
     """There is nothing to publish, which is said; allowed on purpose, it can be fetched."""
     (tmp_path / "little").mkdir()
-    assert repo.sync(tmp_path / "little", "d").version is None
+    with pytest.raises(InvalidInput, match="holds no files"):
+        repo.sync(tmp_path / "little", "d")
     draft = repo.create("d")
     assert draft.add(tmp_path / "little").files == 0
     with pytest.raises(InvalidInput, match="changes nothing"):
@@ -85,7 +88,7 @@ def deep(tmp_path):
     name = "f" * (4096 - sum(len(part) + 1 for part in parts))
     make_deep(top, parts, name, b"deep")
     yield top, parts, name
-    from dataver.checkout.version_cache import remove_folder
+    from dataver.machine.descent import remove_folder
 
     remove_folder(top)
     for left in (tmp_path / "own", tmp_path / "cache"):
@@ -168,7 +171,39 @@ def test_a_sparse_file_of_five_gigabytes(repo, tmp_path):
     from dataver.checkout import read_file
 
     entry = version.entry("sparse")
-    opened = dataver.open(tmp_path / "repo")
+    opened = dataver.open(tmp_path / "repo")._core
     assert b"".join(read_file(opened, entry, 3 * 1024**3, 13)) == b"in the middle"
     assert b"".join(read_file(opened, entry, size - 3, 3)) == bytes(3)
     assert repo.verify("d", quick=True).ok
+
+
+def test_an_object_that_is_far_too_long_is_refused_unread(repo, tmp_path):
+    """Three sparse gigabytes under the name of a small object are refused by size, without being read."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "f").write_text("content")
+    repo.sync(tmp_path / "s", "d")
+    repo.tag("d@1.0.0", "prod")
+    root = tmp_path / "repo"
+    hold = root / "keeping" / "holds" / f"{'a' * 32}.json"
+    hold.parent.mkdir(parents=True, exist_ok=True)
+    hold.write_text("{}")
+    uses = {
+        root / "dataver.json": lambda: dataver.open(root),
+        root / "datasets/d/versions/1.0.0.json": lambda: dataver.open(root).version("d@1.0.0"),
+        next(path for path in (root / "trees").rglob("*") if path.is_file()): lambda: list(
+            dataver.open(root).version("d@1.0.0").entries()
+        ),
+        root / "datasets/d/tags/prod/00000001.json": lambda: dataver.open(root).version("d@prod"),
+        hold: lambda: dataver.open(root).plan_gc(),
+    }
+    for path, use in uses.items():
+        good = path.read_bytes()
+        path.chmod(0o644)
+        os.truncate(path, 3 << 30)
+        tracemalloc.start()
+        with contextlib.suppress(IntegrityError):  # a hold that cannot be read counts, and is no error
+            use()
+            assert path is hold
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20, path
+        tracemalloc.stop()
+        path.write_bytes(good)

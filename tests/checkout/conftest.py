@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import dataver
-from dataver.checkout import VersionCache, fetch
+from dataver.cache.version_cache import VersionCache
+from dataver.checkout import fetch
+from dataver.tree import Selection
 
 
 def write(path, content, mode=None):
@@ -44,14 +46,17 @@ class World:
     def version(self, parents=()):
         """Make and upload a version that mirrors the source folder."""
         draft = self.repo.create("some/data", parents=parents, workspace=self.root)
-        draft.sync(self.source)
+        draft.sync(self.source, allow_shrink=True)
         version = draft.finalize(message="test")
         version.upload()
         return version
 
     def fetch(self, version, **options):
         options.setdefault("cache", self.cache)
-        return fetch(self.repo, version.tree.digest, **options)
+        selection = Selection.of(
+            version.tree, options.pop("patterns", None), shard=options.pop("shard", None)
+        )
+        return fetch(self.repo._core, version.tree.digest, selection=selection, **options)
 
     def packs(self):
         """Return the pack files of the repository."""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import dataver
 from dataver.formats.config import RepositoryConfig
+from dataver.repository import RepositoryCore as Core
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
 
@@ -30,7 +31,7 @@ def test_the_next_version_moves_its_new_chunks_only(tmp_path, monkeypatch):
 
     def opened(machine):
         monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / machine))
-        return dataver.Repository(FaultyStore(inner), config, inner.url)
+        return dataver.Repository(Core(FaultyStore(inner), config), inner.url)
 
     opened("maker").sync(source, "d", workspace=tmp_path)
     before = set(inner.objects)
@@ -47,7 +48,11 @@ def test_the_next_version_moves_its_new_chunks_only(tmp_path, monkeypatch):
     assert first.transferred > 11_900_000
     reader = opened("reader")
     report = reader.fetch("d@1.0.1")
-    read = [each for each in reader.store.requests if each.key.startswith("packs/") and each.method != "list"]
+    read = [
+        each
+        for each in reader._core.store.requests
+        if each.key.startswith("packs/") and each.method != "list"
+    ]
     assert {each.key for each in read if each.method == "get"} == {pack}
     assert sum(each.length for each in read if each.method == "get") <= new
     assert report.transferred <= new
@@ -55,4 +60,4 @@ def test_the_next_version_moves_its_new_chunks_only(tmp_path, monkeypatch):
     assert contents(report.path) == contents(source)
     again = opened("reader")
     again.fetch("d@1.0.1")
-    assert not [each for each in again.store.requests if each.key.startswith(("packs/", "trees/"))]
+    assert not [each for each in again._core.store.requests if each.key.startswith(("packs/", "trees/"))]

@@ -1,6 +1,7 @@
 """The bounded cache: what goes first, what never goes, who is seen to use it, what the user may say."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,13 +11,12 @@ from pathlib import Path
 import pytest
 
 import dataver
-from dataver.checkout import VersionCache
-from dataver.checkout.cache_keeping import REST, clean, look, make_room, plan_clean, remove
-from dataver.checkout.cache_limit import cache_limit, parse_limit
-from dataver.checkout.cache_locks import holder, leases
-from dataver.checkout.cache_verifying import verify_cache
+from dataver.cache.eviction import REST, cache_use, clean, make_room, plan_clean, remove
+from dataver.cache.leases import holder
+from dataver.cache.limit import cache_limit, parse_limit
+from dataver.checkout.verify_cache import verify_cache
 from dataver.errors import InvalidInput
-from dataver.repository.configuration import user_config_path
+from dataver.machine.configuration import user_config_path
 
 from .conftest import write
 
@@ -64,7 +64,7 @@ def test_what_was_used_longest_ago_goes_first(three, monkeypatch):
     three.fetch(newest)
     assert cached(three) == [first, third]
     assert three.cache.lookup(newest.tree.digest)
-    assert look(three.cache).size < 3_500_000
+    assert cache_use(three.cache).size < 3_500_000
 
 
 def test_what_was_used_just_now_stays(three, monkeypatch):
@@ -78,11 +78,11 @@ def test_what_was_used_just_now_stays(three, monkeypatch):
 _USER = """
 import os, sys, time
 from pathlib import Path
-from dataver.checkout import VersionCache
+from dataver.cache.version_cache import VersionCache
 import dataver
 from dataver.checkout import fetch
 repo = dataver.open(sys.argv[1])
-fetch(repo, repo.resolve(sys.argv[2]).record.tree, cache=VersionCache(Path(sys.argv[3])))
+fetch(repo._core, repo._core.resolve(sys.argv[2]).record.tree, cache=VersionCache(Path(sys.argv[3])))
 if len(sys.argv) > 4 and os.fork():
     os._exit(0)
 print(os.getpid(), flush=True)
@@ -119,6 +119,26 @@ def test_what_a_live_process_uses_is_never_removed(three, monkeypatch, forked):
     assert cached(three) == []
 
 
+def test_many_fetched_folders_take_one_descriptor(three):
+    """A process may use more folders than it may open files; each stays until its own use ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 30, hard))
+    try:
+        taken = [three.cache.lease(f"folder-{number}") for number in range(100)]
+        three.fetch(three.versions[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert None not in taken
+    name = three.cache.lookup(three.versions[0].tree.digest).path.name
+    lease = three.cache.lease(name)
+    for each in taken:
+        each.release()
+    age(three.cache, 10 * REST)
+    assert not remove(three.cache, three.cache.lookup(three.versions[0].tree.digest))
+    lease.release()
+    assert remove(three.cache, three.cache.lookup(three.versions[0].tree.digest))
+
+
 def test_a_lease_taken_while_a_folder_goes_brings_it_back(three, monkeypatch):
     """Between the first look and the second: what says that the folder is complete is put back."""
     folder = three.cache.folders()[0]
@@ -150,7 +170,7 @@ def test_files_that_folders_share_count_once(world, monkeypatch):
         version = world.version(parents)
         parents = [version.ref]
         world.fetch(version, near=[bytes.fromhex(parent.tree) for parent in version.parents])
-    use = look(world.cache)
+    use = cache_use(world.cache)
     assert 2_000_000 <= use.size < 2_200_000
     assert sum(each.folder.size for each in use.folders) > 20_000_000
     assert all(each.own < 20_000 for each in use.folders)
@@ -178,7 +198,7 @@ def test_interrupted_fetches_are_seen_and_go(three):
     """What a killed fetch left is counted, and cleaned where nobody works on it."""
     left = three.cache.trees / f"{'ab' * 32}.partial"
     write(left / "file", b"x" * 50_000)
-    assert look(three.cache).left.keys() == {left}
+    assert cache_use(three.cache).left.keys() == {left}
     with three.cache.lock("ab" * 32):
         assert holder(three.cache.root / "locks" / ("ab" * 32))["process"] == os.getpid()
         assert plan_clean(three.cache).left == []
@@ -197,17 +217,17 @@ def test_verify_finds_and_replaces_a_damaged_file(three):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     path.chmod(0o444)
     assert three.fetch(three.versions[1]).repaired == 0  # looks right
-    check = verify_cache(three.cache, dataver.open)
+    check = verify_cache(three.cache, lambda folder: dataver.open(folder.repository)._core)
     assert (check.folders, len(check.repaired), check.problems) == (3, 1, [])
     assert check.repaired[0][1] == 1
     assert path.read_bytes() == good
-    assert verify_cache(three.cache, dataver.open).repaired == []
+    assert verify_cache(three.cache, lambda folder: dataver.open(folder.repository)._core).repaired == []
 
 
 def test_a_repository_that_is_gone_is_named(three):
     """What cannot be compared with anything is a problem, by the version's digest."""
     (three.root / "repo").rename(three.root / "elsewhere")
-    check = verify_cache(three.cache, dataver.open)
+    check = verify_cache(three.cache, lambda folder: dataver.open(folder.repository)._core)
     assert (check.folders, len(check.problems)) == (0, 3)
 
 
@@ -229,27 +249,3 @@ def test_the_bound_is_what_the_user_said(tmp_path, monkeypatch):
     for wrong in ("much", "-1GB", "10 apples"):
         with pytest.raises(InvalidInput, match="size"):
             parse_limit(wrong, tmp_path)
-
-
-def test_a_root_made_for_several_is_used_by_several(three, tmp_path):
-    """Folders below get its permissions, and what a person's own processes believe lies elsewhere."""
-    root = tmp_path / "shared"
-    root.mkdir()
-    root.chmod(0o2775)
-    cache = VersionCache(root)
-    version = three.versions[0]
-    path = three.fetch(version, cache=cache).path
-    for folder in (root / "trees", root / "locks", root / "leases"):
-        assert folder.stat().st_mode & 0o775 == 0o775
-    (lock,) = (root / "locks").iterdir()
-    assert lock.stat().st_mode & 0o777 == 0o666
-    assert leases(root / "leases" / path.name)
-    if os.getuid() == 0:
-        os.chown(path, 12345, 12345)
-        file = path / "file"
-        status = file.stat()
-        file.chmod(0o644)
-        file.write_bytes(b"poison" + file.read_bytes()[6:])
-        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert three.fetch(version, cache=cache).repaired == 1  # hashed, since another user made it
-        assert three.fetch(version, cache=cache).repaired == 0

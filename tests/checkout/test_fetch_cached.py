@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import shutil
 import stat
+from pathlib import Path
 
 import pytest
 
-from dataver.checkout import VersionCache, fetch
-from dataver.checkout.cache_keeping import remove
+from dataver.cache.eviction import remove
+from dataver.cache.version_cache import VersionCache
+from dataver.checkout import fetch
 from dataver.checkout.fetching import FetchReport
 from dataver.errors import IntegrityError, InvalidInput, PathNotFound, StoreError
 from dataver.progress import Counters
@@ -181,7 +183,7 @@ def _fetch_in_process(root, tree, start, results):
 
     repo = dataver.open(root / "repo")
     start.wait()
-    report = fetch(repo, tree, cache=VersionCache(root / "cache"))
+    report = fetch(repo._core, tree, cache=VersionCache(root / "cache"))
     results.put((report.path, report.transferred))
 
 
@@ -279,3 +281,20 @@ def test_an_empty_version_is_an_empty_folder(world):
     report = world.fetch(world.version(parents=[first.ref]))
     assert isinstance(report, FetchReport)
     assert list(report.path.iterdir()) == []
+
+
+def test_names_with_wildcards_and_any_spelling_choose_what_they_name(world, tmp_path):
+    """An exact path is that path in fetch, read and lists; half of what was asked is refused."""
+    write(world.source / "[abc].txt", "odd")
+    write(world.source / "a.txt", "plain")
+    write(world.source / "train" / "b.txt", "deep")
+    version = world.version()
+    assert set(contents(world.fetch(version, patterns=["[abc].txt"]).path)) == {"[abc].txt"}
+    deep = world.fetch(version, patterns=[Path("train/b.txt")]).path
+    assert (deep / "train" / "b.txt").read_text() == "deep" and not (deep / "a.txt").exists()
+    files = world.repo.files(version.ref)
+    for path in ("train/b.txt", "/train/b.txt", "./train//b.txt", Path("train/b.txt")):
+        assert version.read(path) == files.read(path) == b"deep"
+    with pytest.raises(PathNotFound, match=r"nothing in the version matches 'vall/\*\*'"):
+        world.fetch(version, patterns=["train/**", "vall/**"], dest=tmp_path / "half")
+    assert not (tmp_path / "half").exists()

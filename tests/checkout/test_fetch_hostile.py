@@ -5,13 +5,14 @@ import unicodedata
 
 import pytest
 
-from dataver.checkout.folder import Folder, safe_link
+from dataver.checkout.folder import Folder
 from dataver.checkout.materialise import fill_entries
-from dataver.checkout.wish import Wish, folding_of, survey
+from dataver.checkout.selection import FetchRequest, folding_of, survey
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.entry import Entry, Extent, Kind
+from dataver.formats.entry import Entry, Extent, Kind, safe_link
 from dataver.hashing import digest
 from dataver.progress import SILENT
+from dataver.tree import Selection
 
 from .conftest import contents, write
 
@@ -32,7 +33,7 @@ def stored(world):
 
 def fill(repo, path, entries):
     with Folder(path, writable=True) as folder:
-        return fill_entries(repo, entries, folder, (), SILENT)
+        return fill_entries(repo._core, entries, folder, (), SILENT)
 
 
 def empty(path, kind=Kind.FILE, target=""):
@@ -163,7 +164,7 @@ def test_a_path_of_4096_bytes_is_written_and_read_back(world):
     entry = world.version().entry("good")._replace(path=path)
     jail = world.root / "long"
     with Folder(jail, writable=False) as folder:
-        fill_entries(world.repo, [entry], folder, (), SILENT)
+        fill_entries(world.repo._core, [entry], folder, (), SILENT)
         folder.seal()
         here = os.dup(folder.fd)
         for part in path.split("/")[:-1]:
@@ -174,7 +175,7 @@ def test_a_path_of_4096_bytes_is_written_and_read_back(world):
         assert os.read(fd, 100) == b"content"
         os.close(fd)
         os.close(here)
-    from dataver.checkout.version_cache import remove_folder
+    from dataver.machine.descent import remove_folder
 
     remove_folder(jail)
     assert not jail.exists()
@@ -185,21 +186,24 @@ def test_names_that_the_file_system_takes_for_one_are_refused(world):
     write(world.source / "Readme", "1")
     write(world.source / "readme", "2")
     tree = world.version().tree.digest
-    with pytest.raises(InvalidInput, match="'Readme' and 'readme' are one name"):
-        survey(Wish(world.repo, tree), str.casefold)
-    assert survey(Wish(world.repo, tree), None).files == 2
+    with pytest.raises(InvalidInput, match="'Readme' and 'readme' are the same name"):
+        survey(FetchRequest(world.repo._core, tree), str.casefold)
+    assert survey(FetchRequest(world.repo._core, tree), None).files == 2
     write(world.source / "readme", "2")
     for name in ("Readme", "readme"):
         (world.source / name).unlink()
         write(world.source / name.replace("eadme", "x") / name, "1")
     with pytest.raises(InvalidInput, match="'Rx' and 'rx'"):
-        survey(Wish(world.repo, world.version().tree.digest), str.casefold)
+        survey(FetchRequest(world.repo._core, world.version().tree.digest), str.casefold)
     accent = unicodedata.normalize("NFD", "caf\u00e9")
     write(world.source / accent, "1")
     write(world.source / "caf\u00e9", "2")
     tree = world.version().tree.digest
-    with pytest.raises(InvalidInput, match="one name"):
-        survey(Wish(world.repo, tree, ("caf*",)), lambda path: unicodedata.normalize("NFC", path))
+    with pytest.raises(InvalidInput, match="the same name"):
+        survey(
+            FetchRequest(world.repo._core, tree, Selection(("caf*",))),
+            lambda path: unicodedata.normalize("NFC", path),
+        )
 
 
 def test_this_file_system_is_probed_without_a_trace(tmp_path):
@@ -231,4 +235,4 @@ def test_an_extent_need_not_be_long(stored, inside):
 def _bytes_of(repo, entry):
     from dataver.checkout import read_file
 
-    return b"".join(read_file(repo, entry))
+    return b"".join(read_file(repo._core, entry))

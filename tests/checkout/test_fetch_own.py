@@ -124,6 +124,6 @@ def test_a_damaged_repository_leaves_an_existing_folder_as_it_was(filled):
 def test_a_file_at_the_place_of_the_folder_is_refused(filled):
     """A target that is a file is not replaced."""
     write(filled.root / "own", "a file")
-    with pytest.raises(Conflict, match="is no folder"):
+    with pytest.raises(Conflict, match="is not a folder"):
         filled.fetch(filled.version(), dest=filled.root / "own")
     assert os.path.isfile(filled.root / "own")

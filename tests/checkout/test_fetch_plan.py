@@ -8,9 +8,9 @@ import pytest
 
 import dataver
 from dataver.errors import PathNotFound
-from dataver.repository.rates import recall, remember
-from dataver.testing.proxy import FaultyNetwork
-from dataver.testing.servers import Server
+from dataver.machine.speeds import recent_rate, record_transfer
+from servers import Server
+from servers.proxy import FaultyNetwork
 
 _CHANCE = random.Random(5)
 
@@ -114,7 +114,7 @@ def test_the_expected_time_is_what_was_seen_before(photos: Path, tmp_path: Path)
     draft.finalize("all")
     assert (draft.plan_upload().seconds, draft.plan_upload().speed) == (None, None)
     draft.upload()
-    assert recall(repo.id, "upload") is not None
+    assert recent_rate(repo._core.local_name, "upload") is not None
     unknown = repo.plan_fetch("vision/cats", measure=False)
     assert (unknown.seconds, unknown.speed) == (None, None)
     measured = repo.plan_fetch("vision/cats").speed
@@ -125,10 +125,10 @@ def test_the_expected_time_is_what_was_seen_before(photos: Path, tmp_path: Path)
     assert remembered is not None
     assert "the last transfer," in remembered.source
     for _ in range(6):
-        remember(repo.id, "fetch", 50_000_000, 10.0)
+        record_transfer(repo._core.local_name, "fetch", 50_000_000, 10.0)
     plan = repo.plan_fetch("vision/cats")
     assert plan.speed is not None
     assert plan.speed.speed == 5_000_000
     assert plan.seconds == plan.transferred / 5_000_000
-    remember(repo.id, "fetch", 10, 100.0)  # tells nothing of the speed
+    record_transfer(repo._core.local_name, "fetch", 10, 100.0)  # tells nothing of the speed
     assert repo.plan_fetch("vision/cats").speed == plan.speed

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from dataver.checkout.stat_manifest import read_rows
+from dataver.cache.stat_manifest import read_rows
 from dataver.errors import NotFound
 from dataver.formats.entry import Kind
 
@@ -109,7 +109,7 @@ def test_a_near_version_that_is_not_cached_or_unknown_changes_nothing(filled, ve
     new = filled.fetch(second, near=[first.tree.digest, bytes(32)])
     assert contents(new.path) == contents(filled.source)
     with pytest.raises(NotFound):
-        filled.repo.resolve("unknown")
+        filled.repo._core.resolve("unknown")
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -148,7 +148,7 @@ def test_the_manifest_of_a_linked_version_is_what_lstat_shows(filled, versions):
     old = filled.fetch(first)
     new = filled.fetch(second, near=[first.tree.digest])
     rows = {row.path: row for row in read_rows(filled.cache.lookup(second.tree.digest).manifest)}
-    assert rows.keys() == {entry.path for entry in filled.repo.tree(second.tree.digest).iterate()}
+    assert rows.keys() == {entry.path for entry in filled.repo._core.tree(second.tree.digest).iterate()}
     for path, row in rows.items():
         status = (new.path / path).lstat()
         assert row.kind == Kind.DIRECTORY or (status.st_size, status.st_mtime_ns) == row[2:]

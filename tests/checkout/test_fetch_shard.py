@@ -7,12 +7,13 @@ import pytest
 
 import dataver
 from dataver.checkout import verify_folder
-from dataver.checkout.cache_verifying import verify_cache
+from dataver.checkout.distributed_rank import as_shard, node_shard, rank_shard
 from dataver.checkout.fetch_plan import plan_fetch
-from dataver.checkout.standing import as_shard, node_shard, rank_shard
+from dataver.checkout.verify_cache import verify_cache
 from dataver.errors import InvalidInput, PathNotFound
-from dataver.testing.proxy import FaultyNetwork
+from dataver.tree import Selection
 from dataver.tree.shard import Shard
+from servers.proxy import FaultyNetwork
 
 from .conftest import contents
 
@@ -71,7 +72,7 @@ def test_shards_fill_one_folder_of_ones_own(filled, tmp_path):
     version = filled.version()
     for rank in range(2):
         filled.fetch(version, dest=tmp_path / "own", shard=shard(rank, world=2))
-    assert verify_folder(filled.repo, version.tree.digest, tmp_path / "own").ok
+    assert verify_folder(filled.repo._core, version.tree.digest, tmp_path / "own").ok
 
 
 def test_more_readers_than_entries_leave_some_with_nothing(filled):
@@ -87,11 +88,11 @@ def test_more_readers_than_entries_leave_some_with_nothing(filled):
 def test_the_plan_is_what_the_fetch_does(filled):
     """Files, bytes and what moves are those of the fetch that follows."""
     version = filled.version()
-    options = {"cache": filled.cache, "shard": shard(1, world=2)}
-    plan = plan_fetch(filled.repo, version.tree.digest, measure=False, **options)
+    options = {"cache": filled.cache, "selection": Selection(shard=shard(1, world=2))}
+    plan = plan_fetch(filled.repo._core, version.tree.digest, measure=False, **options)
     report = filled.fetch(version, shard=shard(1, world=2))
     assert (plan.files, plan.size, plan.transferred) == (report.files, report.size, report.transferred)
-    assert plan_fetch(filled.repo, version.tree.digest, measure=False, **options).transferred == 0
+    assert plan_fetch(filled.repo._core, version.tree.digest, measure=False, **options).transferred == 0
 
 
 def test_the_cache_is_verified_shard_by_shard(filled):
@@ -102,7 +103,7 @@ def test_the_cache_is_verified_shard_by_shard(filled):
     victim.chmod(0o644)
     victim.write_bytes(b"?" * before.st_size)
     os.utime(victim, ns=(before.st_atime_ns, before.st_mtime_ns))
-    check = verify_cache(filled.cache, lambda url: filled.repo)
+    check = verify_cache(filled.cache, lambda _folder: filled.repo._core)
     assert (check.folders, check.files, len(check.repaired)) == (1, report.files, 1)
 
 

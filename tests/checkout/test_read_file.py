@@ -20,7 +20,7 @@ def file(request, world):
 def test_a_file_reads_as_it_was(file):
     """All pieces together are the file."""
     repo, entry, data = file
-    assert b"".join(read_file(repo, entry)) == data
+    assert b"".join(read_file(repo._core, entry)) == data
 
 
 def test_any_part_reads_as_a_slice(file):
@@ -30,7 +30,7 @@ def test_any_part_reads_as_a_slice(file):
     for _ in range(10):
         start = noise.randrange(len(data) + 1)
         length = noise.randrange(len(data) - start + 1)
-        assert b"".join(read_file(repo, entry, start, length)) == data[start : start + length]
+        assert b"".join(read_file(repo._core, entry, start, length)) == data[start : start + length]
 
 
 def test_a_part_beyond_the_end_is_refused(file):
@@ -46,5 +46,5 @@ def test_a_wrong_file_never_ends_well(file):
     repo, entry, data = file
     got = []
     with pytest.raises(IntegrityError, match="'f'"):
-        got.extend(len(piece) for piece in read_file(repo, entry._replace(digest=bytes(32))))
+        got.extend(len(piece) for piece in read_file(repo._core, entry._replace(digest=bytes(32))))
     assert not got or (len(data) > 16_000_000 and sum(got) < len(data))

@@ -6,6 +6,7 @@ import pytest
 
 import dataver
 from dataver.errors import IntegrityError
+from dataver.repository import RepositoryCore as Core
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FlippingStore
 
@@ -25,7 +26,7 @@ def published(tmp_path, monkeypatch):
     (source / "large").write_bytes(noise.randbytes(3_000_000))
     dataver.init(str(tmp_path / "repository")).sync(source, "d")
     monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "second"))
-    config = dataver.open(str(tmp_path / "repository")).config
+    config = dataver.open(str(tmp_path / "repository"))._core.config
     inner = MemoryStore()
     for path in (tmp_path / "repository").rglob("*"):
         if path.is_file():
@@ -34,7 +35,7 @@ def published(tmp_path, monkeypatch):
 
     def open_flipping(prefix, times):
         store = FlippingStore(inner, prefix, times)
-        return store, dataver.Repository(store, config, "memory:test")
+        return store, dataver.Repository(Core(store, config), "memory:test")
 
     return open_flipping, files
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dataver.checkout import VersionCache
+from dataver.cache.version_cache import VersionCache
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_info_shows_each_part_and_who_uses_it(run, cached, tmp_path, monkeypatch
     text = run("cache", "info").out
     assert "at most 3.0 GB (DATAVER_CACHE_SIZE)" in text
     assert f"process {os.getpid()}" in text
-    assert "where this machine has seen which chunk" in text
+    assert "known chunks and their packs" in text
     VersionCache(tmp_path / "cache").done(os.path.basename(cached[0]))
 
 

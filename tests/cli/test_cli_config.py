@@ -7,9 +7,9 @@ from command_line import Run
 
 import dataver
 from dataver.errors import InvalidInput
-from dataver.repository.configuration import options_for
-from dataver.repository.toml_lines import change_value
-from dataver.testing.servers import Server
+from dataver.machine.configuration import options_for
+from dataver.machine.toml_lines import change_value
+from servers import Server
 
 _CANARY = "canary0secret0canary0secret"
 
@@ -20,7 +20,7 @@ def _shown(run: Run) -> dict[str, tuple[object, str]]:
 
 
 def _own(text: str) -> Path:
-    path = dataver.repository.configuration.user_config_path()
+    path = dataver.machine.configuration.user_config_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return path
@@ -55,7 +55,7 @@ def test_init_keeps_secrets_to_itself(run: Run, work: Path, moto_server: Server)
     options += [f"{name}={moto_server.options[name]}" for name in ("key", "secret")]
     given = [each for one in options for each in ("--storage-option", one)]
     done = run("init", moto_server.url(f"config/{work.parent.name}"), *given)
-    assert "Not noted: key, secret" in done.err
+    assert "Not written: key, secret" in done.err
     text = (work / ".dataver" / "config.toml").read_text()
     assert str(moto_server.options["secret"]) not in text
     assert "key =" not in text
@@ -141,8 +141,8 @@ def test_setting_and_unsetting_leave_the_rest_as_it_was(run: Run, work: Path) ->
         ("repository.url", f"sftp://me:{_CANARY}@host/x", "password"),
         ("repository.options.sse", "rot13", "AES256"),
         ("repository.options.anon", "perhaps", "true or false"),
-        ("repository.nothing", "x", "no setting"),
-        ("cache.size", "1GB", "this machine's"),
+        ("repository.nothing", "x", "unknown setting"),
+        ("cache.size", "1GB", "of the machine only"),
     ],
 )
 def test_what_no_file_may_hold_is_refused(run: Run, work: Path, name: str, value: str, says: str) -> None:
@@ -162,7 +162,7 @@ def test_a_secret_that_somebody_wrote_is_refused_by_every_command(run: Run, work
     path.write_text(f'[repository]\nurl = "s3://team/repo"\n[repository.options]\nsecret = "{_CANARY}"\n')
     for command in (["list"], ["config"], ["config", "set", "repository.options.region", "x"]):
         done = run(*command, expect=1)
-        assert "holds a secret (secret)" in done.err
+        assert "contains a secret (secret)" in done.err
         assert "~/.aws" in done.err
         assert _CANARY not in done.err
     with pytest.raises(InvalidInput, match="secret"):

@@ -89,6 +89,9 @@ def test_errors_are_json_where_asked(run: Run) -> None:
         (["show", "vision/cats@"], 1),
         (["cat", "vision/cats", "no/such/file"], 4),
         (["fetch", "vision/cats", "--verify", "often"], 2),
+        (["fetch", "vision/cats", "--dest", "s3://bucket/x"], 1),
+        (["list", "--repo", "s3:/bucket/x"], 1),
+        (["init", "s3:/bucket/x"], 1),
         (["tag", "vision/cats", "latest"], 1),
         (["tag", "vision/cats", "1.0.0"], 1),
         (["untag", "vision/cats", "nope"], 4),
@@ -99,7 +102,7 @@ def test_errors_are_json_where_asked(run: Run) -> None:
         (["upload", "--draft", "abc"], 4),
         (["list", "nope"], 4),
         (["list", "--repo", "elsewhere"], 4),
-        (["init", "repo"], 5),
+        (["init", "repo", "--chunk-size", "65536"], 5),
         (["finalise"], 2),
         (["list", "--nope"], 2),
         (["add"], 2),
@@ -126,7 +129,7 @@ def test_what_was_left_out_is_listed(run: Run, photos: Path) -> None:
     run("create", "cats")
     done = run("add", photos, expect=3)
     assert "pipe" in done.err
-    assert "1 thing could not be added; the rest was done." in done.err
+    assert "1 item could not be added; the rest was done." in done.err
     assert run("status", "--json").json["files"] == 5
     assert "pipe" in run("add", photos, "--json", expect=3).json["problems"][0]["name"]
 

@@ -14,7 +14,7 @@ def test_files_elsewhere_from_recording_to_fetching(run: Run, work: Path, photos
     assert run("ls", "--draft", "-r").out == ""
     done = run("add-external", photos, "--dest", "train", "--exclude", "*.csv")
     assert "Recorded in vision/cats: 4 files that stay where they are (90.0 kB)" in done.err
-    assert "This machine may read them from now on" in done.err
+    assert "now allowed on this machine" in done.err
     run("add", photos / "labels.csv")
     assert f"train/a.jpg  at file://{photos}/a.jpg" in run("ls", "--draft", "-l", "-r").out
     run("finalize", "-m", "first")
@@ -29,6 +29,6 @@ def test_files_elsewhere_from_recording_to_fetching(run: Run, work: Path, photos
     assert (again["files"], again["unchanged"], again["read"], again["allowed"]) == (4, 3, 0, None)
     (photos / "a.jpg").write_bytes(bytes(30_000))
     failed = run("cat", "vision/cats", "train/a.jpg", expect=6)
-    assert f"file://{photos}/a.jpg is not what it was when it was recorded" in failed.err
+    assert f"file://{photos}/a.jpg was changed after it was recorded" in failed.err
     assert "train/a.jpg" in run("verify", "vision/cats", expect=6).out
     assert run("add-external", "--plan", photos / "nothing", expect=4).err

@@ -1,10 +1,16 @@
 """The main job as a user types it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from command_line import Run
+
+from dataver.formats.config import FORMAT
+from dataver.machine.paths import default_repository
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -37,6 +43,21 @@ def test_upload_twice_says_so(run: Run, photos: Path) -> None:
     again = run("upload", "--json").json
     assert again["already"]
     assert again["version"]["ref"] == "cats@1.0.0"
+
+
+def test_an_uploaded_draft_says_what_it_was_uploaded_as(run: Run, photos: Path) -> None:
+    """`status` and `finalize` after the upload of a first version name that version."""
+    run("init", "repo")
+    run("create", "d")
+    run("add", photos)
+    run("finalize", "--upload")
+    status = run("status")
+    assert "uploaded as d@1.0.0: 5 files" in status.out
+    assert "5 added" in status.out
+    assert run("status", "--json").json["published"] == "d@1.0.0"
+    assert "d@1.0.0 is already in" in run("finalize").err
+    run("delete", "d@1.0.0", "--yes")
+    assert "there is no version d@1.0.0" in run("status", expect=4).err
 
 
 def test_sync_in_one_step_makes_nothing_when_nothing_changed(run: Run, two_versions: Path) -> None:
@@ -206,14 +227,43 @@ def test_quiet_prints_results_only(run: Run, photos: Path) -> None:
         assert done.err == ""
 
 
-def test_init_can_join_a_repository_that_exists(run: Run, tmp_path: Path, work: Path) -> None:
-    """A second init fails; --existing notes the repository for this folder."""
-    run("init", tmp_path / "shared", "--no-config")
+def test_init_joins_a_repository_that_exists(run: Run, tmp_path: Path, work: Path) -> None:
+    """A second init notes the repository for this folder and changes nothing in it; --existing makes none."""
+    made = run("init", tmp_path / "shared", "--no-config", "--json").json
     assert not (work / ".dataver").exists()
-    run("init", tmp_path / "shared", expect=5)
-    report = run("init", tmp_path / "shared", "--existing", "--json").json
-    assert Path(report["config"]).is_file()
+    joined = run("init", tmp_path / "shared", "--json").json
+    assert (made["created"], joined["created"]) == (True, False)
+    assert joined["id"] == made["id"]
+    assert Path(joined["config"]).is_file()
+    assert "exists already" in run("init", tmp_path / "shared").err
+    run("init", tmp_path / "shared", "--chunk-size", "16384")
     run("init", tmp_path / "nowhere", "--existing", expect=4)
+
+
+def test_a_repository_that_cannot_be_reached_is_not_replaced_by_the_users_own(
+    run: Run, tmp_path: Path, work: Path
+) -> None:
+    """After an `init` that failed, commands fail, too, until another repository is named."""
+    (tmp_path / "file").write_text("no folder")
+    failed = run("init", tmp_path / "file" / "repo", expect=7)
+    assert ".dataver/config.toml" in failed.err
+    assert run("create", "cats", expect=4).out == ""
+    run("init", tmp_path / "repo")
+    assert f"for {tmp_path / 'repo'}" in run("create", "cats").out
+    run("init", tmp_path / "file" / "other", expect=7)
+    assert f"for {tmp_path / 'repo'}" in run("create", "dogs").out
+
+
+def test_the_users_own_repository_is_named_when_it_is_made(run: Run, photos: Path) -> None:
+    """Where nothing is configured the first command says which repository it made; closing lines name it."""
+    first = run("sync", photos, "--name", "cats").err
+    assert "No repository is configured" in first
+    own = default_repository()
+    assert f"Uploaded cats@1.0.0 to {own}" in first
+    again = run("sync", photos, "--name", "cats").err
+    assert "No repository is configured" not in again
+    assert f"Nothing changed: cats in {own}" in again
+    assert f"Fetched cats from {own}" in run("fetch", "cats").err
 
 
 def test_parents_that_disagree_are_listed(run: Run, photos: Path) -> None:
@@ -239,22 +289,52 @@ def test_names_that_some_systems_cannot_hold_are_warned_of(run: Run, work: Path)
     assert "only in case" in run("finalize").err
 
 
-def test_demo_tells_the_whole_story(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_tells_the_whole_story(tmp_path: Path) -> None:
     """The demo ends well, leaves nothing behind, and touches neither the user's repository nor the folder."""
-    monkeypatch.setenv("DATAVER_REPO", str(tmp_path / "untouched"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    monkeypatch.setattr("tempfile.tempdir", None)
     (tmp_path / "tmp").mkdir()
-    out = run("demo").out
+    own = {f"DATAVER_{name}": str(tmp_path / "untouched") for name in ("REPO", "STATE", "CACHE")}
+    done = subprocess.run(
+        [sys.executable, "-m", "dataver_cli", "demo"],
+        env=os.environ | own | {"TMPDIR": str(tmp_path / "tmp")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    out = done.stdout
     assert "no difference" in out
-    assert out.count("$ dataver ") == 12
-    assert "vision/cats@1.0.1" in out
-    assert list((tmp_path / "tmp").iterdir()) == []
-    assert not (tmp_path / "untouched").exists()
+    assert out.count("$ dataver ") == 15
+    answer = out[out.index("$ dataver lineage impact") :]
+    assert "models/cats@1.0.1  produced by dataver:" in answer
+    assert "  july  " in answer and "june" not in answer and "models/cats@1.0.0" not in answer
+    assert "2 versions and 1 run are tainted." in answer
+    assert [path.name for path in tmp_path.rglob("*")] == ["tmp"]
 
 
 def test_demo_keeps_a_folder_that_was_chosen(run: Run, work: Path) -> None:
     """--folder keeps the repository to look around in; a folder that holds things is refused."""
     run("demo", "--folder", work / "try")
-    assert json.loads((work / "try" / "repo" / "dataver.json").read_bytes())["format"] == 1
+    assert json.loads((work / "try" / "repo" / "dataver.json").read_bytes())["format"] == FORMAT
     run("demo", "--folder", work / "try", expect=2)
+
+
+def test_plans_of_add_sync_and_remove_change_nothing(run: Run, photos: Path, work: Path) -> None:
+    """`--plan`, or `--dry-run` as other tools call it; the lines are marked as those of `status`."""
+    run("init", "repo")
+    run("create", "vision/cats")
+    planned = run("add", photos, "--dry-run")
+    assert "A  sub/c.jpg" in planned.out and "5 added" in planned.err and "0 removed" in planned.err
+    assert "no difference" in run("status").out
+    run("add", photos)
+    (photos / "sub" / "c.jpg").unlink()
+    planned = run("sync", photos, "--plan")
+    assert "D  sub/c.jpg" in planned.out and "1 removed" in planned.err
+    assert "Would remove 1 path" in run("remove", "sub/c.jpg", "--plan").err
+    assert "A  sub/c.jpg" in run("status").out
+    run("finalize")
+    run("upload")
+    planned = run("sync", photos, "--name", "vision/cats", "--plan", "--json").json
+    assert (planned["removed"], planned["added"]) == (["sub/c.jpg"], ["sub"])  # an empty folder now
+    assert run("list", "vision/cats", "--json").json[0]["ref"] == "vision/cats@1.0.0"
+    assert "standard input" in run("add", "-", "--as", "x", "--plan", expect=2).err

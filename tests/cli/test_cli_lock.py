@@ -25,7 +25,7 @@ def test_a_locked_fetch_stays_where_the_tag_moved_on(run: Run, two_versions: Pat
 def test_check_fails_on_drift_and_update_settles_it(run: Run, two_versions: Path) -> None:
     """CI learns of a moved name by exit code 5 and by name; `--update` takes over what it means now."""
     run("lock", "vision/cats@latest", "vision/cats@1.0.0")
-    assert "as locked" in run("lock", "--check").err
+    assert "all unchanged" in run("lock", "--check").err
     (two_versions / "more.txt").write_text("more")
     run("sync", two_versions, "--name", "vision/cats")
     failed = run("lock", "--check", "--json", expect=5)
@@ -89,7 +89,7 @@ def test_a_lock_of_another_repository_is_refused_by_name(run: Run, two_versions:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("<<<<<<< HEAD\nformat = 1\n", "settle the merge"),
+        ("<<<<<<< HEAD\nformat = 1\n", "resolve merge conflicts"),
         ("format = 2\n", "reads format 1"),
         ('format = 1\nversion = "x"\n', "not a list"),
         ('format = 1\n[[version]]\nasked = "a"\n', "has no 'dataset'"),
@@ -108,7 +108,7 @@ def test_what_is_not_locked_or_ambiguous_is_said(run: Run, two_versions: Path) -
     """An unlocked name lists what is locked; a dataset locked twice needs the exact reference."""
     run("lock", "--check", expect=4)
     run("lock", "vision/cats@1.0.0", "vision/cats@1.0.1")
-    assert "fits several" in run("fetch", "--locked", "vision/cats", expect=4).err
+    assert "matches several" in run("fetch", "--locked", "vision/cats", expect=4).err
     assert "is not locked" in run("fetch", "--locked", "dogs", expect=4).err
     run("lock", "nothing/here", expect=4)
     run("lock", "--check", "vision/cats", expect=2)

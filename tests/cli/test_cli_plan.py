@@ -14,7 +14,7 @@ def test_plans_are_shown_and_nothing_is_done(run: Run, work: Path, photos: Path)
     done = run("upload", "--plan")
     assert "5 files" in done.out
     assert "1 pack and 1 tree block" in done.out
-    assert "not known" in done.out
+    assert "unknown" in done.out
     planned = run("upload", "--plan", "--json").json
     assert (planned["files"], planned["packs"], planned["already"]) == (5, 1, False)
     run("fetch", "vision/cats", expect=4)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import dataver
-from dataver.testing.servers import chosen
+from servers import chosen
 
 PLACES = ["folder", *(pytest.param(name, marks=pytest.mark.servers) for name in chosen())]
 

@@ -11,8 +11,8 @@ from collections import Counter
 import pytest
 
 import dataver
-from dataver.testing.proxy import FaultyNetwork
-from dataver.testing.servers import chosen
+from servers import chosen
+from servers.proxy import FaultyNetwork
 
 from .conftest import contents
 

@@ -36,7 +36,7 @@ def test_the_story(place, photos, machines, tmp_path):
     first, second = machines
     first.sit_down()
     repo = dataver.init(place.url, storage_options=place.options)
-    assert repo.config.create_if_absent is place.exclusive
+    assert repo._core.config.create_if_absent is place.exclusive
     with pytest.raises(AlreadyExists):
         dataver.init(place.url, storage_options=place.options)
 
@@ -132,7 +132,7 @@ def test_two_processes_that_upload_at_once_get_labels_of_their_own(seaweedfs_ser
     url = seaweedfs_server.url(f"endtoend/{tmp_path.name}")
     machines[0].sit_down()
     repo = dataver.init(url, storage_options=seaweedfs_server.options)
-    assert repo.config.create_if_absent
+    assert repo._core.config.create_if_absent
     running = [
         subprocess.Popen(
             [sys.executable, "-c", UPLOADS, url, name, str(tmp_path)],
@@ -164,10 +164,10 @@ def test_a_store_that_ignores_conditions_is_noted_and_used_with_care(rclone_serv
     """`init` writes down what it found; whoever opens the repository later knows; labels still count up."""
     url = rclone_server.url(f"endtoend/{tmp_path.name}")
     machines[0].sit_down()
-    assert dataver.init(url, storage_options=rclone_server.options).config.create_if_absent is False
+    assert dataver.init(url, storage_options=rclone_server.options)._core.config.create_if_absent is False
     repo = dataver.open(url, storage_options=rclone_server.options)
-    assert repo.config.create_if_absent is False
-    assert repo.store.exclusive_create is False
+    assert repo._core.config.create_if_absent is False
+    assert repo._core.store.exclusive_create is False
     (tmp_path / "source").mkdir()
     for number in range(3):
         (tmp_path / "source" / "file").write_text(str(number))

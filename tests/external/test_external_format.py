@@ -14,8 +14,8 @@ from dataver.formats.block_object import unpack_block
 from dataver.formats.entry import Entry, Extent, Kind, external_id, is_external
 from dataver.formats.external import (
     PIECE,
-    Builder,
-    Source,
+    ExternalBuilder,
+    ExternalSource,
     check_place,
     parse_external,
     piece_of,
@@ -88,9 +88,9 @@ def test_the_tables_are_enough_to_write_one():
 
 def test_what_is_written_is_what_the_tables_say():
     """The writer's bytes, taken apart by the documentation alone."""
-    builder = Builder(PLACE)
+    builder = ExternalBuilder(PLACE)
     data = b"0123456789"
-    count, offset, stored = builder.take(Source("a/b", 10, 0, 0, '"x"'), [piece_of(data)])
+    count, offset, stored = builder.append(ExternalSource("a/b", 10, 0, 0, '"x"'), [piece_of(data)])
     assert (count, offset, stored) == (1, 8, 24 + 10 + 4)
     name, found = builder.encode()
     magic, head_stored, head_raw, footer_stored, footer_raw, check = struct.unpack_from("<8sIIIIQ", found)

@@ -6,8 +6,10 @@ import pytest
 
 import dataver
 from dataver.errors import FormatTooNew, IntegrityError, StoreError
-from dataver.repository.allowing import allow, is_allowed, place_of, refuse_unless_allowed
-from dataver.repository.configuration import options_for, user_config_path
+from dataver.ingest.external_listing import _chosen
+from dataver.ingest.scan import Scan
+from dataver.machine.configuration import options_for, user_config_path
+from dataver.repository.external_trust import allow, is_allowed, place_of, refuse_unless_allowed
 
 
 def forget():
@@ -19,13 +21,13 @@ def test_a_machine_that_allowed_nothing_reads_nothing_outside(filled):
     """A repository alone makes no reader open a local file: it says which place, and what would allow it."""
     filled.record()
     forget()
-    with pytest.raises(StoreError, match="nobody here said that it may be read") as caught:
+    with pytest.raises(StoreError, match="reading it is not permitted") as caught:
         filled.fresh().fetch("ext", dest=filled.root / "out")
     place = f"file://{filled.raw}"
     assert place in caught.value.message and not caught.value.transient
     assert caught.value.hint.endswith(f"dataver config set --user 'stores.{place}.external' true")
     findings = dict(filled.fresh().verify("ext").findings)
-    assert len(findings) == 42 and "nobody here said" in findings["large"]
+    assert len(findings) == 42 and "not permitted" in findings["large"]
     dataver.Config().set(f"stores.{place}.external", "true", user=True)
     assert filled.fresh().fetch("ext", dest=filled.root / "out").files == 43
 
@@ -156,3 +158,13 @@ def test_damaged_external_packs_are_told_apart_from_changed_files(filled):
         filled.fresh().fetch("ext")
     findings = dict(filled.fresh().verify("ext").findings)
     assert findings and all(path.name in why for why in findings.values())
+
+
+def test_an_object_below_another_is_refused_by_name():
+    """A store may hold `f` and `f/g`; a folder may not, so the second is named as left out."""
+    how = Scan("data")
+    found = _chosen([(key, 1) for key in ("f", "f-", "f/g", "f/h/i", "h/f")], "s3://raw", how)
+    assert [wanted.path for wanted in found] == ["data/f", "data/f-", "data/h/f"]
+    assert how.problems == [
+        (f"s3://raw/{key}", "'f' is a file there, so it cannot contain others") for key in ("f/g", "f/h/i")
+    ]

@@ -1,6 +1,7 @@
 """What the fault suite shares: how large it is, its data, and a server whose place is its own.
 
 DATAVER_FAULTS=full makes it 1 GB a fault and 200 kills of each kind of command; else it takes some minutes.
+DATAVER_FAULTS_SERVER names another server than SeaweedFS: ceph, moto or rclone.
 DATAVER_FAULTS_TABLE and DATAVER_KILLS_TABLE name files that get a line for each transfer, and for each row of
 kills.
 """
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from dataver.testing.servers import seaweedfs
+from servers import seaweedfs
 
+SERVER = os.environ.get("DATAVER_FAULTS_SERVER", "seaweedfs")
 FULL = os.environ.get("DATAVER_FAULTS") == "full"
 TABLE = os.environ.get("DATAVER_FAULTS_TABLE")
 KILLS_TABLE = os.environ.get("DATAVER_KILLS_TABLE")
@@ -63,9 +65,9 @@ def sums(source):
 
 @pytest.fixture
 def server(request, tmp_path):
-    """SeaweedFS: of the whole run where little is stored, else one for each test, gone afterwards."""
-    if not FULL:
-        yield request.getfixturevalue("seaweedfs_server")
+    """The server of the whole run, or, where much is stored, a SeaweedFS for each test, gone afterwards."""
+    if not FULL or SERVER != "seaweedfs":
+        yield request.getfixturevalue(f"{SERVER}_server")
         return
     with seaweedfs(tmp_path) as own:
         yield own

@@ -1,7 +1,7 @@
 """Processes killed with -9 at random moments of a command: nothing is harmed, a repeat ends it.
 
 Each process is let go and killed within the time that the whole command took; those that ended before count
-as not hit. Kills of mirrors are in `tests/moving/test_moving_faults.py`.
+as not hit. Kills of mirrors are in `tests/transfer/test_transfer_faults.py`.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from datetime import timedelta
 import pytest
 
 import dataver
-from dataver.testing.proxy import FaultyNetwork
+from servers.proxy import FaultyNetwork
 
 from .conftest import FULL, sums_of, write_kills
 
@@ -28,7 +28,7 @@ _CHILD = """
 import json, sys
 from datetime import timedelta
 import dataver
-from dataver.repository.keeping import holds
+from dataver.repository import holds
 holds._ON_ITS_WAY = timedelta(seconds=1)  # what a killed process sent to this server is there by then
 url, options, what, workspace, draft, dest = json.loads(sys.argv[1])
 repo = dataver.open(url, storage_options=options)
@@ -39,7 +39,7 @@ if what == "upload":
 elif what == "fetch":
     repo.fetch("d", dest=dest)
 elif what == "gc":
-    repo.gc(grace=timedelta(0))
+    repo.gc(grace=timedelta(0), delete_most=True)
 else:
     repo.repack(dead=0.2)
 """
@@ -75,10 +75,10 @@ class World:
             (self.source / "few" / f"{number:03}").write_bytes(self.noise.randbytes(300))
         (self.source / "large").write_bytes(self.noise.randbytes(300_000))
         newest = self.publish("d")
-        for label in self.repo.records.labels("d"):
+        for label in self.repo._core.records.labels("d"):
             if label != newest:
                 self.repo.delete(f"d@{label}")
-        for label in self.repo.records.labels("e"):
+        for label in self.repo._core.records.labels("e"):
             self.repo.delete(f"e@{label}")
         return sums_of(self.source)
 
@@ -166,8 +166,9 @@ def test_a_fetch_killed_anywhere(world, own):
     expected = sums_of(world.source)
     dest = world.root / "dest" if own else None
     whole = world.run("fetch", dest=dest)
-    hits = 0
-    for _ in range(KILLS // 2):
+    hits = tries = 0
+    while tries < KILLS // 2 or (not hits and tries < 5 * KILLS):  # a fetch takes some hundredths of a second
+        tries += 1
         _forget(world.root / "cache")
         _forget(world.root / "dest")
         hits += world.run("fetch", dest=dest, kill_after=world.noise.uniform(0, whole)) is None
@@ -175,7 +176,7 @@ def test_a_fetch_killed_anywhere(world, own):
         assert sums_of(report.path) == expected
     assert hits, "no process was hit while it ran: the test showed nothing"
     kind = "fetch --dest" if own else "fetch"
-    write_kills(kind, world.where, KILLS // 2, hits, f"{whole:.2f}", "every file right")
+    write_kills(kind, world.where, tries, hits, f"{whole:.2f}", "every file right")
 
 
 @pytest.mark.parametrize("what", ["gc", "repack"])
@@ -194,10 +195,10 @@ def test_a_sweep_killed_anywhere(world, what):
         world.check(sums)
         if what == "gc":
             assert world.repo.du().unneeded == 0
-    world.repo.gc(grace=NOW)
+    world.repo.gc(grace=NOW, delete_most=True)
     world.check(sums)
     assert world.repo.du().unneeded == 0
-    left = [info.key for info in world.repo.store.list("keeping/")]
+    left = [info.key for info in world.repo._core.store.list("keeping/")]
     assert len(left) <= 1, left  # the count of sweeps
     assert hits, "no process was hit while it ran: the test showed nothing"
     write_kills(what, world.where, tries, hits, f"{whole:.2f}", "all verified, nothing left behind")

@@ -8,8 +8,8 @@ import pytest
 import dataver
 from dataver.errors import IntegrityError, StoreError
 from dataver.storage import open_store
-from dataver.testing.proxy import Break, FaultyNetwork
-from dataver.testing.weather import Weather
+from servers.fault_schedule import FaultSchedule
+from servers.proxy import Break, FaultyNetwork
 
 
 def _store(server, network, prefix=None):
@@ -93,7 +93,7 @@ def test_a_lost_reply_to_the_record_publishes_one_version(moto_server, what, tmp
 
 def test_a_record_that_is_damaged_in_the_store_is_named(moto_server):
     """Bytes that never fit what the store says of them are an error, once the store is known to tell MD5s."""
-    rule = Weather({Break.FLIP: 1.0}, in_a_row=99)
+    rule = FaultSchedule({Break.FLIP: 1.0}, in_a_row=99)
     with FaultyNetwork(
         moto_server.endpoint, lambda seen: rule(seen) if "damaged" in seen.path else None
     ) as network:

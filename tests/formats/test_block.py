@@ -1,5 +1,6 @@
 """Blocks: bytes out, the same values in, and nothing but our errors for anything else."""
 
+import struct
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ from dataver.formats import block_object
 from dataver.formats.block import Child, Inner, Leaf, encode_inner, encode_leaf, parse_block
 from dataver.formats.compression import make_compressor
 from dataver.formats.entry import Entry, Extent, Kind
-from dataver.formats.extents import encode_layout, parse_layout
+from dataver.formats.extents import MAX_EXTENTS, encode_layout, parse_layout
 from dataver.hashing import CONTEXT_BLOCK, checksum, derived, digest
 
 PACKS = [digest(bytes([number])) for number in range(3)]
@@ -257,6 +258,26 @@ def test_hostile_counts_allocate_nothing():
         parse_block(*rebuild(b"\0" * 16, raw=1 << 31))
     with pytest.raises(IntegrityError):
         parse_layout(b"\xff" * 64, [1])
+
+
+def test_more_extents_than_a_leaf_may_have_are_refused():
+    """The number is looked at before anything is made of it; the most is not refused for its number."""
+    for count, why in ((MAX_EXTENTS + 1, "extents"), (MAX_EXTENTS, "empty extent")):
+        head = struct.pack("<I32xII", 1, count, count)
+        with pytest.raises(IntegrityError, match=why):
+            parse_layout(head + bytes(4 * (5 * count - 1)), [64 * count])
+
+
+def test_a_file_has_no_more_extents_than_its_bytes_allow():
+    """Two million extents of a byte each fit a block of a few kilobytes, and reading them takes minutes."""
+    extents = tuple(Extent(bytes(32), 8, 100, 0, 64) for _ in range(100))
+    parse_layout(encode_layout([Entry("a", Kind.FILE, 6_400, bytes(32), "", extents)]), [6_400])
+    short = tuple(each._replace(length=1) for each in extents)
+    with pytest.raises(InvalidInput, match="the limit is 66"):
+        encode_layout([Entry("a", Kind.FILE, 100, bytes(32), "", short)])
+    columns = [100, *[0] * 100, *[8] * 100, *[100] * 100, *[0] * 100, *[1] * 99]
+    with pytest.raises(IntegrityError, match="the limit is 66 for files of 100 bytes"):
+        parse_layout(struct.pack("<I32xI500I", 1, 100, *columns), [100])
 
 
 def test_a_damaged_layout_is_reported_each_time():

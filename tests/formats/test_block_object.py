@@ -94,7 +94,7 @@ def test_every_flipped_bit_and_every_cut_is_noticed():
     "fields",
     [
         {"logical_raw": (64 << 20) + 1},
-        {"layout_raw": (256 << 20) + 1},
+        {"layout_raw": (128 << 20) + 1},
         {"layout_raw": 0},
         {"logical_raw": 5001},
         {"layout_raw": 7},

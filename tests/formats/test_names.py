@@ -31,9 +31,9 @@ def test_usual_names_are_taken(name: str) -> None:
         ("a\\b", "character"),
         ("a\n", "character"),
         ("katzen-ä", "'ä'"),
-        ("a/versions", "keeps for itself"),
-        ("Tags/a", "keeps for itself"),
-        ("x" * 201, "200 is the most"),
+        ("a/versions", "is reserved"),
+        ("Tags/a", "is reserved"),
+        ("x" * 201, "the limit is 200"),
     ],
 )
 def test_other_names_are_refused_with_the_reason(name: str, why: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataver.errors import FormatTooNew, IntegrityError, InvalidInput
-from dataver.formats.jsontext import MAX_SIZE, decode_json, encode_json
+from dataver.formats.canonical_json import MAX_JSON, decode_json, encode_json
 from dataver.formats.record import ParentRef, Record, parse_record, record_id
 from dataver.hashing import CONTEXT_RECORD, derived
 
@@ -30,7 +30,7 @@ RECORD = Record(
     tool="dataver 0.1",
     write_id="0f" * 16,
 )
-GOLDEN = (
+OLD = (
     '{"author":"Zoë <z@example.org>","created":"2026-07-01T12:30:15.000005Z","dataset":"vision/cats",'
     '"entries":4,"files":3,"format":1,"label":"1.0.1","message":"July photos\\n\\"new\\"",'
     '"metadata":{"split":{"train":0.8},"tags":["a",null,true]},'
@@ -44,6 +44,10 @@ GOLDEN = (
     + "0f" * 16
     + '"}'
 ).encode()
+
+GOLDEN = OLD.replace(b'"format":1', b'"format":2').replace(
+    b'"created"', b'"checksum":"2270246d3736f417","created"', 1
+)
 
 JSON = st.recursive(
     st.none()
@@ -59,8 +63,19 @@ JSON = st.recursive(
 def test_the_bytes_of_a_record_are_pinned() -> None:
     """The record of docs/format.md, byte for byte: its id depends on them."""
     assert RECORD.encode() == GOLDEN
-    assert parse_record(GOLDEN) == RECORD
+    assert parse_record(GOLDEN) == RECORD == parse_record(OLD)
     assert record_id(GOLDEN) == derived(CONTEXT_RECORD, GOLDEN)
+
+
+def test_a_fork_has_one_key_more_and_its_name_is_checked() -> None:
+    """Versions of the main line have no `line`; what cannot be a label is damage."""
+    fork = replace(RECORD, label="1.0.0-fork.1", line="1.0.0-fork.1")
+    data = fork.encode()
+    assert b'"line":"1.0.0-fork.1"' in data
+    assert parse_record(data) == fork
+    for line in ("a/b", "latest"):
+        with pytest.raises(InvalidInput):
+            replace(RECORD, line=line).encode()
 
 
 @given(
@@ -106,7 +121,7 @@ def test_a_record_survives_encoding(
         {"metadata": {"a": (1, 2)}},
         {"metadata": {"a": {1, 2}}},
         {"metadata": []},
-        {"metadata": {"a": "x" * MAX_SIZE}},
+        {"metadata": {"a": "x" * MAX_JSON}},
         {"parents": (PARENT,) * 65},
         {"parents": (replace(PARENT, record="ab"),)},
     ],
@@ -149,26 +164,35 @@ def test_what_a_record_cannot_hold_is_refused(changes: dict[str, Any]) -> None:
 )
 def test_damaged_records_are_refused(old: bytes, new: bytes) -> None:
     """Every field has its type and its bounds, and the text has one spelling."""
-    assert GOLDEN.count(old) >= 1
+    assert OLD.count(old) >= 1
     with pytest.raises(IntegrityError):
-        parse_record(GOLDEN.replace(old, new, 1))
+        parse_record(OLD.replace(old, new, 1))
+
+
+def test_every_flipped_bit_is_seen() -> None:
+    """No bit of a record can change unseen, in its texts as little as in its checksum."""
+    for bit in range(8 * len(GOLDEN)):
+        bad = bytearray(GOLDEN)
+        bad[bit // 8] ^= 1 << bit % 8
+        with pytest.raises((IntegrityError, FormatTooNew)):
+            parse_record(bytes(bad))
 
 
 def test_a_newer_record_is_refused_by_number() -> None:
     """Both numbers are named."""
-    with pytest.raises(FormatTooNew, match=r"format 2.*up to 1"):
-        parse_record(GOLDEN.replace(b'"format":1', b'"format":2'))
+    with pytest.raises(FormatTooNew, match=r"format 3.*up to 2"):
+        parse_record(OLD.replace(b'"format":1', b'"format":3'))
 
 
 def test_unknown_keys_are_passed_over() -> None:
     """A later version may add keys without a new format number."""
-    assert parse_record(GOLDEN.replace(b',"files"', b',"extra":[1],"files"')) == RECORD
+    assert parse_record(OLD.replace(b',"files"', b',"extra":[1],"files"')) == RECORD
 
 
 @given(st.binary(max_size=200))
 def test_random_bytes_are_refused(data: bytes) -> None:
     """Nothing but our two errors comes of bytes that are no record."""
-    for bad in (data, b"{" + data + b"}", GOLDEN[: len(data)], GOLDEN + data + b" "):
+    for bad in (data, b"{" + data + b"}", OLD[: len(data)], OLD + data + b" "):
         with pytest.raises((IntegrityError, FormatTooNew)):
             parse_record(bad)
 
@@ -185,5 +209,5 @@ def test_any_json_is_an_object_or_refused(value: Any) -> None:
 
 def test_size_is_bounded_before_parsing() -> None:
     """More than 1 MiB is refused unread."""
-    with pytest.raises(IntegrityError, match="is the most"):
-        parse_record(b" " * (MAX_SIZE + 1))
+    with pytest.raises(IntegrityError, match="the limit is"):
+        parse_record(b" " * (MAX_JSON + 1))

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pickle
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 import dataver
 from dataver.fs import DataverFileSystem
-from dataver.testing.servers import Server
+from servers import Server
 
 from .conftest import Publish
 
@@ -70,7 +71,7 @@ def test_every_name_of_a_version_reads_it(two: Path, fs: DataverFileSystem, repo
         ("some/data@9.0.0/x", "no version or tag '9.0.0'"),
         ("some/data@1.0.0/train/c", "no 'train/c'"),
         ("Some Data@1/x", "has the character ' '"),
-        ("dv1:zz/x", "no digest"),
+        ("dv1:zz/x", "not a digest"),
         ("nothing", "no dataset 'nothing'"),
     ],
 )
@@ -137,10 +138,56 @@ def test_the_repository_is_the_configured_one(
     fsspec.register_implementation("dataver", DataverFileSystem, clobber=True)
     with fsspec.open("dataver://some/data@1.0.0/train/a@b.txt", "rt") as file:
         assert file.read() == "one\n"
-    assert fsspec.filesystem("dataver").fsid == f"dataver-{repo.id}"
+    assert fsspec.filesystem("dataver").fsid == f"dataver-{repo._core.local_name}"
     with pytest.raises(ValueError, match="not a repository"):
         DataverFileSystem(repo="dataver://some/data@1.0.0").ls("")
     DataverFileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("question", ["exists", "lexists", "isfile", "isdir", "info", "ls", "find", "glob"])
+def test_a_repository_that_cannot_be_opened_is_no_answer(
+    two: Path, repo: dataver.Repository, machine: Path, question: str
+) -> None:
+    """Questions about paths raise where there is no repository, or it refuses an option; none says no."""
+    for path in ("", "some/data", "some/data@1.0.0", "some/data@1.0.0/train"):
+        pattern = f"{path}/*" if question == "glob" else path
+        with pytest.raises(dataver.NotFound, match="not a dataver repository") as missing:
+            getattr(DataverFileSystem(repo=machine / "gone"), question)(pattern)
+        assert not isinstance(missing.value, FileNotFoundError)
+        with pytest.raises(dataver.InvalidInput, match="profile"):
+            getattr(DataverFileSystem(repo=repo.url, profile="lab"), question)(pattern)
+
+
+_PASSED = {
+    "block_size": 8192,
+    "cache_type": "readahead",
+    "cache_options": {"maxblocks": 3},
+    "default_block_size": 1,
+    "default_cache_type": "none",
+    "default_fill_cache": False,
+    "client_kwargs": {"requote_redirect_url": False, "trust_env": True},
+}
+
+
+def test_options_of_any_file_system_are_taken(two: Path, repo: dataver.Repository) -> None:
+    """Options that fsspec and its users pass to every file system do not reach the repository's store."""
+    with fsspec.open("dataver://some/data@1.0.0/train/a@b.txt", repo=repo.url, **_PASSED) as file:
+        assert file.read() == b"one\n"
+
+
+@pytest.mark.servers
+def test_options_of_any_file_system_are_taken_with_a_bucket(moto_server: Server, machine: Path) -> None:
+    """The words of `client_kwargs` that no bucket's client knows are dropped, the others are kept."""
+    url = moto_server.url(f"fs-{os.urandom(4).hex()}")
+    (machine / "folder").mkdir()
+    (machine / "folder" / "f").write_text("over the net\n")
+    dataver.init(url, storage_options=moto_server.options).sync(
+        machine / "folder", "d", workspace=machine / "work"
+    )
+    words = {**_PASSED["client_kwargs"], "region_name": "us-east-1"}
+    for given in (_PASSED, _PASSED | {"client_kwargs": words}):
+        fs = fsspec.filesystem("dataver", repo=url, **(given | moto_server.options))
+        assert fs.cat_file("d@1.0.0/f") == b"over the net\n"
 
 
 def test_it_is_announced_to_fsspec() -> None:
@@ -193,6 +240,28 @@ def test_an_open_file_can_be_pickled(two: Path, fs: DataverFileSystem, repo: dat
             copy.close()
         dataver.fetch("some/data@1.0.0", repo=repo)
         fs.invalidate_cache()
+
+
+# fsspec's MMapCache leaves the file of its blocks open
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("fetched", [False, True])
+def test_block_caches_of_fsspec_read_through_it(
+    machine: Path, repo: dataver.Repository, publish: Publish, fetched: bool
+) -> None:
+    """`blockcache::` asks an open file for ranges, and keeps the blocks."""
+    data = random.Random(1).randbytes(300_000)
+    (machine / "folder").mkdir()
+    (machine / "folder" / "f").write_bytes(data)
+    ref = publish(machine / "folder")
+    if fetched:
+        dataver.fetch(ref, repo=repo)
+    url, kept = f"blockcache::dataver://{ref}/f", {"cache_storage": str(machine / "blocks")}
+    for _ in range(2):
+        with fsspec.open(url, dataver={"repo": repo.url, "block_size": 4096}, blockcache=kept) as file:
+            for start, size in ((100, 5), (299_990, 100), (0, 70_000), (150_000, -1)):
+                file.seek(start)
+                assert file.read(size) == data[start:][: size if size >= 0 else None]
+        assert file.closed
 
 
 @pytest.mark.servers

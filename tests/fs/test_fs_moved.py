@@ -15,6 +15,7 @@ import dataver
 from dataver.formats.config import RepositoryConfig
 from dataver.fs import DataverFileSystem
 from dataver.reading.versions import Versions
+from dataver.repository import RepositoryCore as Core
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
 
@@ -43,11 +44,11 @@ class Far:
             create_if_absent=True,
         )
         self.store = FaultyStore(MemoryStore())
-        repo = dataver.Repository(self.store, config, "memory://")
+        repo = dataver.Repository(Core(self.store, config), "memory://")
         repo.sync(machine / "folder", "the/set", workspace=machine / "work")
         self.store.requests.clear()
         self.fs: Any = DataverFileSystem(repo=str(machine / "nowhere"))
-        self.fs._shared = Versions(lambda: dataver.Repository(self.store, config, "memory://"))
+        self.fs._shared = Versions(lambda: Core(self.store, config))
 
     @property
     def moved(self) -> int:

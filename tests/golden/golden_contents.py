@@ -1,8 +1,8 @@
-"""What the frozen repository of format 1 holds, and how it was made.
+"""What the frozen repositories hold, and how they were made.
 
-`python tests/golden/golden_contents.py FOLDER` makes such a repository, and one of numbers beside it. Those
-in `format1/` and `format1-numbers/` are never made again: they stay as they were first written, so that every
-later release must read them. A new format gets a folder beside them.
+`python tests/golden/golden_contents.py FOLDER` makes such a repository, one of numbers and a small one.
+Those in `format1/`, `format1-numbers/` and `format2/` are never made again: they stay as they were first
+written, so that every later release must read them. A new format gets a folder beside them.
 """
 
 import os
@@ -51,6 +51,12 @@ def versions() -> dict[str, Contents]:
     return {"1.0.0": first, "1.0.1": second, "2.0.0": third}
 
 
+def small() -> dict[str, Contents]:
+    """Return the versions of the frozen repository of format 2, which differs in its JSON objects only."""
+    first: Contents = {"a.txt": b"one\n", "b/link": "../a.txt", "b/noise.bin": noise("small", 9_000)}
+    return {"1.0.0": first, "1.0.1": first | {"a.txt": b"two\n"}, "1.0.2": first | {"c": None}}
+
+
 def numbers() -> dict[str, Contents]:
     """Return versions that hold floating-point numbers: the high bytes of float32, float32, float64."""
     uniform = struct.unpack("<24000I", noise("numbers", 96_000))
@@ -91,14 +97,14 @@ def read(folder: Path) -> Contents:
     return contents
 
 
-def make(folder: Path) -> dict[str, str]:
-    """Make the repository in a new folder; return the digest of each version."""
+def make(folder: Path, wanted: dict[str, Contents] | None = None) -> dict[str, str]:
+    """Make the repository in a new folder, or one of other versions; return the digest of each version."""
     import dataver
 
     repository = dataver.init(folder)
     digests, parents = {}, []
     with tempfile.TemporaryDirectory() as scratch:
-        for label, contents in versions().items():
+        for label, contents in (wanted or versions()).items():
             source = Path(scratch) / label
             write(contents, source)
             draft = repository.create("golden/set", parents=parents, workspace=scratch)
@@ -110,10 +116,18 @@ def make(folder: Path) -> dict[str, str]:
             version.upload()
             digests[label], parents = version.digest, [f"golden/set@{label}"]
     repository.tag("golden/set@1.0.0", "stable")
-    repository.tag("golden/set@2.0.0", "stable")
+    repository.tag(parents[0], "stable")
     repository.tag("golden/set@1.0.1", "gone")
     repository.untag("golden/set", "gone")
     return digests
+
+
+def make_small(folder: Path) -> None:
+    """Make the repository of format 2 in a new folder, its last version deleted."""
+    import dataver
+
+    make(folder, small())
+    dataver.open(folder).delete("golden/set@1.0.2", force=True)
 
 
 def make_numbers(folder: Path) -> None:
@@ -134,3 +148,4 @@ if __name__ == "__main__":
     for label, digest in make(Path(sys.argv[1])).items():
         print(label, digest)
     make_numbers(Path(f"{sys.argv[1]}-numbers"))
+    make_small(Path(f"{sys.argv[1]}-small"))

@@ -43,16 +43,27 @@ class Fields:
         return bytes(payload)
 
 
+def summed(data: bytes) -> dict:
+    """Return a JSON object that matches its checksum, which format 1 had none of."""
+    values = json.loads(data)
+    assert values["format"] in (1, 2), "format"
+    if values["format"] == 2:
+        rest = {key: value for key, value in values.items() if key != "checksum"}
+        text = json.dumps(rest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        assert values["checksum"] == f"{xxh3_64_intdigest(text.encode()):016x}", "checksum"
+    return values
+
+
 class Repository:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        assert json.loads((folder / "dataver.json").read_bytes())["format"] == 1, "format"
+        summed((folder / "dataver.json").read_bytes())
         self.object = cache(lambda kind, name: (folder / kind / name.hex()[:2] / name.hex()).read_bytes())
 
     def record(self, name: str, label: str, record_id: str | None = None) -> dict:
         """Return a record whose whole history is in order."""
         data = (self.folder / "datasets" / name / "versions" / f"{label}.json").read_bytes()
-        record, found = json.loads(data), blake3(data, derive_key_context="dataver 1 record").hexdigest()
+        record, found = summed(data), blake3(data, derive_key_context="dataver 1 record").hexdigest()
         assert record_id in (None, found) and (record["dataset"], record["label"]) == (name, label), "record"
         for parent in record["parents"]:
             self.record(parent["dataset"], parent["label"], parent["record"])

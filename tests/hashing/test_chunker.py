@@ -130,6 +130,20 @@ def test_parameters_out_of_range_are_refused(values: dict[str, int]) -> None:
         ChunkingParameters(**values)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("values", "bounds"),
+    [
+        ({"average": 4 << 20, "minimum": 2 << 20, "maximum": 16 << 20}, "2097152 is not from 64 to 1048576"),
+        ({"average": 256, "minimum": 64, "maximum": 512}, "512 is not from 1024 to 16777216"),
+        ({"average": 256, "minimum": 300, "maximum": 1024}, "300 is not from 64 to 256"),
+    ],
+)
+def test_a_refusal_names_bounds_that_the_value_is_outside_of(values: dict[str, int], bounds: str) -> None:
+    """The bounds of the sentence are those that were checked."""
+    with pytest.raises(InvalidInput, match=bounds):
+        ChunkingParameters(**values)  # type: ignore[arg-type]
+
+
 def test_parameters_survive_json() -> None:
     """`from_dict` gives back what `to_dict` made; gaps and unknown names are told apart."""
     values = ChunkingParameters.for_average(65536).to_dict()

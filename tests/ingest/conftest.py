@@ -7,6 +7,7 @@ import pytest
 
 import dataver
 from dataver.formats.config import RepositoryConfig
+from dataver.repository import RepositoryCore as Core
 
 
 @pytest.fixture(autouse=True)
@@ -27,4 +28,4 @@ def configured(**values):
 
 def repository(store, **values):
     """Return a repository so configured in a store."""
-    return dataver.Repository(store, configured(**values), "memory://test")
+    return dataver.Repository(Core(store, configured(**values)), "memory://test")

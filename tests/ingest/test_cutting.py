@@ -10,26 +10,26 @@ from dataver.errors import IntegrityError
 from dataver.formats.entry import Extent, Kind
 from dataver.formats.pack import Footer, FooterBuilder
 from dataver.hashing import Chunker, ChunkingParameters, digest
-from dataver.ingest.chunk_index import Place
-from dataver.ingest.cutting import Cutter, File, LargeFile, Window
-from dataver.ingest.expected import Expected
-from dataver.ingest.packing import interval_extent
-from dataver.ingest.scan import Found
+from dataver.ingest.chunk_index import ChunkLocation
+from dataver.ingest.cutting import CutBuffer, Cutter, File, LargeFile
+from dataver.ingest.pack_writer import interval_extent
+from dataver.ingest.parent_chunks import Expected
+from dataver.ingest.scan import ScannedItem
 from dataver.ingest.stat_cache import FileStat
 
 PARAMS = ChunkingParameters(average=256, minimum=64, maximum=1024)
-NOTHING = Found("f", "f", Kind.FILE, FileStat(0, 0, 0, 0))
+NOTHING = ScannedItem("f", "f", Kind.FILE, FileStat(0, 0, 0, 0))
 
 
 def cut(data, size, expected=None):
     """Cut as a large file in windows of `size`; return `(digest or b"", bytes or place)` of each chunk."""
-    cutter, windows = Cutter(PARAMS), [Window(size, PARAMS) for _ in range(2)]
+    cutter, windows = Cutter(PARAMS), [CutBuffer(size, PARAMS) for _ in range(2)]
     large, found = LargeFile(File(NOTHING, None), expected), []
     for number, start in enumerate(range(0, len(data) + 1, size)):
         window, part = windows[number % 2], data[start : start + size]
         window.view[window.begin : window.begin + len(part)] = part
         for _, name, what in cutter.large(window, large, len(part), final=len(part) < size):
-            found.append((name, what if isinstance(what, Place) else bytes(what)))
+            found.append((name, what if isinstance(what, ChunkLocation) else bytes(what)))
     assert large.rest == b""
     assert large.cut == len(data)
     return found

@@ -81,6 +81,23 @@ def test_what_was_added_is_what_is_read_back(repo, source):
     assert (version.files, version.size) == (32, sum(map(len, contents(source).values())))
 
 
+def test_an_uploaded_draft_still_tells_its_changes(repo, source):
+    """The tree that a draft started from stays readable, also where no version has it."""
+    first = repo.create("d")
+    first.add(source / "big.bin")
+    first.finalize()
+    first.upload()
+    published(repo, "e", source / "sub0")
+    merged = repo.create("m", parents=["d@1.0.0", "e@1.0.0"])
+    merged.add(source / "sub1")
+    merged.finalize()
+    merged.upload()
+    for draft, added in ((first, 1), (merged, 10)):
+        for each in (draft, repo.draft(draft.id)):
+            assert len(each.status().added) == added
+        assert each.portability() == []
+
+
 def test_added_bytes_are_safe_from_later_edits(repo, source):
     """Invariant 6: editing, or deleting, the source after `add` changes nothing."""
     draft = repo.create("d")
@@ -222,6 +239,29 @@ def test_a_file_does_not_bury_a_folder(repo, tmp_path):
     assert [entry.path for entry in draft.tree.iterate()] == ["a/b"]
 
 
+def test_no_command_makes_a_path_a_file_and_a_folder(repo, tmp_path):
+    """A move is refused; what is written, mirrored or merged later takes the other's place."""
+    write(tmp_path / "one" / "f", "x")
+    write(tmp_path / "one" / "k", "y")
+    write(tmp_path / "two" / "f" / "g", "z")
+    draft = repo.create("d")
+    draft.add(tmp_path / "one")
+    with pytest.raises(InvalidInput, match="'f' cannot be a file and the folder of 'f/g'"):
+        draft.move("k", "f/g")
+    assert list(draft.tree.paths()) == ["f", "k"]
+    with draft.open("k/l", "wb") as file:
+        file.write(b"w")
+    assert list(draft.tree.paths()) == ["f", "k/l"]
+    assert draft.sync(tmp_path / "two").removed == 2
+    assert list(draft.tree.paths()) == ["f/g"]
+    assert draft.sync(tmp_path / "one").removed == 1
+    assert list(draft.tree.paths()) == ["f", "k"]
+    published(repo, "one", tmp_path / "one")
+    published(repo, "two", tmp_path / "two")
+    assert list(repo.create("m", parents=["one", "two"]).tree.paths()) == ["f/g", "k"]
+    assert list(repo.create("m", parents=["two", "one"]).tree.paths()) == ["f", "k"]
+
+
 def test_an_empty_change_is_refused_unless_told(repo, source):
     """`finalize` says so and leaves the draft open."""
     published(repo, "d", source)
@@ -241,7 +281,7 @@ def test_finalize_and_upload_can_be_repeated(repo, source):
     again = repo.draft(draft.id).upload()
     assert not first.already and again.already
     assert again.version == first.version
-    assert repo.records.labels("d") == ["1.0.0"]
+    assert repo._core.records.labels("d") == ["1.0.0"]
 
 
 def test_a_finalized_draft_does_not_change(repo, source):
@@ -417,7 +457,32 @@ def test_a_tag_notices_a_replaced_record(repo, source):
     (source / "empty.txt").unlink()
     other = dataver.init(source.parent / "other")
     other.sync(source, "d")
-    record = other.store.get("datasets/d/versions/1.0.0.json")
-    repo.store.put("datasets/d/versions/1.0.0.json", record)
+    record = other._core.store.get("datasets/d/versions/1.0.0.json")
+    repo._core.store.put("datasets/d/versions/1.0.0.json", record)
     with pytest.raises(dataver.IntegrityError, match="production"):
         repo.version("d@production")
+
+
+@pytest.mark.parametrize("verb", ["add", "sync", "add_external", "plan_external"])
+def test_a_pattern_to_include_that_matches_nothing_is_refused_by_name(repo, tmp_path, verb):
+    """Nothing is added, whatever the other patterns match; what ignore files hide does not count."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name in ("a.jpg", "b.txt", "hidden.tmp"):
+        (folder / name).write_text(name)
+    (folder / ".dataverignore").write_text("*.tmp\n")
+    draft = repo.create("d")
+    with pytest.raises(PathNotFound, match=r"'\*\.jpeg', '\*\.tmp'; nothing was added"):
+        getattr(draft, verb)(folder, include=["*.jpg", "*.jpeg", "*.tmp", "!b.*"], dest="in")
+    assert draft.tree.summary().entries == 0
+    report = getattr(draft, verb)(folder, include=["*.jpg", "!b.*"], dest="in")
+    assert report.files == 1
+
+
+def test_a_pattern_to_include_may_match_in_any_of_the_sources(repo, tmp_path):
+    """Of several sources each pattern has to match something in one."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.jpg").write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    draft = repo.create("d")
+    assert draft.add(tmp_path / "one", tmp_path / "b.txt", include=["*.jpg", "b.txt"]).files == 2

@@ -162,7 +162,7 @@ def test_a_file_that_is_forgotten_was_never_written(tmp_path, repo, mode):
         draft.open("a", mode).write("new" if mode == "w" else b"new")
         gc.collect()
 
-    with pytest.warns(ResourceWarning, match="nothing of it is in the draft"):
+    with pytest.warns(ResourceWarning, match="the draft is unchanged"):
         forget()
     assert published(draft) == {"a": b"old"} and left(draft) == []
 

@@ -9,6 +9,7 @@ import pytest
 
 import dataver
 from dataver.errors import Conflict, DataverError, StoreError
+from dataver.repository import RepositoryCore as Core
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
@@ -47,7 +48,7 @@ class World:
 
     def open(self, plan=None):
         self.store = FaultyStore(self.inner, plan)
-        return dataver.Repository(self.store, self.config, "memory://test")
+        return dataver.Repository(Core(self.store, self.config), "memory://test")
 
     def sync(self, plan=None, **how):
         return self.open(plan).sync(self.source, "d", workspace=self.home, spool=SPOOL, **how)
@@ -171,12 +172,13 @@ def test_a_label_that_is_taken_leaves_nothing_but_packs_the_next_call_finds(tmp_
     assert world.drafts() == []
     there = world.packs()
     world.sync(label="1.1.0")
-    assert world.packs() == there
+    assert there <= world.packs()  # the last ones may not have been sent before
+    assert world.open().du().unneeded == 0  # nothing is stored twice
     world.all_right("1.1.0")
 
 
 def test_two_calls_at_once_leave_each_other_alone(tmp_path):
-    """A draft that somebody is at is not taken up, however long it takes."""
+    """A draft that somebody is at is not taken up; the call that publishes later finds nothing changed."""
     world = World(tmp_path)
     reached, gate = threading.Event(), threading.Event()
 
@@ -198,9 +200,8 @@ def test_two_calls_at_once_leave_each_other_alone(tmp_path):
         gate.set()
         thread.join()
     assert second.version.label == "1.0.0"
-    assert first[0].version.label == "1.0.1"
-    assert first[0].version.digest == second.version.digest
-    world.all_right("1.0.1")
+    assert first[0].version is None
+    world.all_right("1.0.0")
 
 
 def test_other_folders_and_places_are_other_work(tmp_path):

@@ -7,8 +7,9 @@ import socket
 import pytest
 
 from dataver.errors import InvalidInput, PathNotFound
-from dataver.formats.entry import Kind
+from dataver.formats.entry import Kind, safe_link
 from dataver.ingest.scan import Scan, scan
+from dataver.machine.descent import remove_folder
 
 
 def write(root, *names):
@@ -75,7 +76,8 @@ def test_ignore_files_work_as_gitignore_does(tmp_path):
         "keep/a.log",
         "keep/b.txt",
     ]
-    assert how.ignored == 4
+    assert how.ignored == 2
+    assert how.left_out == {".git"}
     assert how.problems == []
 
 
@@ -126,6 +128,57 @@ def test_an_unreadable_folder_is_refused_and_hides_what_is_in_it(tmp_path):
     assert list(walk) == []
     assert [name for name, _ in how.problems] == [str(tmp_path / "shut")]
     assert how.unseen == ["shut"]
+
+
+def test_folders_nest_deeper_than_calls_may(tmp_path):
+    """Depth costs no stack, and a problem above does not hide what lies below."""
+    depth = 1500
+    folder = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=folder)
+        below = os.open("d", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
+    os.close(folder)
+    assert walked(tmp_path)[0] == ["d/" * depth + "leaf"]
+    remove_folder(tmp_path / "d")  # pytest's own removal recurses
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "stored"),
+    [
+        ("img/l", "../lab/a", "../lab/a"),
+        ("img/l", "./../lab//a", "./../lab//a"),
+        ("l", "nowhere", "nowhere"),
+        ("img/l", "..", ".."),
+        ("img/l", "../img/../lab/a", "../lab/a"),
+        ("l", "lab/../lab/a", "lab/a"),
+        ("l", "lab/..", "."),
+        ("l", "to-lab/../../img", "img"),
+        ("img/l", "../../src/lab/a", "../lab/a"),
+        ("img/l", "../../src", ".."),
+        ("l", "../src/nowhere", "nowhere"),
+        ("l", "nowhere/../lab/a", None),
+        ("l", "../other", None),
+        ("l", "../src-2/a", None),
+        ("l", "to-lab/../../../other", None),
+    ],
+)
+def test_a_link_that_is_taken_can_be_made_anywhere(tmp_path, link, target, stored):
+    """What a target means is stored in a form that needs neither the root's name nor `..` behind a name."""
+    root = tmp_path / "src"
+    write(root, "lab/a", "img/b", "deep/lab/c")
+    write(tmp_path, "src-2/a")
+    (root / "to-lab").symlink_to("deep/lab")
+    (root / link).symlink_to(target)
+    how = Scan("data")
+    found = {each.path: each.target for folder in scan(root, how) for each in folder}
+    assert found.get(f"data/{link}") == stored
+    assert len(how.problems) == (stored is None)
+    if stored is not None:
+        assert safe_link(link, stored)
+        assert ((root / link).parent / stored).resolve() == (root / link).resolve()
 
 
 def test_followed_links_store_what_they_point_to_and_never_run_in_circles(tmp_path):

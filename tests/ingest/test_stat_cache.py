@@ -1,8 +1,15 @@
 """The stat cache answers only when all of a file's stat values are as they were."""
 
+import email
+import mmap
+import sys
 import time
 import tracemalloc
+from pathlib import Path
 
+import pytest
+
+import dataver
 from dataver.hashing import digest
 from dataver.ingest.stat_cache import FileStat, StatCache
 
@@ -89,3 +96,71 @@ def test_a_file_costs_little_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 400 * count
+
+
+def test_a_checksum_reads_what_is_remembered_and_remembers_what_it_read(tmp_path):
+    """The next cache without it answers."""
+    cache = saved(tmp_path, ("a", stat()))
+    reread = StatCache(tmp_path, "/data", checksum=True)
+    assert reread.get("a", stat()) is None
+    reread.put("a", stat(), digest(b"other"))
+    reread.save()
+    assert cache.get("a", stat()) == digest(b"a")
+    assert StatCache(tmp_path, "/data").get("a", stat()) == digest(b"other")
+
+
+def test_a_file_that_did_not_hold_still_is_forgotten(tmp_path):
+    """What was remembered of it may be wrong by now."""
+    saved(tmp_path, ("a", stat()), ("b", stat()))
+    cache = StatCache(tmp_path, "/data")
+    cache.put("a", stat(), digest(b"a"), still=False)
+    cache.save()
+    cache = StatCache(tmp_path, "/data")
+    assert cache.get("a", stat()) is None
+    assert cache.get("b", stat()) == digest(b"b")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who writes to a file")
+def test_a_file_mapped_for_writing_does_not_hold_still(tmp_path):
+    """While its times are recent: with a descriptor, with a mapping, and not after they are gone."""
+    cache = StatCache(tmp_path / "stat", "/data")
+    recent = time.time_ns() - 5 * 10**9
+    path = tmp_path / "x"
+    path.write_bytes(bytes(8192))
+    with path.open("rb") as file:
+        asked = [cache.holds_still(file.fileno(), stat(mtime=recent))]
+        with path.open("r+b") as writer:
+            asked.append(cache.holds_still(file.fileno(), stat(mtime=recent)))
+            mapping = mmap.mmap(writer.fileno(), 0)
+        asked.append(cache.holds_still(file.fileno(), stat(mtime=recent)))
+        asked.append(cache.holds_still(file.fileno(), stat(mtime=OLD)))
+        mapping.close()
+        asked.append(cache.holds_still(file.fileno(), stat(mtime=recent)))
+    assert asked == [True, False, False, True, True]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what the process read in /proc")
+@pytest.mark.parametrize("way", ["add", "sync", "one step"])
+def test_unchanged_files_are_read_by_checksum_alone(tmp_path, monkeypatch, way):
+    """The bytes that the process reads are fewer than the folder's without it, and at least those with it."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+    source = Path(email.__file__).parent  # files that have not changed for long
+    files = (path for path in source.rglob("*.py"))
+    size = sum(path.stat().st_size for path in files)
+    repo = dataver.init(tmp_path / "repo")
+    draft = repo.create("d", workspace=tmp_path)
+
+    def count(checksum):
+        before = bytes_read()
+        if way == "one step":
+            repo.sync(source, "d", workspace=tmp_path, checksum=checksum)
+        else:
+            (draft.add if way == "add" else draft.sync)(source, checksum=checksum)
+        return bytes_read() - before
+
+    count(False)
+    assert [count(False) < size / 2, count(True) >= size, count(False) < size / 2] == [True] * 3
+
+
+def bytes_read():
+    return int(Path("/proc/self/io").read_text().split()[1])

@@ -9,6 +9,7 @@ import pytest
 
 import dataver
 from dataver.errors import DataverError, IntegrityError, StoreError
+from dataver.repository import RepositoryCore as Core
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
@@ -30,7 +31,7 @@ def sealed_draft(repo, tmp_path):
 
 
 def test_what_is_needed_is_written_before_what_needs_it(tmp_path):
-    """Invariant 3: packs, tree blocks, record; a hold on the tree is put before the record and then taken."""
+    """Invariant 3: packs, tree blocks, record; a hold and a turn are put before the record."""
     store = FaultyStore(MemoryStore())
     draft, _ = sealed_draft(repository(store), tmp_path)
     draft.upload()
@@ -39,6 +40,7 @@ def test_what_is_needed_is_written_before_what_needs_it(tmp_path):
         "packs",
         "trees",
         "keeping",
+        "turns",
         "datasets",
         "keeping",
     ]
@@ -58,13 +60,13 @@ def test_a_fault_at_any_write_leaves_all_or_nothing_and_a_repeat_finishes(tmp_pa
             draft.upload()
         except (DataverError, Crash):
             pass
-        healthy = dataver.Repository(inner, repo.config, "memory://test")
-        labels = healthy.records.labels("d")
+        healthy = dataver.Repository(Core(inner, repo._core.config), "memory://test")
+        labels = healthy._core.records.labels("d")
         assert labels in ([], ["1.0.0"])
         if labels:
             assert healthy.verify("d").ok
         version = healthy.draft(draft.id, workspace=home).upload().version
-        assert healthy.records.labels("d") == ["1.0.0"]
+        assert healthy._core.records.labels("d") == ["1.0.0"]
         assert version.ref == "d@1.0.0"
         assert healthy.verify("d").ok
         assert {entry.path: version.read(entry.path) for entry in version.entries()} == files
@@ -87,13 +89,17 @@ def test_a_record_whose_label_others_took_meanwhile_is_recognised_after_a_lost_r
     last = len(writes.writes)
     lossy = FaultyStore(inner, {last: Fault.CRASH_AFTER})
     with pytest.raises(Crash):
-        dataver.Repository(lossy, repo.config, "memory://test").draft(draft.id, workspace=tmp_path).upload()
-    assert repo.records.labels("d") == ["1.0.0"]
+        dataver.Repository(Core(lossy, repo._core.config), "memory://test").draft(
+            draft.id, workspace=tmp_path
+        ).upload()
+    assert repo._core.records.labels("d") == ["1.0.0"]
     (tmp_path / "src" / "f0").write_bytes(b"other")
     assert repo.sync(tmp_path / "src", "d", workspace=home).version.ref == "d@1.0.1"
-    again = dataver.Repository(counted, repo.config, "memory://test").draft(draft.id, workspace=tmp_path)
+    again = dataver.Repository(Core(counted, repo._core.config), "memory://test").draft(
+        draft.id, workspace=tmp_path
+    )
     assert again.upload().version.ref == "d@1.0.0"
-    assert repo.records.labels("d") == ["1.0.0", "1.0.1"]
+    assert repo._core.records.labels("d") == ["1.0.0", "1.0.1"]
 
 
 def test_a_pack_that_vanished_is_noticed_before_anything_is_published(tmp_path):
@@ -107,9 +113,9 @@ def test_a_pack_that_vanished_is_noticed_before_anything_is_published(tmp_path):
     second.finalize()
     for info in list(inner.list("packs/")):
         inner.delete(info.key)
-    with pytest.raises(IntegrityError, match="no longer in"):
+    with pytest.raises(IntegrityError, match="missing from"):
         repo.draft(second.id, workspace=tmp_path).upload()
-    assert repo.records.labels("e") == []
+    assert repo._core.records.labels("e") == []
 
 
 def test_a_permanent_refusal_is_one_sentence(tmp_path):
@@ -149,6 +155,6 @@ for number in range(3):
     assert [process.returncode for process in running] == [0] * 4
     assert len(set(labels)) == 12
     repo = dataver.open(tmp_path / "repo")
-    assert sorted(repo.records.labels("d")) == sorted(labels)
+    assert sorted(repo._core.records.labels("d")) == sorted(labels)
     contents = {repo.version(f"d@{label}").read("f") for label in labels}
     assert len(contents) == 12

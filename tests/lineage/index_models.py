@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from dataver.formats.event import Context, Event, Link, RunFacts, Subset
 from dataver.formats.record import ParentRef, Record, record_id
-from dataver.lineage.index import LineageIndex, migrate
-from dataver.lineage.schema import MIGRATIONS
+from dataver.lineage.index.index import LineageIndex, migrate
+from dataver.lineage.index.schema import MIGRATIONS
 from dataver.repository.records import Published
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
+SYSTEMS = ("dataver", "dataver", "torchrun", "torchrun")
 REPOSITORY = "ab" * 16
 TABLES = ("datasets", "versions", "parents", "tags", "runs", "processes", "contexts", "links", "changes")
 
@@ -93,7 +94,7 @@ def event_of(identity, run, process, sequence, said, links):
         written=moment(identity),
         tool="dataver 0.1",
         run=RunFacts(
-            key=f"dataver:{run}",
+            key=f"{SYSTEMS[run % 4]}:{run}",
             process=hexed(process, 32),
             sequence=sequence,
             started=moment(said % 7),
@@ -103,6 +104,10 @@ def event_of(identity, run, process, sequence, said, links):
                     system="mlflow", id=str(number), kind=["tracker", "ci"][said % 2], facts={"n": str(said)}
                 )
                 for number in range(said % 3)
+            )
+            + tuple(
+                Context(system="torchrun", id=str(number), kind="launcher")
+                for number in range(2, 2 + said % 3)
             ),
             ended=[None, moment(20 + said % 5)][said % 2],
             outcome=[None, "finished", "failed", "killed"][said // 2 % 4],
@@ -117,7 +122,7 @@ EVENTS = st.lists(
     st.builds(
         event_of,
         st.integers(0, 2),
-        st.integers(0, 1),
+        st.integers(0, 3),
         st.integers(0, 1),
         st.integers(0, 1),
         st.integers(0, 40),

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import dataver
-from dataver.lineage.queue import waiting
+from dataver.lineage.record.queue_file import waiting
 from dataver.repository.events import Events
 from dataver.storage import open_store
 
@@ -34,7 +34,7 @@ class Lab:
             "DATAVER_REPO": str(self.repository),
         }
         repo = dataver.init(self.repository)
-        self.id = repo.id
+        self.id = repo._core.local_name
         for number in (1, 2):
             (self.work / "photos" / "train").mkdir(parents=True, exist_ok=True)
             (self.work / "photos" / "train" / "a.jpg").write_bytes(b"a" * number)

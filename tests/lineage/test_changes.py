@@ -6,10 +6,10 @@ import pytest
 
 import dataver
 from dataver.hashing import digest
-from dataver.lineage.changes import CONTENT_SIZE, fill_changes
-from dataver.lineage.index import LineageIndex
-from dataver.lineage.pull import pull, rebuild
-from dataver.lineage.schema import version_number
+from dataver.lineage.index.changes import CONTENT_SIZE, fill_changes
+from dataver.lineage.index.index import LineageIndex
+from dataver.lineage.index.pull import pull, rebuild
+from dataver.lineage.index.schema import version_number
 from dataver.repository.layout import block_key
 
 from .index_models import dump
@@ -46,15 +46,15 @@ class World:
         folder.mkdir(exist_ok=True)
         draft.sync(folder)
         draft.finalize("", allow_empty=True)
-        version = draft.upload().version
+        version = draft.upload(allow_fork=True).version
         self.made[version_number(version.record_id)] = files
         return version
 
     def fill(self, *versions):
         """Bring the index up to date."""
-        pull(self.repo, self.index, full=True)
+        pull(self.repo._core, self.index, full=True)
         numbers = [version_number(each.record_id) for each in versions] or None
-        return fill_changes(self.repo, self.index, numbers)
+        return fill_changes(self.repo._core, self.index, numbers)
 
     def holders(self, content):
         key = digest(content)[:CONTENT_SIZE]
@@ -139,7 +139,7 @@ def test_filling_again_reads_nothing(world):
     world.publish({"a": b"2"}, [first])
     world.fill()
     before = dump(world.index)
-    assert fill_changes(dataver.open(world.root / "repo"), world.index) == []
+    assert fill_changes(dataver.open(world.root / "repo")._core, world.index) == []
     assert dump(world.index) == before
 
 
@@ -161,14 +161,14 @@ def test_children_of_a_tree_that_cannot_be_read_count_from_another_base(world):
     held = {(version_number(each.record_id), "b") for each in (child, alone)}
     assert world.holders(b"3") == held
     damaged = dump(world.index)
-    rebuild(world.repo, world.root / "again" / "index.sqlite")
+    rebuild(world.repo._core, world.root / "again" / "index.sqlite")
     with LineageIndex.open(world.repo.id, world.root / "again" / "index.sqlite") as again:
         assert dump(again) == damaged
     path.write_bytes(data)
-    assert fill_changes(dataver.open(world.root / "repo"), world.index) == []
+    assert fill_changes(dataver.open(world.root / "repo")._core, world.index) == []
     assert world.base(child) == world.base(alone) == version_number(broken.record_id)
     assert world.holders(b"3") == held | {(version_number(broken.record_id), "b")}
-    rebuild(world.repo, world.root / "whole" / "index.sqlite")
+    rebuild(world.repo._core, world.root / "whole" / "index.sqlite")
     with LineageIndex.open(world.repo.id, world.root / "whole" / "index.sqlite") as whole:
         assert dump(whole) == dump(world.index)
 
@@ -177,18 +177,18 @@ def test_two_that_fill_at_once_do_it_once(world):
     """A second process that comes to the same version finds it done."""
     first = world.publish({"a": b"1"})
     world.publish({"a": b"2"}, [first])
-    pull(world.repo, world.index, full=True)
+    pull(world.repo._core, world.index, full=True)
 
     class Meanwhile:
         """Lets another connection do all the work while the first is under way."""
 
         def start(self, files, size):
             with LineageIndex.open(world.repo.id, world.index.path) as other:
-                assert fill_changes(world.repo, other) == []
+                assert fill_changes(world.repo._core, other) == []
 
         def advance(self, files, size, new=0):
             pass
 
-    assert fill_changes(world.repo, world.index, progress=Meanwhile()) == []
+    assert fill_changes(world.repo._core, world.index, progress=Meanwhile()) == []
     assert world.index.check() == []
     assert sum(world.changed().values()) == 2

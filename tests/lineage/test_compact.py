@@ -1,16 +1,19 @@
 """Bundling events: fewer objects, the same events; nothing is deleted before its bundle was read back."""
 
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
-import dataver
 from dataver.errors import StoreError
 from dataver.formats.bundle import MAX_BUNDLED
 from dataver.formats.config import RepositoryConfig
-from dataver.lineage.compact import execute_compaction, plan_compaction
-from dataver.storage import MemoryStore
+from dataver.lineage.index.compact import execute_compaction, plan_compaction
+from dataver.lineage.index.index import LineageIndex
+from dataver.lineage.index.pull import pull
+from dataver.repository import RepositoryCore as Core
+from dataver.storage import LocalStore, MemoryStore
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
 from .index_models import event_id, event_of, moment
@@ -22,18 +25,18 @@ def repository(store):
     config = RepositoryConfig(
         id="ab" * 16, created=moment(0), write_id=secrets.token_hex(16), create_if_absent=True
     )
-    return dataver.Repository(store, config, "memory:test")
+    return Core(store, config)
 
 
 def fill(store, count, step=1.0):
     """Write events, so many hours apart; return them by id."""
-    found = {}
-    for number in range(count):
-        event = event_of(0, number, 1, 1, number, [number])
-        object.__setattr__(event, "id", event_id(moment(number * step), number))
-        repository(store).events.put(event)
-        found[event.id] = event
-    return found
+    events = [
+        event_of(0, number, 1, 1, number, [number])._replace(id=event_id(moment(number * step), number))
+        for number in range(count)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(repository(store).events.put, events))
+    return {event.id: event for event in events}
 
 
 def all_events(store):
@@ -77,13 +80,24 @@ def test_young_events_and_small_months_stay():
     assert len(store.objects) == 100
 
 
-def test_bundles_are_bounded():
-    """More events than a bundle holds become several."""
-    store = MemoryStore()
-    events = fill(store, MAX_BUNDLED + 60, step=0.05)
+@pytest.mark.slow
+def test_ten_thousand_events_become_two_objects(tmp_path):
+    """As many as two bundles hold; an index made from these has the same rows."""
+    store = LocalStore(tmp_path / "repository")
+    events = fill(store, 2 * MAX_BUNDLED, step=0.05)
+    before = rows(store, tmp_path / "before.sqlite")
     report = execute_compaction(repository(store), plan_compaction(repository(store), now=NOW))
-    assert len(report.bundles) == 2
+    assert (len(report.bundles), report.deleted, report.problems) == (2, 2 * MAX_BUNDLED, [])
+    assert [info.key for info in store.list("lineage/")] == sorted(report.bundles)
     assert all_events(store) == events
+    assert rows(store, tmp_path / "after.sqlite") == before and len(before) == 2 * MAX_BUNDLED
+
+
+def rows(store, path):
+    """Return the links in an index made from the repository."""
+    with LineageIndex.open("compacted", path) as index:
+        pull(repository(store), index, now=NOW)
+        return index.db.execute("SELECT * FROM links ORDER BY id").fetchall()
 
 
 def test_small_bundles_join_a_larger_one():

@@ -7,9 +7,10 @@ import sys
 import pytest
 
 from dataver.formats.event import KINDS, check_run_key
-from dataver.lineage import noting, settings
-from dataver.lineage.capture.contexts import DETECTORS, look, run_of
-from dataver.lineage.capture.found import found
+from dataver.lineage.capture.contexts import DETECTORS, look
+from dataver.lineage.capture.detection import found
+from dataver.lineage.record import whose
+from dataver.lineage.record.state import STATE
 
 # Environments as the systems set them, the key of the run that follows, and keys of what is around it.
 ENVIRONMENTS = {
@@ -117,7 +118,17 @@ ENVIRONMENTS = {
         "github:git.lab.example/lab/cats/99/1/train",
         {"github:git.lab.example/lab/cats/99"},
     ),
-    "torchrun": ({"TORCHELASTIC_RUN_ID": "job-7", "WORLD_SIZE": "8"}, "torchrun:job-7", set()),
+    "torchrun": (
+        {
+            "TORCHELASTIC_RUN_ID": "job-7",
+            "WORLD_SIZE": "8",
+            "GROUP_WORLD_SIZE": "2",
+            "MASTER_ADDR": "n1",
+            "MASTER_PORT": "29500",
+        },
+        "torchrun:job-7/n1:29500",
+        set(),
+    ),
 }
 
 
@@ -126,7 +137,7 @@ def test_a_system_is_known_by_its_environment(name: str) -> None:
     """The run's key says which job or task it is, and what is around it is recorded too."""
     environment, key, around = ENVIRONMENTS[name]
     surroundings = look({}, environment)
-    assert run_of(surroundings) == key
+    assert surroundings.whole == key
     assert {each.key for each in surroundings.contexts} == around | ({key} if key else set())
     for context in surroundings.contexts:
         assert context.kind in KINDS
@@ -138,13 +149,15 @@ def test_every_system_is_on_the_list_that_is_looked_at_first(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command in a shell notes nothing where none of these variables is set, and asks no detector."""
-    monkeypatch.setattr(settings, "_implicit", False)
+    monkeypatch.setattr(STATE, "implicit", False)
+    monkeypatch.setattr(STATE, "scopes", {})
     monkeypatch.setenv("DATAVER_LINEAGE", "on")
-    monkeypatch.setattr(noting, "MODULES", ())
-    assert not noting.wanted()
+    monkeypatch.setattr(whose, "_ASKED", ())
+    monkeypatch.setattr(whose, "_TRACKERS", ())
+    assert not whose.wanted()
     for variable, value in ENVIRONMENTS[name][0].items():
         monkeypatch.setenv(variable, value)
-    assert noting.wanted()
+    assert whose.wanted()
 
 
 def test_outside_of_everything_nothing_is_found() -> None:
@@ -159,7 +172,7 @@ def test_the_nearest_system_names_the_run_and_all_are_recorded() -> None:
         environment |= ENVIRONMENTS[name][0]
     surroundings = look({}, environment)
     assert [each.system for each in surroundings.contexts] == ["airflow", "airflow", "slurm", "torchrun"]
-    assert run_of(surroundings) == ENVIRONMENTS["airflow"][1]
+    assert surroundings.whole == ENVIRONMENTS["airflow"][1]
 
 
 def test_a_system_that_raises_is_not_there() -> None:
@@ -181,12 +194,31 @@ def test_a_system_that_raises_is_not_there() -> None:
         "DATABRICKS_RUNTIME_VERSION": "15.4",
         "SM_TRAINING_ENV": "not json",
     }
-    assert run_of(look(modules, environment)) == "slurm:alps/4711"
+    assert look(modules, environment).whole == "slurm:alps/4711"
+
+
+def test_two_launches_with_one_rendezvous_id_are_two_runs() -> None:
+    """The ranks of a launch agree on its run, as children of one launcher; those of another have another."""
+    rank = (
+        "import os; from dataver.lineage.capture.contexts import look;"
+        "print(look({}, {'TORCHELASTIC_RUN_ID': 'sweep'}).whole)"
+    )
+    launch = (
+        f"import subprocess, sys; run = lambda: subprocess.run([sys.executable, '-c', {rank!r}], check=True);"
+        "run(); run()"
+    )
+    command = [sys.executable, "-c", launch]
+    keys = [
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() for _ in range(2)
+    ]
+    assert [len(each) for each in keys] == [2, 2]
+    assert len(set(keys[0])) == len(set(keys[1])) == 1 and keys[0] != keys[1]
+    assert all(key.startswith("torchrun:sweep/") for each in keys for key in each)
 
 
 def test_torchrun_without_an_id_is_known_by_its_launcher() -> None:
     """Ranks of one launch are one run, and the next launch is another, though both are called `none`."""
-    code = "from dataver.lineage.capture import contexts; print(contexts.run_of(contexts.look({})))"
+    code = "from dataver.lineage.capture import contexts; print(contexts.look({}).whole)"
     launcher = f"import subprocess, sys; [subprocess.run([sys.executable, '-c', {code!r}]) for _ in 'ab']"
     environment = os.environ | {
         "TORCHELASTIC_RUN_ID": "none",
@@ -201,7 +233,7 @@ def test_torchrun_without_an_id_is_known_by_its_launcher() -> None:
     ]
     keys = [done.stdout.split() for done in launches]
     assert keys[0][0] == keys[0][1] != keys[1][0] == keys[1][1]
-    assert run_of(look({}, environment | {"GROUP_WORLD_SIZE": "2"})) is None  # nodes would not agree
+    assert look({}, environment | {"GROUP_WORLD_SIZE": "2"}).whole is None  # nodes would not agree
 
 
 def test_ids_are_safe_and_bounded() -> None:

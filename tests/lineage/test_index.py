@@ -5,16 +5,16 @@ import random
 import sqlite3
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataver.errors import FormatTooNew, IntegrityError, StoreError
-from dataver.lineage import applying
-from dataver.lineage.index import LineageIndex, default_path, migrate, publish_index
-from dataver.lineage.schema import MIGRATIONS, run_number, version_number
+from dataver.formats.event import Context
+from dataver.lineage.index import event_rows
+from dataver.lineage.index.index import LineageIndex, default_path, migrate, publish_index
+from dataver.lineage.index.schema import MIGRATIONS, run_number, version_number
 
 from .index_models import (
     EVENTS,
@@ -68,9 +68,22 @@ def test_records_that_go_leave_the_rows_of_those_that_stay(events, chance):
         other.apply_versions(PUBLISHED)
         other.apply_events(events)
         with other.writing() as db:
-            applying.drop_versions(db, gone)
+            event_rows.drop_versions(db, gone)
         assert dump(other) == dump(reference)
         assert other.check() == []
+
+
+def test_a_record_that_no_row_names_any_more_has_no_row():
+    """Two events name one output differently: the lesser name holds, in any order, and the other is gone."""
+    one, two = (event_of(number, 0, 0, 0, 0, [link]) for number, link in ((0, 0), (1, 120)))
+    names = [link.record for event in (one, two) for link in event.links]
+    assert names[0] != names[1]
+    kept = min(names, key=version_number)
+    for batches in ([[one], [two]], [[two], [one]], [[one, two]], [[two, one]]):
+        with memory_index() as index:
+            for batch in batches:
+                index.apply_events(batch)
+            assert rows(index, "SELECT record FROM versions") == [(kept,)]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +102,7 @@ def test_records_that_go_leave_the_rows_of_those_that_stay(events, chance):
 def test_two_events_of_one_id_hold_whichever_comes_first(change):
     """A writer that says different things under one id gets the same row everywhere, for every thing said."""
     one = event_of(1, 1, 1, 1, 0, [])
-    two = replace(one, run=replace(one.run, **change))
+    two = one._replace(run=one.run._replace(**change))
     with memory_index() as index, memory_index() as other:
         for event in (one, two):
             index.apply_events([event])
@@ -101,15 +114,14 @@ def test_two_events_of_one_id_hold_whichever_comes_first(change):
 def test_a_run_is_what_its_processes_say_together(tmp_path):
     """Started with the first, ended with the last and not before, failed if any failed."""
     mine, other = (event_of(number, 0, number, 1, 0, []) for number in (1, 2))
-    first = replace(mine, run=replace(mine.run, started=moment(3), name=None, facts={"host": "gpu1"}))
-    second = replace(
-        other,
-        run=replace(other.run, started=moment(1), name="train", facts={"git": {"commit": "c0ffee"}}),
+    first = mine._replace(run=mine.run._replace(started=moment(3), name=None, facts={"host": "gpu1"}))
+    second = other._replace(
+        run=other.run._replace(started=moment(1), name="train", facts={"git": {"commit": "c0ffee"}}),
     )
 
     def ended(event, hour, outcome):
-        run = replace(event.run, sequence=event.run.sequence + 1, ended=moment(hour), outcome=outcome)
-        return replace(event, id=event.id[:12] + "f" * 20, run=run)
+        run = event.run._replace(sequence=event.run.sequence + 1, ended=moment(hour), outcome=outcome)
+        return event._replace(id=event.id[:12] + "f" * 20, run=run)
 
     question = "SELECT started, ended, outcome, name, host, commit_id FROM runs"
     with new_index(tmp_path) as index:
@@ -124,15 +136,57 @@ def test_a_run_is_what_its_processes_say_together(tmp_path):
         index.apply_events([later])
         assert rows(index, question)[0][2] == "killed"
         index.apply_events(
-            [replace(first, id="f" * 32, run=replace(first.run, process="e" * 32, outcome="failed"))]
+            [first._replace(id="f" * 32, run=first.run._replace(process="e" * 32, outcome="failed"))]
         )
         assert rows(index, question)[0][1:3] == (None, "failed")
 
 
+def test_links_of_a_launch_are_those_of_the_one_run_in_it(tmp_path):
+    """Rank 1 reads in the launch, rank 0 in a run of its own; with a second such run nothing tells which."""
+    link = link_of(1)._replace(record=FIRST.record_id)
+
+    def said(key, number, links=()):
+        event = event_of(number, 2, number, 1, 0, [])
+        launch = Context(system="torchrun", id="2", kind="launcher")
+        return event._replace(run=event.run._replace(key=key, contexts=(launch,)), links=links)
+
+    rank = said("torchrun:2", 1, (link,))
+    first, second = said("mlflow:a", 2), said("mlflow:b", 3)
+    question = (
+        "SELECT r.key, l.part_of FROM links JOIN runs r ON r.id = run, runs l WHERE l.key = 'torchrun:2'"
+    )
+    with new_index(tmp_path) as index:
+        index.apply_events([rank])
+        assert rows(index, question) == [("torchrun:2", None)]
+        index.apply_events([first])
+        assert rows(index, question) == [("mlflow:a", "mlflow:a")]
+        index.apply_events([second])
+        assert rows(index, question) == [("torchrun:2", None)]
+
+
+def test_an_older_index_learns_of_launches():
+    """Brought up from the schema before, an index has the rows that a new one has."""
+    events = [event_of(number, number % 4, 0, 0, 1 + number, [number]) for number in range(4)]
+    with memory_index() as index, memory_index() as new:
+        index.apply_events(events)
+        assert rows(index, "SELECT count(*) FROM links WHERE said IS NOT NULL") != [(0,)]
+        for statement in (
+            "UPDATE links SET run = coalesce(said, run)",
+            "UPDATE runs SET part_of = NULL WHERE key >= 'torchrun:' AND key < 'torchrun;'",
+            "DROP INDEX links_by_said",
+            "ALTER TABLE links DROP COLUMN said",
+            "PRAGMA user_version = 2",
+        ):
+            index.db.execute(statement)
+        migrate(index.db, MIGRATIONS, index.file)
+        new.apply_events(events)
+        assert dump(index) == dump(new)
+
+
 def test_an_output_finds_its_version_once_it_is_published(tmp_path):
     """By the write id, whichever of event and record comes first; deleted, it is unknown again."""
-    link = replace(link_of(0), record=None, write_id=SECOND.record.write_id)
-    event = replace(event_of(1, 1, 1, 1, 1, []), links=(link,))
+    link = link_of(0)._replace(record=None, write_id=SECOND.record.write_id)
+    event = event_of(1, 1, 1, 1, 1, [])._replace(links=(link,))
     question = "SELECT version FROM links"
     with new_index(tmp_path) as index:
         index.apply_events([event])
@@ -140,7 +194,7 @@ def test_an_output_finds_its_version_once_it_is_published(tmp_path):
         index.apply_versions([SECOND])
         assert rows(index, question) == [(version_number(SECOND.record_id),)]
         with index.writing() as db:
-            applying.drop_versions(db, [version_number(SECOND.record_id)])
+            event_rows.drop_versions(db, [version_number(SECOND.record_id)])
         assert rows(index, question) == [(None,)]
         index.apply_versions([FIRST, SECOND, OTHER])
         assert rows(index, question) == [(version_number(SECOND.record_id),)]
@@ -148,7 +202,7 @@ def test_an_output_finds_its_version_once_it_is_published(tmp_path):
 
 def test_a_version_that_only_a_link_names_is_its_record_id(tmp_path):
     """A deleted version, or one of another repository, keeps its runs; once it is known it has a name."""
-    event = replace(event_of(1, 1, 1, 1, 1, []), links=(replace(link_of(1), record=FIRST.record_id),))
+    event = event_of(1, 1, 1, 1, 1, [])._replace(links=(link_of(1)._replace(record=FIRST.record_id),))
     with new_index(tmp_path) as index:
         index.apply_events([event])
         assert rows(index, "SELECT record, dataset, tree FROM versions") == [(FIRST.record_id, None, None)]
@@ -164,7 +218,7 @@ def test_a_version_that_only_a_link_names_is_its_record_id(tmp_path):
 def test_records_and_keys_that_share_a_number_do_not_depend_on_order(tmp_path):
     """A forged record id with the first 63 bits of a real one never takes its place."""
     forged = FIRST.record_id[:16] + "0" * 48
-    event = replace(event_of(1, 1, 1, 1, 1, []), links=(replace(link_of(1), record=forged),))
+    event = event_of(1, 1, 1, 1, 1, [])._replace(links=(link_of(1)._replace(record=forged),))
     dumps = []
     for name in ("one", "two"):
         with new_index(tmp_path, name) as index:
@@ -180,9 +234,9 @@ def test_text_of_events_is_only_ever_text(tmp_path):
     """SQL, control characters and NUL in names, facts and paths end up in their columns."""
     nasty = "'; DROP TABLE runs; --\x00\x1b[31m\u202e"
     event = event_of(1, 1, 1, 1, 1, [1])
-    run = replace(event.run, name=nasty, facts={"user": nasty, nasty: [nasty]}, key="x:';DROP-TABLE-links;--")
+    run = event.run._replace(name=nasty, facts={"user": nasty, nasty: [nasty]}, key="x:';DROP-TABLE-links;--")
     with new_index(tmp_path) as index:
-        index.apply_events([replace(event, run=run)])
+        index.apply_events([event._replace(run=run)])
         assert rows(index, "SELECT key, name, user FROM runs") == [(run.key, nasty, nasty)]
         assert index.check() == []
 
@@ -261,7 +315,7 @@ def test_a_newer_schema_is_left_alone(tmp_path):
         index.db.execute("PRAGMA user_version = 99")
         file = index.file
     content = file.read_bytes()
-    with pytest.raises(FormatTooNew, match=rf"schema 99.*knows {len(MIGRATIONS)}") as caught:
+    with pytest.raises(FormatTooNew, match=rf"schema 99.*supports {len(MIGRATIONS)}") as caught:
         new_index(tmp_path)
     assert "newer dataver" in caught.value.hint
     assert file.read_bytes() == content
@@ -398,7 +452,7 @@ def test_looking_for_an_index_imports_no_sqlite():
         "import sys, dataver, dataver.lineage, dataver.formats.event, dataver.repository.events\n"
         "bad = {'sqlite3', 'sqlite_utils', 'pluggy'} & set(sys.modules)\n"
         "assert not bad, bad\n"
-        "import dataver.lineage.index, dataver.lineage.pull\n"
+        "import dataver.lineage.index.index, dataver.lineage.index.pull\n"
         "assert 'sqlite_utils' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,66 +1,11 @@
-"""A tracker's run that begins after the fetch gets what was noted before.
-
-The tracker `hal` is a package of its own, found by its entry point as any other: its runs are per thread, as
-MLflow's are, and it writes what it is told into a file.
-"""
-
-import pytest
-
-HAL = """
-import threading
-_local = threading.local()
-active_by_thread = {}
-def start(run):
-    active_by_thread[threading.get_ident()] = run
-def end():
-    del active_by_thread[threading.get_ident()]
-def active():
-    return active_by_thread.get(threading.get_ident())
-"""
-HAL_DATAVER = """
-import sys
-class Hal:
-    system, module = "hal", "hal"
-    def current(self):
-        run = sys.modules["hal"].active()
-        if run is None:
-            return None
-        if run == "broken":
-            raise OSError("no run for you")
-        from dataver.formats.event import Context
-        return Context(system="hal", id=run, kind="tracker", facts={"project": "space"})
-    def note(self, context, use):
-        if context.id == "down":
-            raise ConnectionError("hal does not answer")
-        with open("hal.txt", "a") as file:
-            file.write(f"{context.id} {use.role} {use.ref} {use.asked}\\n")
-    def of(self, given):
-        return None
-TRACKER = Hal()
-"""
-
-
-@pytest.fixture
-def hal(lab):
-    """A lab where the tracker `hal` and its part for dataver are installed."""
-    site = lab.root / "site"
-    (site / "hal_dataver-1.0.dist-info").mkdir(parents=True)
-    (site / "hal_dataver-1.0.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: hal-dataver\nVersion: 1.0\n"
-    )
-    (site / "hal_dataver-1.0.dist-info" / "entry_points.txt").write_text(
-        "[dataver.trackers]\nhal = hal_dataver:TRACKER\n"
-    )
-    (site / "hal.py").write_text(HAL)
-    (site / "hal_dataver.py").write_text(HAL_DATAVER)
-    lab.environment["PYTHONPATH"] = str(site)
-    lab.told = lab.work / "hal.txt"
-    return lab
+"""What was fetched before a tracker's run began is available to it."""
 
 
 def test_a_fetch_inside_a_trackers_run_is_its(hal) -> None:
     """The run's key is the tracker's, its facts are kept, and the tracker is told."""
-    hal.run("import dataver, hal, dataver.lineage.recorder; hal.start('1'); dataver.fetch('cats@1.0.0')")
+    hal.run(
+        "import dataver, hal, dataver.lineage.record.recorder; hal.start('1'); dataver.fetch('cats@1.0.0')"
+    )
     (event,) = hal.events()
     assert event.run.key == "hal:1"
     assert event.run.contexts[0].facts == {"project": "space"}
@@ -68,42 +13,38 @@ def test_a_fetch_inside_a_trackers_run_is_its(hal) -> None:
 
 
 def test_the_first_fetch_sees_the_run_of_its_own_thread(hal) -> None:
-    """The run is over before anything slow has begun; known trackers of other packages are remembered."""
+    """The run is over before anything slow has begun."""
     for run in ("1", "2"):
         hal.run(f"import dataver, hal; hal.start('{run}'); dataver.fetch('cats@1.0.0'); hal.end()")
-    (kept,) = (hal.root / "state" / "lineage").glob("trackers-*.json")
-    assert '"modules": ["hal"]' in kept.read_text()
-    kept.write_text("rubbish")
-    hal.run("import dataver, hal; hal.start('3'); dataver.fetch('cats@1.0.0'); hal.end()")
-    assert hal.links().keys() == {"hal:1", "hal:2", "hal:3"}
+    assert hal.links().keys() == {"hal:1", "hal:2"}
 
 
-def test_a_fetch_before_the_run_moves_to_it(hal) -> None:
+def test_a_fetch_before_the_run_is_available_to_it(hal) -> None:
     """Nothing was sent yet: there is one run, the tracker's, with both links, and no trace of another."""
     hal.run(
         """
-        import dataver, hal, dataver.lineage.recorder
+        import dataver, hal, dataver.lineage.record.recorder
         dataver.fetch("cats")
         hal.start("1")
         dataver.fetch("cats@1.0.0")
         """
     )
-    assert hal.links() == {"hal:1": {("input", "1.0.0", "fetch"), ("input", "1.0.1", "fetch")}}
+    assert hal.links() == {"hal:1": {("input", "1.0.0", "fetch"), ("input", "1.0.1", "available")}}
     assert hal.told.read_text() == "1 input cats@1.0.1 cats\n1 input cats@1.0.0 cats@1.0.0\n"
 
 
 def test_a_run_that_begins_after_the_last_fetch_is_found_at_exit(hal) -> None:
     """No note comes after it."""
     hal.run("import dataver, hal; dataver.fetch('cats'); hal.start('1')")
-    assert hal.links() == {"hal:1": {("input", "1.0.1", "fetch")}}
+    assert hal.links() == {"hal:1": {("input", "1.0.1", "available")}}
 
 
 def test_what_was_sent_already_is_said_again_under_the_trackers_run(hal) -> None:
-    """The run of the process says what took over; it keeps what it was."""
+    """The run of the process names the one that it was available to; it keeps what it was."""
     hal.run(
         """
         import dataver, hal
-        from dataver.lineage.recorder import flush
+        from dataver.lineage.record.recorder import flush
         dataver.fetch("cats@1.0.0")
         assert flush()
         hal.start("1")
@@ -112,7 +53,7 @@ def test_what_was_sent_already_is_said_again_under_the_trackers_run(hal) -> None
     parts = {event.run.key: event.run.part_of for event in hal.events()}
     assert parts.pop("hal:1") is None
     assert list(parts.values()) == ["hal:1"]
-    assert hal.links()["hal:1"] == {("input", "1.0.0", "fetch")}
+    assert hal.links()["hal:1"] == {("input", "1.0.0", "available")}
 
 
 def test_every_run_of_a_sweep_gets_what_was_fetched_before(hal) -> None:
@@ -120,9 +61,9 @@ def test_every_run_of_a_sweep_gets_what_was_fetched_before(hal) -> None:
     hal.run(
         """
         import dataver, hal
-        from dataver.lineage.recorder import look_again
+        from dataver.lineage.record.recorder import look_again
         dataver.fetch("cats@1.0.0")
-        import dataver.lineage.recorder
+        import dataver.lineage.record.recorder
         for run in ("1", "2"):
             hal.start(run)
             look_again()
@@ -131,12 +72,44 @@ def test_every_run_of_a_sweep_gets_what_was_fetched_before(hal) -> None:
         dataver.fetch("cats@1.0.1")
         """
     )
-    before = ("input", "1.0.0", "fetch")
+    before = ("input", "1.0.0", "available")
     assert hal.links() == {
         "hal:1": {before},
         "hal:2": {before},
         "hal:3": {before, ("input", "1.0.1", "fetch")},
     }
+
+
+def test_what_is_read_again_in_the_run_is_no_longer_only_available(hal) -> None:
+    """A fetch of the same part is the run's own; nothing of an earlier run reaches a later one."""
+    hal.run(
+        """
+        import dataver, hal
+        dataver.fetch("cats@1.0.0")
+        hal.start("1")
+        dataver.fetch("cats@1.0.0")
+        dataver.fetch("cats@1.0.1")
+        hal.start("2")
+        """
+    )
+    assert hal.links() == {
+        "hal:1": {("input", "1.0.0", "fetch"), ("input", "1.0.1", "fetch")},
+        "hal:2": {("input", "1.0.0", "available")},
+    }
+
+
+def test_outputs_never_reach_a_later_run(hal) -> None:
+    """What the process made before the run began is its own run's."""
+    hal.run(
+        """
+        import dataver, hal
+        dataver.open().sync("photos", "made")
+        hal.start("1")
+        dataver.fetch("cats@1.0.0")
+        """
+    )
+    assert hal.links()["hal:1"] == {("input", "1.0.0", "fetch")}
+    assert {("output", None, "finalize")} in hal.links().values()
 
 
 def test_links_of_a_run_that_the_user_named_stay(hal) -> None:
@@ -161,7 +134,7 @@ def test_a_tracker_that_is_down_loses_no_link(hal) -> None:
     """What it cannot take is said once; the repository has the link."""
     said = hal.run(
         """
-        import dataver, hal, dataver.lineage.recorder
+        import dataver, hal, dataver.lineage.record.recorder
         hal.start("down")
         dataver.fetch("cats@1.0.0")
         dataver.fetch("cats@1.0.1")
@@ -182,7 +155,7 @@ def test_workers_under_a_trackers_run_add_to_it(hal) -> None:
     """A spawned worker has no active run of the tracker's: its parent tells which it was."""
     hal.run(
         """
-        import dataver, multiprocessing, dataver.lineage.recorder
+        import dataver, multiprocessing, dataver.lineage.record.recorder
         def work():
             dataver.fetch("cats@1.0.1")
         if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Pulling brings what is new, and only that; rebuilding gives the same; hostile objects are left out."""
 
 import secrets
-from dataclasses import replace
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,11 +11,12 @@ import dataver
 from dataver.errors import NotFound, StoreError
 from dataver.formats.config import RepositoryConfig
 from dataver.formats.event import Link
-from dataver.lineage.changes import fill_changes
-from dataver.lineage.compact import execute_compaction, plan_compaction
-from dataver.lineage.index import LineageIndex
-from dataver.lineage.pull import pull, rebuild
-from dataver.repository.layout import bundle_key, event_key, record_key
+from dataver.lineage.index.changes import fill_changes
+from dataver.lineage.index.compact import execute_compaction, plan_compaction
+from dataver.lineage.index.index import LineageIndex
+from dataver.lineage.index.pull import pull, rebuild
+from dataver.repository import RepositoryCore as Core
+from dataver.repository.layout import block_key, bundle_key, event_key, record_key
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
 
@@ -35,7 +36,8 @@ class World:
         self.config = RepositoryConfig(
             id=secrets.token_hex(16), created=moment(0), write_id=secrets.token_hex(16), create_if_absent=True
         )
-        self.repo = dataver.Repository(self.store, self.config, "memory:test")
+        self.core = Core(self.store, self.config)
+        self.repo = dataver.Repository(self.core, "memory:test")
         self.source = root / "source"
         self.source.mkdir()
         self.index = LineageIndex.open(self.repo.id, root / "index.sqlite")
@@ -48,9 +50,9 @@ class World:
     def event(self, number, published=None, at=None):
         """Write an event, three hours apart each, that may link a version."""
         event = event_of(number, number % 9, number % 3, number, number, [number])
-        event = replace(event, id=event_id(at or moment(number * 3), number))
+        event = event._replace(id=event_id(at or moment(number * 3), number))
         if published is not None:
-            resolved = self.repo.resolve(published.ref)
+            resolved = self.core.resolve(published.ref)
             link = Link(
                 role="input",
                 dataset=resolved.record.dataset,
@@ -60,13 +62,13 @@ class World:
                 time=moment(number),
                 how="fetch",
             )
-            event = replace(event, links=(link,))
-        return self.repo.events.put(event)
+            event = event._replace(links=(link,))
+        return self.core.events.put(event)
 
     def pull(self, **options):
         """Pull; return the report and how often the store was asked for what."""
         self.store.requests.clear()
-        report = pull(self.repo, self.index, **{"now": NOW} | options)
+        report = pull(self.core, self.index, **{"now": NOW} | options)
         asked = {}
         for request in self.store.requests:
             asked[request.method] = asked.get(request.method, 0) + 1
@@ -75,7 +77,7 @@ class World:
     def rebuilt(self, **options):
         """Return the rows of an index made anew elsewhere."""
         path = self.root / f"rebuilt-{secrets.token_hex(4)}" / "index.sqlite"
-        rebuild(self.repo, path, now=NOW, **options)
+        rebuild(self.core, path, now=NOW, **options)
         with LineageIndex.open(self.repo.id, path) as index:
             assert index.check() == []
             return dump(index)
@@ -98,7 +100,7 @@ def test_a_pulled_index_is_the_rebuilt_one_row_for_row(world):
     """Versions, tags, events, bundles and changes that came one by one, in whatever order, or all at once."""
     versions = [world.publish("raw/cats", a=f"a{n}", b=f"b{n // 2}") for n in range(4)]
     world.pull(now=moment(0))
-    fill_changes(world.repo, world.index)
+    fill_changes(world.core, world.index)
     for number in range(30):
         world.event(number, versions[number % 4] if number % 2 else None)
         if number % 7 == 0:
@@ -113,11 +115,11 @@ def test_a_pulled_index_is_the_rebuilt_one_row_for_row(world):
     world.repo.tag(versions[1].ref, "broken")
     world.repo.untag("raw/cats", "broken")
     world.pull(now=moment(92))
-    execute_compaction(world.repo, plan_compaction(world.repo, now=NOW, least=2))
+    execute_compaction(world.core, plan_compaction(world.core, now=NOW, least=2))
     for number in range(30, 40):
         world.event(number, versions[0])
     world.pull(now=moment(121))
-    fill_changes(world.repo, world.index)
+    fill_changes(world.core, world.index)
     rows = dump(world.index)
     assert [table for table, found in rows.items() if not found] == []
     assert rows == world.rebuilt()
@@ -146,7 +148,7 @@ def test_a_pull_reads_only_what_is_new(world):
     world.event(15, first)
     second = world.publish("cats", a="b")
     world.repo.tag(second.ref, "best")
-    world.repo.cache.remove(record_key("cats", second.label))
+    shutil.rmtree(world.core.cache.root)
     report, asked = world.pull(now=moment(41))
     assert (report.events, report.versions, report.tags, report.full) == (1, 1, 1, False)
     assert asked == {"list": 2, "get": 3}
@@ -222,7 +224,7 @@ def test_a_pull_that_is_cut_short_goes_on_where_it_stopped(world):
 
     store = Failing(world.inner, 120)
     with pytest.raises(StoreError, match="the test says so"):
-        pull(dataver.Repository(store, world.config, "memory:test"), world.index, now=NOW)
+        pull(Core(store, world.config), world.index, now=NOW)
     report, asked = world.pull()
     assert report.full
     assert asked["get"] == report.events
@@ -244,12 +246,38 @@ def test_events_bundled_under_our_hands_are_found_in_their_bundle(world):
         def get(self, key, start=None, length=None):
             if key.startswith("lineage/") and not compacted:
                 compacted.append(True)
-                execute_compaction(world.repo, plan_compaction(world.repo, now=NOW))
+                execute_compaction(world.core, plan_compaction(world.core, now=NOW))
             return super().get(key, start, length)
 
-    repo = dataver.Repository(Compacting(world.inner), world.config, "memory:test")
+    repo = Core(Compacting(world.inner), world.config)
     report = pull(repo, world.index, now=NOW)
     assert report.events >= 60 and report.problems == []
+    assert dump(world.index) == world.rebuilt()
+
+
+@pytest.mark.parametrize("kind", ["lineage/", "d/tags/", "d/versions/1.0.0.json", "tombstone"])
+def test_a_listed_object_that_cannot_be_found_is_a_problem(world, kind, tmp_path, monkeypatch):
+    """It is named, the rest is read, and it is read when it is there again."""
+    world.event(1)
+    world.publish("d", a="1")
+    world.repo.tag("d@1.0.0", "prod")
+    world.publish("d", a="2")
+    world.repo.delete("d@1.0.1")
+
+    class Denying(FaultyStore):
+        def get(self, key, start=None, length=None):
+            if kind in key:
+                raise NotFound(f"{key} does not exist.")
+            return super().get(key, start, length)
+
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "of another machine"))
+    core = Core(Denying(world.inner), world.config)
+    report = pull(core, world.index, now=NOW)
+    assert [reason for _, reason in report.problems] == [
+        "it is listed, but the store reports that it does not exist"
+    ]
+    assert pull(world.core, world.index, now=NOW).problems == []
+    fill_changes(world.core, world.index)
     assert dump(world.index) == world.rebuilt()
 
 
@@ -356,20 +384,63 @@ def test_deleted_records_and_tags_are_forgotten(world):
         world.event(number, version)
     world.repo.tag(versions[1].ref, "best")
     world.pull()
-    fill_changes(world.repo, world.index)
+    fill_changes(world.core, world.index)
     for version in (versions[0], versions[3]):
         key = record_key(*version.ref.split("@"))
         world.inner.delete(key)
-        world.repo.cache.remove(key)
+        world.core.cache.remove(key)
     for key in [key for key in world.inner.objects if "/tags/" in key]:
         world.inner.delete(key)
     world.pull()
-    fill_changes(world.repo, world.index)
+    fill_changes(world.core, world.index)
     rows = dump(world.index)
     assert rows == world.rebuilt()
     assert rows["tags"] == [] and rows["datasets"] == ["('cats',)"]
     with pytest.raises(NotFound):
         world.repo.version("dogs")
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_deleted_version_keeps_what_its_tombstone_says(world, restored):
+    """Name, tree, parents, outputs and changes stay; a repository restored from before has it again."""
+    versions = [world.publish("cats", a=f"a{n}", b="b") for n in range(3)]
+    for number, version in enumerate(versions):
+        world.event(number, version)
+    world.pull()
+    fill_changes(world.core, world.index)
+    before, objects = dump(world.index), dict(world.inner.objects)
+    world.repo.delete(versions[1].ref)
+    world.pull()
+    fill_changes(world.core, world.index)
+    rows = dump(world.index)
+    assert rows == world.rebuilt()
+    ((deleted,),) = world.index.db.execute("SELECT label FROM versions WHERE deleted IS NOT NULL").fetchall()
+    assert deleted == "1.0.1"
+    assert {name: found for name, found in rows.items() if name != "versions"} == {
+        name: found for name, found in before.items() if name != "versions"
+    }
+    if restored:
+        world.inner.objects.clear()
+        world.inner.objects.update(objects)
+        world.pull()
+        fill_changes(world.core, world.index)
+        assert dump(world.index) == before
+
+
+def test_a_deleted_tree_is_asked_for_once(world):
+    """An index made after the blocks are gone counts children from another base and reads nothing again."""
+    versions = [world.publish("cats", a=f"a{n}", b="b") for n in range(2)]
+    world.repo.delete(versions[0].ref)
+    key = block_key(bytes.fromhex(versions[0].digest.removeprefix("dv1:")))
+    world.inner.delete(key)
+    shutil.rmtree(world.core.cache.root)
+    repo = Core(world.store, world.config)
+    pull(repo, world.index, now=NOW)
+    assert fill_changes(repo, world.index) == []
+    assert [row[0] for row in world.index.db.execute("SELECT path FROM changes ORDER BY path")] == ["a", "b"]
+    world.store.requests.clear()
+    assert fill_changes(repo, world.index) == []
+    assert world.store.requests == []
 
 
 def test_a_rebuild_that_fails_leaves_the_old_index(world):
@@ -381,13 +452,13 @@ def test_a_rebuild_that_fails_leaves_the_old_index(world):
     dead = FaultyStore(MemoryStore())
     dead.list = lambda prefix="", after=None: (_ for _ in ()).throw(StoreError("gone."))
     with pytest.raises(StoreError, match="gone"):
-        rebuild(dataver.Repository(dead, world.config, "memory:test"), world.index.path)
+        rebuild(Core(dead, world.config), world.index.path)
     assert sorted(path for path in world.root.glob("index*") if "-wal" not in path.name) == [
         path for path in files if "-wal" not in path.name
     ]
     assert dump(world.index) == before
     world.event(6)
-    assert rebuild(world.repo, world.index.path).events == 6
+    assert rebuild(world.core, world.index.path).events == 6
     world.index.close()
     world.index = LineageIndex.open(world.repo.id, world.index.path)
     assert dump(world.index) == world.rebuilt()
@@ -401,7 +472,7 @@ def test_a_damaged_index_is_rebuilt(world):
     rows = dump(world.index)
     world.index.close()
     world.index.file.write_bytes(b"no database" * 1000)
-    rebuild(world.repo, world.index.path)
+    rebuild(world.core, world.index.path)
     world.index = LineageIndex.open(world.repo.id, world.index.path)
     assert dump(world.index) == rows
     assert len(list(world.root.glob("index-*.sqlite"))) == 1

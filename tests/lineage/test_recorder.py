@@ -1,10 +1,12 @@
 """What a process fetches and makes is linked to its run: real processes, a real repository."""
 
+import shutil
+
 import pytest
 
 from dataver.errors import InvalidInput
 from dataver.formats.event import Subset
-from dataver.lineage.which_run import key_of
+from dataver.lineage.record.whose import key_of
 
 FETCH = "import dataver; dataver.fetch('cats@1.0.0')"
 
@@ -40,6 +42,31 @@ def test_the_same_fetch_twice_is_one_link_and_one_object(lab) -> None:
     assert len(event.links) == 2
 
 
+def test_copies_of_a_repository_each_have_what_was_read_of_them(lab) -> None:
+    """Of one process, and of one that was killed and whose queue another one sends."""
+    shutil.copytree(lab.repository, lab.root / "copy")
+    lab.run(
+        """
+        import dataver, os
+        copy = dataver.open("../copy")
+        copy.fetch("cats@1.0.0")
+        dataver.fetch("cats@1.0.1")
+        if os.fork() == 0:
+            with dataver.run(key="t:killed"):
+                copy.fetch("cats@1.0.1")
+            os._exit(0)
+        os.wait()
+        """
+    )
+    lab.run("import dataver; dataver.open().lineage.sync(); dataver.open('../copy').lineage.sync()")
+    (here,) = lab.links().values()
+    lab.repository = lab.root / "copy"
+    there = lab.links()
+    assert here == {("input", "1.0.1", "fetch")}
+    assert there.pop("t:killed") == {("input", "1.0.1", "fetch")}
+    assert list(there.values()) == [{("input", "1.0.0", "fetch")}]
+
+
 def test_turned_off_nothing_is_noted(lab) -> None:
     """`DATAVER_LINEAGE=off`."""
     lab.run(FETCH, environment={"DATAVER_LINEAGE": "off"})
@@ -67,7 +94,8 @@ def test_runs_that_the_user_names_nest(lab) -> None:
     assert runs["outer"].run.outcome == "finished"
     assert [link.label for link in runs["outer"].links] == ["1.0.0", "1.0.1"] or len(runs["outer"].links) == 2
     assert (runs["inner"].run.key, runs["inner"].run.outcome) == ("paper:fig/2", "failed")
-    assert [link.label for link in runs["inner"].links] == ["1.0.1"]
+    inner = {link.label: link.how for link in runs["inner"].links}
+    assert inner == {"1.0.0": "available", "1.0.1": "fetch"}  # the outer one had fetched it before
     assert [context.key for context in runs["inner"].run.contexts] == [runs["outer"].run.key]
 
 
@@ -78,6 +106,7 @@ def test_a_run_declares_what_it_did_by_other_means(lab) -> None:
         import dataver
         repo = dataver.open()
         with dataver.run("by hand") as run:
+            dataver.use("cats@1.0.0", paths="labels.csv")
             run.use("cats@1.0.0", paths="train/**")
             run.produced(repo.version("cats@1.0.1"))
             try:
@@ -87,7 +116,8 @@ def test_a_run_declares_what_it_did_by_other_means(lab) -> None:
         """
     )
     (event,) = lab.events()
-    used, made = event.links
+    first, used, made = event.links
+    assert (first.how, first.label, first.subset.patterns) == ("declared", "1.0.0", ("labels.csv",))
     assert (used.how, used.label, used.files, used.size) == ("declared", "1.0.0", 1, 1)
     assert (made.role, made.label, made.record is not None) == ("output", "1.0.1", True)
 
@@ -135,6 +165,28 @@ def test_what_a_run_finalizes_is_its_output(lab) -> None:
 
     record = dataver.open(lab.repository).version("clean/cats")
     assert made["clean/cats"].tree == record.digest.removeprefix("dv1:")
+
+
+def test_a_run_that_makes_the_same_bytes_again_produced_them_too(lab) -> None:
+    """No version is made, and the one that holds these bytes is the second run's output as well."""
+    for key in ("paper:first", "paper:second"):
+        lab.run(f"import dataver\nwith dataver.run(key={key!r}): dataver.open().sync('photos', 'same')")
+    assert lab.links() == {
+        "paper:first": {("output", None, "finalize")},
+        "paper:second": {("output", "1.0.0", "unchanged")},
+    }
+    first, second = (link for event in lab.events() for link in event.links)
+    assert first.write_id == second.write_id
+
+
+def test_a_notebooks_run_names_the_notebook(lab) -> None:
+    """Its command line is the kernel's, which says nothing."""
+    notebook = str(lab.work / "explore.ipynb")
+    lab.run(
+        f"import sys; sys.modules['ipykernel'] = sys\n{FETCH}", environment={"JPY_SESSION_NAME": notebook}
+    )
+    (event,) = lab.events()
+    assert [each.rpartition("/")[2] for each in event.run.facts["argv"]] == ["explore.ipynb"]
 
 
 def test_processes_of_a_script_share_its_run(lab) -> None:
@@ -194,7 +246,9 @@ def test_the_commit_of_the_start_and_the_uncommitted_diff_are_kept(lab) -> None:
     git("add", "code.py")
     git("commit", "-q", "-m", "first")
     lab.run(FETCH)
-    (lab.work / "code.py").write_text("x = 2\npassword = 'sesame12'\n")
+    (lab.work / "code.py").write_text("x = 2\n")
+    (lab.work / "login.py").write_text("password = 'sesame12'\n")
+    git("add", "login.py")
     lab.run(FETCH)
     lab.run(FETCH, environment={"DATAVER_LINEAGE_DIFF": "off"})
     clean, dirty, off = (event.run.facts["git"] for event in lab.events())
@@ -228,7 +282,7 @@ def test_threads_share_the_run(lab) -> None:
         def work(number):
             with dataver.run(f"thread {number}", key=f"t:{number}"):
                 dataver.fetch("cats@1.0.0")
-            dataver.fetch("cats@1.0.1", paths=[f"train/{number}*", "**"])
+            dataver.fetch("cats@1.0.1", paths=["**", "*" * (number + 3)])
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dataver.lineage.capture.detection import found
 from dataver.lineage.capture.redact import (
     is_secret_name,
     redact,
@@ -101,28 +102,118 @@ def test_every_secret_name_is_found_among_variables() -> None:
         assert secret_values({name.upper(): "sesame12"}) == ["sesame12"], name
 
 
-def test_a_diff_keeps_code_and_loses_secrets() -> None:
-    """In code only quoted values are secrets, in settings all; a file of secrets loses its lines."""
-    diff = "\n".join(
-        [
-            "diff --git a/train.py b/train.py",
-            "@@ -1 +1 @@",
-            "+    token = tokenizer.encode(text)",
-            f'+    password = "{WORD}"',
-            "diff --git a/settings.yaml b/settings.yaml",
-            f"+db_password: {WORD}",
-            "+learning_rate: 0.1",
-            "diff --git a/.env b/.env",
-            f"+HARMLESS={WORD}",
-            "diff --git a/last.py b/last.py",
-            "+x = 1",
-            "",
-        ]
+def diff_of(name: str, *lines: str) -> str:
+    """Return a diff that adds lines to a file."""
+    body = "".join(f"+{line}\n" for line in lines)
+    return (
+        f"diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -1 +1,{len(lines) + 1} @@\n x\n{body}"
     )
-    shown = redact_diff(diff, values=[])
-    assert WORD not in shown
-    for kept in ("token = tokenizer.encode(text)", "learning_rate: 0.1", "diff --git a/.env", "+x = 1"):
-        assert kept in shown
+
+
+def test_a_diff_keeps_files_in_which_nothing_looks_secret() -> None:
+    """Code that only handles tokens stays; a file with one secret, or made for secrets, loses its lines."""
+    clean = diff_of("train.py", "token = tokenizer.encode(text)", 'pad_token = "<pad>"', "x = max_tokens")
+    clean += diff_of("conf.yaml", "learning_rate: 0.1", "optimizer: AdamW")
+    clean += diff_of("nb.ipynb", '    "loss = model(batch)\\n",')
+    assert redact_diff(clean, values=[]) == clean
+    shown = redact_diff(
+        diff_of("a.py", "x = 1", f'password = "{WORD}"') + diff_of(".env", "HARMLESS=1"), values=[]
+    )
+    assert shown.splitlines() == [
+        "diff --git a/a.py b/a.py",
+        "# 2 lines added, 0 removed: omitted, a line may contain a secret",
+        "diff --git a/.env b/.env",
+        "# 1 lines added, 0 removed: omitted, the file name suggests secrets",
+    ]
+    assert "unknown kind of file" in redact_diff(diff_of("weights.xyz", "x"), values=[])
+    assert redact_diff(clean, values=[], lines=False).count("# ") == 3
+    assert "x = max_tokens" not in redact_diff(clean, values=[], lines=False)
+    assert WORD not in redact_diff(diff_of("a.py", f"f({WORD})"), values=[WORD])
+
+
+SPELLINGS = {
+    "a.py": [
+        'os.environ["{upper}"] = "{word}"',
+        "os.environ['{upper}']='{word}'",
+        'os.environ.setdefault("{upper}", "{word}")',
+        'os.putenv("{upper}", "{word}")',
+        "{name} = '{word}'",
+        '{name}: str = "{word}"',
+        '{name}: str | None = f"{word}"',
+        'client = Client("host", {name}="{word}")',
+        '{name} = ("user", "{word}")',
+        'settings = {{"{name}": "{word}"}}',
+        '{name} = """{word}"""',
+        '{name} = (\n    "{word}"',
+        'parser.add_argument("--{name}", default="{word}")',
+    ],
+    "a.ipynb": [
+        '    "{name} = \\"{word}\\"\\n",',
+        '      "{name}: {word}\\n"',
+        '    "%env {upper}={word}\\n",',
+    ],
+    "a.sh": [
+        "export {upper}={word}",
+        "{upper}={word} python train.py",
+        "setenv {upper} {word}",
+        "train --{name}={word}",
+    ],
+    "Dockerfile": ["ENV {upper} {word}", "ENV {upper}={word}", "ARG {upper}={word}"],
+    "a.yaml": ["{name}: {word}", '"{name}": "{word}"', "  - {name}: {word}", "{name}: |\n  {word}"],
+    "a.json": ['"{name}": "{word}",', '{{"env": {{"{upper}": "{word}"}}}}'],
+    "a.toml": ['{name} = "{word}"'],
+    "a.ini": ["{name}={word}", "{name} : {word}"],
+    "a.xml": ["<{name}>{word}</{name}>", '<user {name}="{word}"/>'],
+    "a.js": ["const {name} = '{word}'", "const {name} = `{word}`"],
+    "README.md": ["{name}: {word}", "`{name} = {word}`"],
+}
+NAMES = ("password", "api_key", "auth_token", "client_secret", "db_passwd", "aws_secret_access_key")
+LONE = {
+    "a.py": f'wandb.login(key="{WORD}")',
+    "b.py": f'requests.get(url, auth=("user", "{WORD}"))',
+    "a.sql": f"CREATE USER x IDENTIFIED BY '{WORD}';",
+    "c.py": f'engine = create_engine("postgres://me:{WORD}@host/db")',
+}
+
+
+def test_two_hundred_spellings_of_a_secret_do_not_pass_in_a_diff() -> None:
+    """Whatever the language and the form, the word is in no diff that is kept."""
+    tried = [
+        (file, spelling.format(name=name, upper=name.upper(), word=WORD))
+        for file, spellings in SPELLINGS.items()
+        for spelling in spellings
+        for name in NAMES
+    ] + list(LONE.items())
+    assert len(tried) >= 200
+    kept = [one for one in tried if WORD in redact_diff(diff_of(one[0], *one[1].split("\n")), values=[])]
+    assert kept == []
+
+
+COMMANDS = {
+    "attached to mysql's option": ["mysql", f"-p{WORD}"],
+    "in an option of options": ["launch", f"--opt=--password {WORD}"],
+    "a command in an argument": ["bash", "-c", f"train --password {WORD}"],
+    "curl in an argument": ["sh", "-c", f"curl -u bob:{WORD} http://x"],
+    "a variable in an argument": ["sh", "-c", f"PGPASSWORD={WORD} psql"],
+    "mysql in an argument": ["sh", "-c", f"/usr/bin/mysql -p{WORD} db"],
+    "redis": ["redis-cli", "-a", WORD],
+    "docker": ["docker", "login", "-p", WORD],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_secret_in_a_command_does_not_pass(name: str) -> None:
+    """Options of known programs, and command lines within arguments."""
+    shown = redact_arguments(COMMANDS[name], values=[])
+    assert WORD not in " ".join(shown)
+    assert shown[0] == COMMANDS[name][0]
+
+
+def test_facts_of_a_context_are_redacted() -> None:
+    """A job that is named by its command line tells no secret."""
+    assert found("slurm", "cluster", "7", name=f"train --password={WORD}").context.facts == {
+        "name": "train --password=***"
+    }
 
 
 @pytest.mark.parametrize(

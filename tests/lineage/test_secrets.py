@@ -40,16 +40,17 @@ def test_no_planted_secret_is_in_any_byte_written(lab) -> None:
         command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
         subprocess.run(command, cwd=lab.work, check=True, capture_output=True)
 
-    for name in ("settings.yaml", "train.py", ".env"):
+    for name in ("settings.yaml", "train.py", "other.py", ".env"):
         (lab.work / name).write_text("empty\n")
     git("init", "-q")
     git("remote", "add", "origin", f"https://me:{KEYS['remote']}@example.com/code.git")
-    git("add", "settings.yaml", "train.py", ".env")
+    git("add", ".")
     git("commit", "-q", "-m", "first")
     (lab.work / "settings.yaml").write_text(f"visible: 1\npassword: {KEYS['diff']}\n")
     (lab.work / "train.py").write_text(
         f"visible = 2\nkey = '{KEYS['github']}'\nurl = 'https://u:{KEYS['url']}@h/'\n"
     )
+    (lab.work / "other.py").write_text("visible = 3\n")
     (lab.work / ".env").write_text(f"ANYTHING={KEYS['env']}\n")
     environment = {
         "MY_SERVICE_TOKEN": KEYS["variable"],
@@ -90,3 +91,28 @@ def test_no_planted_secret_is_in_any_byte_written(lab) -> None:
         assert b"lab/cats" in data
         assert [name for name, secret in KEYS.items() if secret.encode() in data] == []
         assert WORD.encode() not in data
+
+
+def test_git_executes_nothing_of_the_folder(lab) -> None:
+    """Filters, monitors, hooks and external diffs that a folder's configuration names are not run."""
+
+    def git(*arguments: str) -> None:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        subprocess.run(command, cwd=lab.work, check=True, capture_output=True)
+
+    (lab.work / "code.py").write_text("x = 1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    (lab.work / ".gitattributes").write_text("*.py filter=evil diff=evil\n")
+    (lab.work / "code.py").write_text("x = 2\n")
+    (lab.work / "evil").write_text(f"#!/bin/sh\ntouch {lab.root}/executed\ncat\n")
+    (lab.work / "evil").chmod(0o755)
+    places = ("filter.evil.clean", "filter.evil.smudge", "filter.evil.process", "diff.evil.textconv")
+    for name in (*places, "diff.evil.command", "diff.external", "core.fsmonitor", "core.pager"):
+        git("config", name, str(lab.work / "evil"))
+    lab.run("import dataver; dataver.fetch('cats')")
+    (event,) = lab.events()
+    assert event.run.facts["git"]["dirty"] is True
+    assert b"+x = 2" in lab.attachment(event.run.facts["git"]["diff"])
+    assert not (lab.root / "executed").exists()

@@ -44,7 +44,7 @@ def say(repo, *subsets):
             how="fetch",
         )
         facts = RunFacts(key="ray:1", process=f"{number:032x}", sequence=1, started=NOW)
-        repo.events.put(Event(id=new_event_id(), written=NOW, tool="a test", run=facts, links=(link,)))
+        repo._core.events.put(Event(id=new_event_id(), written=NOW, tool="a test", run=facts, links=(link,)))
 
 
 def part(ranks, world, prefix=""):

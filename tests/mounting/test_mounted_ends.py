@@ -16,8 +16,8 @@ import dataver
 from dataver.errors import Conflict, InvalidInput, PathNotFound
 from dataver.mounting import device
 from dataver.mounting.device import check_folder, detach
-from dataver.testing.proxy import Break, FaultyNetwork, Seen
-from dataver.testing.servers import Server
+from servers import Server
+from servers.proxy import Break, FaultyNetwork, Seen
 
 from .conftest import NOISE, Mounted, Mounting, command
 

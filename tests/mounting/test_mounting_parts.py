@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import dataver
-from dataver.mounting.nodes import ROOT, Nodes, inode
-from dataver.mounting.opened import PIECE, FarFile, LocalFile, Share
-from dataver.mounting.protocol import Opcode, Request, error_answer, forgotten, init_answer, parse_request
-from dataver.mounting.session import Session, is_dying
+from dataver.mounting.inode_table import ROOT, Nodes, inode
+from dataver.mounting.open_file import PIECE, FarFile, LocalFile, PieceCount
+from dataver.mounting.protocol import FuseRequest, Opcode, error_answer, forgotten, init_answer, parse_request
+from dataver.mounting.session import MountSession, is_dying
 from dataver.reading import Files, Info
 from dataver.reading.threads import pool
 
@@ -53,7 +53,7 @@ def test_numbers_that_programs_see_are_of_the_path_alone() -> None:
 @pytest.mark.parametrize("room", [0, 3, 96])
 def test_every_read_of_an_open_file_is_the_files_bytes(files: Files, room: int) -> None:
     """Whatever is asked for in whatever order, with much or little room to look ahead; all is let go of."""
-    chance, share = random.Random(room), Share(room)
+    chance, share = random.Random(room), PieceCount(room)
     for _ in range(25):
         file = FarFile(files, "large.bin", len(NOISE), share)
         start = 0
@@ -68,7 +68,7 @@ def test_every_read_of_an_open_file_is_the_files_bytes(files: Files, room: int) 
 
 def test_a_file_read_in_order_is_read_ahead_and_a_jumping_one_is_not(files: Files) -> None:
     """In order: whole pieces and more ahead. At random: no piece at all."""
-    share = Share()
+    share = PieceCount()
     ordered = FarFile(files, "large.bin", len(NOISE), share)
     for start in range(0, 3 * PIECE, 128 * 1024):
         ordered.read(start, 128 * 1024)
@@ -84,7 +84,7 @@ def test_a_reader_gets_its_bytes_where_another_one_dropped_the_piece(files: File
     """A piece that was dropped before it was read is read by whoever waits for it."""
     held = threading.Event()
     blockers = [pool("ahead").submit(held.wait, 20) for _ in range(8)]  # all its threads
-    file = FarFile(files, "large.bin", len(NOISE), Share())
+    file = FarFile(files, "large.bin", len(NOISE), PieceCount())
     with ThreadPoolExecutor(1) as readers:
         waiting = readers.submit(file.read, 0, 100_000)
         while not file._pieces:
@@ -106,7 +106,7 @@ def test_a_file_in_the_cache_that_became_shorter_is_an_error(tmp_path: Path) -> 
     file.close()
 
 
-def request(opcode: int, body: bytes, node: int = ROOT) -> Request:
+def request(opcode: int, body: bytes, node: int = ROOT) -> FuseRequest:
     head = struct.pack("=IIQQIIIHH", 40 + len(body), opcode, 7, node, 0, 0, os.getpid(), 0, 0)
     return parse_request(memoryview(head + body))
 
@@ -129,8 +129,8 @@ def test_a_kernel_that_is_too_old_is_refused() -> None:
     assert flags & (1 << 22)
 
 
-def answered(session: Session, kernel: int, asked: Request) -> tuple[int, bytes]:
-    session._take(asked)
+def answered(session: MountSession, kernel: int, asked: FuseRequest) -> tuple[int, bytes]:
+    session._receive(asked)
     length, error, unique = struct.unpack_from("=IiQ", data := os.read(kernel, 65536))
     assert (length, unique) == (len(data), 7)
     return error, data[16:]
@@ -139,7 +139,7 @@ def answered(session: Session, kernel: int, asked: Request) -> tuple[int, bytes]
 def test_a_link_that_leads_out_of_the_version_leads_nowhere(files: Files) -> None:
     """A hostile version shows such a link, but neither the kernel nor a program learns where it points."""
     kernel, ours = os.pipe()
-    session = Session(files, ours, lambda path, error: None)
+    session = MountSession(files, ours, lambda path, error: None)
     for target, allowed in (
         ("../a-b", True),
         ("../../x", False),
@@ -156,7 +156,7 @@ def test_a_link_that_leads_out_of_the_version_leads_nowhere(files: Files) -> Non
 def test_requests_that_are_not_known_are_answered(files: Files) -> None:
     """A request without an answer would hang a program: what is not known is "no such function"."""
     kernel, ours = os.pipe()
-    session = Session(files, ours, lambda path, error: None)
+    session = MountSession(files, ours, lambda path, error: None)
     for opcode in (4, 6, 8, 9, 10, 16, 22, 23, 35, 46, 52, 4096):
         assert answered(session, kernel, request(opcode, bytes(64)))[0] == -38
     assert answered(session, kernel, request(Opcode.GETATTR, bytes(16), node=99))[0] == -116

@@ -3,7 +3,12 @@
 Each reads a version that nobody has fetched, by its name alone, and gets what it gets from the folder.
 """
 
+import gzip
+import io
 import random
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +166,36 @@ def test_datasets(table: pd.DataFrame, folder: Path, machine: Path, streaming: b
     assert sorted(found) == sorted(expected)
 
 
+@pytest.mark.usefixtures("offline")
+def test_datasets_streams_compressed_tables_and_tars(machine: Path, repo: dataver.Repository) -> None:
+    """Streams of `.csv.gz` and of WebDataset shards pass options that mean nothing to a version's store."""
+    more = machine / "more"
+    more.mkdir()
+    with gzip.open(more / "some.csv.gz", "wt") as out:
+        out.write("key,name\n" + "".join(f"{number},row {number}\n" for number in range(500)))
+    with tarfile.open(more / "0.tar", "w") as shard:
+        for number in range(9):
+            content = f"text {number}".encode()
+            member = tarfile.TarInfo(f"{number:03}.txt")
+            member.size = len(content)
+            shard.addfile(member, io.BytesIO(content))
+    repo.sync(more, "more", workspace=machine / "work")
+    for kind, name in (("csv", "some.csv.gz"), ("webdataset", "0.tar")):
+        rows = list(
+            datasets.load_dataset(
+                kind,
+                data_files={"train": f"dataver://more@1.0.0/{name}"},
+                split="train",
+                streaming=True,
+                cache_dir=str(machine / "hf"),
+            )
+        )
+        if kind == "csv":
+            assert [row["name"] for row in rows] == [f"row {number}" for number in range(500)]
+        else:
+            assert [row["txt"] for row in rows] == [f"text {number}" for number in range(9)]
+
+
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_dask(table: pd.DataFrame, scheduler: str) -> None:
     """A data frame over several files, in threads and in processes that get the file system pickled."""
@@ -211,6 +246,43 @@ def test_universal_pathlib(folder: Path) -> None:
         (root / "new").write_bytes(b"")
     with pytest.raises(FileNotFoundError):
         (root / "gone").read_bytes()
+
+
+_NAMES = """
+import upath, warnings
+{first}
+deep = upath.UPath("dataver://the/set@1.0.0/images/dog")
+assert (deep.name, deep.anchor, deep.parent.name) == ("dog", "", "images"), (deep.name, deep.anchor)
+assert deep.parts[1:] == ("the", "set@1.0.0", "images", "dog"), deep.parts
+assert str(deep.parent) == "dataver://the/set@1.0.0/images", deep.parent
+assert [str(each.relative_to(deep.parent.parent)) for each in deep.iterdir()] == [
+    f"images/dog/{{number}}.png" for number in range(4)
+]
+assert [str(above) for above in deep.parents][-2:] == ["dataver://the", "dataver://"]
+top = upath.UPath("dataver://the/set@1.0.0/images")
+assert sorted((str(at.relative_to(top)), len(files)) for at, _, files in top.walk()) == [
+    (".", 0), ("cat", 4), ("dog", 4)
+]
+"""
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "warnings.simplefilter('error')",
+        "upath.UPath('simplecache::dataver://the/set@1.0.0/some.csv')",
+        (
+            "import dataver.integrations.upath\n"
+            "assert upath.UPath('simplecache::dataver://the/set@1.0.0/a').name == 'a'"
+        ),
+    ],
+    ids=["alone", "after_a_chain", "chain_after_import"],
+)
+def test_universal_pathlib_splits_in_a_fresh_process(first: str) -> None:
+    """Names, parts and relatives are right before anything else has loaded our file system."""
+    program = _NAMES.format(first=first)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_they_were_all_meant() -> None:

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import dataver
-from dataver.serving import bodies, serve
+from dataver.web import file_body, serve
 
 ROWS = 200_000
 
@@ -46,12 +46,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of each body that is sent."""
     counted: list[int] = []
 
-    class Counted(bodies.Body):
+    class Counted(file_body.FileBody):
         def __init__(self, files, info, span, answers) -> None:
             counted.append(span.stop - span.start)
             super().__init__(files, info, span, answers)
 
-    monkeypatch.setattr("dataver.serving.handler.Body", Counted)
+    monkeypatch.setattr("dataver.web.handler.FileBody", Counted)
     return counted
 
 

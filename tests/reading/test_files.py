@@ -12,7 +12,7 @@ from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.block import parse_block
 from dataver.formats.entry import Entry, Kind
 from dataver.hashing import digest
-from dataver.reading.folders import Folders
+from dataver.reading.directory_view import Folders
 from dataver.tree import Tree, build
 
 from .conftest import World

@@ -8,7 +8,7 @@ from dataver.errors import PathNotFound
 from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.hashing import digest
-from dataver.reading.folders import Folders
+from dataver.reading.directory_view import Folders
 from dataver.tree import Tree, build
 
 CONTENT = digest(b"content")

@@ -13,6 +13,7 @@ import dataver
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.reading.listing import Listing
 from dataver.reading.sharding import Plan
+from dataver.tree import Selection
 from dataver.tree.shard import OVERHEAD, Shard
 
 FILES = st.dictionaries(
@@ -163,7 +164,7 @@ def test_a_version_is_listed_as_fetch_splits_it(version):
     tree = made.tree.digest
     for patterns in ((), ("train/**",)):
         for rank in range(3):
-            mine = Listing.of(repo, tree, patterns, Shard((rank,), 3))
+            mine = Listing.of(repo._core, tree, Selection(patterns, shard=Shard((rank,), 3)))
             folder = repo.fetch("d", paths=patterns or None, shard=(rank, 3)).path
             there = {
                 path.relative_to(folder).as_posix(): path.stat().st_size
@@ -174,7 +175,7 @@ def test_a_version_is_listed_as_fetch_splits_it(version):
             assert mine.shares == {rank: (len(there), sum(there.values()))}
             assert sum(mine.counts) == (40 if patterns else 60)
     with pytest.raises(PathNotFound):
-        Listing.of(repo, tree, ("*.jpg",))
+        Listing.of(repo._core, tree, Selection(("*.jpg",)))
 
 
 def test_a_listing_keeps_its_order_and_what_comes_twice():

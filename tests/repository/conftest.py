@@ -7,6 +7,7 @@ import pytest
 
 import dataver
 from dataver.formats.config import RepositoryConfig
+from dataver.repository import RepositoryCore as Core
 from dataver.storage import MemoryStore
 
 
@@ -36,7 +37,7 @@ class World:
 
     def open(self, store):
         """Open the same repository through another store."""
-        return dataver.Repository(store, self.config, "memory:test")
+        return dataver.Repository(Core(store, self.config), "memory:test")
 
     def publish(self, name, label=None, content=None, **options):
         """Publish a version of one file."""
@@ -46,7 +47,7 @@ class World:
 
     def cached(self):
         """Return the files that the machine keeps of this repository."""
-        return sorted(path for path in self.repo.cache.root.rglob("*") if path.is_file())
+        return sorted(path for path in self.repo._core.cache.root.rglob("*") if path.is_file())
 
 
 @pytest.fixture

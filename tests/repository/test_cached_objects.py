@@ -70,11 +70,14 @@ def test_a_damaged_cache_is_read_past(filled, damage):
 
 def test_a_forged_cache_with_right_checksums_is_no_better(filled):
     """Objects put into the cache under another's key are found out by their digests."""
-    cache = filled.repo.cache
+    cache = filled.repo._core.cache
     tree = filled.version.tree.digest
     other = filled.publish("other", content="something else")
-    cache.put(block_key(tree), filled.repo.blocks.object(other.tree.digest))
-    cache.put(record_key("d", "1.0.0"), filled.inner.objects[record_key("other", "1.0.0")])
+    cache.put(block_key(tree), filled.repo._core.blocks.object(other.tree.digest))
+    key = record_key("d", "1.0.0")
+    name = f"{filled.inner.location}\n{key}\n{filled.inner.stat(key).stamp}"
+    assert cache.get(name) == filled.inner.objects[key]
+    cache.put(name, filled.inner.objects[record_key("other", "1.0.0")])
     assert {entry.path for entry in filled.open(filled.inner).version("d").entries()} == {
         f"{number:03d}" for number in range(100)
     }
@@ -82,7 +85,7 @@ def test_a_forged_cache_with_right_checksums_is_no_better(filled):
 
 def test_a_cache_that_cannot_be_written_changes_nothing(filled):
     """A file in place of the cache's folder: every read goes to the store."""
-    root = filled.repo.cache.root
+    root = filled.repo._core.cache.root
     shutil.rmtree(root)
     root.write_text("in the way")
     assert len(read_all(filled.open(filled.inner))) == 100
@@ -97,7 +100,7 @@ def test_a_block_that_is_damaged_in_the_store_too_is_an_error_by_name(filled, sp
     digest = filled.version.tree.digest
     key = block_key(digest)
     filled.inner.objects[key] = spoil(filled.inner.objects[key])
-    filled.repo.cache.remove(key)
+    filled.repo._core.cache.remove(key)
     for _ in range(2):  # the damaged object must not be kept as if it were good
         with pytest.raises(IntegrityError, match=digest.hex()):
             list(filled.open(filled.inner).version("d").entries())
@@ -106,9 +109,9 @@ def test_a_block_that_is_damaged_in_the_store_too_is_an_error_by_name(filled, sp
 def test_a_block_that_is_missing_is_an_error_by_name(filled):
     """A tree with a hole is damage, not an empty folder."""
     digest = filled.version.tree.digest
-    filled.repo.cache.remove(block_key(digest))
+    filled.repo._core.cache.remove(block_key(digest))
     del filled.inner.objects[block_key(digest)]
-    assert not filled.repo.blocks.exists(digest)
+    assert not filled.repo._core.blocks.exists(digest)
     with pytest.raises(IntegrityError, match=f"tree block {digest.hex()} is missing"):
         list(filled.open(filled.inner).version("d").entries())
 
@@ -117,7 +120,7 @@ def test_a_record_under_another_name_is_an_error(filled):
     """A record that somebody copied to another label or dataset does not become that version."""
     data = filled.inner.objects[record_key("d", "1.0.0")]
     filled.inner.objects[record_key("d", "2.0.0")] = data
-    with pytest.raises(IntegrityError, match=r"stored as d@2\.0\.0 says it is d@1\.0\.0"):
+    with pytest.raises(IntegrityError, match=r"stored as d@2\.0\.0 belongs to d@1\.0\.0"):
         filled.repo.version("d@2.0.0")
     assert filled.repo.version("d@1.0.0") == filled.version
 
@@ -129,7 +132,7 @@ def test_objects_that_are_no_records_are_passed_over(filled, stray):
     """What a sync tool or a hand leaves beside the records is no version."""
     filled.inner.objects[f"datasets/d/versions/{stray}"] = b"stray"
     repo = filled.open(filled.inner)
-    assert repo.records.labels("d") == ["1.0.0"]
+    assert repo._core.records.labels("d") == ["1.0.0"]
     assert repo.version("d") == filled.version
     assert [summary.name for summary in repo.datasets()] == ["d"]
     assert [version.label for version in repo.versions("d")] == ["1.0.0"]
@@ -149,7 +152,7 @@ def test_datasets_and_versions_are_listed_in_order(world):
     with pytest.raises(NotFound, match="no dataset 'c'"):
         world.repo.versions("c")
     with pytest.raises(NotFound, match=r"no version b@3\.0\.0"):
-        world.repo.records.get("b", "3.0.0")
+        world.repo._core.records.get("b", "3.0.0")
 
 
 def test_ranges_of_packs_are_exact_or_an_error(filled):
@@ -157,14 +160,14 @@ def test_ranges_of_packs_are_exact_or_an_error(filled):
     entry = next(filled.version.entries())
     pack = entry.extents[0].pack
     size = len(filled.inner.objects[f"packs/{pack.hex()[:2]}/{pack.hex()}"])
-    assert len(filled.repo.packs.read(pack, 8, 100)) == 100
-    assert filled.repo.packs.exists(pack) and not filled.repo.packs.exists(bytes(32))
+    assert len(filled.repo._core.packs.read(pack, 8, 100)) == 100
+    assert filled.repo._core.packs.exists(pack) and not filled.repo._core.packs.exists(bytes(32))
     with pytest.raises(IntegrityError):
-        filled.repo.packs.read(pack, size - 10, 11)
+        filled.repo._core.packs.read(pack, size - 10, 11)
     for read in (
-        lambda: filled.repo.packs.read(bytes(32), 0, 1),
-        lambda: filled.repo.packs.footer(bytes(32)),
-        lambda: filled.repo.packs.footers([pack, bytes(32)]),
+        lambda: filled.repo._core.packs.read(bytes(32), 0, 1),
+        lambda: filled.repo._core.packs.footer(bytes(32)),
+        lambda: filled.repo._core.packs.footers([pack, bytes(32)]),
     ):
         with pytest.raises(IntegrityError, match=r"pack 0{64} is missing"):
             read()
@@ -187,5 +190,5 @@ def test_footers_of_several_packs_are_read_side_by_side(world):
 
     for path in world.cached():
         path.unlink()
-    found = world.open(Meeting(world.inner)).packs.footers(packs)
+    found = world.open(Meeting(world.inner))._core.packs.footers(packs)
     assert {pack: footer.pack_id for pack, footer in found.items()} == {pack: pack for pack in packs}

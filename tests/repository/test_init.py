@@ -9,7 +9,7 @@ import pytest
 import dataver
 from dataver.errors import AlreadyExists, FormatTooNew, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.formats.config import parse_config
-from dataver.repository.publish import Outcome, create_once
+from dataver.repository.create_once import Outcome, create_once
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Fault, FaultyStore
 
@@ -40,7 +40,7 @@ def test_a_folder_with_other_things_is_refused_and_left_alone(tmp_path):
     (tmp_path / "photos").mkdir()
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
         (tmp_path / "photos" / name).write_text(name)
-    with pytest.raises(InvalidInput, match=r"holds other things \(a\.jpg, b\.jpg, c\.jpg …\)") as caught:
+    with pytest.raises(InvalidInput, match=r"contains other files \(a\.jpg, b\.jpg, c\.jpg …\)") as caught:
         dataver.init(tmp_path / "photos")
     assert "dataver-repository" in caught.value.hint
     assert len(list((tmp_path / "photos").iterdir())) == 4
@@ -73,7 +73,7 @@ def test_the_chunk_size_decides_where_files_are_cut(tmp_path):
     for size in (4096, 65536):
         dataver.init(tmp_path / str(size), chunk_size=size)
         repo = dataver.open(tmp_path / str(size))
-        assert repo.config.chunking.average == size
+        assert repo._core.config.chunking.average == size
         counts.append(repo.sync(tmp_path / "source", "d").add.new_chunks)
     assert 300 < counts[0] < 700
     assert 18 < counts[1] < 45
@@ -124,10 +124,34 @@ def test_a_newer_format_is_refused_with_both_numbers_before_anything_else_is_rea
     """The number decides, whatever else a newer dataver put there; the hint is to upgrade."""
     dataver.init(tmp_path / "repo")
     path = tmp_path / "repo" / "dataver.json"
-    values = json.loads(path.read_bytes()) | {"format": 2, "chunking": "another way", "new": {"x": 1}}
+    values = json.loads(path.read_bytes()) | {"format": 3, "chunking": "another way", "new": {"x": 1}}
     path.write_text(json.dumps(values))
-    with pytest.raises(FormatTooNew, match=r"2.*1") as caught:
+    with pytest.raises(FormatTooNew, match=r"3.*2") as caught:
         dataver.open(tmp_path / "repo")
     assert "dataver" in caught.value.hint
     with pytest.raises(AlreadyExists):
         dataver.init(tmp_path / "repo")
+
+
+@pytest.mark.parametrize(
+    "page", [b"<!doctype html><html><h1>Sign in</h1></html>", b"\n <?xml version='1.0'?>"]
+)
+def test_a_server_that_answers_web_pages_is_no_repository(tmp_path, page):
+    """A wrong endpoint that answers everything: it is neither used nor called a repository already."""
+    (tmp_path / "dataver.json").write_bytes(page)
+    for call in (dataver.init, dataver.open):
+        with pytest.raises(IntegrityError, match="returns a web page") as caught:
+            call(tmp_path)
+        assert "endpoint_url" in caught.value.hint
+
+
+def test_a_damaged_configuration_is_no_repository_to_use_as_it_is(tmp_path):
+    """`init` and `open` say that it is damaged, and `init` writes nothing in its place."""
+    place = tmp_path / "repo"
+    dataver.init(place)
+    path = place / "dataver.json"
+    path.write_bytes(path.read_bytes()[:-20])
+    for call in (dataver.init, dataver.open):
+        with pytest.raises(IntegrityError, match=r"dataver\.json in .* is damaged"):
+            call(place)
+    assert len(path.read_bytes()) > 20

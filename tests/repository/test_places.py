@@ -1,16 +1,18 @@
 """Which repository a command means: the argument, the environment, the project, the user's own."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import platformdirs
 import pytest
 
 import dataver
-from dataver._config import remember_repository
+from dataver.api.config import remember_repository
 from dataver.errors import InvalidInput, NotFound
-from dataver.repository.configuration import configured_url
-from dataver.repository.places import cache_root, default_repository, find_workspace, user_folder
+from dataver.machine.configuration import configured_url
+from dataver.machine.paths import cache_root, default_repository, find_workspace, user_folder
 
 
 def write_config(folder, url):
@@ -147,7 +149,7 @@ def test_the_cache_lies_where_it_is_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["cache", "config", "data", "state"])
-@pytest.mark.parametrize("home", ["/home/somebody", "/home/somebody/", "/", "", None])
+@pytest.mark.parametrize("home", ["/home/somebody", "/home/somebody/", "/", None])
 @pytest.mark.parametrize("chosen", ["/mnt/fast", "", None])
 def test_the_users_folders_are_those_of_every_program(kind, home, chosen, monkeypatch):
     """With the environment's choice, a usual home, or none at all: what `platformdirs` says."""
@@ -157,3 +159,22 @@ def test_the_users_folders_are_those_of_every_program(kind, home, chosen, monkey
             monkeypatch.setenv(name, value)
     usual = platformdirs.PlatformDirs("dataver")
     assert user_folder(kind) == Path(getattr(usual, f"user_{kind}_dir"))
+    if home is None:  # a home that is none counts as unset
+        for wrong in ("", "relative/home"):
+            monkeypatch.setenv("HOME", wrong)
+            assert user_folder(kind) == Path(getattr(usual, f"user_{kind}_dir"))
+
+
+def test_a_user_whom_the_system_does_not_know_has_no_home():
+    """As in a container with any number for its user: no folder is made relative to the current one."""
+    code = "import os; os.setuid(54321); print(dataver.machine.paths.user_folder('cache'))"
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    if os.getuid() != 0:
+        pytest.skip("only root can be any user")
+    done = subprocess.run(
+        [sys.executable, "-c", "import dataver.machine.paths; " + code],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "/nonexistent/.cache/dataver\n", done.stderr

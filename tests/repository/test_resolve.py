@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+import dataver
 from dataver.errors import InvalidInput, NotFound
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.hashing import digest
@@ -27,8 +28,8 @@ def test_every_way_to_name_a_version(world):
 
 
 def test_latest_is_the_highest_number_not_the_last_in_the_alphabet(world):
-    """`1.10.0` is above `1.9.0`, and labels that are no numbers do not count beside numbers."""
-    for label in ("1.10.0", "1.9.0", "zz-final", "0.99.99"):
+    """`1.10.0` is above `1.9.0`, which was published later."""
+    for label in ("1.10.0", "1.9.0", "0.99.99"):
         world.publish("d", label)
     assert world.repo.version("d").label == "1.10.0"
 
@@ -40,13 +41,23 @@ def test_latest_of_labels_without_numbers_is_the_youngest(world):
     assert world.repo.version("d@latest").label == "autumn"
 
 
+def test_latest_of_dates_and_numbers_is_the_youngest(world):
+    """One automatic label takes `latest` from the dates for no longer than until the next date."""
+    for label in ("2026-09-30", None, "2026-10-01"):
+        published = world.publish("d", label)
+        assert world.repo.version("d").label == published.label
+        assert [each.latest.label for each in world.repo.datasets()] == [published.label]
+    world.publish("d", "0.9.0")  # lower than 1.0.0, so it belongs to an older line
+    assert world.repo.version("d").label == "2026-10-01"
+
+
 def test_a_label_is_found_before_a_tag_and_names_are_exact(world):
     """A dataset whose name begins like another is another one."""
     world.publish("vision/cats", "1.0.0")
     world.publish("vision/cats/small", "2.0.0")
     assert world.repo.version("vision/cats").label == "1.0.0"
     assert world.repo.version("vision/cats/small").label == "2.0.0"
-    assert list(world.repo.records.datasets("vision/cats")) == ["vision/cats", "vision/cats/small"]
+    assert list(world.repo._core.records.datasets("vision/cats")) == ["vision/cats", "vision/cats/small"]
     for name in ("vision", "vision/cat", "vision/cats/smal"):
         with pytest.raises(NotFound, match=f"no dataset '{name}'"):
             world.repo.version(name)
@@ -56,10 +67,10 @@ def test_a_label_is_found_before_a_tag_and_names_are_exact(world):
     ("ref", "message", "hint"),
     [
         ("vision/cat", "no dataset 'vision/cat' in memory:test", "did you mean vision/cats"),
-        ("entirely-else", "no dataset 'entirely-else'", "there is text/words, vision/cats"),
+        ("entirely-else", "no dataset 'entirely-else'", "existing: text/words, vision/cats"),
         ("vision/cats@1.0.7", "no version or tag '1.0.7'", "did you mean 1.0.0"),
         ("vision/cats@prodution", "no version or tag 'prodution'", "did you mean production"),
-        ("vision/cats@qqq", "no version or tag 'qqq'", "there is 1.0.0, 2.0.0, production"),
+        ("vision/cats@qqq", "no version or tag 'qqq'", "existing: 1.0.0, 2.0.0, production"),
         ("dv1:" + "0" * 64, "digest that starts with dv1:0000", "dataver list"),
     ],
 )
@@ -133,3 +144,31 @@ def test_one_content_under_several_names_is_not_ambiguous(world):
     second = world.publish("b", "1.0.0", "same")
     assert first.digest == second.digest
     assert world.repo.version(first.digest[:12]).ref == "b@1.0.0"
+
+
+def test_a_version_at_hand_is_a_reference(tmp_path, monkeypatch):
+    """Where a name is taken, a version is; not one of another repository, and none that is not published."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_text("one")
+    repo, other = dataver.init(tmp_path / "repo"), dataver.init(tmp_path / "other")
+    version = repo.sync(tmp_path / "source", "d", workspace=tmp_path).version
+    (tmp_path / "source" / "a").write_text("two")
+    second = repo.sync(tmp_path / "source", "d", workspace=tmp_path).version
+    assert repo.version(version) == version
+    assert (repo.fetch(version).path / "a").read_text() == "one"
+    assert dataver.fetch(version, repo=repo, dest=tmp_path / "out").name == "out"
+    assert repo.files(version).read("a") == b"one"
+    assert len(repo.diff(version, second).modified) == 1
+    assert repo.verify(version).ok
+    assert repo.tag(version, "first") == version
+    other.sync(tmp_path / "source", "d", workspace=tmp_path / "there")
+    with pytest.raises(NotFound, match="not the version that was passed"):
+        other.fetch(version)
+    draft = repo.create("d", parents=version, workspace=tmp_path)
+    draft.add(tmp_path / "source")
+    with pytest.raises(InvalidInput, match="not published"):
+        repo.version(draft.finalize())
+    repo.delete(second)
+    with pytest.raises(NotFound):
+        repo.version(second)

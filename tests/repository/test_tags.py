@@ -80,7 +80,7 @@ def test_a_tag_cannot_be_a_label_too(world):
     world.repo.tag("d@1.0.0", "production")
     with pytest.raises(Conflict, match="'production' is a tag"):
         world.publish("d", "production")
-    assert world.repo.records.labels("d") == ["1.0.0"]
+    assert world.repo._core.records.labels("d") == ["1.0.0"]
     assert world.repo.version("d@production").label == "1.0.0"
     world.repo.untag("d", "production")
     assert world.publish("d", "production").ref == "d@production"
@@ -203,3 +203,14 @@ def test_objects_that_are_no_moves_are_passed_over(world):
         world.inner.objects[f"datasets/d/tags/production/{stray}"] = b"stray"
     assert world.repo.tagged("d") == {"production": "1.0.0"}
     assert world.repo.version("d@production").label == "1.0.0"
+
+
+def test_a_tag_that_only_goes_forward_stays_at_a_descendant(world):
+    """Of two writers that publish and tag, the one that tags late does not take the tag back."""
+    first, second = world.publish("d"), world.publish("d")
+    assert world.repo.tag(second.ref, "good", forward=True).label == "1.0.1"
+    assert world.repo.tag(first.ref, "good", forward=True).label == "1.0.1"
+    assert len(world.repo.tag_history("d", "good")) == 1
+    third = world.publish("d")
+    assert world.repo.tag(third.ref, "good", forward=True).label == "1.0.2"
+    assert world.repo.tag(first.ref, "good").label == "1.0.0"

@@ -15,9 +15,9 @@ import pytest
 import dataver
 from dataver.errors import AlreadyExists
 from dataver.storage import Store, open_store
-from dataver.testing.proxy import Break, FaultyNetwork
-from dataver.testing.servers import Server
-from dataver.testing.weather import Weather
+from servers import Server
+from servers.fault_schedule import FaultSchedule
+from servers.proxy import Break, FaultyNetwork
 
 pytestmark = pytest.mark.servers
 
@@ -104,7 +104,7 @@ def test_a_version_is_sent_without_multipart(ceph_server: Server, tmp_path: Path
     with FaultyNetwork(ceph_server.endpoint, lambda _seen: None) as network:
         options = ceph_server.options | {"endpoint_url": network.endpoint}
         repo = dataver.init(url, storage_options=options)
-        assert repo.config.create_if_absent
+        assert repo._core.config.create_if_absent
         repo.sync(tmp_path / "source", "d", workspace=tmp_path)
         assert repo.verify("d").ok
         sent = [seen for seen in network.seen if seen.method in ("PUT", "POST")]
@@ -116,10 +116,10 @@ def test_a_version_is_sent_without_multipart(ceph_server: Server, tmp_path: Path
 
 def test_what_is_damaged_on_the_way_there_is_refused(ceph_server: Server) -> None:
     """A bit that flips in a body is found by its MD5, and the object sent again."""
-    weather = Weather({Break.FLIP_SENT: 0.5})
+    schedule = FaultSchedule({Break.FLIP_SENT: 0.5})
     bodies = {f"packs/{number}": secrets.token_bytes(1 << 20) for number in range(8)}
     bodies |= {f"trees/{number}": secrets.token_bytes(1000) for number in range(8)}
-    with FaultyNetwork(ceph_server.endpoint, weather) as network:
+    with FaultyNetwork(ceph_server.endpoint, schedule) as network:
         options = ceph_server.options | {"endpoint_url": network.endpoint}
         far = open_store(ceph_server.url(f"ceph/{secrets.token_hex(8)}"), options)
         for key, body in bodies.items():

@@ -20,8 +20,8 @@ import pytest
 from dataver.errors import StoreError
 from dataver.storage.s3 import S3Store
 from dataver.storage.s3_transport import ByLoop, Transport, connect
-from dataver.testing.proxy import FaultyNetwork, Seen
-from dataver.testing.servers import Server
+from servers import Server
+from servers.proxy import FaultyNetwork, Seen
 
 pytestmark = pytest.mark.servers
 
@@ -184,3 +184,19 @@ def test_anonymous_requests_are_not_signed(link: _Link, monkeypatch: pytest.Monk
     assert "MINE/" in wrote.headers["Authorization"]
     assert len(read) == 2
     assert not [seen for seen in read if "Authorization" in seen.headers]
+
+
+def test_debug_logging_tells_no_secret(
+    moto_server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A session token goes to the server, and is in no line of the log at level DEBUG."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hushhush")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "token-of-the-session")
+    caplog.set_level("DEBUG")
+    with FaultyNetwork(moto_server.endpoint, lambda _seen: None) as network:
+        _Link(moto_server, network, connect).put()
+        assert _signed_by(network.seen[-1]) == ("AKIAKEY", "token-of-the-session")
+    assert "botocore" in caplog.text
+    assert "token-of-the-session" not in caplog.text
+    assert "hushhush" not in caplog.text

@@ -60,6 +60,13 @@ class _NoIndex(_Ranges):
         self.send_error(403)
 
 
+class _Forbidding(_Plain):
+    """One that shows nothing."""
+
+    def send_head(self) -> Any:
+        self.send_error(403)
+
+
 @contextmanager
 def _serving(folder: Path, kind: type[_Plain]) -> Iterator[tuple[str, list[str]]]:
     log: list[str] = []
@@ -125,9 +132,9 @@ def test_a_served_repository_is_never_written(folder: Path, tmp_path: Path) -> N
     """An upload ends with a sentence, and `init` does, too."""
     with _serving(folder, _Plain) as (address, _):
         repo = dataver.open(f"{address}/repo")
-        with pytest.raises(StoreError, match="only read"):
+        with pytest.raises(StoreError, match="read-only"):
             repo.tag("vision/cats", "production")
-        with pytest.raises(StoreError, match="only read"):
+        with pytest.raises(StoreError, match="read-only"):
             dataver.init(f"{address}/new")
 
 
@@ -151,3 +158,11 @@ def test_ranges_are_exact(tmp_path: Path, kind: type[_Plain]) -> None:
             read("packs/b", 0, 1)
         again = pickle.loads(pickle.dumps(store))
         assert again.get("packs/a", 1, 2) == b"\x01\x02"
+
+
+def test_a_refusal_is_not_taken_for_absence(tmp_path: Path) -> None:
+    """What the server forbids is not "not there", which its size is asked by, too."""
+    with _serving(tmp_path, _Forbidding) as (address, _):
+        for look in (lambda store: store.stat("packs/a"), lambda store: store.get("packs/a", 0, 5)):
+            with pytest.raises(StoreError, match="403"):
+                look(open_store(address))

@@ -52,6 +52,29 @@ def test_unusable_urls_are_refused(url: str, says: str) -> None:
     assert "hunter2secret" not in shown
 
 
+@pytest.mark.parametrize(
+    ("url", "hint"),
+    [
+        ("s3:/bucket/x", "write s3://bucket/x for a URL, or ./s3:/bucket/x"),
+        ("s3:bucket/x", "write s3://bucket/x"),
+        ("s3//bucket/x", "write s3://bucket/x"),
+        ("gs:/b/x", "write gs://b/x"),
+        ("https:/host/x", "write https://host/x"),
+        ("file:/a/b", "write file:///a/b"),
+        ("file://repo", "write file:///repo"),
+        ("C:\\data", "write ./C:\\data"),
+        ("$HOME/x", "./$HOME/x"),
+    ],
+)
+def test_mistyped_urls_are_no_folders(url: str, hint: str) -> None:
+    """A text that is nearly a URL, or holds a variable, is refused, and the hint gives the right spelling."""
+    with pytest.raises(InvalidInput) as caught:
+        open_store(url)
+    assert hint in str(caught.value.hint)
+    if ":" in url and "://" not in url:
+        assert isinstance(open_store(f"./{url}"), LocalStore)
+
+
 def test_a_missing_package_is_named() -> None:
     """A protocol whose package is not installed says what to install."""
     from fsspec.registry import known_implementations, register_implementation

@@ -11,8 +11,8 @@ import pytest
 
 from dataver.errors import AlreadyExists, DataverError, InvalidInput, NotFound, StoreError
 from dataver.storage import Store, open_store, probe_exclusive_create
-from dataver.testing.proxy import FaultyNetwork
-from dataver.testing.servers import Server
+from servers import Server
+from servers.proxy import FaultyNetwork
 
 pytestmark = pytest.mark.servers
 
@@ -144,6 +144,7 @@ def test_reading_costs_one_request(moto_server: Server) -> None:
             assert len(network.seen) == before + 1
 
 
+@pytest.mark.slow
 def test_a_listing_of_many_pages_is_whole(moto_server: Server) -> None:
     """More keys than a page holds (1,000) are all listed."""
     store = _fresh(moto_server)

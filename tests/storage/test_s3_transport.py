@@ -1,6 +1,7 @@
 """How requests to S3 are sent: the transport that fits the options, the checksums that fit the server."""
 
 import base64
+import hashlib
 import secrets
 import threading
 import time
@@ -18,8 +19,8 @@ from dataver.errors import NotFound, StoreError
 from dataver.storage.body import Body
 from dataver.storage.s3 import S3Store
 from dataver.storage.s3_transport import ByLoop, ByThread, connect
-from dataver.testing.proxy import FaultyNetwork, Seen
-from dataver.testing.servers import Server
+from servers import Server
+from servers.proxy import FaultyNetwork, Seen
 
 _OPTIONS = {"key": "k", "secret": "s", "client_kwargs": {"region_name": "us-east-1"}}
 _BODY = secrets.token_bytes(1 << 20)
@@ -44,10 +45,12 @@ def _answering(
             """Say nothing."""
 
         def do_PUT(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
             seen.append({name.lower() for name in self.headers})
             bad = unless in self.headers and value in (None, self.headers[unless])
             self.send_response_only(status if bad else 200)
+            if not bad:
+                self.send_header("ETag", f'"{hashlib.md5(body).hexdigest()}"')
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -18,8 +18,8 @@ import pytest
 from dataver.errors import DataverError, InvalidInput, StoreError
 from dataver.storage import Store, open_store
 from dataver.storage.settings import S3Settings, secret_names
-from dataver.testing.proxy import FaultyNetwork
-from dataver.testing.servers import Server
+from servers import Server
+from servers.proxy import FaultyNetwork
 
 
 @pytest.fixture
@@ -77,11 +77,11 @@ def test_encryption_is_every_objects_and_the_storage_class_the_packs() -> None:
         ({"anon": "perhaps"}, "true or false"),
         ({"sse": "rot13"}, "AES256"),
         ({"sse": "AES256", "sse_kms_key_id": "k"}, "S3's own keys"),
-        ({"storage_class": "DEEP_ARCHIVE"}, "cannot be read at once"),
-        ({"endpoint_url": "localhost:9000"}, "no address"),
+        ({"storage_class": "DEEP_ARCHIVE"}, "cannot be read immediately"),
+        ({"endpoint_url": "localhost:9000"}, "not an address"),
         ({"endpoint_url": "http://u:hunter2@host"}, "password"),
-        ({"region": ""}, "not an empty one"),
-        ({"profile": 7}, "a text"),
+        ({"region": ""}, "a non-empty text"),
+        ({"profile": 7}, "a non-empty text"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], says: str) -> None:

@@ -29,10 +29,16 @@ class Login(asyncssh.SSHServer):
     def validate_password(self, username, password):
         return (username, password) == ("me", "hunter2")
 
+class Files(asyncssh.SFTPServer):
+    def scandir(self, path):
+        if path.endswith(b"refused"):
+            raise asyncssh.SFTPPermissionDenied("refused")
+        return super().scandir(path)
+
 async def serve():
     server = await asyncssh.create_server(
         Login, "127.0.0.1", 0, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
-        sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=sys.argv[1]))
+        sftp_factory=lambda channel: Files(channel, chroot=sys.argv[1]))
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.wait_closed()
 
@@ -66,6 +72,17 @@ def test_sftp_keeps_the_contract(store: Store, clause: Callable[[Store], None]) 
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_folder_that_cannot_be_listed_is_not_empty(store: Store) -> None:
+    """An error below the listed folder is raised: objects that are not listed would count as missing."""
+    store.put("a/refused/key", b"value")
+    store.put("a/other/key", b"value")
+    with pytest.raises(StoreError, match="permission"):
+        list(store.list("a/"))
+    assert [info.key for info in store.list("a/other/")] == ["a/other/key"]
+    assert list(store.list("a/other/key/")) == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_repository_behind_ssh(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +92,7 @@ def test_a_repository_behind_ssh(
     (tmp_path / "photos" / "a.bin").write_bytes(secrets.token_bytes(100_000))
     url = f"sftp://127.0.0.1/{secrets.token_hex(8)}"
     repo = dataver.init(url, storage_options=options)
-    assert not repo.config.create_if_absent
+    assert not repo._core.config.create_if_absent
     repo.sync(tmp_path / "photos", "vision/cats")
     assert repo.fetch("vision/cats", dest=tmp_path / "out").files == 1
     assert repo.verify("vision/cats").ok

@@ -11,11 +11,11 @@ from dataver.storage.fsspec_store import FsspecStore
 from dataver.storage.s3 import S3Store
 from dataver.storage.s3_transport import ByLoop
 from dataver.testing.faulty import FaultyStore
-from dataver.testing.servers import Server, chosen
 from dataver.testing.store_contract import CONTRACT
+from servers import CLOUDS, Server, chosen
 
 _STORES = ["local", "memory", "faulty", "fsspec-memory", "fsspec-file"]
-_SERVED = [*chosen(), *(f"{name}-s3fs" for name in chosen())]
+_SERVED = [*chosen(), *(f"{name}-s3fs" for name in chosen() if name not in CLOUDS)]
 
 
 @pytest.fixture(params=[*_STORES, *(pytest.param(name, marks=pytest.mark.servers) for name in _SERVED)])

@@ -43,9 +43,9 @@ def _bare(kind: type[BaseException]) -> BaseException:
 
 
 def _check(error: DataverError) -> None:
-    assert str(error).endswith(".")
-    assert "packs/1 in s3://bucket" in str(error)
-    assert "\n" not in str(error)
+    assert error.message.endswith(".")
+    assert "packs/1 in s3://bucket" in error.message
+    assert "\n" not in error.message
     assert _SECRET not in str(error) + str(error.hint)
 
 

@@ -28,6 +28,7 @@ PACKAGES = {
     "dagster": "dagster",
     "airflow": "airflow",
     "tutorial": "",  # MLflow and scikit-learn
+    "workers": "ray",
     "hal": "",  # installed by its own test
 }
 _wanted = os.environ.get("DATAVER_TEST_TRACKER")
@@ -86,8 +87,8 @@ def program(tmp_path: Path) -> Script:
 
 def events(repo: dataver.Repository) -> list[Event]:
     """Return all events in the repository."""
-    keys = list(repo.events.keys())
-    return [event for key in keys for event in repo.events.get(key)]
+    keys = list(repo._core.events.keys())
+    return [event for key in keys for event in repo._core.events.get(key)]
 
 
 def linked(repo: dataver.Repository) -> dict[str, set[tuple[str, str | None]]]:

@@ -25,7 +25,7 @@ Session._offline_default_version = "{api}"  # of the server that the session is 
 task = clearml.Task.init("project", "train", auto_connect_frameworks=False, auto_resource_monitoring=False)
 folder = dataver.fetch("vision/cats@production")
 {more}
-from dataver.lineage.recorder import flush
+from dataver.lineage.record.recorder import flush
 flush(60)
 result = {{"task": task.id, "session": str(task.get_offline_mode_folder())}}
 """
@@ -108,7 +108,7 @@ def test_no_task_is_started(repo: dataver.Repository, program: Script) -> None:
     ran = program("""
 import clearml, dataver
 dataver.fetch("vision/cats@1.0.0")
-from dataver.lineage.recorder import flush
+from dataver.lineage.record.recorder import flush
 flush(60)
 result = {"task": getattr(clearml.Task, "_Task__main_task") is not None}
 """)

@@ -17,7 +17,7 @@ experiment = comet_ml.OfflineExperiment(
 )
 folder = dataver.fetch("vision/cats@production")
 {more}
-from dataver.lineage.recorder import flush
+from dataver.lineage.record.recorder import flush
 flush(60)
 key = experiment.get_key()
 experiment.end()

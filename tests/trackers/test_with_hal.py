@@ -54,7 +54,7 @@ def test_a_declared_tracker_that_is_not_used_is_not_imported(
         """
 import sys, dataver
 dataver.fetch("vision/cats@1.0.0")
-from dataver.lineage.recorder import flush
+from dataver.lineage.record.recorder import flush
 flush(60)
 result = {"imported": "hal" in sys.modules}
 """,

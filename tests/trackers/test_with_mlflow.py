@@ -1,6 +1,7 @@
 """MLflow with a SQLite tracking store, read back by its own client."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from mlflow.exceptions import MlflowException
 import dataver
 
 from .conftest import Script, events, linked
+from .mlflow_programs import READS
+
+PROGRAMS = os.environ.get("DATAVER_TEST_PROGRAMS", "30,1")  # read here: tests run without such variables
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +74,13 @@ def test_a_fetch_is_an_input_of_the_active_run(repo: dataver.Repository, program
     assert linked(repo) == {f"mlflow:{ran['run']}": {("input", "1.1.0")}}
 
 
+def test_a_run_has_the_name_that_mlflow_gives_it(repo: dataver.Repository, program: Script) -> None:
+    """`runs --name` finds it."""
+    ran = program(TRAIN.replace("start_run()", "start_run(run_name='resnet50')"))
+    (run,) = repo.lineage.runs(name="resnet50")
+    assert run.key == f"mlflow:{ran['run']}"
+
+
 def test_runs_are_found_by_digest(repo: dataver.Repository, program: Script) -> None:
     """MLflow's own search answers which runs saw a content."""
     ran = program(TRAIN)
@@ -118,6 +129,7 @@ def test_a_source_loads_into_a_folder_from_a_named_repository(
         {"dataset": "cats", "tree": "a" * 63, "repository": "b" * 32},
         {"dataset": "cats", "tree": ["a"], "repository": "b" * 32},
         {"dataset": "cats", "tree": "a" * 64, "repository": "/etc/passwd"},
+        {"dataset": "cats", "tree": "a" * 64, "repository": "b" * 32, "subset": {"paths": [1]}},
     ],
 )
 def test_a_hostile_source_is_refused(values: dict) -> None:
@@ -175,8 +187,37 @@ result = {"runs": runs}
         assert len(mlflow.get_run(run).inputs.dataset_inputs) == 1
 
 
+def test_a_source_loads_the_part_that_was_read(repo: dataver.Repository, program: Script) -> None:
+    """Each run's source brings its own part, files read one by one and shards too, whatever came first."""
+    parts = {
+        "dataver.fetch('vision/cats@1.1.0')": 5,
+        "dataver.fetch('vision/cats@1.1.0', paths='train/[01].txt')": 2,
+        "dataver.open().files('vision/cats@1.1.0').read('train/3.txt')": 1,
+    }
+    digests = set()
+    for call, files in parts.items():
+        ran = program(TRAIN.replace('folder = dataver.fetch("vision/cats@production")', f"folder = {call}"))
+        (told,) = mlflow.get_run(ran["run"]).inputs.dataset_inputs
+        folder = Path(mlflow.data.get_source(told).load())
+        assert len([each for each in folder.rglob("*") if each.is_file()]) == files
+        digests.add(told.dataset.digest)
+    assert len(digests) == 3 and len({each[:23] for each in digests}) == 1
+    assert {len(each) for each in digests} == {32, 36}
+
+
+def test_the_url_of_a_file_is_a_source(repo: dataver.Repository, tmp_path: Path) -> None:
+    """So is a folder's; what does not exist in the version is refused."""
+    for path, files in (("train/1.txt", ["1.txt"]), ("train", [f"{number}.txt" for number in range(5)])):
+        source = resolve_dataset_source(f"dataver://vision/cats@production/{path}")
+        again = type(source).from_json(source.to_json())
+        folder = Path(again.load(tmp_path / path.replace("/", "-")))
+        assert sorted(each.name for each in folder.rglob("*.txt")) == files
+    with pytest.warns(UserWarning, match="there is no 'none.txt'"), pytest.raises(MlflowException):
+        resolve_dataset_source("dataver://vision/cats@1.1.0/none.txt")
+
+
 def test_a_subset_is_told_in_a_tag(repo: dataver.Repository, program: Script) -> None:
-    """What of the version was read stands in the input's tag, as does nothing of it in the source."""
+    """What of the version was read stands in the input's tag."""
     ran = program(TRAIN.replace('"vision/cats@production"', '"vision/cats@1.1.0", paths=["train/[01].txt"]'))
     (told,) = mlflow.get_run(ran["run"]).inputs.dataset_inputs
     tags = {tag.key: tag.value for tag in told.tags}
@@ -187,7 +228,7 @@ def test_a_subset_is_told_in_a_tag(repo: dataver.Repository, program: Script) ->
 
 def test_a_very_long_subset_keeps_mlflows_limit(repo: dataver.Repository, program: Script) -> None:
     """Hundreds of patterns are shortened to what a tag holds, and the input is there."""
-    patterns = [f"train/{number}.txt" for number in range(300)]
+    patterns = [f"train/[0{chr(0x100 + number)}].txt" for number in range(300)]
     ran = program(TRAIN.replace('"vision/cats@production"', f'"vision/cats@1.1.0", paths={patterns!r}'))
     (told,) = mlflow.get_run(ran["run"]).inputs.dataset_inputs
     subset = next(tag.value for tag in told.tags if tag.key == "dataver.subset")
@@ -276,7 +317,7 @@ mlflow.set_tracking_uri("http://127.0.0.1:9")
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 folder = dataver.fetch("vision/cats@1.0.0")
 result = {"run": run.info.run_id, "folder": str(folder)}
-from dataver.lineage.recorder import flush
+from dataver.lineage.record.recorder import flush
 flush(60)
 mlflow.set_tracking_uri(os.environ["MLFLOW_TRACKING_URI"])
 """)
@@ -305,3 +346,148 @@ def test_a_wrong_digest_would_be_refused_by_mlflow() -> None:
     whole = Dataset(name="cats", digest="a" * 64, source_type="dataver", source="{}")
     with mlflow.start_run() as run, pytest.raises(MlflowException, match="digest"):
         mlflow.MlflowClient().log_inputs(run.info.run_id, [DatasetInput(dataset=whole, tags=[])])
+
+
+def test_children_are_of_the_run_of_a_parent_that_never_touches_dataver(
+    repo: dataver.Repository, program: Script
+) -> None:
+    """Forked workers, whose words are united, and subprocesses; there is no other run."""
+    ran = program("""
+import mlflow, os, subprocess, sys
+from multiprocessing import get_context
+def work(number):
+    import dataver
+    dataver.open().files("vision/cats@1.1.0").read(f"train/{number}.txt")
+with mlflow.start_run() as run:
+    workers = [get_context("fork").Process(target=work, args=(number,)) for number in range(5)]
+    [each.start() for each in workers]
+    [each.join() for each in workers]
+    code = "import dataver; dataver.fetch('vision/cats@1.0.0')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+result = {"run": run.info.run_id}
+""")
+    assert linked(repo) == {f"mlflow:{ran['run']}": {("input", "1.0.0"), ("input", "1.1.0")}}
+    read = [link for event in events(repo) for link in event.links if link.how == "read"]
+    assert [(link.subset.values(), link.files) for link in read] == [({}, 5)]
+    (run,) = repo.lineage.runs()
+    assert run.outcome == "finished"
+
+
+def test_outcomes_are_mlflows(repo: dataver.Repository, program: Script) -> None:
+    """A run that failed in a sweep failed; the script's own failure later fails no run that had ended."""
+    ran = program(
+        """
+import mlflow, dataver, json
+for number in range(3):
+    try:
+        with mlflow.start_run() as run:
+            result[str(number)] = f"mlflow:{run.info.run_id}"
+            dataver.fetch("vision/cats@1.0.0")
+            if number == 1:
+                raise ValueError("diverged")
+    except ValueError:
+        pass
+open("../program/runs.json", "w").write(json.dumps(result))
+raise SystemError("in the report")
+""",
+        check=False,
+    )
+    assert ran["code"] == 1
+    keys = json.loads((Path(repo.url).parent / "program" / "runs.json").read_text())
+    outcomes = [repo.lineage.run(keys[number]).run.outcome for number in ("0", "1", "2")]
+    assert outcomes == ["finished", "failed", "finished"]
+
+
+def test_what_a_run_around_has_fetched_is_available_in_nested_ones(
+    repo: dataver.Repository, program: Script
+) -> None:
+    """What is read behind a nested run is the outer one's; nothing of a nested run reaches the next one."""
+    ran = program("""
+import mlflow, dataver
+with mlflow.start_run() as outer:
+    dataver.fetch("vision/cats@1.0.0")
+    inner = []
+    for label in ("1.1.0", None):
+        with mlflow.start_run(nested=True) as run:
+            inner.append(f"mlflow:{run.info.run_id}")
+            if label:
+                dataver.fetch(f"vision/cats@{label}")
+    dataver.open().files("vision/cats@1.1.0").read("train/1.txt")
+result = {"outer": f"mlflow:{outer.info.run_id}", "inner": inner}
+""")
+    hows: dict[str, set[tuple[str | None, str]]] = {}
+    for event in events(repo):
+        hows.setdefault(event.run.key, set()).update((link.label, link.how) for link in event.links)
+    assert hows == {
+        ran["outer"]: {("1.0.0", "fetch"), ("1.1.0", "read")},
+        ran["inner"][0]: {("1.0.0", "available"), ("1.1.0", "fetch")},
+        ran["inner"][1]: {("1.0.0", "available")},
+    }
+
+
+def test_random_programs_link_each_read_to_its_run(
+    repo: dataver.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads, pools, tasks, forks, nested and failed runs: who read what is what the program knows.
+
+    `DATAVER_TEST_PROGRAMS` says how many, and which seed: `500,7`.
+    """
+    count, seed = map(int, PROGRAMS.split(","))
+    for number in range(count):
+        folder = tmp_path / "files" / f"p{number:03}"
+        folder.mkdir(parents=True)
+        for file in range(READS):
+            (folder / f"{file:02}.txt").write_text(f"p{number:03}/{file:02}.txt")
+    version = repo.sync(tmp_path / "files", "programs", workspace=tmp_path / "work").version
+    assert version is not None
+    script = Path(__file__).with_name("mlflow_programs.py")
+    command = [sys.executable, str(script), str(seed), str(count), str(tmp_path / "out.json")]
+    environment = {**os.environ, "DATAVER_LINEAGE": "on", "GIT_PYTHON_REFRESH": "quiet"}
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=1800
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    warned = [line for line in done.stderr.splitlines() if "LineageWarning" in line]
+    assert [line for line in warned if "and sent later" not in line] == []
+    repo.lineage.sync()  # an exit does not wait for all on a slow machine
+    told = json.loads((tmp_path / "out.json").read_text())
+    found = who_read(repo, version)
+    said = sorted(events(repo), key=lambda event: event.run.sequence)  # the highest holds, as in the index
+    outcomes = {event.run.key: event.run.outcome for event in said}
+    available = who_read(repo, version, available=True)
+    wrong = {
+        path: (found.get(path), key)
+        for path, key in told["expected"].items()
+        if found.get(path, set()) != ({key} if key else set())
+        # outside of any run: the process's own, which leaves it to the runs that begin later
+        and not (
+            key is None and (found.get(path) == {told["own"]} or (path not in found and path in available))
+        )
+    }
+    assert wrong == {}
+    linked_runs = outcomes.keys() & told["outcomes"].keys()
+    assert {key: outcomes[key] for key in linked_runs} == {key: told["outcomes"][key] for key in linked_runs}
+
+
+def who_read(
+    repo: dataver.Repository, version: dataver.Version, *, available: bool = False
+) -> dict[str, set[str]]:
+    """Return which runs read each file of a version, or could, from the events in the repository."""
+    from dataver.lineage.queries.content import parse_listing
+    from dataver.tree.selection import Selection
+
+    paths = [entry.path for entry in version.entries()]
+    found: dict[str, set[str]] = {}
+    for event in events(repo):
+        for link in event.links:
+            if (link.how == "available") != available or link.record != version.record_id:
+                continue
+            subset = link.subset
+            chosen = list(subset.paths)
+            if subset.listed:
+                chosen = parse_listing(repo._core.events.attachment(subset.listed))
+            elif not subset.paths:
+                chosen = [*filter(Selection(subset.patterns).matcher(), paths)]
+            for path in chosen:
+                found.setdefault(path, set()).add(event.run.key)
+    return found

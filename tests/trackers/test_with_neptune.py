@@ -16,7 +16,7 @@ def test_a_run_that_is_passed_has_the_version(
 import neptune, dataver
 run = neptune.init_run(mode="offline", project="team/cats", git_ref=False, source_files=[])
 dataver.fetch("vision/cats@production", run=run)
-from dataver.lineage.recorder import flush
+from dataver.lineage.record.recorder import flush
 flush(60)
 run.wait()
 result = {"run": run._id}

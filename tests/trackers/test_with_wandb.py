@@ -1,6 +1,7 @@
 """Weights & Biases offline: the run's own file is read back, as `wandb sync` would send it."""
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ import wandb, dataver
 run = wandb.init(project="cats", entity="team", {init})
 folder = dataver.fetch("vision/cats@production")
 {more}
-from dataver.lineage.recorder import flush
+from dataver.lineage.record.recorder import flush
 flush(60)
 run.finish()
 result = {{"run": run.id}}
@@ -141,3 +142,17 @@ def test_an_artifact_is_a_reference_that_follows_from_the_content() -> None:
     assert entry.ref == f"dataver://vision/cats@dv1:{'a' * 64}"
     assert (one.type, one.size) == ("dataset", 0)
     assert artifact_of(use(dataset="a/" + "b" * 200)).name.startswith("a--bbb")
+
+
+def test_what_is_read_is_told_before_the_run_is_finished(repo: dataver.Repository, program: Script) -> None:
+    """Two parts of a version, one fetched and one read, are in the config, though W&B takes nothing later."""
+    program("""
+import wandb, dataver
+with wandb.init(project="cats", entity="team") as run:
+    dataver.fetch("vision/cats@1.0.0", paths="train/0.txt")
+    dataver.open().files("vision/cats@1.0.0").read("train/1.txt")
+result = {"run": run.id}
+""")
+    told = config(Path(os.environ["WANDB_DIR"]))["dataver"]["input"]["vision/cats"]
+    assert json.loads(told["subset"]) == {"patterns": ["train/0.txt"], "paths": ["train/1.txt"]}
+    assert told["files"] == 2

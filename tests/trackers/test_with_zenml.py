@@ -103,3 +103,28 @@ def test_outside_of_a_step_there_is_no_run(repo: dataver.Repository, program: Sc
     """A process that imports ZenML and runs no step is linked to nothing of ZenML's."""
     program('import zenml, dataver; dataver.fetch("vision/cats@1.0.0")')
     assert [key.partition(":")[0] for key in linked(repo)] == ["dataver"]
+
+
+def test_outcomes_are_those_of_the_steps(repo: dataver.Repository, program: Script) -> None:
+    """A step that completed finished, though a later one and the script failed."""
+    ran = program(
+        """
+import dataver
+from zenml import pipeline, step
+@step(enable_cache=False)
+def good() -> int:
+    return len(list(dataver.fetch("vision/cats@1.0.0").rglob("*.txt")))
+@step(enable_cache=False)
+def bad(count: int) -> None:
+    dataver.fetch("vision/cats@1.1.0")
+    raise ValueError("boom")
+@pipeline
+def pipe():
+    bad(good())
+pipe()
+""",
+        check=False,
+    )
+    assert ran["code"] != 0
+    outcomes = {run.key.rpartition("/")[2]: run.outcome for run in repo.lineage.runs()}
+    assert outcomes == {"good": "finished", "bad": "failed"}

@@ -1,18 +1,33 @@
 """Trees against plain dicts: one form whatever the order of edits, and the cost of a change."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tree_models import EDITS, MODELS, SMALL, BlockBox, build_model, entry_of
+from tree_models import EDITS, MODELS, SMALL, BlockBox, above, build_model, entry_of
 
 from dataver.errors import InvalidInput
 from dataver.formats.block import Inner
+from dataver.formats.entry import Kind
 from dataver.tree import Shape, Tree, build, edit
 
 
 def apply(model, changes):
-    """Return the dict with the changes applied."""
-    return {path: entry for path, entry in {**model, **changes}.items() if entry is not None}
+    """Return the dict with the changes applied, or None if a path would be a file and a folder."""
+    new = {path: entry for path, entry in {**model, **changes}.items() if entry is not None}
+    folders = {folder for path in new for folder in above(path)}
+    if any(path in new and new[path].kind != Kind.DIRECTORY for path in folders):
+        return None
+    return {path: entry for path, entry in new.items() if path not in folders}
+
+
+def edited(box, root, model, changes, *more):
+    """Edit a tree and its model alike; where the model has a clash, the edit is refused."""
+    result = apply(model, changes)
+    if result is None:
+        with pytest.raises(InvalidInput, match="cannot be a file and the folder of"):
+            edit(root.digest, sorted(changes.items()), box.load, box.save, *more, shape=SMALL)
+        return root, model
+    return edit(root.digest, sorted(changes.items()), box.load, box.save, *more, shape=SMALL), result
 
 
 @given(MODELS)
@@ -33,12 +48,11 @@ def test_a_tree_holds_what_it_was_built_from(model):
 @settings(max_examples=200)
 @given(MODELS, st.lists(EDITS, max_size=5))
 def test_any_order_of_edits_gives_the_tree_built_from_scratch(model, edits):
-    """The digest depends on the entries alone (identity rule of the design)."""
+    """The digest depends on the entries alone (identity rule of the design), and no path is two things."""
     box = BlockBox()
     root = build_model(box, model)
     for changes in edits:
-        root = edit(root.digest, sorted(changes.items()), box.load, box.save, shape=SMALL)
-        model = apply(model, changes)
+        root, model = edited(box, root, model, changes)
         assert root == build_model(BlockBox(), model)
     assert list(Tree(root.digest, box.load).iterate()) == [model[path] for path in sorted(model)]
 
@@ -51,21 +65,21 @@ def test_blocks_stored_against_others_read_the_same(model, edits):
     versions = [(build_model(box, model), model)]
     published = set(box.objects)
     for changes in [*edits, *edits[::-1]]:
-        root, model = versions[-1]
-        fresh = edit(root.digest, sorted(changes.items()), box.load, box.save, published.__contains__, SMALL)
-        versions.append((fresh, apply(model, changes)))
-    for root, model in versions:
-        assert list(Tree(root.digest, box.load).iterate()) == [model[path] for path in sorted(model)]
+        versions.append(edited(box, *versions[-1], changes, published.__contains__))
+    for each, held in versions:
+        assert list(Tree(each.digest, box.load).iterate()) == [held[path] for path in sorted(held)]
 
 
 @given(MODELS, EDITS)
 def test_new_blocks_need_not_be_loadable_while_editing(model, changes):
     """What is saved may go elsewhere than what is loaded comes from."""
+    wanted = apply(model, changes)
+    assume(wanted is not None)
     old, new = BlockBox(), BlockBox()
     root = build_model(old, model)
     result = edit(root.digest, sorted(changes.items()), old.load, new.save, shape=SMALL)
     new.objects |= old.objects
-    assert list(Tree(result.digest, new.load).paths()) == sorted(apply(model, changes))
+    assert list(Tree(result.digest, new.load).paths()) == sorted(wanted)
 
 
 @given(MODELS)

@@ -7,7 +7,7 @@ from tree_models import MODELS, PATHS, SMALL, BlockBox, build_model, entry_of
 
 from dataver.errors import IntegrityError
 from dataver.formats.block import Child, encode_inner, encode_leaf
-from dataver.tree import Tree, build, diff, edit
+from dataver.tree import Tree, build, diff, edit, walk
 
 PREFIXES = st.sampled_from(["", "a", "a/", "a-b/", "b/d", "é", "z", "\U0010ffff", "x0", "\ud7ff"]) | PATHS
 
@@ -118,6 +118,7 @@ def test_trees_that_lie_are_refused(why, root, blocks):
     for reader in (
         lambda: list(Tree(root.digest, box.load).iterate()),
         lambda: [Tree(root.digest, box.load).get(path) for path in ("A", "a", "b", "n", "z")],
+        lambda: list(walk([root.digest], box.load)),
         lambda: list(diff(root.digest, other, box.load)),
         lambda: list(diff(other, root.digest, box.load)),
         lambda: edit(root.digest, changes, box.load, box.save, shape=SMALL),

@@ -107,14 +107,14 @@ def test_the_split_is_that_of_format_1():
 @pytest.mark.parametrize("given", [(0, 0), (3, 3), (-1, 2), (True, 2), ((), 2), ("a", 2), 5, (1, 2, 3), None])
 def test_what_is_no_shard_is_refused(given):
     """Ranks outside the world, and other things, are named."""
-    with pytest.raises(InvalidInput, match="is no shard"):
+    with pytest.raises(InvalidInput, match="is not a shard"):
         Shard.of(given)
 
 
 @pytest.mark.parametrize("text", ["", "3", "3/", "/3", "3/3", "a/b", "1,/4"])
 def test_text_that_is_no_shard_is_refused(text):
     """So is text."""
-    with pytest.raises(InvalidInput, match="is no shard"):
+    with pytest.raises(InvalidInput, match="is not a shard"):
         Shard.parse(text)
 
 

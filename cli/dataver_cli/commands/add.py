@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import draft_option, option, spool_option, subcommand, upload_option
-from dataver_cli.describing import add_line, add_values
+from dataver_cli.command import (
+    draft_option,
+    option,
+    plan_option,
+    spool_option,
+    subcommand,
+    upload_option,
+)
 from dataver_cli.output import duration, size
+from dataver_cli.planning import show_add_plan
+from dataver_cli.render import add_line, add_values
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -22,19 +30,26 @@ if TYPE_CHECKING:
         dataver add photos/ --dest train              # the folder's contents, below train/
         dataver add labels.csv README.md
         dataver add photos/ --include '*.jpg' --exclude 'drafts/'
-        dataver add scans/ --upload                   # sent meanwhile: needs no room for a copy here
-        pg_dump shop | dataver add - --as dump.sql    # what comes in on standard input
+        dataver add scans/ --upload                   # uploaded while added: needs no space for a copy
+        pg_dump shop | dataver add - --as dump.sql    # from standard input
     """,
 )
 @click.argument("sources", nargs=-1, type=click.Path())
 @option("--dest", also=["--dataset-folder"], default="", metavar="FOLDER", help="Folder inside the version.")
 @option(
-    "--include", also=["--wildcard"], multiple=True, metavar="PATTERN", help="Only what matches. Repeatable."
+    "--include",
+    also=["--wildcard"],
+    multiple=True,
+    metavar="PATTERN",
+    help="Only matching files. Repeatable.",
 )
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches. Repeatable.")
-@click.option("--as", "named", metavar="PATH", help="Where standard input, given as -, goes in the version.")
-@click.option("--follow-links", is_flag=True, help="Store what symlinks point to, instead of the links.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Omit matching files. Repeatable.")
+@click.option("--as", "named", metavar="PATH", help="Path in the version for standard input (given as -).")
+@click.option("--follow-links", is_flag=True, help="Store the targets of symlinks instead of the links.")
+@click.option("--no-default-ignore", is_flag=True, help="Also add .dvc, __pycache__ and similar folders.")
+@click.option("--checksum", is_flag=True, help="Read every file, also files that appear unchanged.")
 @option("--files", "more", also=["--file"], multiple=True, type=click.Path(), hidden=True)
+@plan_option("added and read")
 @upload_option
 @spool_option
 @draft_option
@@ -42,6 +57,8 @@ def command(
     session: Session,
     sources: tuple[str, ...],
     more: tuple[str, ...],
+    *,
+    plan: bool,
     upload: bool,
     spool: int | None,
     draft: str | None,
@@ -50,19 +67,26 @@ def command(
 ) -> None:
     """Add files and folders to the draft.
 
-    What the sources hold now is safe when this returns: later edits change nothing. Patterns are those of
-    .gitignore, and a .dataverignore in a folder is obeyed. What cannot be added is listed, and the exit code
-    is 3.
+    Added files are safe when this command ends: later changes of the sources have no effect. Patterns work as
+    in .gitignore, and a .dataverignore in a folder is applied. .dvc, __pycache__, .ipynb_checkpoints and
+    .DS_Store are omitted unless it includes them; .git, repositories and the cache are always omitted. Files
+    that cannot be added are listed, and the exit code is 3.
 
-    With --upload the draft sends its packs while it takes files, now and later; the version appears when
-    `dataver upload` publishes it. Interrupted, the same command continues.
+    With --upload, the draft uploads its packs while files are added, now and later. The version becomes
+    visible when `dataver upload` publishes it. An interrupted command continues when it is repeated.
     """
     if not (*more, *sources):
-        raise click.UsageError("say what to add: dataver add FILE_OR_FOLDER …")
+        raise click.UsageError("missing source: dataver add FILE_OR_FOLDER …")
     alone = (*more, *sources) == ("-",) and named is not None and not any(how.values())
     if not alone and (named is not None or "-" in (*more, *sources)):
-        raise click.UsageError("standard input is one file, and goes by itself: dataver add - --as PATH")
+        raise click.UsageError("standard input must be the only source: dataver add - --as PATH")
+    how["default_ignore"] = not how.pop("no_default_ignore")
     target = session.draft(draft)
+    if plan:
+        if named is not None:
+            raise click.UsageError("--plan cannot read standard input")
+        show_add_plan(session, target.plan_add(*more, *sources, **how), f"the draft of {target.dataset}")
+        return
     session.stream(target, upload=upload, spool=spool)
     if named is not None:
         _take_input(session, target, named)
@@ -75,7 +99,7 @@ def command(
 
 
 def _take_input(session: Session, target: "Draft", path: str) -> None:
-    """Write standard input into the draft; nothing of it is there if it breaks off."""
+    """Add standard input to the draft; add nothing if it is interrupted."""
     began = time.perf_counter()
     with target.open(path, "wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import draft_option, option, subcommand
+from dataver_cli.command import draft_option, option, plan_option, subcommand
 from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session
 
@@ -18,27 +18,31 @@ if TYPE_CHECKING:
     examples="""
         dataver add-external s3://telescope/2026/ --dest nights
         dataver add-external s3://telescope/2026/ --include '*.fits' --exclude 'dark/'
-        dataver add-external /data/scans --plan       # how much would be read?
+        dataver add-external /data/scans --plan       # show how much would be read
     """,
 )
 @click.argument("sources", nargs=-1, required=True, metavar="URL...")
 @option("--dest", also=["--dataset-folder"], default="", metavar="FOLDER", help="Folder inside the version.")
 @option(
-    "--include", also=["--wildcard"], multiple=True, metavar="PATTERN", help="Only what matches. Repeatable."
+    "--include",
+    also=["--wildcard"],
+    multiple=True,
+    metavar="PATTERN",
+    help="Only matching files. Repeatable.",
 )
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches. Repeatable.")
-@click.option("--plan", is_flag=True, help="Only show what would be recorded and read.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Omit matching files. Repeatable.")
+@plan_option("recorded and read")
 @draft_option
 def command(session: Session, sources: tuple[str, ...], plan: bool, draft: str | None, **how: Any) -> None:
     """Record files that stay where they are, without copying them.
 
-    They may be in a bucket or in a folder. Each is read once, to be hashed; the draft holds where it is, its
-    size, ETag, version id and digests, and the version has the digest that it would have with the bytes
-    stored. Whoever fetches it reads the files there, every byte verified, and is told by name which of them
-    changed. What is recorded already as it is now is not read again.
+    The files are in a bucket or in a folder. Each file is read once to hash it. The draft records its URL,
+    size, ETag, version id and digests. The version has the same digest as if the bytes were stored. A fetch
+    reads the files there, verifies every byte, and names the files that have changed. Files that are already
+    recorded and unchanged are not read again.
 
-    This machine may read the places from then on. Others have to allow that first, unless the files are in
-    the repository's own bucket; the error that they meet says how.
+    This allows the current user to read these places. Other users must allow it first, unless the files are
+    in the repository's own bucket; their error message contains the command.
     """
     target = session.draft(draft)
     if plan:
@@ -55,7 +59,7 @@ def command(session: Session, sources: tuple[str, ...], plan: bool, draft: str |
         f"{duration(report.seconds)}."
     )
     if report.allowed is not None:
-        session.out.note(f"This machine may read them from now on: see {report.allowed}.")
+        session.out.note(f"Reading them is now allowed on this machine: see {report.allowed}.")
     session.finish(report.problems, "could not be recorded")
 
 

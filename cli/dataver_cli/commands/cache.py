@@ -1,14 +1,17 @@
-"""`dataver cache`: the group of commands about what this machine keeps."""
+"""`dataver cache`: the group of commands for this machine's cache."""
 
 from dataver_cli.group import LazyGroup
 
 SECTIONS = {
-    "Look": {
-        "info": "Show what this machine keeps, how large it may become, and who uses it.",
-        "verify": "Hash every cached file; replace what is damaged.",
+    "Inspect": {
+        "info": "Show the contents of the cache, its size limit, and the processes that use it.",
+        "verify": "Hash every cached file and replace damaged files.",
     },
-    "Make room": {
-        "clean": "Remove cached versions that nobody uses.",
+    "Several users": {
+        "share": "Let other users read the cached versions, but no other part of the cache.",
+    },
+    "Free space": {
+        "clean": "Remove cached versions that are not in use.",
     },
 }
 
@@ -16,7 +19,7 @@ command = LazyGroup(
     "cache",
     package="dataver_cli.cache",
     sections=SECTIONS,
-    help="See and clean what this machine keeps of fetched versions.",
+    help="Show and clean this machine's cache.",
     examples=(
         "$ dataver cache info",
         "$ dataver cache clean --older 30d",

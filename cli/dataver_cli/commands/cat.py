@@ -21,11 +21,12 @@ from dataver_cli.session import Session
 def command(session: Session, ref: str, paths: tuple[str, ...]) -> None:
     """Write files of a version to standard output.
 
-    Every piece is checked before it is written, and the whole file's digest before its last piece.
+    Every block of bytes is verified before it is written, and the digest of the whole file before the last
+    one.
     """
     version = session.repository().version(ref)
     for path in paths:
-        version.entry(path)  # a path that is not there ends the command before any byte is written
+        version.entry(path)  # a missing path ends the command before any byte is written
     for path in paths:
         for piece in version.chunks(path):
             sys.stdout.buffer.write(piece)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     "config",
     repo=False,
     examples="""
-        dataver config                                              # what applies here, and who says so
+        dataver config                                              # all settings and their sources
         dataver config set repository.url s3://ml-data/repo
         dataver config set repository.options.profile lab
         dataver config set stores.s3://other.endpoint_url https://s3.lab.example --user
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 @click.argument("action", type=click.Choice(["show", "get", "set", "unset"]), default="show")
 @click.argument("name", required=False)
 @click.argument("value", required=False)
-@click.option("--user", is_flag=True, help="Change your own file, which serves all projects.")
+@click.option("--user", is_flag=True, help="Change your own file, which applies to all projects.")
 def command(session: Session, action: str, name: str | None, value: str | None, user: bool) -> None:
-    """Show or change what applies here: the repository and how it is reached.
+    """Show or change the settings: the repository and how it is reached.
 
-    Each of these counts more than the one before: your own file, .dataver/config.toml of the project, the
-    environment, --repo and --storage-option. Secrets are in neither file.
+    The sources are, in ascending priority: your own file, .dataver/config.toml of the project, the
+    environment, --repo and --storage-option. The files contain no secrets.
     """
     from dataver import Config
 
     config = Config()
     if action == "show":
         if name is not None:
-            raise click.UsageError("to see one setting: dataver config get NAME")
+            raise click.UsageError("to show one setting: dataver config get NAME")
         _show(session, config)
         return
     if name is None or (value is None) == (action == "set"):
-        raise click.UsageError(f"write: dataver config {action} NAME" + (" VALUE" if action == "set" else ""))
+        raise click.UsageError(f"usage: dataver config {action} NAME" + (" VALUE" if action == "set" else ""))
     if action == "get":
         _get(session, config, name)
         return
@@ -51,7 +51,7 @@ def command(session: Session, action: str, name: str | None, value: str | None, 
     session.out.note(f"Written to {path}.")
     applies = next((one for one in config.settings() if one.name == name), None)
     if applies is not None and applies.source != str(path):
-        session.out.note(f"What applies here is still {applies.value}, as {applies.source} says.")
+        session.out.note(f"The effective value here is still {applies.value}, from {applies.source}.")
 
 
 def _show(session: Session, config: "Config") -> None:
@@ -71,7 +71,7 @@ def _get(session: Session, config: "Config", name: str) -> None:
 
     found = next((one for one in config.settings() if one.name == name), None)
     if found is None:
-        raise NotFound(f"{name} is not set.", hint="`dataver config` shows what is")
+        raise NotFound(f"{name} is not set.", hint="`dataver config` lists all settings")
     session.out.show({"name": name, "value": found.value, "source": found.source}, [_text(found.value)])
 
 

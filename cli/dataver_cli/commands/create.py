@@ -11,7 +11,7 @@ from dataver_cli.session import Session
 @subcommand(
     "create",
     examples="""
-        dataver create vision/cats                                     # from nothing
+        dataver create vision/cats                                     # an empty draft
         dataver create vision/cats --parent vision/cats                # from its latest version
         dataver create vision/pets --parent vision/cats@production --parent vision/dogs@2.0.0
     """,
@@ -23,18 +23,19 @@ from dataver_cli.session import Session
     multiple=True,
     metavar="REF",
     shell_complete=complete_ref,
-    help="Version to start from. Repeatable: of several, later ones win where they disagree.",
+    help="Version to start from. Repeatable: if parents differ in a path, the later parent is used.",
 )
 def command(session: Session, name: str | None, parent: tuple[str, ...]) -> None:
     """Start a draft of the next version of a dataset.
 
-    NAME is one or more parts of letters, digits, '.', '_' and '-', with '/' between them. The draft lives in
-    this folder's .dataver/ and is the one that the next commands mean; several can be open, see `dataver
-    drafts`.
+    NAME is one or more parts of letters, digits, '.', '_' and '-', with '/' between them. The draft is kept
+    in this folder's .dataver/ and is the one that the next commands use. Several drafts can be open; see
+    `dataver drafts`.
     """
     if name is None:
-        raise click.UsageError("say which dataset: dataver create NAME")
-    draft = session.repository().create(name, parents=parent)
+        raise click.UsageError("missing dataset: dataver create NAME")
+    repository = session.repository()
+    draft = repository.create(name, parents=parent)
     files = draft.tree.summary().files
     values = {
         "draft": draft.id,
@@ -43,9 +44,9 @@ def command(session: Session, name: str | None, parent: tuple[str, ...]) -> None
         "conflicts": draft.conflicts,
         "files": files,
     }
-    start = f" from {', '.join(draft.parents)} ({count(files, 'file')})" if draft.parents else ", empty"
-    session.out.show(values, [f"Draft {draft.id} of {draft.dataset}{start}."])
+    start = f"from {', '.join(draft.parents)} ({count(files, 'file')})" if draft.parents else "empty"
+    session.out.show(values, [f"Draft {draft.id} of {draft.dataset}, {start}, for {repository.url}."])
     for path in draft.conflicts[:20]:
-        session.out.warn(f"the parents disagree about {path}; the later one's was taken")
+        session.out.warn(f"the parents differ in {path}; the later parent's content was used")
     if len(draft.conflicts) > 20:
         session.out.warn(f"… and about {len(draft.conflicts) - 20:,} more paths (--json lists all)")

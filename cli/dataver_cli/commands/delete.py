@@ -1,18 +1,17 @@
 """`dataver delete`."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from dataver_cli.command import dataset_name, option, subcommand
+from dataver_cli.command import dataset_name, option, plan_option, subcommand
 from dataver_cli.output import count
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dataver.repository.keeping.deleting import DeletePlan
+    from dataver.maintenance.delete import DeletePlan
 
 _SHOWN = 5
 
@@ -20,7 +19,7 @@ _SHOWN = 5
 @subcommand(
     "delete",
     examples="""
-        dataver delete vision/cats@1.0.0 --plan            # who depends on it?
+        dataver delete vision/cats@1.0.0 --plan            # show its tags, children and runs
         dataver delete vision/cats@1.0.0 --reason "faces"  # asks first
         dataver delete vision/cats --entire-dataset --yes
     """,
@@ -28,9 +27,9 @@ _SHOWN = 5
 @dataset_name
 @option("--version", "label", metavar="LABEL", hidden=True)
 @click.option("--entire-dataset", is_flag=True, help="All versions of the dataset NAME.")
-@click.option("--force", is_flag=True, help="Tagged versions, too; the tags are removed.")
-@click.option("--reason", default="", metavar="TEXT", help="Why; whoever asks for the version is told.")
-@click.option("--plan", is_flag=True, help="Only show what would go and who depends on it.")
+@click.option("--force", is_flag=True, help="Also delete tagged versions; the tags are removed.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason, shown to users who request the version.")
+@plan_option("deleted, and its tags, children and runs")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(
     session: Session,
@@ -45,11 +44,11 @@ def command(
 ) -> None:
     """Delete a version, or a whole dataset.
 
-    Shows the tags, children and runs that depend on it, and asks. Children stay whole, lineage still tells of
-    it, and its label is never used again. `dataver gc` frees the bytes when nobody needs them.
+    Shows the tags, children and runs that depend on it, and asks. Children stay complete, its lineage is
+    kept, and its label is never used again. `dataver gc` frees the bytes that no other version needs.
     """
     if not name:
-        raise click.UsageError("say what to delete: dataver delete NAME@LABEL")
+        raise click.UsageError("missing version: dataver delete NAME@LABEL")
     ref = f"{name}@{label}" if label else name
     if "@" not in ref and ":" not in ref and not entire_dataset:
         raise click.UsageError(f"{ref} is a dataset: name a version of it, or add --entire-dataset")
@@ -59,13 +58,8 @@ def command(
         session.out.show(_values(found, deleted=False), _lines(found))
         return
     if not yes:
-        for line in _lines(found):
-            click.echo(line, err=True)
         what = f"the dataset {ref}" if entire_dataset else found.versions[0].ref
-        if not sys.stdin.isatty():
-            raise click.UsageError(f"nobody is there to ask about deleting {what}; add --yes")
-        if not click.confirm(f"Delete {what}?", err=True):
-            raise click.Abort
+        session.out.confirm(_lines(found), f"Delete {what}?", f"deleting {what}")
     target = ref if entire_dataset else found.versions[0].ref
     gone = repository.delete(target, entire_dataset=entire_dataset, force=force, reason=reason)
     session.out.show(_values(found, deleted=True), [])
@@ -81,9 +75,9 @@ def _lines(plan: "DeletePlan") -> "Iterator[str]":
         if each.tags:
             yield f"  tags      {', '.join(each.tags)}"
         if each.children:
-            yield f"  children  {_listing(each.children)} (they stay whole)"
+            yield f"  children  {_listing(each.children)} (they stay complete)"
         if each.runs is None:
-            yield "  runs      not known: the lineage could not be asked"
+            yield "  runs      unknown: the lineage could not be read"
         elif each.runs:
             yield f"  runs      {_listing(each.runs)} (they stay linked to its name and digest)"
 

@@ -1,7 +1,7 @@
-"""`dataver demo`: the main job on made-up data, as a user would type it.
+"""`dataver demo`: the main workflow on generated data, with the commands that a user would type.
 
-The commands run in this process, through the same `main` as on a command line, in a folder of their own with
-a repository and a cache of their own: nothing of the user's is read or changed.
+The commands run in this process, through the same `main` as on a command line, in a separate folder with its
+own repository and cache. No file of the user is read or changed.
 """
 
 import os
@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from shlex import join
+from textwrap import indent
 
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.demo_data import differences, files_in, first, second
+from dataver_cli.demo_data import TRAINING, differences, files_in, first, second
 from dataver_cli.output import count, size
 from dataver_cli.session import Session
 
@@ -24,22 +25,25 @@ from dataver_cli.session import Session
     "demo",
     examples="""
         dataver demo
-        dataver demo --keep                   # leave the folder there to look around
-        dataver demo --folder /tmp/try        # choose it, and keep it
+        dataver demo --keep                   # keep the folder
+        dataver demo --folder /tmp/try        # work in this folder and keep it
     """,
     repo=False,
     as_json=False,
 )
-@click.option("--folder", type=click.Path(path_type=Path), help="Empty or new folder to work in; it is kept.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Work in this empty or new folder, and keep it."
+)
 @click.option("--keep", is_flag=True, help="Keep the folder.")
 def command(session: Session, folder: Path | None, keep: bool) -> int:
-    """Make two versions of a dataset from made-up data, in a throw-away repository.
+    """Create two versions of a dataset from generated data, in a temporary repository.
 
-    Shows each command as you would type it and what it prints: the difference, what was stored, the fetched
-    files compared byte for byte, and the history. Takes a few seconds and 60 MB of disk.
+    Shows each command and its output: the differences, the stored size, a comparison of the fetched files
+    byte for byte, the history, and which training run and which model a bad photo has spoiled. Takes a few
+    seconds and 60 MB of disk.
     """
     place = _place(folder)
-    click.echo(f"# Everything happens in {place}")
+    click.echo(f"# All files are in {place}")
     try:
         with _at_home_in(place), redirect_stderr(sys.stdout):
             code = _story(place)
@@ -48,14 +52,12 @@ def command(session: Session, folder: Path | None, keep: bool) -> int:
             _delete(place)
     if code == 0:
         kept = keep or folder is not None
-        click.echo(
-            f"# {'Kept' if kept else 'Deleted'} {place}" + ("" if kept else "; --keep leaves it there")
-        )
+        click.echo(f"# {'Kept' if kept else 'Deleted'} {place}" + ("" if kept else "; use --keep to keep it"))
     return code
 
 
 def _story(place: Path) -> int:
-    click.echo("# photos/ and a table, made from a fixed seed")
+    click.echo("# photos/ and a table, generated from a fixed seed")
     first(place / "photos")
     steps: list[Sequence[str]] = [
         ("init", "repo"),
@@ -80,7 +82,7 @@ def _story(place: Path) -> int:
     if code:
         return code
     _say_what_is_stored(place, before)
-    return _fetch_back(place) or _run([("log", "vision/cats")])
+    return _fetch_back(place) or _run([("log", "vision/cats")]) or _train(place)
 
 
 def _fetch_back(place: Path) -> int:
@@ -100,6 +102,25 @@ def _fetch_back(place: Path) -> int:
     return 6 if wrong else 0
 
 
+def _train(place: Path) -> int:
+    """Train on both versions, and list the runs and versions that a bad file affects."""
+    click.echo(
+        f"\n# A training job in train.py; nothing in it is about lineage:\n\n{indent(TRAINING, '    ')}",
+        nl=False,
+    )
+    (place / "train.py").write_text(TRAINING, "utf-8")
+    code = _run(
+        [
+            ("run", "--name", "june", "--", "python", "train.py", "vision/cats@1.0.0"),
+            ("run", "--name", "july", "--", "python", "train.py", "vision/cats@1.0.1"),
+        ]
+    )
+    if code:
+        return code
+    click.echo("\n# Later: train/0001.jpg of version 1.0.1 shows a dog. What was made from it?")
+    return _run([("lineage", "impact", "vision/cats@1.0.1", "--paths", "train/0001.jpg")])
+
+
 def _run(steps: Sequence[Sequence[str]]) -> int:
     from dataver_cli.main import main
 
@@ -107,7 +128,7 @@ def _run(steps: Sequence[Sequence[str]]) -> int:
         click.echo(f"\n$ dataver {join(step)}")
         code = main(step)
         if code:
-            click.echo(f"# that ended with exit code {code}")
+            click.echo(f"# the command ended with exit code {code}")
             return code
     return 0
 
@@ -116,7 +137,7 @@ def _say_what_is_stored(place: Path, before: int) -> None:
     after, raw = _stored(place), sum(path.stat().st_size for path in files_in(place / "photos"))
     click.echo(
         f"\n# Stored: {size(before)} for the first version, {size(after - before)} more for the second, "
-        f"which holds {size(raw)}"
+        f"which contains {size(raw)}"
     )
 
 
@@ -136,10 +157,12 @@ def _place(folder: Path | None) -> Path:
 
 @contextmanager
 def _at_home_in(place: Path) -> Iterator[None]:
-    """Work in `place`, with no repository but the one made there and a cache of its own."""
+    """Work in `place`, with its own repository, cache and lineage; `python` is the one that runs this."""
     here, kept = Path.cwd(), os.environ.copy()
-    os.environ.pop("DATAVER_REPO", None)
-    os.environ["DATAVER_CACHE"] = str(place / "cache")
+    for name in ("DATAVER_REPO", "DATAVER_RUN", "DATAVER_LINEAGE"):
+        os.environ.pop(name, None)
+    os.environ["DATAVER_CACHE"], os.environ["DATAVER_STATE"] = str(place / "cache"), str(place / "state")
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     os.chdir(place)
     try:
         yield

@@ -3,7 +3,7 @@
 import click
 
 from dataver_cli.command import option, ref_argument, subcommand
-from dataver_cli.describing import diff_lines, diff_summary, diff_values
+from dataver_cli.render import diff_lines, diff_summary, diff_values
 from dataver_cli.session import Session
 
 
@@ -11,7 +11,7 @@ from dataver_cli.session import Session
     "diff",
     examples="""
         dataver diff vision/cats@1.0.0 vision/cats@1.0.1
-        dataver diff vision/cats@production            # what its latest version changes
+        dataver diff vision/cats@production            # changes up to the latest version
         dataver diff vision/cats@1.0.0 vision/dogs --stat
     """,
 )
@@ -23,14 +23,14 @@ from dataver_cli.session import Session
 def command(
     session: Session, old: str | None, new: str | None, stat: bool, source: str | None, target: str | None
 ) -> None:
-    """Show what differs between two versions.
+    """Show the differences between two versions.
 
-    A is for added, D for removed, M for modified, R for renamed paths. With one REF: from it to the latest
+    A marks added, D removed, M modified and R renamed paths. With one REF, compares it with the latest
     version of the same dataset.
     """
     before, after = source or old, target or new
     if before is None:
-        raise click.UsageError("say which versions: dataver diff OLD NEW")
+        raise click.UsageError("missing version: dataver diff OLD NEW")
     repository = session.repository()
     one = repository.version(before)
     two = repository.version(after or one.dataset)

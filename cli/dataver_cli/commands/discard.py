@@ -1,12 +1,15 @@
 """`dataver discard`."""
 
-import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from dataver_cli.command import draft_option, subcommand
-from dataver_cli.describing import diff_summary
-from dataver_cli.session import Session
+from dataver_cli.render import diff_summary
+from dataver_cli.session import Session, draft_place
+
+if TYPE_CHECKING:
+    from dataver import Draft
 
 
 @subcommand(
@@ -21,17 +24,32 @@ from dataver_cli.session import Session
 def command(session: Session, yes: bool, draft: str | None) -> None:
     """Delete a draft.
 
-    Asks first, and where nobody can answer wants --yes. What was uploaded stays in the repository.
+    Asks first; without a terminal, --yes is required. Uploaded data stays in the repository. A draft that is
+    damaged, or whose repository does not exist any more, can be deleted as well.
     """
-    target = session.draft(draft)
-    what = f"draft {target.id} of {target.dataset} ({target.status_name})"
+    from dataver.errors import IntegrityError, NotFound, StoreError
+    from dataver.ingest.current_draft import drop_draft
+
+    workspace, identity = draft_place(draft)
+    target: Draft | None = None
+    values: dict[str, object] = {"draft": identity, "dataset": None, "discarded": True}
+    try:
+        state = session.draft_state(identity)
+        values["dataset"] = state.dataset
+        what = f"draft {identity} of {state.dataset} ({state.status})"
+        target = session.draft(identity)
+    except IntegrityError as error:
+        what = f"draft {identity}, which is damaged"
+        session.out.warn(error.message)
+    except (NotFound, StoreError) as error:  # a draft can be deleted without its repository
+        session.out.warn(error.message)
     if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(f"nobody is there to ask about deleting {what}; add --yes")
-        if target.status_name != "uploaded":
-            click.echo(f"Not uploaded: {diff_summary(target.status())}.", err=True)
-        if not click.confirm(f"Delete {what}?", err=True):
-            raise click.Abort
-    target.discard()
-    session.out.show({"draft": target.id, "dataset": target.dataset, "discarded": True}, [])
+        waiting = target if target is not None and target.status_name != "uploaded" else None
+        lines = [f"Not uploaded: {diff_summary(waiting.status())}."] if waiting else []
+        session.out.confirm(lines, f"Delete {what}?", f"deleting {what}")
+    if target is None:
+        drop_draft(workspace, identity)
+    else:
+        target.discard()
+    session.out.show(values, [])
     session.out.note(f"Deleted {what}.")

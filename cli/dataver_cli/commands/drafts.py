@@ -7,7 +7,7 @@ import click
 
 from dataver_cli.command import subcommand
 from dataver_cli.output import table, when
-from dataver_cli.session import Session, draft_states
+from dataver_cli.session import Session, damaged_drafts, draft_states
 
 if TYPE_CHECKING:
     from dataver.ingest import DraftState
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     "drafts",
     examples="""
         dataver drafts
-        dataver drafts --all           # those that are uploaded too
+        dataver drafts --all           # include uploaded drafts
     """,
     repo=False,
 )
-@click.option("--all", "everything", is_flag=True, help="Uploaded ones too.")
+@click.option("--all", "everything", is_flag=True, help="Include uploaded drafts.")
 def command(session: Session, everything: bool) -> None:
     """List the drafts of this folder.
 
-    They live in the .dataver/ of this folder or the nearest one above. `*` marks the current draft, the one
-    that commands mean without --draft.
+    Drafts are kept in the .dataver/ of this folder or of the nearest folder above. `*` marks the current
+    draft, which commands use without --draft: the one of this folder, else of the nearest folder above.
     """
     states = [state for state in draft_states() if everything or state.status != "uploaded"]
+    damaged = damaged_drafts()
     current = _current()
     rows = [
         (
@@ -42,6 +43,7 @@ def command(session: Session, everything: bool) -> None:
         )
         for state in states
     ]
+    rows += [(" ", name, "", "damaged", "-", "", "") for name in damaged]
     values = [
         {
             "draft": state.id,
@@ -56,10 +58,13 @@ def command(session: Session, everything: bool) -> None:
         }
         for state in states
     ]
+    values += [{"draft": name, "current": False, "status": "damaged"} for name in damaged]
     session.out.show(
         values,
         table(rows, ("", "DRAFT", "DATASET", "STATUS", "FROM", "CREATED", "REPOSITORY")) if rows else [],
     )
+    for name, error in damaged.items():
+        session.out.warn(f"{error.message.rstrip('.')}; `dataver discard --draft {name}` deletes it")
     if not rows:
         session.out.note("There are no drafts here; `dataver create NAME` starts one.")
 

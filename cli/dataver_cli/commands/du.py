@@ -10,7 +10,7 @@ from dataver_cli.output import size, table
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
-    from dataver.repository.keeping.usage import Usage
+    from dataver.maintenance.usage import Usage
 
 
 @subcommand(
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
     examples="""
         dataver du                      # all datasets
         dataver du vision/cats          # its versions
-        dataver du vision/cats@1.0.0    # what would deleting this one free?
+        dataver du vision/cats@1.0.0    # what deleting this version would free
         dataver du --json
     """,
 )
 @click.argument("name", required=False, shell_complete=complete_ref)
 def command(session: Session, name: str | None) -> None:
-    """Show what datasets and versions take, and what deleting them would free.
+    """Show the size of datasets and versions, and what deleting them would free.
 
-    LOGICAL are the files' bytes, COMPRESSED the stored bytes of their content; STORED are the packs and tree
-    blocks they need, SHARED what others need as well, and UNIQUE what deleting it frees. EXTERNAL, where
-    there are any, are bytes of files that stayed where they are; no other column counts them.
+    LOGICAL is the size of the files, and COMPRESSED the stored size of their content. STORED is the size of
+    the packs and tree blocks that they need; SHARED is the part that other versions need as well, and UNIQUE
+    the part that deleting it frees. EXTERNAL, if present, is the size of external files; no other column
+    includes it.
     """
     repository = session.repository()
     report = repository.du(name)
@@ -72,7 +73,7 @@ def command(session: Session, name: str | None) -> None:
     header += ("EXTERNAL",) if outside else ()
     session.out.show(values, table(cells, header, right=range(1, 9)) if cells else [])
     session.out.note(
-        f"{repository.url} takes {size(report.stored)}: {size(report.needed)} for versions, "
+        f"{repository.url} uses {size(report.stored)}: {size(report.needed)} for versions, "
         f"{size(report.unneeded)} that no version needs, {size(report.other)} for records, tags and lineage."
     )
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import option, ref_argument, subcommand
+from dataver_cli.command import option, plan_option, ref_argument, subcommand
 from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session
 
@@ -17,41 +17,41 @@ if TYPE_CHECKING:
     "fetch",
     examples="""
         dataver fetch vision/cats@1.0.1                          # prints a read-only folder in the cache
-        dataver fetch vision/cats@production --dest work/        # an own, writable copy
+        dataver fetch vision/cats@production --dest work/        # a writable copy
         dataver fetch vision/cats --dest work/ --paths 'train/**' --paths '*.csv'
         dataver fetch vision/cats@1.0.1 --shard 3/8              # the part of the fourth of eight readers
-        dataver fetch --locked vision/cats@production            # the version that dataver.lock has for it
-        dataver fetch --run mlflow:4f1c --dest again/            # what that run read, and the same part of it
-        dataver fetch vision/cats --plan                         # how much, and how long?
+        dataver fetch --locked vision/cats@production            # the version in dataver.lock
+        dataver fetch --run mlflow:4f1c --dest again/            # exactly the files that the run read
+        dataver fetch vision/cats --plan                         # show size and expected time
         DATA=$(dataver fetch --quiet vision/cats@1.0.1) && python train.py "$DATA"
     """,
 )
 @ref_argument(required=False)
-@option("--dest", also=["--copy"], type=click.Path(), metavar="DIR", help="Make an own, writable copy there.")
+@option("--dest", also=["--copy"], type=click.Path(), metavar="DIR", help="Write a writable copy to DIR.")
 @option(
     "--paths",
     also=["--path", "--filter"],
     multiple=True,
     metavar="GLOB",
-    help="Only what matches. Repeatable.",
+    help="Only matching files. Repeatable.",
 )
 @click.option(
     "--shard",
     metavar="R/W",
-    help="Only the part of reader R of W, from 0 to W-1, balanced by bytes; 'rank' or 'node': as torchrun or "
-    "Slurm say.",
+    help="Only the part of reader R of W, from 0 to W-1, balanced by bytes; 'rank' or 'node': as set by "
+    "torchrun or Slurm.",
 )
 @click.option(
     "--verify",
     type=click.Choice(["stat", "full"]),
     default="stat",
     show_default=True,
-    help="How files that are there already are checked: by size and time, or by hashing them.",
+    help="How existing files are checked: by size and time, or by hashing them.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in DIR that differ.")
-@click.option("--locked", is_flag=True, help="Take the version that dataver.lock has for REF.")
-@click.option("--plan", is_flag=True, help="Only show what would be moved.")
-@click.option("--run", metavar="RUN", help="Instead of REF: bring exactly what that run read.")
+@click.option("--locked", is_flag=True, help="Fetch the version that dataver.lock records for REF.")
+@plan_option("transferred")
+@click.option("--run", metavar="RUN", help="Instead of REF: fetch exactly the files that RUN read.")
 def command(
     session: Session,
     ref: str | None,
@@ -65,16 +65,14 @@ def command(
     plan: bool,
     run: str | None,
 ) -> None:
-    """Bring a version to this machine, every byte verified.
+    """Fetch a version to this machine and verify every byte.
 
-    REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only what is missing moves: files and
-    parts of files that the cache holds from other versions are used again. Prints the folder.
+    REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only missing data is transferred: files
+    and parts of files from other versions in the cache are reused. Prints the folder.
     """
     told = paths or shard or locked or plan or overwrite or verify != "stat"
     if (ref is None) == (run is None) or (run and told):
-        raise click.UsageError(
-            "say which version: dataver fetch REF, or dataver fetch --run RUN [--dest DIR]"
-        )
+        raise click.UsageError("missing version: dataver fetch REF, or dataver fetch --run RUN [--dest DIR]")
     repository = session.repository()
     part = _shard(shard)
     if locked and ref:
@@ -102,16 +100,23 @@ def command(
                 progress=progress,
             )
             reports = {ref: report}
+    _show(session, repository.url, reports, several=run is not None)
+
+
+def _show(session: Session, url: str, reports: "dict[str, FetchReport]", *, several: bool) -> None:
+    """Print the reports by version, and end with the files that could not be fetched."""
     values = [_values(ref, report) for ref, report in reports.items()]
-    session.out.show(values if run else values[0], [str(report.path) for report in reports.values()])
+    session.out.show(values if several else values[0], [str(report.path) for report in reports.values()])
     for each, report in reports.items():
         session.out.note(
-            f"Fetched {each}: {count(report.files, 'file')}, {size(report.size)}; "
+            f"Fetched {each} from {url}: {count(report.files, 'file')}, {size(report.size)}; "
             f"{size(report.transferred)} moved, {size(report.reused)} reused, {duration(report.seconds)}."
         )
         if report.extra:
             extra = count(report.extra, "file")
-            session.out.warn(f"{report.path} also holds {extra} that {each} does not know")
+            session.out.warn(f"{report.path} also contains {extra} that {each} does not have")
+    for why in {report.uncached for report in reports.values() if report.uncached}:
+        session.out.warn(f"{why.removesuffix('.')}; no cache was used")
     problems = [problem for report in reports.values() for problem in report.problems]
     session.finish(problems, "could not be fetched")
 

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import draft_option, option, subcommand
-from dataver_cli.describing import upload_line, upload_values, version_values
+from dataver_cli.command import draft_option, fork_option, option, rebase_option, subcommand
 from dataver_cli.output import count, duration, size
+from dataver_cli.render import upload_line, upload_notes, upload_values, version_values
 from dataver_cli.session import Session, parse_pairs
 
 if TYPE_CHECKING:
     from dataver import Draft
 
-_SHOWN = 5  # names that other systems cannot hold
+_SHOWN = 5  # names that other systems cannot store
 
 
 @subcommand(
@@ -24,27 +24,29 @@ _SHOWN = 5  # names that other systems cannot hold
         dataver finalize --label 2.0.0 --metadata source=camera-7 --metadata lux=410
     """,
 )
-@click.option("-m", "--message", default="", help="What to say of the version.")
-@option("--label", also=["--version"], help="Its label; default: the next free one, taken at upload.")
+@click.option("-m", "--message", default="", help="Message of the version.")
+@option("--label", also=["--version"], help="Label. Default: the next free one, chosen at upload.")
 @click.option(
     "--bump",
     type=click.Choice(["major", "minor", "patch"]),
     default="patch",
     show_default=True,
-    help="Which part of the automatic label grows.",
+    help="Part of the automatic label to increment.",
 )
 @click.option(
     "--metadata",
     multiple=True,
     metavar="KEY=VALUE",
     callback=parse_pairs,
-    help="Attach a value, as JSON if it is JSON, else as text. Repeatable.",
+    help="Attach a value, as JSON if it is valid JSON, else as text. Repeatable.",
 )
-@click.option("--allow-empty", is_flag=True, help="Make a version even if nothing changed.")
-@click.option("--upload", is_flag=True, help="Upload it too.")
+@click.option("--allow-empty", is_flag=True, help="Create a version even if nothing changed.")
+@click.option("--upload", is_flag=True, help="Upload the version as well.")
 @option(
-    "--tag", also=["--tags"], multiple=True, help="With --upload: tag to point at the version. Repeatable."
+    "--tag", also=["--tags"], multiple=True, help="With --upload: tag to move to the version. Repeatable."
 )
+@rebase_option
+@fork_option
 @draft_option
 def command(
     session: Session,
@@ -52,32 +54,44 @@ def command(
     upload: bool,
     tag: tuple[str, ...],
     draft: str | None,
+    rebase: bool,
+    allow_fork: bool,
     **how: Any,
 ) -> None:
-    """Seal the draft: its content is fixed and has a digest.
+    """Seal the draft: its content gets a digest and no longer changes.
 
-    The version is still local; `dataver upload` publishes it. Both can be repeated safely.
+    The version is still local; `dataver upload` publishes it. Both commands can be repeated safely. --rebase
+    and --allow-fork need --upload; see `dataver upload`.
     """
+    if (rebase or allow_fork) and not upload:
+        raise click.UsageError("--rebase and --allow-fork need --upload")
     if tag and not upload:
-        raise click.UsageError("--tag goes with --upload: a local version cannot be tagged")
+        raise click.UsageError("--tag needs --upload: a local version cannot be tagged")
     target, repository = session.draft_and_repository(draft)
     version = target.finalize(metadata={key: _value(text) for key, text in metadata.items()}, **how)
     _warn(session, target)
     if not upload:
         session.out.show({"draft": target.id, **version_values(version)}, [version.digest])
-        session.out.note(
-            f"Finalized {version.dataset}: {count(version.files, 'file')}, {size(version.size)}. "
-            "`dataver upload` publishes it."
-        )
+        held = f"{count(version.files, 'file')}, {size(version.size)}"
+        if version.uploaded:
+            session.out.note(f"{version.ref} is already in {repository.url}: {held}.")
+        else:
+            session.out.note(
+                f"Finalized {version.dataset}: {held}. `dataver upload` publishes it in {repository.url}."
+            )
         return
     with session.progress("Uploading", "pack") as progress:
-        report = target.upload(progress)
-    for each in tag:
-        repository.tag(report.version.ref, each)
+        report = target.upload(progress, rebase=rebase, allow_fork=allow_fork)
+    tagged = session.tag(repository, report.version, tag)
     session.out.show(
         {"draft": target.id, **upload_values(report)}, [f"{report.version.ref}  {report.version.digest}"]
     )
-    session.out.note(f"Uploaded {report.version.ref}: {upload_line(report)}, {duration(report.seconds)}.")
+    session.out.note(
+        f"Uploaded {report.version.ref} to {repository.url}: {upload_line(report)}, "
+        f"{duration(report.seconds)}."
+    )
+    for note in (*upload_notes(report, "the draft's changes were applied to it"), *tagged):
+        session.out.note(note)
 
 
 def _value(text: str) -> Any:

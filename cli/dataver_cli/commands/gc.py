@@ -1,24 +1,23 @@
 """`dataver gc`."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from dataver_cli.command import subcommand
+from dataver_cli.command import plan_option, subcommand
 from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
-    from dataver.repository.keeping.collecting import GcPlan
+    from dataver.maintenance.gc import GcPlan
 
 
 @subcommand(
     "gc",
     examples="""
-        dataver gc --plan             # what would be freed?
-        dataver gc                    # shows the plan, asks, frees
-        dataver gc --yes --grace 0    # at once; who still fetches a deleted version is cut off
+        dataver gc --plan             # show what would be freed
+        dataver gc                    # show the plan, ask, delete
+        dataver gc --yes --grace 0    # at once; interrupts running fetches of deleted versions
     """,
 )
 @click.option(
@@ -26,16 +25,17 @@ if TYPE_CHECKING:
     default="14d",
     show_default=True,
     metavar="TIME",
-    help="Keep for so long what was deleted, replaced or left by an interrupted upload: 14d, 12h, 0.",
+    help="Keep deleted, replaced and unfinished data for this time: 14d, 12h, 0.",
 )
-@click.option("--plan", is_flag=True, help="Only show what would be freed.")
+@plan_option("freed")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def command(session: Session, grace: str, plan: bool, yes: bool) -> None:
-    """Free what no version needs.
+@click.option("--yes-delete-most", is_flag=True, help="Allow deleting more than half of the repository.")
+def command(session: Session, grace: str, plan: bool, yes: bool, yes_delete_most: bool) -> None:
+    """Delete data that no version needs.
 
-    Safe while others upload, and at any moment it is interrupted. Ages are by the store's clock.
+    Safe while others upload, and safe to interrupt at any moment. Ages are measured by the store's clock.
     """
-    from dataver.repository.keeping.clock import parse_period
+    from dataver.machine.store_clock import parse_period
 
     period = parse_period(grace)
     repository = session.repository()
@@ -47,14 +47,10 @@ def command(session: Session, grace: str, plan: bool, yes: bool) -> None:
             session.out.note("Nothing to free.")
         return
     if not yes:
-        for line in _lines(found):
-            click.echo(line, err=True)
-        if not sys.stdin.isatty():
-            raise click.UsageError(f"nobody is there to ask about freeing {size(found.size)}; add --yes")
-        if not click.confirm(f"Delete {count(found.count, 'object')} ({size(found.size)})?", err=True):
-            raise click.Abort
+        question = f"Delete {count(found.count, 'object')} ({size(found.size)})?"
+        session.out.confirm(_lines(found), question, f"freeing {size(found.size)}")
     with session.progress("Freeing", thing="object") as progress:
-        report = repository.gc(grace=period, progress=progress)
+        report = repository.gc(grace=period, delete_most=yes_delete_most, progress=progress)
     session.out.show(
         values
         | {
@@ -77,14 +73,14 @@ def _lines(plan: "GcPlan") -> list[str]:
     leftovers = count(len(plan.leftovers) + len(plan.records), "leftover")
     lines = [
         f"to free   {size(plan.size)} in {packs}, {blocks}, {leftovers}",
-        f"waiting   {size(plan.waiting_size)} in {count(plan.waiting, 'object')} until they are old enough",
+        f"waiting   {size(plan.waiting_size)} in {count(plan.waiting, 'object')} in the grace period",
         f"needed    {size(plan.kept_size)} in {count(plan.kept, 'object')}",
     ]
     if plan.count:
-        took = f"about {duration(plan.seconds)} as the store answers now"
-        lines.insert(1, f"to ask    about {count(plan.requests, 'request')}, {took}")
+        took = f"about {duration(plan.seconds)} at the current speed of the store"
+        lines.insert(1, f"requests  about {count(plan.requests, 'request')}, {took}")
     if plan.held:
-        lines.append(f"at work   {count(plan.held, 'writer')}, whose bytes are kept")
+        lines.append(f"at work   {count(plan.held, 'writer')}, whose data is kept")
     return lines
 
 

@@ -1,19 +1,20 @@
-"""`dataver lineage`: the group of questions about runs and their data."""
+"""`dataver lineage`: the group of queries about runs and their data."""
 
 from dataver_cli.group import LazyGroup
 
 SECTIONS = {
-    "Ask": {
-        "run": "Show which versions a run consumed and produced, and what it was.",
-        "version": "Show which runs consumed or produced a version, and what came of it.",
-        "file": "Show every version that holds a content, and every run that saw it.",
-        "impact": "Show which runs and versions are tainted if some data is bad.",
-        "compare": "Show whether two runs read the same data, and what differs.",
+    "Queries": {
+        "run": "Show which versions a run consumed and produced, and its details.",
+        "version": "Show which runs consumed or produced a version, and what was made from it.",
+        "file": "Show the versions that contain a file's content, and the runs that read it.",
+        "impact": "Show which runs and versions are affected if some data is incorrect.",
+        "compare": "Show whether two runs read the same data, and the differences.",
     },
-    "Keep": {
-        "sync": "Bring what others wrote, and send what waits here.",
-        "rebuild": "Make the local index anew from the repository.",
-        "compact": "Join the repository's many small lineage objects into few.",
+    "Maintenance": {
+        "sync": "Read new lineage from the repository, and send local entries.",
+        "rebuild": "Rebuild the local index from the repository.",
+        "verify": "Read all lineage of the repository and report what is damaged or missing.",
+        "compact": "Combine many small lineage objects of the repository into few.",
         "export": "Write all lineage as OpenLineage events.",
     },
 }
@@ -22,7 +23,7 @@ command = LazyGroup(
     "lineage",
     package="dataver_cli.lineage",
     sections=SECTIONS,
-    help="Ask from a run to its data, and from data to every run that saw it.",
+    help="Query which data a run used, and which runs used some data.",
     examples=(
         "$ dataver lineage run mlflow:4f1c",
         "$ dataver lineage version vision/cats@1.0.1 --down",

@@ -6,8 +6,8 @@ import click
 
 from dataver_cli.command import option, subcommand
 from dataver_cli.completing import complete_ref
-from dataver_cli.describing import version_values
 from dataver_cli.output import count, size, table, when
+from dataver_cli.render import version_values
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _ID = 16  # characters of a digest after `dv1:` that the table shows
     "list",
     examples="""
         dataver list                      # all datasets
-        dataver list vision/              # datasets whose name starts so
+        dataver list vision/              # datasets whose name starts with vision/
         dataver list vision/cats          # its versions
         dataver list vision/cats --json
     """,
@@ -31,7 +31,7 @@ _ID = 16  # characters of a digest after `dv1:` that the table shows
 def command(session: Session, name: str | None, name_option: str | None, project: str | None) -> None:
     """List datasets, or the versions of one.
 
-    NAME is a dataset, or the beginning of the names of some.
+    NAME is a dataset, or the beginning of the names of several datasets.
     """
     wanted = name or name_option or ""
     if project:

@@ -10,11 +10,11 @@ from dataver_cli.output import count, size, table
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
-    from dataver._lock import LockedVersion, LockFile
-    from dataver.repository import Repository
+    from dataver import Repository
+    from dataver.api.lockfile import LockedVersion, LockFile
 
-_SAYS = {
-    "same": "as locked",
+_STATES = {
+    "same": "unchanged",
     "moved": "moved",
     "gone": "gone",
     "changed": "REPLACED",
@@ -26,27 +26,27 @@ _SAYS = {
     "lock",
     examples="""
         dataver lock vision/cats@production raw/text   # writes dataver.lock: commit it with the code
-        dataver fetch --locked vision/cats@production  # exactly that version, wherever the tag points now
-        dataver lock                                   # what is locked
-        dataver lock --check                           # in CI: fails when a name has moved on
-        dataver lock --update                          # lock again what the same names mean now
+        dataver fetch --locked vision/cats@production  # exactly that version, even if the tag has moved
+        dataver lock                                   # list the locked versions
+        dataver lock --check                           # in CI: fails if a name has moved
+        dataver lock --update                          # lock the current versions of the same names
     """,
 )
 @click.argument("refs", nargs=-1, metavar="[REF]...", shell_complete=complete_ref)
-@click.option("--check", is_flag=True, help="Change nothing; fail where a name means another version now.")
-@click.option("--update", is_flag=True, help="Lock again what all locked names mean now.")
-@click.option("--remove", is_flag=True, help="Take REF out of the lock.")
+@click.option("--check", is_flag=True, help="Change nothing; fail if a name now refers to another version.")
+@click.option("--update", is_flag=True, help="Lock the current versions of all locked names.")
+@click.option("--remove", is_flag=True, help="Remove REF from the lock file.")
 def command(session: Session, refs: tuple[str, ...], check: bool, update: bool, remove: bool) -> None:
-    """Write down which versions this code uses, in `dataver.lock` beside it.
+    """Record which versions this code uses, in `dataver.lock`.
 
-    REF is what the code asks for: name, name@label, name@tag, name@latest. The lock keeps the version that
-    it means now, with its digest. It lies in the nearest folder upwards that has one, else at the top of the
-    project.
+    REF is a name that the code uses: name, name@label, name@tag, name@latest. The lock file records the
+    version that it refers to now, with its digest. The nearest dataver.lock in this folder or above is used,
+    else a new one at the top of the project.
     """
-    from dataver._lock import LockFile
+    from dataver.api.lockfile import LockFile
 
     if check + update + remove > 1 or (refs and (check or update)) or (remove and not refs):
-        raise click.UsageError("give REF... to lock or with --remove, or one of --check and --update alone")
+        raise click.UsageError("REF... can be used alone or with --remove; --check and --update take no REF")
     lock = LockFile.find()
     if check:
         _check(session, lock)
@@ -54,7 +54,7 @@ def command(session: Session, refs: tuple[str, ...], check: bool, update: bool, 
         gone = [lock.remove(ref) for ref in refs]
         lock.save()
         session.out.show({"path": str(lock.path), "removed": [each.asked for each in gone]}, [])
-        session.out.note(f"Took {', '.join(each.asked for each in gone)} out of {lock.path}.")
+        session.out.note(f"Removed {', '.join(each.asked for each in gone)} from {lock.path}.")
     elif refs or update:
         _lock(session, lock, refs or [each.asked for each in lock])
     else:
@@ -69,7 +69,7 @@ def _lock(session: Session, lock: "LockFile", refs: "tuple[str, ...] | list[str]
     session.out.show({"path": str(lock.path), "versions": [_values(each) for each in locked]}, [])
     for each in locked:
         old = before.get(each.asked)
-        was = f" (was {old.ref})" if old and old.record != each.record else "" if not old else " (as before)"
+        was = f" (was {old.ref})" if old and old.record != each.record else "" if not old else " (unchanged)"
         session.out.note(f"{each.asked} is {each.ref}{was}: {count(each.files, 'file')}, {size(each.size)}.")
     session.out.note(f"Wrote {lock.path}.")
 
@@ -86,25 +86,25 @@ def _show(session: Session, lock: "LockFile") -> None:
 
 
 def _check(session: Session, lock: "LockFile") -> None:
-    from dataver._lock import Drift
+    from dataver.api.lockfile import Drift
     from dataver.errors import Conflict, NotFound
 
     if not len(lock):
-        raise NotFound(f"nothing is locked in {lock.path}.", hint="`dataver lock NAME` locks a version")
+        raise NotFound(f"{lock.path} contains no versions.", hint="`dataver lock NAME` locks a version")
     findings = lock.check(session.repository())
     values = [{**_values(each.locked), "state": each.drift.value, "now": each.now} for each in findings]
     rows = [
-        (each.locked.asked, each.locked.ref, _SAYS[each.drift.value], each.now or "-") for each in findings
+        (each.locked.asked, each.locked.ref, _STATES[each.drift.value], each.now or "-") for each in findings
     ]
     session.out.show(values, table(rows, ("ASKED", "LOCKED", "STATE", "NOW")))
     drifted = [each for each in findings if each.drift is not Drift.SAME]
     if drifted:
         names = ", ".join(each.locked.asked for each in drifted)
         raise Conflict(
-            f"{count(len(drifted), 'locked version')} of {len(findings)} drifted: {names}.",
-            hint="`dataver lock --update` takes over what the names mean now; commit the lock",
+            f"{count(len(drifted), 'locked version')} of {len(findings)} differ: {names}.",
+            hint="`dataver lock --update` records the current versions; commit the lock file",
         )
-    session.out.note(f"All of {count(len(findings), 'locked version')} are as locked.")
+    session.out.note(f"{count(len(findings), 'locked version')}, all unchanged.")
 
 
 def _values(locked: "LockedVersion") -> dict[str, object]:

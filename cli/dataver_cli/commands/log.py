@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver_cli.command import ref_argument, subcommand
-from dataver_cli.describing import version_values
 from dataver_cli.graph import children_first, draw
 from dataver_cli.output import count, size, when
+from dataver_cli.render import version_values
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     "log",
     examples="""
         dataver log vision/cats
-        dataver log vision/cats@1.0.1          # what led to it
+        dataver log vision/cats@1.0.1          # this version and its ancestors
         dataver log vision/cats -n 5
     """,
 )
 @ref_argument()
-@click.option("-n", "--limit", type=click.IntRange(min=1), help="Only the youngest so many.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), help="Show only this many of the newest versions.")
 def command(session: Session, ref: str, limit: int | None) -> None:
     """Show the history of a dataset as a graph.
 
-    With a name: all its versions and what they were made from, other datasets included. With name@label or a
-    tag: only what led to that version.
+    For a name, shows all its versions and their ancestors, including those in other datasets. For name@label
+    or a tag, shows only that version and its ancestors.
     """
     repository = session.repository()
     versions = _history(repository, ref)
@@ -43,7 +43,7 @@ def command(session: Session, ref: str, limit: int | None) -> None:
 
 
 def _history(repository: "Repository", ref: str) -> dict[str, "Version"]:
-    """Return the versions to show, by record id; parents that are gone are left out."""
+    """Return the versions to show, by record id, without deleted parents."""
     from dataver.errors import NotFound
 
     whole = "@" not in ref and not ref.startswith("dv1:")

@@ -8,8 +8,8 @@ import click
 
 from dataver_cli.command import option, ref_argument, subcommand
 from dataver_cli.completing import complete_draft
-from dataver_cli.describing import entry_values, external_place
 from dataver_cli.output import size, table
+from dataver_cli.render import entry_values, external_place
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 )
 @ref_argument(required=False)
 @click.argument("folder", required=False, default="")
-@click.option("-l", "--long", is_flag=True, help="Sizes, kinds and digests too.")
-@click.option("-r", "-R", "--recursive", is_flag=True, help="Everything below FOLDER.")
+@click.option("-l", "--long", is_flag=True, help="Show sizes, kinds and digests as well.")
+@click.option("-r", "-R", "--recursive", is_flag=True, help="List all files below FOLDER.")
 @option(
     "--draft",
     also=["--id"],
@@ -46,11 +46,11 @@ def command(
 ) -> None:
     """List the files of a version or a draft.
 
-    Folders end in '/'. The digest of a file is what b3sum prints. With -l and --json it also says where files
-    lie that stayed where they are.
+    Folders end in '/'. The digest of a file is the one that b3sum prints. With -l and --json, the URL of
+    external files is shown as well.
     """
     if draft is None and ref is None:
-        raise click.UsageError("say which version: dataver ls REF, or dataver ls --draft")
+        raise click.UsageError("missing version: dataver ls REF, or dataver ls --draft")
     placed = long or session.out.as_json
     load: Load | None
     if draft is not None:
@@ -61,20 +61,26 @@ def command(
         repository = session.repository()
         version = repository.version(ref or "")
         tree, name, inside = version.tree, version.ref, folder
-        load = repository.packs.externals.load if placed else None
-    found = _below(tree, inside.strip("/"), recursive, load)
+        load = repository._core.packs.externals.load if placed else None
+    from dataver.tree import path_of
+
+    found = _below(tree, path_of(inside), recursive, load)
     first = next(found, None)
-    if inside.strip("/") and first is None:
+    if path_of(inside) and first is None:
         from dataver.errors import PathNotFound
 
-        raise PathNotFound(f"{name} has no '{inside}'.", hint="`dataver ls` without a folder lists the top")
+        raise PathNotFound(
+            f"{name} has no '{inside}'.", hint="`dataver ls` without FOLDER lists the top folder"
+        )
     entries = chain((first,) if first else (), found)
     if session.out.as_json:
         session.out.show([value for value, _, _ in entries], ())
     elif long:
         session.out.show(None, table([row for _, _, row in entries], right=(1,)))
     else:
-        session.out.show(None, (shown for _, shown, _ in entries))  # a line at a time: a version may be large
+        session.out.show(
+            None, (shown for _, shown, _ in entries)
+        )  # one line at a time: a version may be large
 
 
 def _below(

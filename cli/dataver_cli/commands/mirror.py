@@ -3,15 +3,15 @@
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.moving import end_option, move, move_options
 from dataver_cli.session import Session, place
+from dataver_cli.transfer import end_option, move, move_options
 
 
 @subcommand(
     "mirror",
     repo=False,
     examples="""
-        dataver mirror s3://team/data /mnt/backup/data          # makes the repository there if there is none
+        dataver mirror s3://team/data /mnt/backup/data          # creates the target if it does not exist
         dataver mirror s3://team/data s3://other/data --verify
         dataver mirror s3://team/data s3://other/data --to-option endpoint_url=http://localhost:9000
         dataver mirror s3://team/data /mnt/backup/data --plan
@@ -33,12 +33,12 @@ def command(
     no_lineage: bool,
     verify: bool,
 ) -> None:
-    """Bring everything in one repository to another.
+    """Copy all versions, tags and lineage of a repository to another.
 
-    That is versions, tags and lineage. Repeating it brings what is new. Tags end up as they are in SOURCE.
-    Nothing is deleted in TARGET: versions that SOURCE does not have are named and stay.
+    Repeating the command copies new objects only. Tags are set as in SOURCE. Nothing is deleted in TARGET:
+    versions that SOURCE does not have are listed and kept.
     """
-    from dataver._moving import open_end, open_or_init, plan
+    from dataver.api.transfer import open_end, open_or_init, plan
 
     here = open_end(place(source), from_option or None)
     there = open_or_init(place(target), to_option or None, like=here, make=not only_plan)

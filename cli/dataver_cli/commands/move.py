@@ -11,7 +11,7 @@ from dataver_cli.session import Session
     "move",
     examples="""
         dataver move train/0001.jpg test/0001.jpg
-        dataver move raw images/raw                   # a folder and all below it
+        dataver move raw images/raw                   # a folder and its contents
     """,
 )
 @click.argument("source")
@@ -20,7 +20,7 @@ from dataver_cli.session import Session
 def command(session: Session, source: str, target: str, draft: str | None) -> None:
     """Rename a file or a folder inside the draft.
 
-    Nothing is read or stored again. A target that exists is never overwritten.
+    No data is read or stored again. An existing target is never overwritten.
     """
     opened = session.draft(draft)
     moved = opened.move(source, target)

@@ -3,8 +3,8 @@
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.moving import end_option, move, move_options
 from dataver_cli.session import Session, place
+from dataver_cli.transfer import end_option, move, move_options
 
 
 @subcommand(
@@ -12,7 +12,7 @@ from dataver_cli.session import Session, place
     examples="""
         dataver pull s3://team/data vision/cats                 # a dataset: all versions, tags, lineage
         dataver pull s3://team/data vision/cats@production
-        dataver pull /mnt/disk/repository --plan                # everything; only say what would be moved
+        dataver pull /mnt/disk/repository --plan                # everything; only show the plan
     """,
 )
 @click.argument("url")
@@ -29,12 +29,12 @@ def command(
     no_lineage: bool,
     verify: bool,
 ) -> None:
-    """Bring versions from another repository to this one.
+    """Copy versions from another repository to this one.
 
-    As `dataver push`, the other way round: URL is the repository that versions come from.
+    Works like `dataver push` in the other direction: URL is the source repository.
     """
-    from dataver._moving import open_end, plan
+    from dataver.api.transfer import open_end, plan
 
     source, target = open_end(place(url), from_option or None), session.repository()
-    made = plan(source, target, refs, lineage=not no_lineage)
+    made = plan(source, open_end(target), refs, lineage=not no_lineage)
     move(session, made, only_plan=only_plan, verify=verify)

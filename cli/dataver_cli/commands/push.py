@@ -4,17 +4,17 @@ import click
 
 from dataver_cli.command import subcommand
 from dataver_cli.completing import complete_ref
-from dataver_cli.moving import end_option, move, move_options
 from dataver_cli.session import Session, place
+from dataver_cli.transfer import end_option, move, move_options
 
 
 @subcommand(
     "push",
     examples="""
         dataver push s3://team/data vision/cats                 # a dataset: all versions, tags, lineage
-        dataver push s3://team/data vision/cats@1.0.1           # one version, whole without its parents
+        dataver push s3://team/data vision/cats@1.0.1           # one version, complete without its parents
         dataver push s3://team/data vision/cats@production      # a version and the tag
-        dataver push s3://team/data --plan                      # everything; only say what would be moved
+        dataver push s3://team/data --plan                      # everything; only show the plan
     """,
 )
 @click.argument("url")
@@ -31,15 +31,15 @@ def command(
     no_lineage: bool,
     verify: bool,
 ) -> None:
-    """Bring versions from this repository to another.
+    """Copy versions from this repository to another.
 
-    URL is the repository they go to; without REFS everything is moved. Packs are copied as they are and
-    checked on their way; what the target has is not sent, so repeating it after an interruption sends the
-    rest. A label that belongs to another version there is named and left alone. Tags bring their history
-    where they can; a tag that was moved on in the target stays.
+    URL is the target repository; without REFS all versions are copied. Packs are copied unchanged and
+    verified in transfer. Objects that the target has are not sent, so a repeated command continues after an
+    interruption. A label that belongs to another version in the target is reported and not changed. Tags are
+    copied with their history if possible; a tag that was moved further in the target is not changed.
     """
-    from dataver._moving import open_end, plan
+    from dataver.api.transfer import open_end, plan
 
     source, target = session.repository(), open_end(place(url), to_option or None)
-    made = plan(source, target, refs, lineage=not no_lineage)
+    made = plan(open_end(source), target, refs, lineage=not no_lineage)
     move(session, made, only_plan=only_plan, verify=verify)

@@ -2,7 +2,7 @@
 
 import click
 
-from dataver_cli.command import draft_option, option, subcommand
+from dataver_cli.command import draft_option, option, plan_option, subcommand
 from dataver_cli.output import count
 from dataver_cli.session import Session
 
@@ -17,19 +17,23 @@ from dataver_cli.session import Session
 )
 @click.argument("patterns", nargs=-1)
 @option("--files", "more", also=["--file"], multiple=True, hidden=True)
+@plan_option("removed")
 @draft_option
-def command(session: Session, patterns: tuple[str, ...], more: tuple[str, ...], draft: str | None) -> None:
-    """Take files out of the draft.
+def command(
+    session: Session, patterns: tuple[str, ...], more: tuple[str, ...], plan: bool, draft: str | None
+) -> None:
+    """Remove files from the draft.
 
-    PATTERNS are paths inside the draft, folders (with all below them), or globs; quote globs, so that the
-    shell leaves them alone. A pattern that matches nothing is an error, and then nothing is removed. Files on
-    disk stay.
+    PATTERNS are paths inside the draft, folders (with their contents), or globs; quote globs, so that the
+    shell does not expand them. A pattern that matches nothing is an error, and then nothing is removed.
+    Files on disk are not changed.
     """
     if not (*more, *patterns):
-        raise click.UsageError("say what to remove: dataver remove PATTERN …")
+        raise click.UsageError("missing pattern: dataver remove PATTERN …")
     target = session.draft(draft)
-    gone = target.remove(*more, *patterns)
+    gone = (target.plan_remove if plan else target.remove)(*more, *patterns)
     session.out.show(
         {"draft": target.id, "dataset": target.dataset, "removed": gone}, (f"D  {path}" for path in gone)
     )
-    session.out.note(f"Removed {count(len(gone), 'path')} from {target.dataset}.")
+    done = "Would remove" if plan else "Removed"
+    session.out.note(f"{done} {count(len(gone), 'path')} from {target.dataset}.")

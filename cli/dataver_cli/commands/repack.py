@@ -1,10 +1,8 @@
 """`dataver repack`."""
 
-import sys
-
 import click
 
-from dataver_cli.command import subcommand
+from dataver_cli.command import plan_option, subcommand
 from dataver_cli.output import count, size
 from dataver_cli.session import Session
 
@@ -12,9 +10,9 @@ from dataver_cli.session import Session
 @subcommand(
     "repack",
     examples="""
-        dataver repack --plan           # is there anything to win?
+        dataver repack --plan           # show what could be freed
         dataver repack --yes && dataver gc
-        dataver repack --dead 20        # packs of which a fifth or more is dead
+        dataver repack --dead 20        # packs of which a fifth or more is unneeded
     """,
 )
 @click.option(
@@ -23,14 +21,15 @@ from dataver_cli.session import Session
     default=50,
     show_default=True,
     metavar="PERCENT",
-    help="Rewrite packs of which at least so much is needed by no version.",
+    help="Rewrite packs of which at least this share is needed by no version.",
 )
-@click.option("--plan", is_flag=True, help="Only show what would be rewritten.")
+@plan_option("rewritten")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(session: Session, dead: float, plan: bool, yes: bool) -> None:
-    """Copy what versions need out of packs that are mostly dead.
+    """Rewrite packs of which most data is unneeded.
 
-    No digest changes, and readers go on. `dataver gc` frees the old packs when the grace period is over.
+    The needed data is copied to new packs. No digest changes, and readers continue. `dataver gc` deletes the
+    old packs when the grace period is over.
     """
     repository = session.repository()
     found = repository.plan_repack(dead=dead / 100)
@@ -45,7 +44,7 @@ def command(session: Session, dead: float, plan: bool, yes: bool) -> None:
         },
     }
     line = (
-        f"{count(len(found.packs), 'pack')} of {found.seen:,}: write {size(found.live)} anew so that "
+        f"{count(len(found.packs), 'pack')} of {found.seen:,}: write {size(found.live)} again so that "
         f"{size(found.size)} can be freed, and {count(found.blocks, 'tree block')}"
     )
     if plan or not found.packs:
@@ -54,11 +53,7 @@ def command(session: Session, dead: float, plan: bool, yes: bool) -> None:
             session.out.note("Nothing to repack.")
         return
     if not yes:
-        click.echo(line, err=True)
-        if not sys.stdin.isatty():
-            raise click.UsageError("nobody is there to ask about repacking; add --yes")
-        if not click.confirm("Repack?", err=True):
-            raise click.Abort
+        session.out.confirm([line], "Repack?", "repacking")
     with session.progress("Repacking", thing="pack") as progress:
         report = repository.repack(dead=dead / 100, progress=progress)
     session.out.show(
@@ -72,6 +67,6 @@ def command(session: Session, dead: float, plan: bool, yes: bool) -> None:
         [],
     )
     session.out.note(
-        f"Wrote {size(report.written_size)} in {count(report.written, 'pack')} in place of "
-        f"{size(report.size)} in {count(report.packs, 'pack')}; `dataver gc` frees these."
+        f"Wrote {size(report.written_size)} in {count(report.written, 'pack')}, replacing "
+        f"{size(report.size)} in {count(report.packs, 'pack')}; `dataver gc` deletes the old packs."
     )

@@ -13,26 +13,26 @@ from dataver_cli.session import Session
     examples="""
         dataver run -- python train.py --epochs 3
         dataver run --name nightly -- bash pipeline.sh
-        dataver run --run mlflow:4f1c2e -- ./train             # as a part of a run that exists
+        dataver run --run mlflow:4f1c2e -- ./train             # as a part of an existing run
     """,
     as_json=False,
 )
-@click.option("--name", metavar="NAME", help="What to call the run; need not be unique.")
-@click.option("--run", "key", metavar="RUN", help="Join or name a run by system:id, instead of a new one.")
+@click.option("--name", metavar="NAME", help="Name of the run; need not be unique.")
+@click.option("--run", "key", metavar="RUN", help="Join the run system:id instead of creating one.")
 @click.argument("arguments", metavar="COMMAND [ARG]...", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(session: Session, name: str | None, key: str | None, arguments: tuple[str, ...]) -> int:
-    """Run any command as one run: what it fetches and finalizes is linked to it.
+    """Run a command as one run, and link its fetches and versions to it.
 
-    All processes that the command starts belong to the run. Its exit code becomes this command's, signals are
-    handed on, and the run counts as failed unless it is 0.
+    All processes that the command starts belong to the run. Signals are passed to the command. Its exit code
+    is returned, and the run is recorded as failed unless the exit code is 0.
     """
     import dataver
-    from dataver.lineage.launching import Launch
+    from dataver.lineage.launch import Launch
+    from dataver.lineage.record.whose import key_of
     from dataver.lineage.settings import enabled
-    from dataver.lineage.which_run import key_of
 
     if session.url:
-        os.environ["DATAVER_REPO"] = session.url  # the command's processes use it, too
+        os.environ["DATAVER_REPO"] = session.url  # for the processes of the command
     launch = Launch(arguments, name=name, key=key_of(key)[0] if key else None)
     try:
         code = launch.wait()
@@ -40,9 +40,9 @@ def command(session: Session, name: str | None, key: str | None, arguments: tupl
         session.out.warn(f"{arguments[0]}: {error.strerror}")
         return 127 if isinstance(error, FileNotFoundError) else 126
     if enabled() and launch.repositories:
-        launch.tell(lambda url: dataver.open(url, storage_options=session.storage_options))
-        session.out.note(f"`dataver lineage run {launch.run.key}` shows what it read and made.")
+        launch.tell(lambda url: dataver.open(url, storage_options=session.storage_options)._core)
+        session.out.note(f"`dataver lineage run {launch.run.key}` shows the versions that it used.")
     return code
 
 
-command.allow_interspersed_args = False  # what follows the command's name is the command's
+command.allow_interspersed_args = False  # arguments after the command's name belong to that command

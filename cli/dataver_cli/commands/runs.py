@@ -7,8 +7,8 @@ import click
 
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.output import table
+from dataver_cli.render_lineage import open_lineage, run_cells, run_values
 from dataver_cli.session import Session
-from dataver_cli.tracing import open_lineage, run_cells, run_values
 
 
 def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -18,7 +18,7 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
         moment = datetime.fromisoformat(value)
     except ValueError as error:
         raise click.BadParameter(
-            "write a date or a time as 2026-11-21 or 2026-11-21T08:00", ctx, param
+            "not a date or time such as 2026-11-21 or 2026-11-21T08:00", ctx, param
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
@@ -26,33 +26,33 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
 @subcommand(
     "runs",
     examples="""
-        dataver runs                                   # the latest
-        dataver runs vision/cats                       # that touched any version of a dataset
+        dataver runs                                   # the latest runs
+        dataver runs vision/cats                       # runs linked to any version of a dataset
         dataver runs vision/cats@1.0.1 --system mlflow --since 2026-11-01
         dataver runs --outcome failed --user ana --json
     """,
 )
 @ref_argument(required=False)
-@click.option(
-    "--system", metavar="NAME", help="Of this tracker or system, such as mlflow, or within slurm:1234."
-)
-@click.option("--name", metavar="TEXT", help="With TEXT in the name.")
-@click.option("--user", metavar="NAME", help="Of this user.")
-@click.option("--host", metavar="NAME", help="On this host.")
-@click.option("--commit", metavar="HEX", help="Of this git commit, or its beginning.")
+@click.option("--system", metavar="NAME", help="Runs of this system, such as mlflow, or within slurm:1234.")
+@click.option("--name", metavar="TEXT", help="Runs with TEXT in their name.")
+@click.option("--user", metavar="NAME", help="Runs of this user.")
+@click.option("--host", metavar="NAME", help="Runs on this host.")
+@click.option("--commit", metavar="HEX", help="Runs of this git commit, or of one that begins so.")
 @click.option(
     "--outcome",
     type=click.Choice(["finished", "failed", "killed", "open"]),
-    help="That ended so, or are open.",
+    help="Runs with this outcome; open runs have not ended.",
 )
-@click.option("--since", metavar="TIME", callback=_moment, help="Started then or later (UTC unless it says).")
-@click.option("--until", metavar="TIME", callback=_moment, help="Started before.")
-@click.option("--all", "everything", is_flag=True, help="Also those that a later run took over.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many.")
+@click.option("--since", metavar="TIME", callback=_moment, help="Started at TIME or later (default: UTC).")
+@click.option("--until", metavar="TIME", callback=_moment, help="Started before TIME.")
+@click.option("--all", "everything", is_flag=True, help="Include runs that were merged into a later run.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Number of runs."
+)
 def command(session: Session, ref: str | None, limit: int, **chosen: Any) -> None:
     """List the runs that consumed or produced versions.
 
-    The latest first. REF chooses those linked to a dataset or to one version.
+    The newest runs are listed first. With REF, lists only the runs linked to a dataset or to one version.
     """
     found = open_lineage(session).runs(version=ref, limit=limit, **chosen)
     header = ("RUN", "NAME", "STARTED", "OUTCOME", "WHO")

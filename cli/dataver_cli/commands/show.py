@@ -1,8 +1,8 @@
 """`dataver show`."""
 
 from dataver_cli.command import ref_argument, subcommand
-from dataver_cli.describing import version_lines, version_values
 from dataver_cli.output import table
+from dataver_cli.render import version_lines, version_values
 from dataver_cli.session import Session
 
 
@@ -16,7 +16,7 @@ from dataver_cli.session import Session
 )
 @ref_argument()
 def command(session: Session, ref: str) -> None:
-    """Show what is known of a version.
+    """Show the details of a version.
 
     REF is name, name@label, name@tag, name@latest or dv1:<digest>.
     """

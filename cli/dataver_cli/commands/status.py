@@ -3,8 +3,8 @@
 import click
 
 from dataver_cli.command import draft_option, subcommand
-from dataver_cli.describing import diff_lines, diff_summary, diff_values
 from dataver_cli.output import count, size
+from dataver_cli.render import diff_lines, diff_summary, diff_values
 from dataver_cli.session import Session
 
 
@@ -18,17 +18,19 @@ from dataver_cli.session import Session
 @click.option("--stat", is_flag=True, help="Counts only.")
 @draft_option
 def command(session: Session, stat: bool, draft: str | None) -> None:
-    """Show what the draft changes.
+    """Show the changes of the draft.
 
-    Compared with its parents; of several parents, with all of them merged.
+    The draft is compared with its parent, or with the merged parents if there are several.
     """
     target = session.draft(draft)
+    published = target.version().ref if target.status_name == "uploaded" else None
     diff = target.status()
     summary = target.tree.summary()
     values = {
         "draft": target.id,
         "dataset": target.dataset,
         "status": target.status_name,
+        "published": published,
         "parents": target.parents,
         "conflicts": target.conflicts,
         "files": summary.files,
@@ -36,7 +38,8 @@ def command(session: Session, stat: bool, draft: str | None) -> None:
         **({"summary": diff.summary()} if stat else diff_values(diff)),
     }
     since = f", from {', '.join(target.parents)}" if target.parents else ""
-    state = f"{target.status_name}{since}: {count(summary.files, 'file')}, {size(summary.size)}."
+    named = f" as {published}" if published else ""
+    state = f"{target.status_name}{named}{since}: {count(summary.files, 'file')}, {size(summary.size)}."
     session.out.show(
         values,
         [

@@ -10,9 +10,9 @@ from dataver_cli.session import Session
 @subcommand(
     "tag",
     examples="""
-        dataver tag vision/cats@1.0.1 production        # vision/cats@production now means that version
-        dataver tag vision/cats                         # the tags there are
-        dataver tag vision/cats production --history    # where it pointed, and who moved it
+        dataver tag vision/cats@1.0.1 production        # move vision/cats@production to this version
+        dataver tag vision/cats                         # list the tags
+        dataver tag vision/cats production --history    # list the moves of the tag
     """,
 )
 @ref_argument()
@@ -21,12 +21,12 @@ from dataver_cli.session import Session
 def command(session: Session, ref: str, tag: str | None, history: bool) -> None:
     """Point a tag at a version, or list tags.
 
-    A tag that exists moves; its history stays. A tag may not be named latest, nor like a label of the
+    An existing tag is moved, and its history is kept. A tag must not be named latest or like a label of the
     dataset.
     """
     if history:
         if tag is None:
-            raise click.UsageError("say which tag: dataver tag NAME TAG --history")
+            raise click.UsageError("missing tag: dataver tag NAME TAG --history")
         _history(session, ref.partition("@")[0], tag)
     elif tag is None:
         _list(session, ref.partition("@")[0])
@@ -34,12 +34,12 @@ def command(session: Session, ref: str, tag: str | None, history: bool) -> None:
         version = session.repository().tag(ref, tag)
         values = {"dataset": version.dataset, "tag": tag, "label": version.label, "digest": version.digest}
         session.out.show(values, [])
-        session.out.note(f"{version.dataset}@{tag} is {version.ref} now.")
+        session.out.note(f"{version.dataset}@{tag} now points to {version.ref}.")
 
 
 def _list(session: Session, name: str) -> None:
     repository = session.repository()
-    repository.version(name)  # says so where there is no such dataset
+    repository.version(name)  # raises NotFound if the dataset does not exist
     tags = repository.tagged(name)
     session.out.show(
         tags,

@@ -18,12 +18,12 @@ from dataver_cli.session import Session
 def command(session: Session, name: str, tag: str | None) -> None:
     """Remove a tag.
 
-    Its history stays, and so does the version.
+    The version and the history of the tag are kept.
     """
     dataset, _, selector = name.partition("@")
     wanted = tag or selector
     if not wanted or (tag and selector):
-        raise click.UsageError("say which tag, once: dataver untag NAME TAG")
+        raise click.UsageError("one tag is required: dataver untag NAME TAG")
     session.repository().untag(dataset, wanted)
     session.out.show({"dataset": dataset, "tag": wanted, "removed": True}, [])
     session.out.note(f"Removed the tag {dataset}@{wanted}.")

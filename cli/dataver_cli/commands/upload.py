@@ -1,10 +1,8 @@
 """`dataver upload`."""
 
-import click
-
-from dataver_cli.command import draft_option, option, subcommand
-from dataver_cli.describing import upload_line, upload_values
+from dataver_cli.command import draft_option, fork_option, option, plan_option, rebase_option, subcommand
 from dataver_cli.output import duration
+from dataver_cli.render import upload_line, upload_notes, upload_values
 from dataver_cli.session import Session
 
 
@@ -13,18 +11,23 @@ from dataver_cli.session import Session
     examples="""
         dataver upload
         dataver upload --tag candidate
-        dataver upload --draft 3fa9           # another draft than the current one
-        dataver upload --plan                 # how much, and how long?
+        dataver upload --draft 3fa9           # not the current draft
+        dataver upload --plan                 # show size and expected time
+        dataver upload --rebase               # keep this draft's content of paths that others changed
     """,
 )
-@option("--tag", also=["--tags"], multiple=True, help="Tag to point at the version. Repeatable.")
+@option("--tag", also=["--tags"], multiple=True, help="Tag to move to the version. Repeatable.")
+@rebase_option
+@fork_option
 @draft_option
-@click.option("--plan", is_flag=True, help="Only show what would be sent.")
-def command(session: Session, tag: tuple[str, ...], draft: str | None, plan: bool) -> None:
+@plan_option("uploaded")
+def command(session: Session, tag: tuple[str, ...], draft: str | None, plan: bool, **how: bool) -> None:
     """Publish the sealed draft.
 
-    Everyone sees the version whole or not at all. Interrupted uploads continue when the command is repeated;
-    a version that is uploaded already is left as it is.
+    The version becomes visible in a single step. If others have published since the draft was made, its
+    changes are applied to their version. Paths that both changed are a conflict, unless --rebase or
+    --allow-fork is given. Interrupted uploads continue when the command is repeated; a version that is
+    already uploaded is not changed. A tag that points to a later version is not moved.
     """
     target, repository = session.draft_and_repository(draft)
     if plan:
@@ -34,12 +37,15 @@ def command(session: Session, tag: tuple[str, ...], draft: str | None, plan: boo
         session.out.show({"draft": target.id, **plan_values(planned)}, upload_plan_lines(planned))
         return
     with session.progress("Uploading", "pack") as progress:
-        report = target.upload(progress)
+        report = target.upload(progress, **how)
     version = report.version
-    for each in tag:
-        repository.tag(version.ref, each)
+    tagged = session.tag(repository, version, tag)
     session.out.show({"draft": target.id, **upload_values(report)}, [f"{version.ref}  {version.digest}"])
     if report.already:
-        session.out.note(f"{version.ref} was uploaded already; nothing was sent.")
+        session.out.note(f"{version.ref} is already in {repository.url}; nothing was sent.")
     else:
-        session.out.note(f"Uploaded {version.ref}: {upload_line(report)}, {duration(report.seconds)}.")
+        session.out.note(
+            f"Uploaded {version.ref} to {repository.url}: {upload_line(report)}, {duration(report.seconds)}."
+        )
+    for note in (*upload_notes(report, "the draft's changes were applied to it"), *tagged):
+        session.out.note(note)

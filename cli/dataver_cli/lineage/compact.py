@@ -12,28 +12,28 @@ from dataver_cli.session import Session
 @subcommand(
     "compact",
     examples="""
-        dataver lineage compact                # shows what would be joined
+        dataver lineage compact                # show the plan
         dataver lineage compact --yes
         dataver lineage compact --older-than 0 --yes
     """,
 )
-@click.option("--yes", is_flag=True, help="Do it; without this the plan is only shown.")
+@click.option("--yes", is_flag=True, help="Execute the plan; without this it is only shown.")
 @click.option(
     "--older-than",
     type=click.IntRange(min=0),
     default=3,
     show_default=True,
     metavar="DAYS",
-    help="Leave the rest.",
+    help="Combine only objects older than this.",
 )
 def command(session: Session, yes: bool, older_than: int) -> None:
-    """Join the repository's many small lineage objects into few.
+    """Combine many small lineage objects of the repository into few.
 
-    A repository with a million runs stays quick to list. Objects are deleted only after the one that says the
-    same is written and read back; nothing that they say is lost.
+    So a repository with a million runs can still be listed quickly. The new object is written and read back
+    before the old objects are deleted. No information is lost.
     """
     lineage = session.repository().lineage
-    with session.progress("Joining", "object") as progress:
+    with session.progress("Combining", "object") as progress:
         plan, report = lineage.compact(
             older_than=timedelta(days=older_than), plan_only=not yes, progress=progress
         )
@@ -47,11 +47,13 @@ def command(session: Session, yes: bool, older_than: int) -> None:
     }
     session.out.show(values, plan.lines())
     if not plan.groups:
-        session.out.note("Nothing is worth joining.")
+        session.out.note("Nothing to combine.")
     elif report is None:
         session.out.note(
-            f"{count(plan.objects, 'object')}, {size(plan.size)}, would be joined: --yes does it."
+            f"{count(plan.objects, 'object')}, {size(plan.size)}, would be combined; add --yes to do it."
         )
     else:
-        session.out.note(f"{count(report.deleted, 'object')} became {count(len(report.bundles), 'bundle')}.")
-        session.finish(report.problems, "could not be joined")
+        session.out.note(
+            f"Combined {count(report.deleted, 'object')} into {count(len(report.bundles), 'bundle')}."
+        )
+        session.finish(report.problems, "could not be combined")

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.describing import diff_lines, diff_summary, diff_values
+from dataver_cli.render import diff_lines, diff_summary, diff_values
+from dataver_cli.render_lineage import link_values, open_lineage, part_text, run_values
 from dataver_cli.session import Session
-from dataver_cli.tracing import link_values, open_lineage, run_values, subset_text
 
 if TYPE_CHECKING:
     from dataver import Diff
     from dataver.lineage.lineage import Lineage
-    from dataver.lineage.questions.answers import Link
-    from dataver.lineage.questions.compare import Pair
+    from dataver.lineage.queries.compare import Pair
+    from dataver.lineage.queries.results import IndexedLink
 
 
 @subcommand(
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 @click.argument("second")
 @click.option("--stat", is_flag=True, help="Counts only.")
 def command(session: Session, first: str, second: str, stat: bool) -> None:
-    """Show whether two runs read the same data, and what differs.
+    """Show whether two runs read the same data, and the differences.
 
-    Same means the same content and the same part of it, under whatever name.
+    Files are compared by content: their paths, versions and datasets, and the way in which they were read,
+    do not matter. Only files that one of the runs read are listed.
     """
     lineage = open_lineage(session)
     found = lineage.compare(first, second)
@@ -40,7 +41,7 @@ def command(session: Session, first: str, second: str, stat: bool) -> None:
         "common": [link_values(each) for each in found.common],
         "pairs": [],
     }
-    lines = [f"{each.ref}  {subset_text(each.subset)}: read by both" for each in found.common]
+    lines = [f"{each.ref}  {part_text(each)}: read by both" for each in found.common]
     for pair in found.pairs:
         diff = _diff(lineage, pair)
         lines.append(
@@ -57,15 +58,15 @@ def command(session: Session, first: str, second: str, stat: bool) -> None:
             }
         )
     if not found.common and not found.pairs:
-        lines = ["neither run is known to have read anything"]
+        lines = ["no data is recorded for either run"]
     session.out.show(values, lines)
-    session.out.note(
-        "The two runs read the same data." if found.same else "The two runs read different data."
-    )
+    certain = all(each.used for each in (*found.first.inputs, *found.second.inputs))
+    doubt = "" if certain else ", if they used the data that was available to them"
+    session.out.note(f"The two runs read {'the same' if found.same else 'different'} data{doubt}.")
 
 
 def _diff(lineage: "Lineage", pair: "Pair") -> "Diff | None":
-    """Return the difference of two versions; None where one is missing or their trees are gone."""
+    """Return the difference of the data of two runs; None if one read nothing or a tree does not exist."""
     from dataver import Diff, NotFound
 
     if pair.first is None or pair.second is None:
@@ -76,7 +77,7 @@ def _diff(lineage: "Lineage", pair: "Pair") -> "Diff | None":
         return None
 
 
-def _side(link: "Link | None") -> str:
+def _side(link: "IndexedLink | None") -> str:
     if link is None:
         return "(not read)"
-    return link.ref + (f" [{subset_text(link.subset)}]" if link.subset else "")
+    return link.ref + (f" [{part_text(link)}]" if link.subset or not link.used else "")

@@ -1,13 +1,11 @@
 """`dataver lineage export`."""
 
-import json
-
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.output import count
+from dataver_cli.output import count, json_text
+from dataver_cli.render_lineage import open_lineage
 from dataver_cli.session import Session
-from dataver_cli.tracing import open_lineage
 
 
 @subcommand(
@@ -18,15 +16,15 @@ from dataver_cli.tracing import open_lineage
     """,
     as_json=False,
 )
-@click.option("--openlineage", is_flag=True, help="As OpenLineage events (the only form there is).")
+@click.option("--openlineage", is_flag=True, help="Write OpenLineage events (the only supported format).")
 def command(session: Session, openlineage: bool) -> None:
     """Write all lineage as OpenLineage events.
 
-    One JSON value a line: for each run its start and its end, with the exact versions it consumed and
-    produced.
+    Each line is one JSON value. Each run has a start and an end event, with the exact versions that it
+    consumed and produced.
     """
     events = 0
     for event in open_lineage(session).export():
-        click.echo(json.dumps(event, ensure_ascii=False))
+        click.echo(json_text(event))
         events += 1
     session.out.note(f"Wrote {count(events, 'event')}.")

@@ -7,30 +7,36 @@ import click
 
 from dataver_cli.command import subcommand
 from dataver_cli.output import count, table, when
+from dataver_cli.render_lineage import (
+    indented,
+    link_values,
+    open_lineage,
+    run_cells,
+    run_values,
+    traced_name,
+    traced_values,
+)
 from dataver_cli.session import Session
-from dataver_cli.tracing import indented, link_values, open_lineage, run_cells, run_values, traced_values
 
 if TYPE_CHECKING:
-    from dataver.lineage.questions.answers import FileAnswer
+    from dataver.lineage.queries.results import FileAnswer
 
 
 @subcommand(
     "file",
     examples="""
-        dataver lineage file downloads/img_0042.jpg     # a file here: by its content, whatever it is called
+        dataver lineage file downloads/img_0042.jpg     # a local file, by its content
         dataver lineage file train/img_0042.jpg         # a path in versions
         dataver lineage file 5d41402abc4b2a76           # the start of a digest, as b3sum prints it
     """,
 )
 @click.argument("file")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Lines of each part."
-)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Lines per section.")
 def command(session: Session, file: str, limit: int) -> None:
-    """Show every version that holds a content, and every run that saw it.
+    """Show the versions that contain a file's content, and the runs that read it.
 
-    FILE is a file on this machine, else a path in versions, else the start of a digest. What counts is the
-    content: renaming and copying do not hide it. --json lists everything.
+    FILE is a file on this machine, else a path in versions, else the start of a digest. The search is by
+    content, so renamed files and copies are found as well. --json lists everything.
     """
     answer = open_lineage(session).file(file)
     values = {
@@ -56,7 +62,11 @@ def command(session: Session, file: str, limit: int) -> None:
 def _lines(answer: "FileAnswer", limit: int) -> Iterator[str]:
     yield from indented("content", [f"{each.hex()}…" for each in answer.contents[:limit]])
     rows = [
-        (each.version.ref, each.path, "" if each.version.created is None else when(each.version.created))
+        (
+            traced_name(each.version),
+            each.path,
+            "" if each.version.created is None else when(each.version.created),
+        )
         for each in answer.holdings
     ]
     yield from indented("held by", _some(table(rows[-limit:]), len(rows), limit, "version") or ["no version"])
@@ -69,7 +79,7 @@ def _lines(answer: "FileAnswer", limit: int) -> Iterator[str]:
         for each in seen.values()
     ]
     more = [f"… of {count(answer.links, 'link')} to these versions"] if len(answer.saw) == limit else []
-    yield from indented("seen by", [*table(lines), *more] or ["no run that is known"])
+    yield from indented("seen by", [*table(lines), *more] or ["no known run"])
 
 
 def _some(lines: list[str], every: int, limit: int, thing: str) -> list[str]:

@@ -1,41 +1,65 @@
 """`dataver lineage impact`."""
 
+import click
+
 from dataver_cli.command import option, ref_argument, subcommand
 from dataver_cli.output import count, table
+from dataver_cli.render_lineage import (
+    indented,
+    open_lineage,
+    run_cells,
+    run_values,
+    traced_name,
+    traced_values,
+)
 from dataver_cli.session import Session
-from dataver_cli.tracing import indented, open_lineage, run_cells, run_values, traced_values
 
 
 @subcommand(
     "impact",
     examples="""
         dataver lineage impact vision/cats@1.0.0
-        dataver lineage impact vision/cats@1.0.0 --paths 'train/bad/**'   # only what these files reached
+        dataver lineage impact vision/cats@1.0.0 --paths 'train/bad/**'   # only the impact of these files
     """,
 )
 @ref_argument()
 @option(
-    "--paths", also=["--path"], multiple=True, metavar="GLOB", help="Only these files are bad. Repeatable."
+    "--paths",
+    also=["--path"],
+    multiple=True,
+    metavar="GLOB",
+    help="Only these files are incorrect. Repeatable.",
 )
-def command(session: Session, ref: str, paths: tuple[str, ...]) -> None:
-    """Show which runs and versions are tainted if some data is bad.
+@click.option(
+    "--conservative", is_flag=True, help="Count versions that were produced again from other data as tainted."
+)
+def command(session: Session, ref: str, paths: tuple[str, ...], conservative: bool) -> None:
+    """Show which runs and versions are affected if some data is incorrect.
 
-    A version is tainted where it holds the bad content under any name, was made from a version that is bad as
-    a whole, or was produced by a tainted run; a run where it read the bad part of a tainted version.
+    A version is tainted if it contains the incorrect content under any name, was made from a version that is
+    incorrect as a whole, or was produced by a tainted run. A run is tainted if it read the incorrect part of
+    a tainted version. A child of a tainted version that was produced from other data only is listed as
+    mended, and is not tainted.
     """
-    found = open_lineage(session).impact(ref, list(paths) or None)
+    found = open_lineage(session).impact(ref, list(paths) or None, conservative=conservative)
     values = {
         "versions": [{**traced_values(each), "reason": reason} for each, reason in found.versions],
         "runs": [
             {**run_values(run), "reason": reason, "certain": certain} for run, reason, certain in found.runs
         ],
+        "mended": [{**traced_values(each), "by": run.key} for each, run in found.mended],
     }
     runs = [
         (*run_cells(run), reason + ("" if certain else " (perhaps)")) for run, reason, certain in found.runs
     ]
     lines = [
-        *indented("versions", table([(each.ref, reason) for each, reason in found.versions]) or ["none"]),
-        *indented("runs", table(runs) or ["none that is known"]),
+        *indented(
+            "versions", table([(traced_name(each), reason) for each, reason in found.versions]) or ["none"]
+        ),
+        *indented("runs", table(runs) or ["none known"]),
+        *indented(
+            "mended", table([(traced_name(each), f"made again by {run.key}") for each, run in found.mended])
+        ),
     ]
     session.out.show(values, lines)
     session.out.note(

@@ -7,15 +7,15 @@ from dataver_cli.session import Session
 
 @subcommand("rebuild", examples="dataver lineage rebuild")
 def command(session: Session) -> None:
-    """Make the local index anew from the repository.
+    """Rebuild the local index from the repository.
 
-    For an index that is damaged, or was deleted: nothing is lost, because the repository holds the truth. The
-    old index is replaced when the new one is complete.
+    Use this if the index is damaged or was deleted. No information is lost, because the repository contains
+    all lineage. The old index is replaced when the new one is complete.
     """
     with session.progress("Reading lineage", "object") as progress:
         report = session.repository().lineage.rebuild(progress)
     session.out.show(report.values(), [])
     session.out.note(
-        f"The index holds {count(report.events, 'event')} and {count(report.versions, 'version')} now."
+        f"The index now contains {count(report.events, 'event')} and {count(report.versions, 'version')}."
     )
     session.finish(report.problems, "could not be read")

@@ -7,8 +7,7 @@ import click
 
 from dataver_cli.command import subcommand
 from dataver_cli.output import table, when
-from dataver_cli.session import Session
-from dataver_cli.tracing import (
+from dataver_cli.render_lineage import (
     graph_options,
     indented,
     link_cells,
@@ -18,9 +17,10 @@ from dataver_cli.tracing import (
     run_values,
     show_graph,
 )
+from dataver_cli.session import Session
 
 if TYPE_CHECKING:
-    from dataver.lineage.questions.answers import RunAnswer
+    from dataver.lineage.queries.results import RunAnswer
 
 
 @subcommand(
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     examples="""
         dataver lineage run mlflow:4f1c                # any tracker's id, or the start of it
         dataver lineage run 4f1c --json
-        dataver lineage run slurm:1234 --graph         # what led to it and what came of it
+        dataver lineage run slurm:1234 --graph         # its origins and its results
         dataver lineage run 4f1c --mermaid > run.mmd
     """,
 )
 @click.argument("run")
 @click.option(
-    "--graph", is_flag=True, help="Show what led to the run and what came of it, any number of steps."
+    "--graph", is_flag=True, help="Show the graph of the run's origins and results, over all steps."
 )
-@click.option("--depth", type=click.IntRange(min=1), help="With a graph: how many steps.")
+@click.option("--depth", type=click.IntRange(min=1), help="With a graph: number of steps.")
 @graph_options
 def command(session: Session, run: str, graph: bool, depth: int | None, drawing: str | None) -> None:
-    """Show which versions a run consumed and produced, and what it was.
+    """Show which versions a run consumed and produced, and its details.
 
-    RUN is the id that any system gave it (mlflow:…, clearml:…, wandb:…, slurm:…), dataver's own, or any
-    unambiguous beginning, with or without the system's name.
+    RUN is the id from any system (mlflow:…, clearml:…, wandb:…, slurm:…), dataver's own id, or an unambiguous
+    beginning of one, with or without the system's name.
     """
     lineage = open_lineage(session)
     if graph or drawing:
@@ -78,7 +78,7 @@ def _lines(answer: "RunAnswer") -> Iterator[str]:
     yield from indented("consumed", table([link_cells(each) for each in answer.inputs]) or ["nothing"])
     yield from indented("produced", table([link_cells(each) for each in answer.outputs]) or ["nothing"])
     if run.part_of:
-        yield from indented("went on as", [run.part_of])
+        yield from indented("merged into", [run.part_of])
 
 
 def _context(key: str, facts: dict[str, str]) -> str:

@@ -11,16 +11,16 @@ from dataver_cli.session import Session
     "sync",
     examples="""
         dataver lineage sync
-        dataver lineage sync --full                    # look at every object again
+        dataver lineage sync --full                    # read every object again
     """,
 )
 @click.option(
-    "--full", is_flag=True, help="Look at every object, not only at what is newer than the last look."
+    "--full", is_flag=True, help="Read all objects, not only those that are newer than the last update."
 )
 def command(session: Session, full: bool) -> None:
-    """Bring what others wrote, and send what waits here.
+    """Read new lineage from the repository, and send local entries.
 
-    Questions do the same by themselves; this one reports it, and fails where the repository cannot be
+    Queries do the same automatically. This command reports the result, and fails if the repository cannot be
     reached.
     """
     with session.progress("Reading lineage", "object") as progress:
@@ -28,6 +28,6 @@ def command(session: Session, full: bool) -> None:
         report = lineage.sync(full=full, progress=progress)
     session.out.show({**report.values(), "unsent": lineage.unsent}, [])
     if lineage.unsent:
-        session.out.warn(f"notes of this machine still wait: {lineage.unsent}")
-    session.out.note(f"{count(report.events, 'event')} and {count(report.versions, 'version')} are new.")
+        session.out.warn(f"entries of this machine are not sent yet: {lineage.unsent}")
+    session.out.note(f"Read {count(report.events, 'new event')} and {count(report.versions, 'new version')}.")
     session.finish(report.problems, "could not be read")

@@ -6,42 +6,43 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver_cli.command import ref_argument, subcommand
-from dataver_cli.output import table
-from dataver_cli.session import Session
-from dataver_cli.tracing import (
+from dataver_cli.output import table, when
+from dataver_cli.render_lineage import (
     graph_options,
     indented,
     link_values,
     open_lineage,
+    part_text,
     run_cells,
     run_values,
     show_graph,
-    subset_text,
+    traced_name,
     traced_values,
 )
+from dataver_cli.session import Session
 
 if TYPE_CHECKING:
-    from dataver.lineage.questions.answers import VersionAnswer
+    from dataver.lineage.queries.results import VersionAnswer
 
 
 @subcommand(
     "version",
     examples="""
         dataver lineage version vision/cats@1.0.1
-        dataver lineage version vision/cats@production --down           # everything that came of it
+        dataver lineage version vision/cats@production --down           # everything made from it
         dataver lineage version vision/cats@1.0.1 --up --depth 3
         dataver lineage version vision/cats@1.0.1 --dot | dot -Tsvg > cats.svg
     """,
 )
 @ref_argument()
-@click.option("--up", is_flag=True, help="Show what led to it, through runs and parents.")
-@click.option("--down", is_flag=True, help="Show what came of it, through runs and children.")
-@click.option("--depth", type=click.IntRange(min=1), help="How many steps to follow; all unless told.")
+@click.option("--up", is_flag=True, help="Show its origins, through runs and parents.")
+@click.option("--down", is_flag=True, help="Show everything made from it, through runs and children.")
+@click.option("--depth", type=click.IntRange(min=1), help="Number of steps to follow. Default: all.")
 @graph_options
 def command(session: Session, ref: str, up: bool, down: bool, depth: int | None, drawing: str | None) -> None:
-    """Show which runs consumed or produced a version, and what came of it.
+    """Show which runs consumed or produced a version, and what was made from it.
 
-    One step each way; with --up, --down, --dot or --mermaid as a graph of any number of steps.
+    Shows one step in each direction. --up, --down, --dot and --mermaid show a graph over all steps.
     """
     lineage = open_lineage(session)
     if up or down or depth or drawing:
@@ -62,11 +63,12 @@ def command(session: Session, ref: str, up: bool, down: bool, depth: int | None,
 
 def _lines(answer: "VersionAnswer") -> Iterator[str]:
     version = answer.version
-    gone = "" if version.known else "  (deleted, or of another repository)"
-    yield from indented("version", [f"{version.ref}  {(version.digest or '')[:16]}{gone}"])
-    yield from indented("same as", [each.ref for each in answer.same])
-    yield from indented("made from", [each.ref for each in answer.parents])
+    deleted = "" if version.deleted is None else f"  deleted {when(version.deleted)}"
+    elsewhere = "" if version.known or deleted else "  (of another repository)"
+    yield from indented("version", [f"{version.ref}  {(version.digest or '')[:16]}{deleted}{elsewhere}"])
+    yield from indented("same as", map(traced_name, answer.same))
+    yield from indented("made from", map(traced_name, answer.parents))
     yield from indented("made by", table([run_cells(run) for run, _ in answer.produced]))
-    rows = [(*run_cells(run), subset_text(link.subset)) for run, link in answer.consumed]
-    yield from indented("read by", table(rows) or ["no run that is known"])
-    yield from indented("became", [each.ref for each in answer.children])
+    rows = [(*run_cells(run), part_text(link)) for run, link in answer.consumed]
+    yield from indented("read by", table(rows) or ["no known run"])
+    yield from indented("became", map(traced_name, answer.children))

@@ -1,4 +1,4 @@
-"""What is captured of a run: the systems it belongs to, and the code and machine it ran with.
+"""Capture of a run's environment: the systems that it belongs to, its code and its machine.
 
-Invariant 8: nothing here starts a run, imports a tracker, or raises into training; and no secret is kept.
+Invariant 8: nothing here starts a run, imports a tracker, or raises into training. Secrets are redacted.
 """

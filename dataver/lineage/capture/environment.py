@@ -1,9 +1,8 @@
-"""The code and the machine: command line, user, host, Python; git's commit and uncommitted diff; packages.
+"""The code and the machine: command line, user, host, Python; git commit and uncommitted diff; packages.
 
-Two parts. `at_once` is for the path of a fetch: a few system calls and reads of small files, the commit among
-them, since it must be the one of the start. `arguments`, `git_facts` and `packages` compile patterns, start
-git and read folders, and belong on a thread of their own. Nothing raises; what cannot be found out is left
-out. Everything is redacted.
+`at_once` delays a fetch, so it only makes a few system calls and reads small files; it reads the commit,
+which must be that of the start. `arguments`, `git_facts` and `packages` compile patterns, start git and read
+folders, and run on a background thread. Nothing raises; unknown facts are omitted. Everything is redacted.
 """
 
 from __future__ import annotations
@@ -14,9 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["MAX_DIFF", "arguments", "at_once", "code_folder", "diff_wanted", "git_facts", "head", "packages"]
+__all__ = [
+    "MAX_DIFF",
+    "arguments",
+    "at_once",
+    "code_folder",
+    "diff_kind",
+    "git_facts",
+    "head",
+    "later",
+    "notebook",
+    "packages",
+]
 
-MAX_DIFF: Final = 4 << 20  # bytes of an uncommitted diff; a longer one is left out, and that is said
+MAX_DIFF: Final = 4 << 20  # bytes of an uncommitted diff; a longer one is omitted, with a reason
 _GIT_SECONDS: Final = 20.0
 _ARGUMENTS: Final = 200
 _ARGUMENT: Final = 1_000  # characters
@@ -24,10 +34,10 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def at_once(folder: Path | None = None) -> dict[str, Any]:
-    """Return what is cheap to know: `host`, `user`, `python`, `platform`, and `git` with the commit.
+    """Return the facts that are fast to read: `host`, `user`, `python`, `platform`, `git` with the commit.
 
     Args:
-        folder: of the code; None finds it.
+        folder: the folder of the code; None means `code_folder()`.
     """
     machine = os.uname()
     facts: dict[str, Any] = {
@@ -45,14 +55,37 @@ def at_once(folder: Path | None = None) -> dict[str, Any]:
     return facts
 
 
+def later(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the slow facts: command line, git and packages; and the attachments that they refer to.
+
+    Args:
+        known: the result of `at_once`.
+    """
+    from dataver.formats.bundle import attachment_digest
+
+    facts: dict[str, Any] = {"argv": arguments()}
+    attachments: dict[str, bytes] = {}
+    folder = code_folder()
+    if folder is not None:
+        git, diff = git_facts(folder, known.get("git", {}).get("commit"))
+        if diff is not None:
+            git["diff"] = attachment_digest(diff)
+            attachments[git["diff"]] = diff
+        facts |= {"git": git} if git else {}
+    listed = packages()
+    facts["packages"] = attachment_digest(listed)
+    attachments[facts["packages"]] = listed
+    return facts, attachments
+
+
 def code_folder(*, script: bool = True) -> Path | None:
-    """Return a folder inside the git work tree of the code: the main script's, else the current one."""
+    """Return a folder in the git work tree of the code: the main script's, else the current one."""
     main = getattr(sys.modules.get("__main__"), "__file__", None) if script else None
     places = [os.path.dirname(os.path.abspath(main))] if main else []  # noqa: PTH100, PTH120  # quick
     try:
         places.append(os.getcwd())  # noqa: PTH109
     except OSError:
-        pass  # the folder is gone
+        pass  # the folder was deleted
     for place in places:
         if _git_folder(place):
             return Path(place)
@@ -60,7 +93,7 @@ def code_folder(*, script: bool = True) -> Path | None:
 
 
 def head(folder: Path) -> str | None:
-    """Return the commit that is checked out, read from git's own files; None where they do not tell."""
+    """Return the commit that is checked out, read from git's own files; None if it is not found there."""
     git = _git_folder(str(folder))
     if git is None:
         return None
@@ -79,25 +112,26 @@ def head(folder: Path) -> str | None:
                     if line.endswith(f" {name}"):
                         return line.partition(" ")[0]
     except (OSError, ValueError):
-        pass  # git itself is asked later
+        pass  # `git_facts` runs git later
     return None
 
 
-def diff_wanted() -> bool:
-    """Return whether uncommitted changes are to be kept: not with `DATAVER_LINEAGE_DIFF=off`."""
-    return os.environ.get("DATAVER_LINEAGE_DIFF", "").lower() not in ("off", "0", "no", "false")
+def diff_kind() -> str:
+    """Return the recorded part of uncommitted changes: `off`, `stat` (names and counts) or `full`."""
+    said = os.environ.get("DATAVER_LINEAGE_DIFF", "").lower()
+    return "off" if said in ("off", "0", "no", "false") else "stat" if said == "stat" else "full"
 
 
 def git_facts(folder: Path, commit: str | None) -> tuple[dict[str, Any], bytes | None]:
-    """Ask git; takes 10 to 50 ms, or long in a large work tree.
+    """Run git to capture its facts; takes 10 to 50 ms, more in a large work tree.
 
     Args:
-        folder: inside the work tree.
-        commit: what was checked out at the start; None means what is now.
+        folder: a folder inside the work tree.
+        commit: the commit at the start; None means the current one.
 
     Returns:
-        `commit`, `branch`, `remote`, `dirty`, as far as they are known; and the uncommitted diff, redacted,
-        where there is one, it is wanted and not too long (`diff_left_out` says why not).
+        `commit`, `branch`, `remote`, `dirty`, as far as known; and the redacted uncommitted diff, or None if
+        there is none, or if it is disabled or too long (`diff_left_out` has the reason).
     """
     from dataver.lineage.capture.redact import redact, redact_diff, redact_url
 
@@ -124,20 +158,22 @@ def git_facts(folder: Path, commit: str | None) -> tuple[dict[str, Any], bytes |
     facts["dirty"] = bool(changed)
     if not changed:
         return facts, None
-    if not diff_wanted():
+    kind = diff_kind()
+    if kind == "off":
         facts["diff_left_out"] = "not wanted"
     elif len(changed) > MAX_DIFF:
         facts["diff_left_out"] = f"longer than {MAX_DIFF} bytes"
     else:
-        return facts, redact_diff(changed.decode("utf-8", "replace")).encode("utf-8")
+        shown = redact_diff(changed.decode("utf-8", "replace"), lines=kind == "full")
+        return facts, shown.encode("utf-8")
     return facts, None
 
 
 def packages() -> bytes:
-    """Return the installed packages: lines of `name==version`, sorted, and where it is no index, the origin.
+    """Return the installed packages: sorted lines of `name==version`, with the origin if it is not an index.
 
     Reads the names of `*.dist-info` folders on `sys.path`, not their metadata: 3 ms instead of 100 for 300
-    packages. Source of the names' form: the Python packaging user guide, "Recording installed projects".
+    packages. The Python packaging user guide, "Recording installed projects", defines the names.
     """
     lines: dict[str, str] = {}
     for place in sys.path:
@@ -157,7 +193,7 @@ def packages() -> bytes:
 
 
 def _origin(entry: os.DirEntry[str]) -> str:
-    """Say where a package came from if not from an index (PEP 610)."""
+    """Return the origin of a package that is not from an index (PEP 610), else an empty string."""
     path = Path(entry.path, "direct_url.json")
     try:
         data = path.read_bytes()
@@ -176,16 +212,29 @@ def _origin(entry: os.DirEntry[str]) -> str:
 
 
 def arguments() -> list[str]:
-    """Return the command line, redacted; long ones are cut."""
+    """Return the command line, redacted and limited in length; for a notebook, its path."""
     from dataver.lineage.capture.redact import redact_arguments
 
-    given = [str(each) for each in getattr(sys, "argv", [])]
+    named = notebook()
+    given = [named] if named is not None else [str(each) for each in getattr(sys, "argv", [])]
     shown = [_cut(each) for each in redact_arguments(given[:_ARGUMENTS])]
     return [*shown, f"… {len(given) - _ARGUMENTS} more"] if len(given) > _ARGUMENTS else shown
 
 
+def notebook() -> str | None:
+    """Return the path of the notebook that runs in this process, if its server or editor provides it.
+
+    Jupyter Server sets `JPY_SESSION_NAME` for its kernels; VS Code sets `__vsc_ipynb_file__` in the
+    notebook's own namespace; Databricks and Colab are not supported.
+    """
+    if "ipykernel" not in sys.modules:
+        return None
+    main = getattr(sys.modules.get("__main__"), "__vsc_ipynb_file__", None)
+    return os.environ.get("JPY_SESSION_NAME") or (str(main) if main else None)
+
+
 def _cut(text: str) -> str:
-    text = text.encode("utf-8", "replace").decode("utf-8")  # no lone surrogates, which JSON cannot hold
+    text = text.encode("utf-8", "replace").decode("utf-8")  # no lone surrogates, which are invalid in JSON
     return text if len(text) <= _ARGUMENT else f"{text[:_ARGUMENT]}…"
 
 
@@ -202,7 +251,7 @@ def _user() -> str | None:
 
 
 def _git_folder(place: str) -> str | None:
-    """Return git's own folder of the work tree around `place`."""
+    """Return the git folder of the work tree that contains `place`."""
     while True:
         candidate = f"{place}/.git"
         if os.path.isdir(candidate):  # noqa: PTH112
@@ -230,12 +279,20 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _git_bytes(folder: Path, *arguments: str) -> bytes | None:
-    """Run git without touching anything: no locks taken, no hooks, no pager, no prompt."""
+    """Run git without side effects: no lock, hook, filter, monitor, transport or prompt."""
     import subprocess
 
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments]
+    off = ["core.fsmonitor=false", "core.hooksPath=/dev/null", "protocol.allow=never"]
+    if arguments[0] == "diff":  # the only command that reads files of the work tree
+        filters = _git(
+            folder, "config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process|required)$"
+        )
+        off += [
+            f"{name}={'false' if name.endswith('.required') else ''}" for name in (filters or "").splitlines()
+        ]
+    command = ["git", *(word for each in off for word in ("-c", each)), *arguments]
     try:
         with subprocess.Popen(  # noqa: S603  # fixed words and a commit id
             command,
@@ -247,11 +304,11 @@ def _git_bytes(folder: Path, *arguments: str) -> bytes | None:
         ) as process:
             return _collect(process)
     except OSError:
-        return None  # there is no git
+        return None  # git is not installed
 
 
 def _collect(process: Any) -> bytes | None:
-    """Read at most a diff's worth, in bounded time."""
+    """Return the output of git, or None if it fails; with limits on size and time."""
     from threading import Timer
 
     alarm = Timer(_GIT_SECONDS, process.kill)

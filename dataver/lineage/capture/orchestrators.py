@@ -1,7 +1,7 @@
 """Tasks of orchestrators: Airflow, Prefect, Dagster, Metaflow, Kubeflow, SageMaker, AzureML, Databricks.
 
-Each detector takes the loaded modules and the environment and yields what it finds, the nearest first: the
-task, then the run or flow around it. It may raise; `contexts.look` takes that for "not there".
+Each detector takes the imported modules and the environment, and yields contexts, nearest first: the task,
+then its run or flow. It may raise; `contexts.look` handles that as "not present".
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from dataver.lineage.capture.found import Found, found
+from dataver.lineage.capture.detection import Found, found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,10 +18,10 @@ __all__ = ["airflow", "azureml", "dagster", "databricks", "kubeflow", "metaflow"
 
 
 def airflow(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """Airflow: the task instance (a retry is another one), and the DAG run around it.
+    """Yield Airflow's task instance (a retry is another one), and its DAG run.
 
-    `AIRFLOW_CTX_…` are set by the task's runner and reach subprocesses; the context object is asked where
-    they are not (Airflow 3 keeps it in the SDK, Airflow 2 beside the operators).
+    The task runner sets `AIRFLOW_CTX_…`, which subprocesses inherit. The context object has priority; it is
+    in the SDK of Airflow 3, and beside the operators in Airflow 2.
     """
     dag, run, task = (env.get(f"AIRFLOW_CTX_{name}") for name in ("DAG_ID", "DAG_RUN_ID", "TASK_ID"))
     attempt: Any = env.get("AIRFLOW_CTX_TRY_NUMBER")
@@ -58,9 +58,9 @@ def _airflow_instance(modules: Mapping[str, Any]) -> Any:
 
 
 def prefect(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """Prefect: the flow run; a task's run names itself only where there is no flow.
+    """Yield Prefect's flow run, and the task run, which is whole only without a flow.
 
-    The context objects are looked at and not `prefect.runtime`, which may ask the server for a name.
+    Reads the context objects instead of `prefect.runtime`, which may send a request to the server.
     """
     module = modules.get("prefect.context")
     flow = module.FlowRunContext.get() if module is not None else None
@@ -86,8 +86,8 @@ def prefect(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Foun
 
 
 def dagster(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """Dagster: the step, and the run around it; in an external process, what Dagster Pipes says."""
-    del env  # DAGSTER_PIPES_CONTEXT leads to a file or a bucket; only the opened context is looked at
+    """Yield Dagster's step, and its run; in an external process, those of Dagster Pipes."""
+    del env  # DAGSTER_PIPES_CONTEXT may refer to a bucket, so only the opened context is read
     compute = modules.get("dagster._core.execution.context.compute")
     held = compute.current_execution_context.get() if compute is not None else None
     if held is not None:
@@ -103,13 +103,13 @@ def dagster(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Foun
     job = context.job_name
     keys: list[str] = list(context.asset_keys) if context.is_asset_step else []
     if len(keys) == 1:
-        step = "__".join(keys[0].split("/"))  # as Dagster calls the step of a single asset
+        step = "__".join(keys[0].split("/"))  # Dagster's name for the step of a single asset
         yield found("dagster", "orchestrator", context.run_id, step, job=job, asset=keys[0])
     yield found("dagster", "orchestrator", context.run_id, whole=len(keys) != 1, job=job)
 
 
 def metaflow(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """Metaflow: the task (flow/run/step/task), and the run around it; children know only the run's id."""
+    """Yield Metaflow's task (flow/run/step/task), and its run; child processes only have the run's id."""
     current = getattr(modules.get("metaflow.metaflow_current"), "current", None)
     if current is not None and current.is_running_flow:
         flow, run = current.flow_name, current.run_id
@@ -126,8 +126,8 @@ def metaflow(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Fou
 
 
 def kubeflow(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """Kubeflow Pipelines: the task's pod, and the run where the pipeline's author passes `KFP_RUN_ID`."""
-    del modules  # it has no object at run time
+    """Yield the pod of a task of Kubeflow Pipelines, and the run if the pipeline sets `KFP_RUN_ID`."""
+    del modules  # Kubeflow has no object at run time
     pod, run = env.get("KFP_POD_UID") or env.get("KFP_POD_NAME"), env.get("KFP_RUN_ID")
     if pod:
         yield found("kubeflow", "orchestrator", *([run] if run else []), pod, pod=env.get("KFP_POD_NAME"))
@@ -136,7 +136,7 @@ def kubeflow(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Fou
 
 
 def sagemaker(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """SageMaker: the training job, by its ARN where that is given, else by region and name."""
+    """Yield SageMaker's training job, by its ARN if that is set, else by region and name."""
     del modules
     arn, name = env.get("TRAINING_JOB_ARN"), env.get("TRAINING_JOB_NAME")
     training = env.get("SM_TRAINING_ENV")
@@ -150,7 +150,7 @@ def sagemaker(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Fo
 
 
 def azureml(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """AzureML: the job, inside its workspace."""
+    """Yield AzureML's job, within its workspace."""
     del modules
     run = env.get("AZUREML_RUN_ID")
     workspace = env.get("AZUREML_ARM_WORKSPACE_NAME")
@@ -162,7 +162,7 @@ def azureml(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Foun
 
 
 def databricks(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """Databricks: the job's run, which only MLflow's helpers know; else the cluster, as surroundings."""
+    """Yield Databricks's job run, available only from MLflow's helpers, and the cluster."""
     if "DATABRICKS_RUNTIME_VERSION" not in env:
         return
     runtime = env["DATABRICKS_RUNTIME_VERSION"]

@@ -1,13 +1,12 @@
-"""Where processes run: Ray, SLURM, GitHub Actions, torchrun. As `orchestrators`, with the same manners."""
+"""Clusters, CI and launchers: Ray, SLURM, GitHub Actions, torchrun. Same interface as `orchestrators`."""
 
 from __future__ import annotations
 
 import os
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataver.lineage.capture.found import Found, found
+from dataver.lineage.capture.detection import Found, found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,9 +15,9 @@ __all__ = ["github", "ray", "slurm", "torchrun"]
 
 
 def ray(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """Ray: the trial of Ray Tune, else the job, inside the session of its cluster.
+    """Yield the trial of Ray Tune, and the job, within the session of its cluster.
 
-    Nothing is asked unless Ray is initialised: some of its calls would start a cluster.
+    Calls nothing unless Ray is initialised: some of its functions would start a cluster.
     """
     del env
     module = modules.get("ray")
@@ -37,7 +36,7 @@ def ray(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
 
 
 def slurm(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """SLURM: the job (each task of an array is one), and the array around it."""
+    """Yield SLURM's job (each task of an array is one), and its array."""
     del modules
     job = env.get("SLURM_JOB_ID") or env.get("SLURM_JOBID")
     if not job:
@@ -60,7 +59,7 @@ def slurm(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]
 
 
 def github(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """GitHub Actions: an attempt's job (the runner's id tells those of a matrix apart), and the run."""
+    """Yield the job of a GitHub Actions attempt (with the runner's id, for a matrix), and the run."""
     del modules
     if env.get("GITHUB_ACTIONS") != "true":
         return
@@ -83,7 +82,11 @@ def github(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found
 
 
 def torchrun(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Found]:
-    """Torchrun: the rendezvous id; where nobody chose one, the launching process of a single node."""
+    """Yield torchrun's launch, since several launches may use one rendezvous id.
+
+    On one node it is identified by the launching process; on several, by rendezvous id and master address.
+    On several nodes without an id it is not whole.
+    """
     del modules
     run = env.get("TORCHELASTIC_RUN_ID")
     if not run:
@@ -93,17 +96,14 @@ def torchrun(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Fou
         "restarts": env.get("TORCHELASTIC_RESTART_COUNT"),
     }
     master = f"{env.get('MASTER_ADDR', '')}:{env.get('MASTER_PORT', '')}"
-    if run != "none":
-        yield found("torchrun", "launcher", run, **facts)
-        return
-    launcher = _launcher()
-    one_node = env.get("GROUP_WORLD_SIZE", "1") == "1"
-    whole = one_node and launcher is not None
-    yield found("torchrun", "launcher", launcher if whole else master, whole=whole, **facts)
+    launcher = _launcher() if env.get("GROUP_WORLD_SIZE", "1") == "1" else None
+    chosen = [run] if run != "none" else []
+    whole = bool(chosen) or launcher is not None
+    yield found("torchrun", "launcher", *chosen, launcher or master, whole=whole, **facts)
 
 
 def _launcher() -> str | None:
-    """Name the parent process as no other process will be named: by machine, number and start."""
+    """Return a unique id of the parent process, from machine, process number and start time."""
     parent = os.getppid()
     try:
         started = Path(f"/proc/{parent}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
@@ -111,4 +111,6 @@ def _launcher() -> str | None:
     except (OSError, IndexError):
         return None
     named = f"{os.uname().nodename} {boot} {parent} {started}"
-    return blake2b(named.encode(), digest_size=16).hexdigest()
+    from dataver.hashing.digest import digest
+
+    return digest(named.encode()).hex()[:32]

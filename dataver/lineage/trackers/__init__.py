@@ -1,4 +1,4 @@
-"""Experiment trackers: which of their runs is active, and how each is told of the versions it used.
+"""Experiment trackers: detection of their active runs, and writing of uses to them.
 
-`base` has the protocol, which others can implement, and the list of those that apply in this process.
+`base` has the protocol, which other packages can implement, and the list of trackers of this process.
 """

@@ -1,33 +1,32 @@
-"""Runs that only the environment names: the tracker's package is not imported in this process.
+"""Runs of trackers that are only in the environment: the tracker's package is not imported in this process.
 
-A launcher sets the variable, and the tracker would adopt it once imported. So the run is known, and the link
-is noted under it; writing to the tracker would need its package, and is left out (invariant 8).
+A launcher sets the variable, and the tracker would use it once imported. So links are recorded for the run;
+writing to the tracker would require its package, and is omitted (invariant 8).
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+import sys
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dataver.lineage.capture.found import found
+from dataver.lineage.capture.detection import found
 
 if TYPE_CHECKING:
     from dataver.formats.event import Context
-    from dataver.lineage.trackers.base import Use
+    from dataver.lineage.trackers.use import Use
 
-__all__ = ["ANNOUNCED", "Announced", "announced"]
+__all__ = ["ANNOUNCED", "Announced", "announced", "announced_runs"]
 
 
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """A tracker whose run the environment names.
+class Announced(NamedTuple):
+    """A tracker with its environment variables for the run.
 
     Attributes:
         system: its name in run keys.
         module: its package.
-        variables: the first of them that is set holds the run's id.
-        around: variables that hold what the id is unique in, widest first; those not set are left out.
+        variables: variables for the run's id; the first one set is used.
+        around: variables for the namespace of the id, widest first; unset ones are omitted.
     """
 
     system: str
@@ -36,10 +35,10 @@ class Announced:
     around: tuple[str, ...] = ()
 
     def current(self) -> Context | None:
-        """Return the run that the environment names, or None."""
+        """Return the run in the environment, or None."""
         values = (os.environ.get(name, "") for name in self.variables)
         ids = (value.rpartition(":")[2] if self.system == "clearml" else value for value in values)
-        run = next(filter(None, ids), None)  # a ClearML master announces itself as <process>:<task>
+        run = next(filter(None, ids), None)  # the variable of a ClearML master is <process>:<task>
         if run is None:
             return None
         wider = [value for name in self.around if (value := os.environ.get(name))]
@@ -62,6 +61,12 @@ ANNOUNCED: Final = (
 )
 
 
+def announced_runs() -> tuple[Context, ...]:
+    """Return the runs in the environment of trackers that are not imported."""
+    found = (each.current() for each in ANNOUNCED if each.module not in sys.modules)
+    return tuple(context for context in found if context is not None)
+
+
 def announced(system: str) -> Context | None:
-    """Return the run of that tracker that the environment names, or None."""
+    """Return the run of a tracker in the environment, or None."""
     return next(each for each in ANNOUNCED if each.system == system).current()

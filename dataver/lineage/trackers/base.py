@@ -1,42 +1,42 @@
-"""What dataver asks of an experiment tracker, and the trackers that apply in this process.
+"""The protocol of experiment trackers, and the trackers of this process.
 
-The idea: the recorder knows two verbs. `current()` looks at which run of the tracker is active in the
-calling thread; `note()` writes a version onto that run, in the tracker's own way. No tracker's package is
-imported unless the process has imported it, and no run is ever started (invariant 8).
+The idea: the recorder needs two methods. `current()` returns the tracker's active run in the calling thread;
+`note()` writes a use to that run, in the tracker's own form. No tracker's package is imported unless the
+process has imported it, and no run is ever started (invariant 8).
 
-Others add theirs without a change here: a package declares an entry point in the group `dataver.trackers`
+Other packages add trackers by an entry point in the group `dataver.trackers`
 
     [project.entry-points."dataver.trackers"]
     hal = "hal_dataver:TRACKER"      # an object with the attributes of `Tracker`, or its class
 
-It is loaded when the first link is noted, so its module should import the tracker's package inside functions
-only. One that cannot be loaded, or is no tracker, is left out with one warning.
+It is loaded with the first record, so its module should import the tracker's package only inside functions.
+One that cannot be loaded, or is not a tracker, is ignored with one warning.
 
-Some runs only announce themselves in the environment: a job's child that has not imported the tracker. Such a
-run is named, so that the link is there to be found; nothing is written to it.
+Some runs are only in the environment, for example in a job's child process that has not imported the tracker.
+Links are recorded for such a run, but nothing is written to it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from dataver.lineage.trackers.announced import ANNOUNCED
+from dataver.lineage.trackers.use import Use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from dataver.formats.event import Context, Subset
+    from dataver.formats.context import Context
 
 __all__ = ["GROUP", "Tracker", "Use", "context_of", "declared", "trackers"]
 
 GROUP: Final = "dataver.trackers"
 
-# The key in sys.modules, and our module about it; the order decides which run is the primary one.
+# Key in sys.modules, and our module for it; the order determines the primary run.
 _BUILT_IN: Final = (
     ("mlflow", "mlflow"),
     ("clearml", "clearml"),
@@ -47,50 +47,18 @@ _BUILT_IN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """One version that a run consumed or produced, as a tracker is told of it.
-
-    Attributes:
-        role: `input` or `output`.
-        repository_id: the repository's id, 32 hex.
-        repository_url: where it is, without passwords, tokens or query.
-        dataset: the dataset's name.
-        label: the version's label; None for an output that is not published yet.
-        ref: `dataset@label`; the bare dataset where there is no label yet.
-        tree: the digest of its tree, 64 hex.
-        record: the id of its record, 64 hex; None for an output that is not published yet.
-        subset: what of it was read; false if it is the whole.
-        files: how many files that is.
-        size: bytes of them.
-        asked: the reference the user typed, such as `cats@production`; None for outputs.
-    """
-
-    role: str
-    repository_id: str
-    repository_url: str
-    dataset: str
-    label: str | None
-    ref: str
-    tree: str
-    record: str | None
-    subset: Subset
-    files: int
-    size: int
-    asked: str | None = None
-
-
 @runtime_checkable
 class Tracker(Protocol):
-    """An experiment tracker that dataver can look at and write to.
+    """An experiment tracker that dataver can read and write.
 
-    It may offer two things more: `recent() -> Context | None`, the run that this process had last or has in
-    another thread, by which what was fetched before the run finds it; and `of(given) -> Context | None`, the
-    run that an object of the tracker stands for (`context_of`).
+    Optional members: `of(given) -> Context | None` returns the run of a tracker's object (`context_of`);
+    `watch(begins, ends)` patches the tracker's own functions to call `begins(context)` when a run begins and
+    `ends(context, outcome)` when it ends; `updates` is true if a later use of the same version replaces the
+    earlier one; `outcome(context) -> str | None` returns the outcome of a run.
 
     Attributes:
         system: its name in run keys, such as `mlflow`: a lower-case letter, then letters, digits, `_`, `-`.
-        module: the key in `sys.modules` that tells whether this process uses it.
+        module: the key in `sys.modules` that is present if this process uses it.
     """
 
     @property
@@ -102,34 +70,78 @@ class Tracker(Protocol):
     def current(self) -> Context | None:
         """Return the run that is active in the calling thread, or None.
 
-        It is called on the way of every fetch, so it looks at memory and environment only: no import, no
-        request, and never a run started. What it raises counts as None.
+        Every read calls it, so it only reads memory and environment: it does not import, send requests or
+        start a run. An exception counts as None.
         """
         ...
 
     def note(self, context: Context, use: Use) -> None:
-        """Write `use` onto the run `context`, which `current` returned, perhaps in another thread.
+        """Write a use to a run returned by `current`, possibly in another thread.
 
-        It may take long, raise, and be called twice for one use: the recorder calls it from a thread of its
-        own and swallows what it raises. The run may have ended meanwhile.
+        The recorder calls it on its own thread, possibly twice for one use. It may be slow; exceptions become
+        a warning. The run may have ended in the meantime.
         """
         ...
 
 
 def trackers() -> Sequence[Tracker]:
-    """Return the trackers that this process uses: the built-in ones, those of other packages, the announced.
+    """Return the trackers that this process uses: built-in ones, those of other packages, announced ones.
 
-    Only those whose package is imported, or whose run the environment names.
+    Only those with an imported package or a run in the environment.
     """
-    ours = [_built_in(name) for module, name in _BUILT_IN if module in sys.modules]
-    theirs = [each for each in declared() if each.module in sys.modules]
-    return [*ours, *theirs, *(each for each in ANNOUNCED if each.module not in sys.modules)]
+    return [*_loaded(), *(each for each in ANNOUNCED if each.module not in sys.modules)]
+
+
+def active(announced: Sequence[Context] = ()) -> tuple[Context, ...]:
+    """Return the runs of trackers that are active in the calling thread, the primary one first.
+
+    Args:
+        announced: runs in the environment; those of imported trackers are ignored.
+    """
+    found: list[Context] = []
+    for tracker in _loaded():
+        if announced:
+            announced = [each for each in announced if each.system != tracker.system]
+        try:
+            context = tracker.current()
+        except Exception:  # noqa: BLE001, S112  # foreign code: no run of this tracker
+            continue
+        if context is not None:
+            found.append(context)
+    return (*found, *announced)
+
+
+def updating() -> set[str]:
+    """Return the systems of trackers that accept updates of a use (attribute `updates`)."""
+    return {each.system for each in trackers() if getattr(each, "updates", False)}
+
+
+def watch(watched: set[str], begins: Callable[..., None], ends: Callable[..., None]) -> None:
+    """Install the hooks of trackers, which call `begins(context)` and `ends(context, outcome)`.
+
+    Args:
+        watched: systems with hooks installed; extended.
+        begins: records the start of a run in the calling thread.
+        ends: records the end of a run; with `before=True`, the run rejects writes after the end.
+    """
+    for tracker in _loaded():
+        put = getattr(tracker, "watch", None)
+        if put is not None and tracker.system not in watched:
+            watched.add(tracker.system)
+            put(begins, ends)
+
+
+def _loaded() -> list[Tracker]:
+    """Return the trackers with an imported package."""
+    modules = sys.modules
+    ours = [_built_in(name) for module, name in _BUILT_IN if module in modules]
+    return ours + [each for each in declared() if each.module in modules]
 
 
 def context_of(given: object) -> Context | None:
-    """Return the run that a tracker's own object stands for (`fetch(run=neptune_run)`), or None.
+    """Return the run of a tracker's own object (`fetch(run=neptune_run)`), or None.
 
-    A tracker may offer `of(given) -> Context | None` for that; it is asked if its package is imported.
+    Calls the optional method `of(given) -> Context | None` of trackers with an imported package.
     """
     for tracker in trackers():
         of = getattr(tracker, "of", None)
@@ -147,7 +159,7 @@ def _built_in(name: str) -> Tracker:
 
 @cache
 def declared() -> tuple[Tracker, ...]:
-    """Load what other packages declare, once a process."""
+    """Load the trackers of other packages, once per process."""
     if not any(GROUP.encode() in text for text in _entry_point_files()):
         return ()
     from importlib.metadata import entry_points
@@ -157,27 +169,26 @@ def declared() -> tuple[Tracker, ...]:
         try:
             loaded = point.load()
             tracker = loaded() if isinstance(loaded, type) else loaded
-        except Exception as error:  # noqa: BLE001  # a stranger's module may raise anything; training goes on
+        except Exception as error:  # noqa: BLE001  # foreign modules may raise anything; training continues
             _left_out(point.value, f"{type(error).__name__}: {error}")
             continue
         if isinstance(tracker, Tracker):
             found.append(tracker)
         else:
-            _left_out(point.value, "it has not the attributes of a tracker")
+            _left_out(point.value, "it lacks attributes of a tracker")
     return tuple(found)
 
 
 def _left_out(value: str, why: str) -> None:
     from dataver.lineage.settings import warn
 
-    warn(f"the tracker '{value}' is left out: {why}.")
+    warn(f"the tracker '{value}' is ignored: {why}.")
 
 
 def _entry_point_files() -> Iterator[bytes]:
-    """Yield every installed distribution's entry points as they are on disk.
+    """Yield the contents of every installed distribution's `entry_points.txt`, except in zip files.
 
-    A millisecond for a hundred distributions, where importing `importlib.metadata` and asking it takes 30: a
-    fetch waits for this. What lies in zip files is not seen.
+    Takes 1 ms for a hundred distributions, instead of 30 with `importlib.metadata`: a fetch waits for this.
     """
     for folder in dict.fromkeys(sys.path):
         try:

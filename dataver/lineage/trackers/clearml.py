@@ -1,11 +1,11 @@
-"""ClearML: a version is a parameter of the task, in the section `Datasets`, as ClearML's own datasets are.
+"""ClearML: a version is a parameter of the task, in the section `Datasets`, like ClearML's own datasets.
 
-- `Datasets/<name>` holds `<name>@<label> dv1:<64 hex>`; a second version of a dataset in one task is called
-  `Datasets/<name>@<label>`. Outputs stand in `Output datasets`.
+- `Datasets/<name>` is `<name>@<label> dv1:<64 hex>`; a second version of a dataset in one task is
+  `Datasets/<name>@<label>`. Outputs are in the section `Output datasets`.
 - The task's runtime property `dataver.<role>.<name>/<label>` has the details as JSON. ClearML's own property
-  `datasets` is left alone: it lists ids of ClearML's tasks, and ours are none.
-- `Task.current_task()` may start a task in a child process, so the running one is looked at where ClearML
-  keeps it. In offline mode the same calls write to the session's folder.
+  `datasets` is not used: it lists ids of ClearML tasks.
+- `Task.current_task()` may start a task in a child process, so the running one is read from ClearML's private
+  attribute. In offline mode the same calls write to the session's folder.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from dataver.lineage.capture.found import found
+from dataver.lineage.capture.detection import found
 from dataver.lineage.trackers.announced import announced
+from dataver.lineage.trackers.objects import ContextsOfObjects, before_method
 from dataver.lineage.trackers.wording import content, facts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dataver.formats.event import Context
-    from dataver.lineage.trackers.base import Use
+    from dataver.lineage.trackers.use import Use
 
 __all__ = ["TRACKER", "ClearML"]
 
@@ -28,31 +31,49 @@ _SECTIONS: Final = {"input": "Datasets", "output": "Output datasets"}
 
 
 class ClearML:
-    """ClearML."""
+    """Tracker for ClearML."""
 
     system = "clearml"
     module = "clearml"
+    updates = True
+
+    def __init__(self) -> None:
+        self._contexts = ContextsOfObjects()
 
     def current(self) -> Context | None:
-        """Return the process's task, else the one that its parent process or its agent announces."""
+        """Return the process's task, else the one set in the environment by its parent process or agent."""
         task = _running()
         if task is not None:
-            return self.of(task)
+            return self._contexts.of(task, self.of)
         return announced("clearml")
+
+    def watch(self, begins: Callable[..., None], ends: Callable[..., None]) -> None:
+        """Call `ends` before a task is closed: afterwards ClearML rejects parameters."""
+        kind: Any = getattr(sys.modules["clearml"], "Task", None)
+
+        def end(task: Any, *_: Any, **__: Any) -> None:
+            context = self._contexts.of(task, self.of)
+            if context is not None:
+                ends(context, "finished", before=True)
+
+        before_method(kind, "close", end)
+        task = _running()
+        if task is not None:
+            begins(self._contexts.of(task, self.of))
 
     def of(self, given: object) -> Context | None:
         """Return the task of a ClearML `Task`."""
         if not type(given).__module__.startswith("clearml."):
             return None
         task: Any = given
-        data = getattr(task, "_data", None)  # what is in memory; `task.name` may ask the server
+        data = getattr(task, "_data", None)  # in memory; `task.name` may send a request
         return found("clearml", "tracker", task.id, name=getattr(data, "name", None)).context
 
     def note(self, context: Context, use: Use) -> None:
         """Set the parameter and the runtime property.
 
         Raises:
-            ValueError: the task is closed; ClearML takes no parameter any more.
+            ValueError: the task is closed, and ClearML rejects parameters.
         """
         task = _running()
         if task is None or task.id != context.id:
@@ -73,7 +94,7 @@ class ClearML:
 
 
 def _running() -> Any:
-    """Return the process's main task, or None; starts none."""
+    """Return the process's main task, or None, without starting one."""
     return getattr(getattr(sys.modules["clearml"], "Task", None), "_Task__main_task", None)
 
 

@@ -1,7 +1,7 @@
-"""Comet: the dataset info of the experiment, and one "other" a use.
+"""Comet: the dataset info of the experiment, and one "other" for each use.
 
-Comet keeps one dataset info an experiment: it names the last version that was fetched. So every version also
-stands under `dataver.<role>.<name>`; a later version of a dataset in one experiment under `….<name>@<label>`.
+Comet keeps one dataset info for each experiment, which is the last version fetched. So every version is also
+an "other" `dataver.<role>.<name>`; a later version of a dataset in one experiment is `….<name>@<label>`.
 Works in offline experiments.
 """
 
@@ -11,30 +11,55 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from dataver.lineage.capture.found import found
+from dataver.lineage.capture.detection import found
 from dataver.lineage.trackers.announced import announced
+from dataver.lineage.trackers.objects import ContextsOfObjects, before_method
 from dataver.lineage.trackers.wording import content, facts, uri
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dataver.formats.event import Context
-    from dataver.lineage.trackers.base import Use
+    from dataver.lineage.trackers.use import Use
 
 __all__ = ["TRACKER", "Comet"]
 
 
 class Comet:
-    """Comet."""
+    """Tracker for Comet."""
 
     system = "comet"
     module = "comet_ml"
+    updates = True
+
+    def __init__(self) -> None:
+        self._contexts = ContextsOfObjects()
 
     def current(self) -> Context | None:
-        """Return the running experiment, else the one that `COMET_EXPERIMENT_KEY` announces."""
+        """Return the running experiment, else the one in `COMET_EXPERIMENT_KEY`."""
         experiment = _running()
-        return self.of(experiment) if experiment is not None else announced("comet")
+        if experiment is not None:
+            return self._contexts.of(experiment, self.of)
+        return announced("comet")
+
+    def watch(self, begins: Callable[..., None], ends: Callable[..., None]) -> None:
+        """Call `ends` before an experiment is ended: afterwards Comet rejects writes."""
+        module: Any = sys.modules.get("comet_ml.experiment") or sys.modules["comet_ml"]
+        kind = getattr(module, "CometExperiment", None) or getattr(module, "BaseExperiment", None)
+
+        def end(experiment: Any, *_: Any, **__: Any) -> None:
+            context = self._contexts.of(experiment, self.of)
+            if context is not None:
+                ends(context, "finished", before=True)
+
+        if kind is not None:
+            before_method(kind, "end", end)
+        experiment = _running()
+        if experiment is not None:
+            begins(self._contexts.of(experiment, self.of))
 
     def of(self, given: object) -> Context | None:
-        """Return the experiment of a Comet experiment."""
+        """Return the run of a Comet experiment object."""
         if not type(given).__module__.startswith("comet_ml."):
             return None
         experiment: Any = given
@@ -50,16 +75,17 @@ class Comet:
         """Log the dataset info and the details.
 
         Raises:
-            LookupError: the experiment is over.
+            LookupError: the experiment has ended.
         """
         experiment = _running()
         if experiment is None or experiment.get_key() != context.id:
-            raise LookupError(f"the experiment {context.key} is over")
+            raise LookupError(f"the experiment {context.key} has ended")
         if use.role == "input":
             experiment.log_dataset_info(name=use.dataset, version=use.label or content(use), path=uri(use))
         told = json.dumps(facts(use), ensure_ascii=False, sort_keys=True)
         name = f"dataver.{use.role}.{use.dataset}"
-        if experiment.others.get(name, told) != told:
+        before = experiment.others.get(name)
+        if before is not None and json.loads(before)["digest"] != content(use):
             name = f"dataver.{use.role}.{use.ref}"
         experiment.log_other(name, told)
 

@@ -1,7 +1,7 @@
-"""Neptune 1.x: a version stands under `dataver/<role>/<dataset>` of the run's metadata.
+"""Neptune 1.x: a version is in the run's metadata, under `dataver/<role>/<dataset>`.
 
-Neptune has no "current run": it is known from the run's object, `fetch(…, run=neptune_run)`, or, by its id
-alone, from `NEPTUNE_CUSTOM_RUN_ID`. Runs that were passed are remembered weakly, to write to them.
+Neptune has no "current run": the run is passed as an object, `fetch(…, run=neptune_run)`, or its id is in
+`NEPTUNE_CUSTOM_RUN_ID`. Weak references to passed runs are kept, for writing to them.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from dataver.lineage.capture.found import found
+from dataver.lineage.capture.detection import found
 from dataver.lineage.trackers.announced import announced
 from dataver.lineage.trackers.wording import facts
 
 if TYPE_CHECKING:
     from dataver.formats.event import Context
-    from dataver.lineage.trackers.base import Use
+    from dataver.lineage.trackers.use import Use
 
 __all__ = ["TRACKER", "Neptune"]
 
 
 class Neptune:
-    """Neptune."""
+    """Tracker for Neptune."""
 
     system = "neptune"
     module = "neptune"
@@ -30,7 +30,7 @@ class Neptune:
         self._runs: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
     def current(self) -> Context | None:
-        """Return the run that `NEPTUNE_CUSTOM_RUN_ID` announces, or None."""
+        """Return the run in `NEPTUNE_CUSTOM_RUN_ID`, or None."""
         return announced("neptune")
 
     def of(self, given: object) -> Context | None:
@@ -40,22 +40,23 @@ class Neptune:
         run: Any = given
         project, number = getattr(run, "_project_name", None), getattr(run, "_sys_id", None)
         if not (project and number) or number.startswith("OFFLINE"):
-            context = found("neptune", "tracker", run._id).context  # the number comes when it is synced
+            context = found("neptune", "tracker", run._id).context  # a run gets its number when it is synced
         else:
             context = found("neptune", "tracker", project, number).context
         self._runs[context.key] = run
         return context
 
     def note(self, context: Context, use: Use) -> None:
-        """Write the details into the run.
+        """Write the details to the run's metadata.
 
         Raises:
-            LookupError: the run was not passed, or is gone.
+            LookupError: the run was not passed, or no longer exists.
         """
         run = self._runs.get(context.key)
         if run is None:
-            raise LookupError(f"the object of {context.key} is not known here; pass it as run=")
-        for name, value in facts(use).items():
+            raise LookupError(f"the object of {context.key} is unknown; pass it as run=")
+        told = {"how": "", "subset": "", **facts(use)}  # empty values overwrite those of an earlier use
+        for name, value in told.items():
             run[f"dataver/{use.role}/{use.dataset}/{use.label or use.tree[:32]}/{name}"] = value
 
 

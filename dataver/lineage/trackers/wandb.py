@@ -1,11 +1,11 @@
-"""Weights & Biases: a version is in the run's config; online it is an artifact by reference, too.
+"""Weights & Biases: a version is in the run's config; online it is also an artifact by reference.
 
-- `config["dataver"][<role>][<name>]` holds the details; it works offline, syncs later, and filters runs in
-  tables. A second version of a dataset in one run stands under `<name>@<label>`.
+- `config["dataver"][<role>][<name>]` has the details; it works offline, is synced later, and filters runs in
+  tables. A second version of a dataset in one run has the key `<name>@<label>`.
 - Online, `use_artifact` (or `log_artifact` for outputs) records an artifact whose only entry refers to
   `dataver://<name>@dv1:<64 hex>`: no data is sent, and equal content is one artifact version, with all its
   runs in W&B's graph. Offline, W&B refuses `use_artifact`.
-- A run's path makes its key: `wandb:<entity>/<project>/<id>`.
+- The key of a run is its path: `wandb:<entity>/<project>/<id>`.
 """
 
 from __future__ import annotations
@@ -13,29 +13,52 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from dataver.lineage.capture.found import found
+from dataver.lineage.capture.detection import found
 from dataver.lineage.trackers.announced import announced
+from dataver.lineage.trackers.objects import ContextsOfObjects, before_method
 from dataver.lineage.trackers.wording import facts, uri
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dataver.formats.event import Context
-    from dataver.lineage.trackers.base import Use
+    from dataver.lineage.trackers.use import Use
 
 __all__ = ["TRACKER", "Wandb", "artifact_of"]
 
-_NAME: Final = 128  # characters of an artifact's name
+_NAME: Final = 128  # maximum characters of an artifact's name
 
 
 class Wandb:
-    """Weights & Biases."""
+    """Tracker for Weights & Biases."""
 
     system = "wandb"
     module = "wandb"
+    updates = True
+
+    def __init__(self) -> None:
+        self._contexts = ContextsOfObjects()
 
     def current(self) -> Context | None:
-        """Return the process's run; with `reinit="create_new"`, the youngest; else what is announced."""
+        """Return the process's run (with `reinit="create_new"`, the latest), else that in the environment."""
         run = _running()
-        return self.of(run) if run is not None else announced("wandb")
+        return self._contexts.of(run, self.of) if run is not None else announced("wandb")
+
+    def watch(self, begins: Callable[..., None], ends: Callable[..., None]) -> None:
+        """Call `ends` before a run is finished: afterwards W&B rejects writes."""
+        kind: Any = getattr(sys.modules.get("wandb.sdk.wandb_run"), "Run", None)
+        if kind is None:
+            return
+
+        def end(run: Any, exit_code: int | None = None, *_: Any, **__: Any) -> None:
+            context = self._contexts.of(run, self.of)
+            if context is not None:
+                ends(context, "failed" if exit_code else "finished", before=True)
+
+        before_method(kind, "_finish", end)
+        run = _running()
+        if run is not None:
+            begins(self._contexts.of(run, self.of))
 
     def of(self, given: object) -> Context | None:
         """Return the run of a W&B `Run`."""
@@ -53,14 +76,14 @@ class Wandb:
         ).context
 
     def note(self, context: Context, use: Use) -> None:
-        """Update the run's config, and record the artifact where the run is online.
+        """Update the run's config and, if the run is online, log the artifact.
 
         Raises:
-            LookupError: the run is over.
+            LookupError: the run has ended.
         """
         run = _running()
         if run is None or (own := self.of(run)) is None or own.key != context.key:
-            raise LookupError(f"the run {context.key} is over")
+            raise LookupError(f"the run {context.key} has ended")
         told = {name: value for name, value in facts(use).items() if name not in ("files", "size")}
         details = {**told, "files": use.files, "size": use.size}
         noted = {role: dict(uses) for role, uses in dict(run.config.get("dataver", {})).items()}
@@ -76,7 +99,7 @@ class Wandb:
 
 
 def artifact_of(use: Use) -> Any:
-    """Return the W&B artifact that refers to a version; needs no server."""
+    """Return the W&B artifact that refers to a version; works without a server."""
     from wandb import Artifact
 
     name = use.dataset.replace("/", "--")[:_NAME]

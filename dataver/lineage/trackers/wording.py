@@ -1,7 +1,7 @@
-"""How a use of a version is put in words that every tracker can hold.
+"""Formatting of uses as short texts for trackers.
 
-Trackers keep short texts. Digests and record ids are never shortened here: where a tracker's limit is below
-64 characters, its own module says what it takes. A subset too long for a text is shortened, and says so.
+Trackers limit the length of texts. Digests and record ids are not shortened here; for a limit below 64
+characters, the tracker's own module shortens them. A subset that is too long is shortened with a mark.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataver.formats.event import Subset
-    from dataver.lineage.trackers.base import Use
+    from dataver.lineage.trackers.use import Use
 
 __all__ = ["content", "facts", "subset_text", "uri"]
 
 
 def content(use: Use) -> str:
-    """Return the content's name, `dv1:<64 hex>`."""
+    """Return the content's identifier, `dv1:<64 hex>`."""
     return f"dv1:{use.tree}"
 
 
 def uri(use: Use) -> str:
-    """Return `dataver://<dataset>@dv1:<64 hex>`: equal for equal content of a dataset, wherever it lies."""
+    """Return `dataver://<dataset>@dv1:<64 hex>`: equal for equal content of a dataset in any repository."""
     return f"dataver://{use.dataset}@{content(use)}"
 
 
 def subset_text(subset: Subset, longest: int) -> str:
-    """Return what of the version was read, as JSON of at most `longest` characters; `""` for the whole.
+    """Return a subset as JSON of at most `longest` characters; `""` for the whole version.
 
-    What is too long is shortened from the end of its lists, and `"…"` in their place says so.
+    Lists that are too long are cut at the end, and marked with `"…"`.
     """
     if not subset:
         return ""
@@ -46,12 +46,13 @@ def subset_text(subset: Subset, longest: int) -> str:
 
 
 def facts(use: Use, longest: int = 500) -> dict[str, str]:
-    """Return everything worth showing as short texts; what does not apply is left out."""
+    """Return the details of a use as short texts; empty ones are omitted."""
     found = {
         "version": use.label,
         "digest": content(use),
         "record": use.record,
         "asked": use.asked,
+        "how": use.how if use.how == "available" else None,
         "subset": subset_text(use.subset, longest),
         "files": str(use.files),
         "size": str(use.size),

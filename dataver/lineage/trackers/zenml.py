@@ -1,8 +1,7 @@
-"""ZenML: a version is metadata of the step that read or made it.
+"""ZenML: a version is metadata of the step that read or produced it.
 
-A step is a run here: `zenml:<pipeline run>/<step>`. The step's context is of the calling thread (and of what
-is started with a copy of its context variables). How a version passes from step to step is
-`dataver.integrations.zenml`.
+A step is a run: `zenml:<pipeline run>/<step>`. The step's context belongs to the calling thread (and to code
+that runs with a copy of its context variables). `dataver.integrations.zenml` passes versions between steps.
 """
 
 from __future__ import annotations
@@ -11,28 +10,41 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from dataver.lineage.capture.found import found
+from dataver.lineage.capture.detection import found
+from dataver.lineage.trackers.objects import ContextsOfObjects
 from dataver.lineage.trackers.wording import facts
 
 if TYPE_CHECKING:
     from dataver.formats.event import Context
-    from dataver.lineage.trackers.base import Use
+    from dataver.lineage.trackers.use import Use
 
 __all__ = ["TRACKER", "ZenML"]
 
 
 class ZenML:
-    """ZenML."""
+    """Tracker for ZenML."""
 
     system = "zenml"
     module = "zenml"
 
+    def __init__(self) -> None:
+        self._contexts = ContextsOfObjects()
+
     def current(self) -> Context | None:
-        """Return the step that runs in this thread, or None."""
+        """Return the running step of this thread, or None."""
         steps: Any = sys.modules.get("zenml.steps.step_context")
         context = steps.StepContext.get() if steps is not None else None
-        if context is None:
-            return None
+        return self._contexts.of(context, self._of) if context is not None else None
+
+    def outcome(self, context: Context) -> str | None:
+        """Fetch the outcome of a step from ZenML's store; None if it has not ended."""
+        from zenml.client import Client
+
+        status = str(Client().get_run_step(UUID(context.facts["step_run"])).status)
+        return {"completed": "finished", "cached": "finished", "failed": "failed"}.get(status)
+
+    @staticmethod
+    def _of(context: Any) -> Context:
         return found(
             "zenml",
             "tracker",
@@ -44,7 +56,7 @@ class ZenML:
         ).context
 
     def note(self, context: Context, use: Use) -> None:
-        """Log metadata on the step; works from any thread, and when the step has ended."""
+        """Log metadata on the step; works from any thread, also after the end of the step."""
         from zenml import log_metadata
 
         told: dict[str, Any] = {**facts(use), "files": use.files, "size": use.size}

@@ -1,0 +1,83 @@
+"""What recording adds: to the first warm fetch of a process, to later ones, and to a small read.
+
+    python -m benchmarks.recording [--runs 15]
+
+Each run is a new process, with lineage on and off in turn; the table gives the median and the least. The
+first fetch is counted in CPU time of the calling thread, which waits for that part; the rest happens on a
+daemon thread. Later fetches and reads are counted in wall time.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import dataver
+
+_CODE = """
+import time
+import dataver
+repo = dataver.open()
+began = time.thread_time()
+repo.fetch("cats")
+first = time.thread_time() - began
+repo.fetch("cats")
+time.sleep(1)  # the daemon thread has noted the machine and the code
+began = time.perf_counter()
+for _ in range(20):
+    repo.fetch("cats")
+later = (time.perf_counter() - began) / 20
+files = repo.files("cats")
+files.read("0.bin")
+began = time.perf_counter()
+for _ in range(200):
+    files.read("0.bin")
+print(first, later, (time.perf_counter() - began) / 200)
+"""
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.recording", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--runs", type=int, default=15)
+    runs: int = parser.parse_args().runs
+    with tempfile.TemporaryDirectory() as root:
+        environment = os.environ | {
+            f"DATAVER_{name}": f"{root}/{name}" for name in ("REPO", "CACHE", "STATE")
+        }
+        data = Path(root, "cats")
+        data.mkdir()
+        for number in range(6):
+            (data / f"{number}.bin").write_bytes(os.urandom(1000))
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["DATAVER_LINEAGE"] = "off"
+        dataver.init(environment["DATAVER_REPO"]).sync(data, "cats", workspace=root)
+        times: dict[str, list[tuple[float, ...]]] = {"off": [], "on": []}
+        for number in range(runs + 1):
+            for mode, found in times.items():
+                done = subprocess.run(
+                    [sys.executable, "-c", _CODE],
+                    env=environment | {"DATAVER_LINEAGE": mode},
+                    cwd=root,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
+                if number:  # the first of each fills the cache
+                    found.append(tuple(1000 * float(word) for word in done.stdout.split()))
+    print("| what | off: median (least), ms | on: median (least), ms | more: median (least), ms |")
+    print("|---|---|---|---|")
+    for column, name in enumerate(("first fetch", "later fetch", "read of 1 kB")):
+        off, on = ([row[column] for row in times[mode]] for mode in ("off", "on"))
+        pairs = [(statistics.median(each), min(each)) for each in (off, on)]
+        pairs.append((pairs[1][0] - pairs[0][0], pairs[1][1] - pairs[0][1]))
+        print(f"| {name} | " + " | ".join(f"{middle:.3f} ({least:.3f})" for middle, least in pairs) + " |")
+
+
+if __name__ == "__main__":
+    main()

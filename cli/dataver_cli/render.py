@@ -1,0 +1,206 @@
+"""Conversion of versions, entries and differences to JSON values and lines of text, for all commands."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from dataver_cli.output import count, size, when
+
+if TYPE_CHECKING:
+    from dataver import AddReport, Diff, Entry, UploadReport, Version
+    from dataver.ingest.external import Load
+
+__all__ = [
+    "add_line",
+    "add_values",
+    "diff_lines",
+    "diff_summary",
+    "diff_values",
+    "entry_values",
+    "external_place",
+    "upload_line",
+    "upload_notes",
+    "upload_values",
+    "version_lines",
+    "version_values",
+]
+
+_NAMED = 5  # names in a line
+_KINDS = ("file", "executable", "symlink", "directory")
+
+
+def version_values(version: "Version", tags: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return a version as JSON values."""
+    values: dict[str, Any] = {
+        "ref": version.ref,
+        "dataset": version.dataset,
+        "label": version.label,
+        "digest": version.digest,
+        "record": version.record_id,
+        "uploaded": version.uploaded,
+        "created": version.created.isoformat(),
+        "author": version.author,
+        "message": version.message,
+        "files": version.files,
+        "size": version.size,
+        "line": version.line,
+        "parents": [
+            {"ref": f"{each.dataset}@{each.label}", "record": each.record, "digest": f"dv1:{each.tree}"}
+            for each in version.parents
+        ],
+        "metadata": dict(version.metadata),
+    }
+    if tags is not None:
+        values["tags"] = sorted(tags)
+    return values
+
+
+def entry_values(entry: "Entry") -> dict[str, Any]:
+    """Return an entry as JSON values, without its extents."""
+    return {
+        "path": entry.path,
+        "kind": _KINDS[entry.kind],
+        "size": entry.size,
+        "digest": entry.digest.hex() or None,
+        "target": entry.target or None,
+    }
+
+
+def external_place(entry: "Entry", load: "Load") -> str:
+    """Return the URL of an external file; an empty text for a file in the repository."""
+    from dataver.formats.entry import is_external
+
+    for extent in entry.extents:
+        if is_external(extent.pack):
+            pack = load(extent.pack)
+            return pack.uri(next(pack.runs(*pack.frames_of(extent))).source)
+    return ""
+
+
+def add_values(report: "AddReport") -> dict[str, Any]:
+    """Return the report of an `add` or `sync` as JSON values."""
+    return {
+        "files": report.files,
+        "size": report.size,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "ignored": report.ignored,
+        "left_out": report.left_out,
+        "new_chunks": report.new_chunks,
+        "new_size": report.new_size,
+        "stored": report.stored,
+        "sent": report.sent_size,
+        "seconds": round(report.seconds, 3),
+        "problems": [{"name": name, "reason": reason} for name, reason in report.problems],
+    }
+
+
+def add_line(report: "AddReport") -> str:
+    """Return the report of an `add` or `sync` in one line."""
+    parts = [f"{count(report.files, 'file')} ({size(report.size)})"]
+    if report.unchanged:
+        parts.append(f"{report.unchanged:,} unchanged")
+    if report.removed:
+        parts.append(f"{report.removed:,} removed")
+    if report.ignored:
+        parts.append(f"{report.ignored:,} ignored")
+    if report.left_out:
+        parts.append(f"omitted: {' '.join(report.left_out[:_NAMED])}{' …' * (len(report.left_out) > _NAMED)}")
+    parts.append(f"{size(report.new_size)} new, {size(report.stored)} stored")
+    if report.sent_packs:
+        parts.append(f"{size(report.sent_size)} sent meanwhile")
+    return ", ".join(parts)
+
+
+def upload_values(report: "UploadReport") -> dict[str, Any]:
+    """Return the report of an upload as JSON values."""
+    return {
+        "version": version_values(report.version),
+        "packs": report.packs,
+        "blocks": report.blocks,
+        "size": report.size,
+        "seconds": round(report.seconds, 3),
+        "already": report.already,
+        "onto": report.onto,
+        "beside": report.beside,
+        "replaced": report.replaced,
+    }
+
+
+def upload_line(report: "UploadReport") -> str:
+    """Return the transferred data of an upload in one line."""
+    return f"{count(report.packs, 'pack')} and {count(report.blocks, 'tree block')}, {size(report.size)}"
+
+
+def upload_notes(report: "UploadReport", did: str) -> Iterator[str]:
+    """Yield notes about other versions; `did` describes how the upload was applied to a new one."""
+    version = report.version
+    if report.onto:
+        yield f"{report.onto} was published meanwhile; {did}."
+    if report.beside:
+        yield f"{version.ref} is a fork beside {report.beside}; {version.dataset}@latest is not changed."
+    if report.replaced:
+        yield f"{version.ref} was not made from {report.replaced}: it contains only the added files."
+
+
+def diff_values(diff: "Diff") -> dict[str, Any]:
+    """Return a difference with all its paths as JSON values."""
+    return {
+        "summary": diff.summary(),
+        "added": [entry_values(entry) for entry in diff.added],
+        "removed": [entry_values(entry) for entry in diff.removed],
+        "modified": [
+            {
+                "path": change.path,
+                "old": change.old and entry_values(change.old),
+                "new": change.new and entry_values(change.new),
+            }
+            for change in diff.modified
+        ],
+        "renamed": [{"old": entry_values(old), "new": entry_values(new)} for old, new in diff.renamed],
+    }
+
+
+def diff_lines(diff: "Diff") -> Iterator[str]:
+    """Yield one line per path, in path order: A added, D removed, M modified, R renamed."""
+    lines = [(entry.path, f"A  {entry.path}  ({_what(entry)})") for entry in diff.added]
+    lines += [(entry.path, f"D  {entry.path}  ({_what(entry)})") for entry in diff.removed]
+    lines += [(old.path, f"R  {old.path} -> {new.path}") for old, new in diff.renamed]
+    for change in diff.modified:
+        assert change.old is not None and change.new is not None  # noqa: PT018  # what modified means
+        lines.append((change.path, f"M  {change.path}  ({_what(change.old)} -> {_what(change.new)})"))
+    yield from (line for _, line in sorted(lines))
+
+
+def diff_summary(diff: "Diff") -> str:
+    """Return the counts of a difference in one line."""
+    found = diff.summary()
+    counts = [
+        f"{found[kind]:,} {kind}" for kind in ("added", "removed", "modified", "renamed") if found[kind]
+    ]
+    if not counts:
+        return "no difference"
+    return f"{', '.join(counts)}; {size(found['size_added'])} in, {size(found['size_removed'])} out"
+
+
+def _what(entry: "Entry") -> str:
+    if entry.kind == 2:
+        return f"link to {entry.target}"
+    return "empty folder" if entry.kind == 3 else size(entry.size)
+
+
+def version_lines(version: "Version", tags: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the details of a version as pairs of a name and a value."""
+    pairs = [
+        ("version", version.ref),
+        ("digest", version.digest),
+        ("record", version.record_id or "(not uploaded)"),
+        ("tags", ", ".join(sorted(tags)) or "-"),
+        ("files", f"{version.files:,}"),
+        ("size", f"{size(version.size)} ({version.size:,} bytes)"),
+        ("created", when(version.created)),
+        ("author", version.author),
+        ("message", version.message or "-"),
+        *([("fork", f"{version.line} (`latest` never refers to it)")] if version.line else []),
+        ("parents", ", ".join(f"{each.dataset}@{each.label}" for each in version.parents) or "-"),
+    ]
+    return pairs + [(f"  {key}", str(value)) for key, value in sorted(version.metadata.items())]

@@ -1,0 +1,178 @@
+"""Conversion of runs, links and graphs to JSON values and lines of text, for all lineage commands."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataver_cli.output import count, duration, size, when
+from dataver_cli.session import Session
+
+if TYPE_CHECKING:
+    from dataver.formats.event import Subset
+    from dataver.lineage.lineage import Lineage
+    from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion
+    from dataver.lineage.queries.versions import Graph
+
+__all__ = [
+    "graph_options",
+    "link_cells",
+    "link_values",
+    "open_lineage",
+    "outcome",
+    "part_text",
+    "run_cells",
+    "run_values",
+    "show_graph",
+    "subset_text",
+    "traced_name",
+    "traced_values",
+]
+
+Function = Callable[..., object]
+_NAMES = 2  # patterns or paths shown in a line
+
+
+def open_lineage(session: Session) -> "Lineage":
+    """Return the updated lineage of the repository; warn if it could not be updated."""
+    lineage = session.repository().lineage
+    with session.progress("Reading lineage", "object") as progress:
+        problem = lineage.refresh(progress)
+    if problem:
+        session.out.warn(f"the lineage could not be updated, so newer entries may be missing: {problem}")
+    return lineage
+
+
+def graph_options(function: Function) -> Function:
+    """Declare `--dot` and `--mermaid`."""
+    for each in (
+        click.option("--mermaid", "drawing", flag_value="mermaid", help="Print the graph for Mermaid."),
+        click.option("--dot", "drawing", flag_value="dot", help="Print the graph for Graphviz."),
+    ):
+        function = each(function)
+    return function
+
+
+def show_graph(session: Session, graph: "Graph", drawing: str | None) -> None:
+    """Print a graph as text, for Graphviz or for Mermaid, or as JSON."""
+    from dataver.lineage.queries.render import as_dot, as_mermaid, as_text
+
+    values = {
+        "start": graph.start,
+        "versions": {node: traced_values(each) for node, each in sorted(graph.versions.items())},
+        "runs": {node: run_values(each) for node, each in sorted(graph.runs.items())},
+        "edges": [
+            {"source": each.source, "target": each.target, "label": each.label}
+            for each in sorted(graph.edges)
+        ],
+        "cut": sorted(graph.cut),
+    }
+    lines = {"dot": as_dot, "mermaid": as_mermaid}.get(drawing or "", as_text)(graph)
+    session.out.show(values, lines)
+
+
+def traced_values(version: "IndexedVersion") -> dict[str, Any]:
+    """Return the entry of a version in the index as JSON values."""
+    return {
+        "ref": version.ref,
+        "digest": version.digest,
+        "record": version.record,
+        "known": version.known,
+        "created": _time(version.created),
+        "deleted": _time(version.deleted),
+        "message": version.message,
+        "files": version.files,
+        "size": version.size,
+    }
+
+
+def traced_name(version: "IndexedVersion") -> str:
+    """Return a version's name, with a note if it was deleted or is only known from links."""
+    if version.deleted is not None:
+        return f"{version.ref} (deleted)"
+    return version.ref if version.known else f"{version.ref} (not of this repository)"
+
+
+def run_values(run: "IndexedRun") -> dict[str, Any]:
+    """Return a run as JSON values."""
+    return {
+        "run": run.key,
+        "name": run.name,
+        "started": _time(run.started),
+        "ended": _time(run.ended),
+        "outcome": run.outcome,
+        "user": run.user,
+        "host": run.host,
+        "commit": run.commit,
+        "part_of": run.part_of,
+        "contexts": [{"key": each.key, "kind": each.kind, "facts": each.facts} for each in run.contexts],
+    }
+
+
+def link_values(link: "IndexedLink") -> dict[str, Any]:
+    """Return a link as JSON values."""
+    return {
+        "role": link.role,
+        "ref": link.ref,
+        "digest": link.digest,
+        "record": link.record,
+        "subset": link.subset.values(),
+        "files": link.files,
+        "size": link.size,
+        "time": _time(link.time),
+        "how": link.how,
+        "context": link.context,
+    }
+
+
+def run_cells(run: "IndexedRun") -> tuple[str, ...]:
+    """Return a run as cells of a table: key, name, start, outcome, user and host."""
+    who = f"{run.user or '?'} on {run.host}" if run.host else run.user or ""
+    return (run.key, run.name or "-", when(run.started), outcome(run), who)
+
+
+def link_cells(link: "IndexedLink") -> tuple[str, ...]:
+    """Return a link as cells of a table: version, files, size, subset, how."""
+    return (link.ref, count(link.files, "file"), size(link.size), subset_text(link.subset), link.how)
+
+
+def outcome(run: "IndexedRun") -> str:
+    """Return the outcome of a run and its duration."""
+    if run.ended is None:
+        return "open"
+    return f"{run.outcome or 'ended'}, {duration(max(0.0, (run.ended - run.started).total_seconds()))}"
+
+
+def subset_text(subset: "Subset") -> str:
+    """Return a short description of the part of a version that was read."""
+    if not subset:
+        return "whole"
+    parts = [_few(subset.patterns)] if subset.patterns else []
+    if subset.paths:
+        parts.append(_few(subset.paths))
+    if subset.listed:
+        parts.append("a list of files")
+    if subset.shard:
+        parts.append(f"shard {subset.shard[0]} of {subset.shard[1]}")
+    return ", ".join(parts)
+
+
+def part_text(link: "IndexedLink") -> str:
+    """Return a short description of the part that a run read, or that was available to it."""
+    return subset_text(link.subset) + ("" if link.used else ", available: it may have used it")
+
+
+def _few(names: Iterable[str]) -> str:
+    every = list(names)
+    return " ".join(every[:_NAMES]) + (f" and {len(every) - _NAMES} more" if len(every) > _NAMES else "")
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def indented(title: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines with a title before the first one."""
+    for number, line in enumerate(lines):
+        yield f"{title if number == 0 else '':<10}{line}"

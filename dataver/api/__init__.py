@@ -1,0 +1,1 @@
+"""The public classes and functions, one noun a module; `dataver` itself imports them when first used."""

@@ -1,0 +1,185 @@
+"""Fetch versions, plan a fetch, and link what was fetched to runs."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dataver.checkout.fetching import fetch as check_out
+from dataver.errors import InvalidInput
+from dataver.machine.speeds import record_transfer
+from dataver.progress import Progress
+from dataver.repository import Published, Ref, RepositoryCore, ref_text
+from dataver.storage.url import local_folder
+from dataver.tree.selection import Given, Selection
+
+if TYPE_CHECKING:
+    from dataver.cache.version_cache import VersionCache
+    from dataver.checkout import FetchReport
+    from dataver.checkout.fetch_plan import FetchPlan
+    from dataver.lineage.lineage import Lineage
+    from dataver.tree.shard import Shard
+
+__all__ = ["fetch", "fetch_run", "plan_fetch"]
+
+
+def fetch(
+    core: RepositoryCore,
+    ref: Ref,
+    *,
+    dest: str | Path | None = None,
+    paths: Given | Selection | None = None,
+    shard: "tuple[int | Iterable[int], int] | str | None" = None,
+    verify: str = "stat",
+    overwrite: bool = False,
+    run: object = None,
+    progress: Progress,
+) -> "FetchReport":
+    """Fetch a version and link it to a run; see `dataver.Repository.fetch`."""
+    if verify not in ("stat", "full"):
+        raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
+    linked = _is_linked(run)
+    published = core.resolve(ref)
+    selection = _selection(core, published, paths, shard)
+    cache, uncached = _cache(needed=dest is None)
+    report = check_out(
+        core,
+        published.record.tree,
+        dest=local_folder(dest) if dest is not None else None,
+        selection=selection,
+        cache=cache,
+        progress=progress,
+        verify=verify,
+        overwrite=overwrite,
+        near=_near(published),
+        ref=published.ref,
+    )
+    report.uncached = uncached
+    record_transfer(core.local_name, "fetch", report.transferred, report.seconds)
+    if linked:
+        _link(core, published, selection, report, run, ref_text(ref))
+    return report
+
+
+def plan_fetch(
+    core: RepositoryCore,
+    ref: Ref,
+    *,
+    dest: str | Path | None,
+    paths: Given | Selection | None,
+    shard: "tuple[int | Iterable[int], int] | str | None",
+    measure: bool,
+) -> "FetchPlan":
+    """Return what a fetch would transfer; see `dataver.Repository.plan_fetch`."""
+    from dataver.checkout.fetch_plan import plan_fetch as plan
+
+    published = core.resolve(ref)
+    return plan(
+        core,
+        published.record.tree,
+        cache=_cache(needed=False)[0],
+        dest=local_folder(dest) if dest is not None else None,
+        selection=_selection(core, published, paths, shard),
+        near=_near(published),
+        measure=measure,
+    )
+
+
+def fetch_run(
+    core: RepositoryCore, lineage: "Lineage", run: str, *, dest: str | Path | None, progress: Progress
+) -> "dict[str, FetchReport]":
+    """Fetch what a run read; see `dataver.Repository.fetch_run`."""
+    readings = lineage.readings(run)
+    top = None if dest is None else local_folder(dest)
+    reports = {}
+    for ref, patterns, shard in readings:
+        folder = top if top is None or len(readings) == 1 else Path(top, *ref.split("/"))
+        selection = Selection(tuple(patterns or ()), shard=shard)
+        reports[ref] = fetch(core, ref, dest=folder, paths=selection, progress=progress)
+    return reports
+
+
+def _is_linked(run: object) -> bool:
+    """Return whether lineage is recorded; reject an invalid run before anything is fetched."""
+    from dataver.lineage.record.whose import key_of, wanted
+    from dataver.lineage.settings import enabled
+
+    if run is not None:
+        key_of(run)
+        return enabled()
+    return wanted()
+
+
+def _cache(*, needed: bool) -> "tuple[VersionCache, str]":
+    """Return the version cache, and the reason if it is not the default one, else "".
+
+    Raises:
+        CacheUnusable: no cache is usable, and one is needed.
+    """
+    from dataver.cache.version_cache import VersionCache
+    from dataver.machine.cache_root import CacheUnusable, open_cache_root, private_cache_root
+
+    try:
+        return VersionCache(open_cache_root()), ""
+    except CacheUnusable as error:
+        if needed:
+            raise
+        return VersionCache(private_cache_root()), error.message
+
+
+def _near(published: Published) -> list[bytes]:
+    """Return the trees whose cached files are likely to occur in this version."""
+    return [bytes.fromhex(parent.tree) for parent in published.record.parents]
+
+
+def _selection(
+    core: RepositoryCore, published: Published, paths: Given | Selection | None, shard: object
+) -> Selection:
+    part: Shard | None = None
+    if shard is not None:
+        from dataver.checkout.distributed_rank import as_shard
+
+        part = as_shard(shard)
+    return Selection.of(core.tree(published.record.tree), paths, shard=part)
+
+
+def _link(
+    core: RepositoryCore,
+    published: Published,
+    selection: Selection,
+    report: "FetchReport",
+    run: object,
+    asked: str,
+) -> None:
+    from dataver.lineage.record.recorder import record_input
+
+    for shard, files, size in _parts(core, published.record.tree, selection, report):
+        record_input(
+            core,
+            published,
+            patterns=selection.include,
+            shard=shard,
+            files=files,
+            size=size,
+            how="fetch",
+            run=run,
+            asked=asked,
+        )
+
+
+def _parts(
+    core: RepositoryCore, tree: bytes, selection: Selection, report: "FetchReport"
+) -> Iterator[tuple[tuple[int, int] | None, int, int]]:
+    """Yield the shards that a fetch links, each with its files and bytes."""
+    shard = selection.shard
+    if shard is None:
+        yield None, report.files, report.size
+    elif len(shard.ranks) == 1:
+        yield (shard.ranks[0], shard.world), report.files, report.size
+    else:
+        from dataver.checkout.selection import FetchRequest, survey
+
+        for rank in shard.ranks:
+            total = survey(
+                FetchRequest(core, tree, selection._replace(shard=shard._replace(ranks=(rank,)))), None
+            )
+            yield (rank, shard.world), total.files, total.size

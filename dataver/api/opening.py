@@ -1,0 +1,96 @@
+"""Open a repository: `dataver.init`, `dataver.open`, and `dataver.fetch`, which fetches from one."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dataver.api.repository import Repository
+from dataver.errors import NotFound
+from dataver.machine.configuration import configured_url, options_for
+from dataver.machine.paths import absolute_url, default_repository
+from dataver.repository import Ref, init_repository, open_repository, ref_text
+
+__all__ = ["fetch", "init", "open"]
+
+
+def init(
+    url: str | Path | None = None,
+    *,
+    chunk_size: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Repository:
+    """Create a repository and open it.
+
+    Args:
+        url: a folder or any fsspec URL, such as `s3://bucket/prefix`; None means the user's default folder.
+        chunk_size: average chunk in bytes, a power of two; the default suits nearly everything.
+        storage_options: passed to the file system (`endpoint_url`, `profile`, `anon` …).
+
+    Raises:
+        AlreadyExists: the location already holds a repository.
+        StoreError: the store cannot be reached or written.
+    """
+    where = absolute_url(url if url is not None else default_repository())
+    core = init_repository(where, options_for(where, storage_options), chunk_size=chunk_size)
+    return Repository(core, where)
+
+
+def open(  # noqa: A001  # dataver.open reads as gzip.open does
+    url: str | Path | None = None, *, storage_options: Mapping[str, Any] | None = None
+) -> Repository:
+    """Open a repository.
+
+    Args:
+        url: the repository; None means `DATAVER_REPO`, else the one in `.dataver/config.toml` here or
+            upwards, else the one in the user's configuration, else the user's default folder, which is
+            created on first use.
+        storage_options: passed to the file system, in addition to the configuration for this URL.
+
+    Raises:
+        NotFound: there is no repository.
+        FormatTooNew: a newer dataver created it.
+    """
+    where = absolute_url(url) if url is not None else configured_url()
+    if where is None:
+        where = str(default_repository())
+        try:
+            return Repository(open_repository(where, storage_options), where)
+        except NotFound:
+            return init(where)
+    return Repository(open_repository(where, options_for(where, storage_options)), where)
+
+
+def fetch(
+    ref: Ref,
+    *,
+    dest: str | Path | None = None,
+    paths: str | Iterable[str] | None = None,
+    shard: tuple[int | Iterable[int], int] | str | None = None,
+    verify: str = "stat",
+    overwrite: bool = False,
+    locked: bool = False,
+    run: object = None,
+    repo: str | Path | Repository | None = None,
+) -> Path:
+    """Fetch a version and return its folder; see `Repository.fetch`.
+
+    Args:
+        ref: the version, such as `vision/cats@1.0.0`.
+        dest: the folder for a writable working copy; None returns a read-only view in the cache.
+        paths: globs; only matching files are fetched.
+        shard: `(rank, world)`, "rank" or "node": only that shard of the matching files.
+        verify: "stat" or "full".
+        overwrite: replace files in `dest` that differ.
+        locked: fetch the version that the project's `dataver.lock` pins for `ref`.
+        run: the run to link it to, as for `Repository.fetch`; None means the current one.
+        repo: the repository, or its URL; None means the one that `dataver.open()` opens.
+    """
+    opened = repo if isinstance(repo, Repository) else open(repo)
+    if locked:
+        from dataver.api.lockfile import LockFile
+
+        ref = LockFile.find().pinned(opened, ref_text(ref))
+    report = opened.fetch(
+        ref, dest=dest, paths=paths, shard=shard, verify=verify, overwrite=overwrite, run=run
+    )
+    return report.path

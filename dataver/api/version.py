@@ -1,0 +1,398 @@
+"""Public versions: their records, files and differences."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataver.api.author import author
+from dataver.errors import InvalidInput, PathNotFound
+from dataver.formats.entry import Entry, Kind, portability_problems
+from dataver.formats.record import ParentRef, Record
+from dataver.progress import SILENT, Progress
+from dataver.repository import Published
+from dataver.tree import Change, Tree, diff, find_renames, path_of
+
+if TYPE_CHECKING:
+    from dataver.checkout import FetchReport
+    from dataver.ingest import Sent
+    from dataver.reading.stream import FileReader
+    from dataver.repository import RepositoryCore
+    from dataver.tree.selection import Given, Selection
+
+__all__ = ["DatasetSummary", "Diff", "UploadReport", "Version"]
+
+
+@dataclass(frozen=True)
+class UploadReport:
+    """Result of an upload.
+
+    Attributes:
+        version: the published version.
+        packs: packs sent.
+        blocks: tree blocks sent.
+        size: bytes sent.
+        seconds: wall time.
+        already: it was already published.
+        onto: the version, published meanwhile, that the changes were applied to, or None.
+        beside: the latest version, which this one is a fork of; None on the main line.
+        replaced: the previous latest version if this one was not made from it, or None.
+    """
+
+    version: "Version"
+    packs: int
+    blocks: int
+    size: int
+    seconds: float
+    already: bool
+    onto: str | None = None
+    beside: str | None = None
+    replaced: str | None = None
+
+
+class Version:
+    """One version of a dataset: immutable, published or sealed and still local.
+
+    Get one from `Repository.version`, `Repository.versions` or `Draft.finalize`.
+    """
+
+    def __init__(
+        self,
+        repository: "RepositoryCore",
+        record: Record,
+        record_id: str | None,
+        tree: Tree,
+        uploader: "Callable[[Progress, bool, bool], tuple[Sent, Published | None]] | None" = None,
+    ) -> None:
+        self._repository = repository
+        self._record = record
+        self._record_id = record_id
+        self._tree = tree
+        self._uploader = uploader
+
+    def __repr__(self) -> str:
+        return f"Version({self.ref!r}, {self.digest[:16]}…, files={self.files})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Version):
+            return NotImplemented
+        return (self._record.write_id, self.digest) == (other._record.write_id, other.digest)
+
+    def __hash__(self) -> int:
+        return hash((self._record.write_id, self.digest))
+
+    @property
+    def dataset(self) -> str:
+        """The dataset's name."""
+        return self._record.dataset
+
+    @property
+    def label(self) -> str | None:
+        """Its label, such as `1.0.0`; None while it is local and `upload` will choose the label."""
+        return self._record.label or None
+
+    @property
+    def ref(self) -> str:
+        """`dataset@label`; for a local version without a label, `dataset@(not uploaded)`."""
+        return f"{self.dataset}@{self.label or '(not uploaded)'}"
+
+    @property
+    def digest(self) -> str:
+        """The content's digest, `dv1:` and 64 hex characters: equal for equal content everywhere."""
+        return f"dv1:{self._record.tree.hex()}"
+
+    @property
+    def record_id(self) -> str | None:
+        """The digest of the record, 64 hex characters; None until it is published."""
+        return self._record_id
+
+    @property
+    def repository_id(self) -> str:
+        """The id of its repository, 32 hex characters."""
+        return self._repository.id
+
+    @property
+    def repository_url(self) -> str:
+        """The URL of its repository, without secrets."""
+        return self._repository.url
+
+    @property
+    def uploaded(self) -> bool:
+        """Whether it is published."""
+        return self._record_id is not None
+
+    @property
+    def parents(self) -> list[ParentRef]:
+        """The versions it was made from."""
+        return list(self._record.parents)
+
+    @property
+    def line(self) -> str | None:
+        """The fork it belongs to, named by the label of its first version; None on the main line."""
+        return self._record.line or None
+
+    @property
+    def created(self) -> datetime:
+        """The time of `finalize` (aware, UTC); always later than that of the version before it."""
+        return self._record.created
+
+    @property
+    def author(self) -> str:
+        """The author who finalized it."""
+        return self._record.author
+
+    @property
+    def message(self) -> str:
+        """Its message."""
+        return self._record.message
+
+    @property
+    def files(self) -> int:
+        """The number of its files."""
+        return self._record.files
+
+    @property
+    def size(self) -> int:
+        """The total size of its files in bytes."""
+        return self._record.size
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The attached metadata."""
+        return dict(self._record.metadata)
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags that point to it now (reads the repository)."""
+        moves = self._repository.tags.current(self.dataset)
+        return [tag for tag, move in moves.items() if move.label == self.label]
+
+    @property
+    def tree(self) -> Tree:
+        """Its tree."""
+        return self._tree
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Yield its entries whose path starts with `prefix`, in path order."""
+        return self._tree.iterate(prefix)
+
+    def entry(self, path: str | os.PathLike[str]) -> Entry:
+        """Return the entry at a path.
+
+        Raises:
+            PathNotFound: the path does not exist.
+        """
+        found = self._tree.get(path_of(path))
+        if found is None:
+            raise PathNotFound(
+                f"{self.ref} has no '{path}'.", hint=f"`dataver ls {self.ref}` lists its files"
+            )
+        return found
+
+    def read(self, path: str | os.PathLike[str]) -> bytes:
+        """Return the content of one file, verified against its digest."""
+        return b"".join(self.chunks(path))
+
+    def chunks(self, path: str | os.PathLike[str]) -> Iterator[bytes | memoryview]:
+        """Yield the content of one file in pieces; the last piece is yielded only if the digest matches."""
+        entry = self.entry(path)
+        if entry.kind not in (Kind.FILE, Kind.EXECUTABLE):
+            raise InvalidInput(f"'{path}' in {self.ref} is a link or an empty folder and has no content.")
+        self._published()
+        return self._pieces(entry)
+
+    def _pieces(self, entry: Entry) -> Iterator[bytes | memoryview]:
+        from dataver.checkout import read_file
+        from dataver.repository.pack_missing import PackMissing
+
+        done = 0
+        try:
+            for piece in read_file(self._repository, entry):
+                yield piece
+                done += len(piece)
+        except PackMissing:  # the layout read before may predate a repack
+            self._repository.blocks.refresh()
+            self._tree = self._repository.tree(self._record.tree)
+            for piece in read_file(self._repository, self.entry(entry.path)):
+                yield piece[max(0, done) :]
+                done -= len(piece)
+
+    def open(self, path: str | os.PathLike[str]) -> "FileReader":
+        """Open one file for reading, without fetching it; only the parts that are read are transferred.
+
+        Raises:
+            PathNotFound: the path does not exist.
+            InvalidInput: it is not a file, or the version is not uploaded.
+        """
+        from dataver.reading import Files
+
+        return Files(self._repository, self._published()).open(path_of(path))
+
+    def fetch(
+        self,
+        *,
+        dest: str | Path | None = None,
+        paths: "Given | Selection | None" = None,
+        overwrite: bool = False,
+        run: object = None,
+        progress: Progress = SILENT,
+    ) -> "FetchReport":
+        """Bring it to this machine and verify every byte. Arguments and errors as for `Repository.fetch`."""
+        from dataver.api.fetching import fetch
+
+        self._published()
+        return fetch(
+            self._repository,
+            self.ref,
+            dest=dest,
+            paths=paths,
+            overwrite=overwrite,
+            run=run,
+            progress=progress,
+        )
+
+    def diff(self, other: "Version") -> "Diff":
+        """Return the changes from this version to another one of the same repository."""
+        local = self if self._record_id is None else other  # the tree of a draft loads blocks of both
+        return Diff.of(diff(self._tree.digest, other._tree.digest, local._tree._load))
+
+    def tag(self, tag: str) -> None:
+        """Point a tag at it.
+
+        Raises:
+            InvalidInput: the tag is not a valid name, or the version is not uploaded.
+        """
+        found = self._published()
+        self._repository.tags.move(found, tag, author=author(), write_id=os.urandom(16).hex())
+
+    def delete(self, *, force: bool = False, reason: str = "") -> None:
+        """Delete it. Arguments and errors as for `Repository.delete`."""
+        from dataver.maintenance.delete import execute_delete, plan_delete
+
+        self._published()
+        plan = plan_delete(self._repository, self.ref, dataset=False)
+        execute_delete(self._repository, plan, author=author(), reason=reason, force=force)
+
+    def _published(self) -> "Published":
+        """Return its record and the record's id.
+
+        Raises:
+            InvalidInput: it is not uploaded.
+        """
+        if self._record_id is None:
+            raise InvalidInput(f"{self.ref} is not uploaded yet.", hint="upload it first")
+        return Published(self._record, self._record_id)
+
+    def portability(self) -> list[tuple[str, str]]:
+        """Return `(path, reason)` of names that some file systems cannot hold."""
+        return portability_problems(entry.path for entry in self._tree.iterate())
+
+    def upload(
+        self, progress: Progress = SILENT, *, rebase: bool = False, allow_fork: bool = False
+    ) -> UploadReport:
+        """Publish it unless it is already published. Arguments as for `Draft.upload`.
+
+        Raises:
+            Conflict: other versions changed the same paths, or the chosen label was taken meanwhile.
+            StoreError: the store failed; call again to continue.
+        """
+        if self._uploader is None or self.uploaded:
+            return UploadReport(self, 0, 0, 0, 0.0, already=True)
+        from dataver.machine.speeds import record_transfer
+
+        sent, onto = self._uploader(progress, rebase, allow_fork)
+        self._record, self._record_id = sent.published
+        self._tree = self._repository.tree(self._record.tree)
+        record_transfer(self._repository.local_name, "upload", sent.size, sent.seconds)
+        position = sent.position
+        other = position.before.ref if position and position.before and not position.contained else None
+        return UploadReport(
+            self,
+            len(sent.packs),
+            sent.blocks,
+            sent.size,
+            sent.seconds,
+            already=False,
+            onto=onto and onto.ref,
+            beside=other if self._record.line else None,
+            replaced=None if self._record.line else other,
+        )
+
+    @classmethod
+    def of(cls, repository: "RepositoryCore", published: "Published") -> "Version":
+        """Return the version of a published record."""
+        return cls(repository, published.record, published.record_id, repository.tree(published.record.tree))
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """Summary of a dataset.
+
+    Attributes:
+        name: the dataset.
+        versions: the number of its versions.
+        latest: the version that `name@latest` refers to.
+    """
+
+    name: str
+    versions: int
+    latest: Version
+
+    @property
+    def created(self) -> datetime:
+        """The creation time of the latest version."""
+        return self.latest.created
+
+
+@dataclass(frozen=True)
+class Diff:
+    """Difference between two trees.
+
+    Attributes:
+        added: new paths.
+        removed: paths that no longer exist.
+        modified: paths whose content, kind or link target differs.
+        renamed: `(old, new)` entries of equal content that changed their path; in neither list above.
+    """
+
+    added: list[Entry] = field(default_factory=list)
+    removed: list[Entry] = field(default_factory=list)
+    modified: list[Change] = field(default_factory=list)
+    renamed: list[tuple[Entry, Entry]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.modified or self.renamed)
+
+    @classmethod
+    def of(cls, changes: Iterator[Change]) -> "Diff":
+        """Group the changes of a tree diff by kind."""
+        everything = list(changes)
+        pairs = find_renames(everything)
+        left = {old.path for old, _ in pairs}
+        arrived = {new.path for _, new in pairs}
+        diff = cls(renamed=list(pairs))
+        for change in everything:
+            if change.old is None and change.new is not None:
+                if change.path not in arrived:
+                    diff.added.append(change.new)
+            elif change.new is None and change.old is not None:
+                if change.path not in left:
+                    diff.removed.append(change.old)
+            else:
+                diff.modified.append(change)
+        return diff
+
+    def summary(self) -> dict[str, int]:
+        """Return counts of paths, and bytes added and removed."""
+        grown = sum(change.new.size for change in self.modified if change.new)
+        shrunk = sum(change.old.size for change in self.modified if change.old)
+        return {
+            "added": len(self.added),
+            "removed": len(self.removed),
+            "modified": len(self.modified),
+            "renamed": len(self.renamed),
+            "size_added": sum(entry.size for entry in self.added) + grown,
+            "size_removed": sum(entry.size for entry in self.removed) + shrunk,
+        }

@@ -1,0 +1,38 @@
+"""The user's home folder, and `~` in paths."""
+
+import os
+from pathlib import Path
+
+from dataver.errors import InvalidInput
+
+__all__ = ["expand_user", "home_folder"]
+
+_HOMELESS = "/nonexistent"  # for users without an entry in passwd, as in containers; Debian's value
+
+
+def expand_user(path: str | Path) -> Path:
+    """Return a path with a leading `~` or `~name` replaced by a home folder.
+
+    Raises:
+        InvalidInput: no such user.
+    """
+    text = str(path)
+    if text == "~" or text.startswith("~/"):
+        return Path(home_folder() + text[1:])
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(f"{path}: no user of that name.", hint="write the full path") from error
+
+
+def home_folder() -> str:
+    """Return this user's home folder: `HOME`, else the one in the user database."""
+    home = os.environ.get("HOME", "")
+    if home.startswith("/"):
+        return home
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return _HOMELESS

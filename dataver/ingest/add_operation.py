@@ -1,0 +1,237 @@
+"""Adding sources to a draft's tree: scan, add, edit; for a mirror, also remove paths the source lacks.
+
+The idea: an `Adder` yields entries in batches and each batch is one edit of the tree, so memory is bounded by
+the batch. The draft follows the source: a file is replaced by a folder of its name; but a file never replaces
+a folder, except in a mirror.
+
+Locks, state files and the repository's objects belong to `dataver.ingest.draft`.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataver.errors import InvalidInput
+from dataver.formats.block import Leaf
+from dataver.formats.entry import Entry, Kind
+from dataver.ingest.chunk_pipeline import Adder
+from dataver.ingest.dedup_lookup import KnownChunks
+from dataver.ingest.pack_writer import PackSession
+from dataver.ingest.scan import Scan, scan
+from dataver.ingest.stat_cache import StatCache
+from dataver.machine.cache_root import private_cache_root
+from dataver.progress import Progress
+from dataver.repository import RepositoryCore
+from dataver.tree import Tree
+
+__all__ = ["AddOperation", "AddReport", "changes_with", "removals", "stat_cache_of"]
+
+_FLUSH = 50_000  # changed files that are turned into tree blocks together: bounds memory
+
+
+@dataclass
+class AddReport:
+    """Result and cost of an `add` or `sync`. Sizes in bytes.
+
+    Attributes:
+        files: files, links and empty folders scanned.
+        size: their bytes.
+        unchanged: how many the draft held already, with the same content.
+        new_chunks: chunks that were not known.
+        new_size: their raw bytes.
+        stored: bytes written for them, compressed.
+        sent_packs: packs that were sent meanwhile, if the draft is streamed.
+        sent_size: their bytes.
+        removed: paths that `sync` removed.
+        ignored: files and folders that patterns excluded.
+        left_out: names excluded by default: clutter, repositories, a cache.
+        seconds: wall time.
+        problems: `(name, reason)` of everything that was not added.
+    """
+
+    files: int = 0
+    size: int = 0
+    unchanged: int = 0
+    new_chunks: int = 0
+    new_size: int = 0
+    stored: int = 0
+    sent_packs: int = 0
+    sent_size: int = 0
+    removed: int = 0
+    ignored: int = 0
+    left_out: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+class AddOperation:
+    """One `add` or `sync` under way.
+
+    Args:
+        how: options of the scan; collects problems.
+        repository: provides the cutting parameters and the id.
+        tree: returns the draft's current tree.
+        edit: applies changes to it.
+        session: receives new chunks.
+        known: finds known chunks.
+        mirror: whether to remove paths that the source lacks.
+        progress: receives counts of files and bytes.
+    """
+
+    def __init__(
+        self,
+        how: Scan,
+        *,
+        repository: RepositoryCore,
+        tree: Callable[[], Tree],
+        edit: Callable[[dict[str, Entry | None]], None],
+        session: PackSession,
+        known: KnownChunks,
+        mirror: bool,
+        progress: Progress,
+    ) -> None:
+        self._how = how
+        self._repository = repository
+        self._tree = tree
+        self._edit = edit
+        self._session = session
+        self._known = known
+        self._mirror = mirror
+        self._progress = progress
+        self._before = tree().summary().entries
+        self._seen: set[str] | None = set() if mirror and self._before else None
+        self.report = AddReport()
+
+    def add(self, source: str | Path) -> None:
+        """Add a file, or the contents of a folder."""
+        how, tree = self._how, self._tree()
+        stats = stat_cache_of(self._repository, source, how)
+        with Adder(
+            locate=_inside(tree, self._known) if tree.summary().entries else None,
+            known=self._known,
+            session=self._session,
+            chunking=self._repository.config.chunking,
+            stats=stats,
+            problems=how.problems,
+            report=self._progress.advance,
+        ) as adder:
+            for folder in scan(source, how):
+                if self._seen is not None:
+                    self._seen.update(found.path for found in folder)
+                for found in folder:
+                    adder.add(found)
+                if adder.waiting >= _FLUSH:
+                    self._apply(adder.entries())
+            self._apply(adder.entries())
+        stats.save()
+        report, counts = self.report, adder.counts
+        report.files += counts.files
+        report.size += counts.size
+        report.unchanged += counts.unchanged
+        report.new_chunks += counts.new_chunks
+        report.new_size += counts.new_size
+
+    def remove_unseen(self, *, allow_shrink: bool) -> None:
+        """Remove the paths that a mirror's source lacks, except those hidden by a problem.
+
+        Raises:
+            InvalidInput: fewer than half of the paths would remain, as when a disk is not mounted.
+        """
+        if self._seen is None:
+            return
+        gone = removals(self._tree(), self._before, self._how, self._seen, allow_shrink=allow_shrink)
+        if gone:
+            self._edit(gone)
+        self.report.removed += len(gone)
+
+    def _apply(self, entries: Iterable[Entry]) -> None:
+        """Edit the tree with new entries and the removals that they imply."""
+        changes = changes_with(self._tree(), entries, self._how, mirror=self._mirror)
+        if changes:
+            self._edit(changes)
+        if self._mirror:
+            self.report.removed += sum(entry is None for entry in changes.values())
+
+
+def stat_cache_of(repository: RepositoryCore, source: str | Path, how: Scan) -> StatCache:
+    """Return the stat cache of a source that is added to a folder of a version."""
+    root = f"{repository.id}:{how.dest}:{os.path.realpath(source)}"
+    return StatCache(private_cache_root() / "stat", root, checksum=how.checksum)
+
+
+def removals(
+    tree: Tree, before: int, how: Scan, seen: set[str], *, allow_shrink: bool
+) -> dict[str, Entry | None]:
+    """Return the removal of the paths that a mirror's source lacks, except those hidden by a problem.
+
+    Args:
+        tree: the tree that mirrors the source.
+        before: the number of its entries before the mirror began.
+        how: the finished scan.
+        seen: the paths that it found.
+        allow_shrink: accept that fewer than half of the paths remain.
+
+    Raises:
+        InvalidInput: fewer than half would remain.
+    """
+    hidden = tuple(how.unseen)
+    under = tuple(f"{path}/" if path else "" for path in hidden)
+    held = 0
+    gone: dict[str, Entry | None] = {}
+    for path in tree.paths(f"{how.dest}/" if how.dest else ""):
+        held += 1
+        if path not in seen and path not in hidden and not path.startswith(under):
+            gone[path] = None
+    there = before - (tree.summary().entries - held)
+    if not allow_shrink and (held - len(gone)) * 2 < there:
+        raise _shrinks(there, held - len(gone), how.dest)
+    return gone
+
+
+def _shrinks(before: int, after: int, dest: str) -> InvalidInput:
+    where = f" below '{dest}'" if dest else ""
+    return InvalidInput(
+        f"the folder would leave {after:,} of {before:,} files{where}; a mirror that removes more than half "
+        "is refused.",
+        hint="check that the folder is complete (is its disk mounted?); "
+        "--allow-shrink (allow_shrink=True) mirrors it all the same",
+    )
+
+
+def changes_with(
+    tree: Tree, entries: Iterable[Entry], how: Scan, *, mirror: bool = False
+) -> dict[str, Entry | None]:
+    """Return the changes that put entries into a tree, with the removals that they imply.
+
+    A folder replaces a file. A file that would replace a folder is refused, unless the tree mirrors the
+    source: then the folder's contents are removed.
+    """
+    changes: dict[str, Entry | None] = {}
+    folders = set[str]()
+    filled = tree.summary().entries > 0
+    for entry in entries:
+        if filled and entry.kind != Kind.DIRECTORY and tree.is_folder(entry.path):
+            if not mirror:
+                how.refuse(entry.path, "it is a folder in the draft; remove that first", entry.path)
+                continue
+            changes.update(dict.fromkeys(tree.paths(entry.path + "/")))
+        changes[entry.path] = entry
+        folder = entry.path.rpartition("/")[0]
+        while filled and folder and folder not in folders:
+            folders.add(folder)
+            standing = tree.get(folder)
+            if standing is not None and standing.kind != Kind.DIRECTORY:
+                changes.setdefault(folder, None)
+            folder = folder.rpartition("/")[0]
+    return changes
+
+
+def _inside(tree: Tree, known: KnownChunks) -> Callable[[str], tuple[Leaf, int] | None]:
+    """Return a lookup of entries that skips external and damaged files: these are read and stored."""
+
+    def locate(path: str) -> tuple[Leaf, int] | None:
+        place = tree.locate(path)
+        return None if place is None or place[0].is_outside(place[1]) or known.is_lost(*place) else place
+
+    return locate

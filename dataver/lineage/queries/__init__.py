@@ -1,0 +1,1 @@
+"""Queries of the lineage index: plain SQL, at a cost proportional to the result."""

@@ -1,0 +1,248 @@
+"""Results of queries as plain values: runs, versions and links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dataver.formats.event import Subset
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dataver.formats.event import Context
+
+__all__ = [
+    "ContentLocation",
+    "ContentRead",
+    "FileAnswer",
+    "IndexedLink",
+    "IndexedRun",
+    "IndexedVersion",
+    "RunAnswer",
+    "Tainted",
+    "VersionAnswer",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedVersion:
+    """A version in the index.
+
+    Attributes:
+        number: its number in the index.
+        record: the id of its record, 64 hex.
+        dataset: its dataset; None if the version is only known from a link without a name.
+        label: its label.
+        tree: the digest of its tree, 64 hex.
+        created: time of `finalize`; None if the repository has no record of it.
+        deleted: time of the deletion, or None.
+        message: its message.
+        files: number of files.
+        size: bytes of the files.
+    """
+
+    number: int
+    record: str
+    dataset: str | None = None
+    label: str | None = None
+    tree: str | None = None
+    created: datetime | None = None
+    message: str = ""
+    files: int = 0
+    size: int = 0
+    deleted: datetime | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether its record is known, from the repository or from a tombstone."""
+        return self.created is not None
+
+    @property
+    def ref(self) -> str:
+        """`dataset@label`, or without a name the start of its record's id."""
+        return f"{self.dataset}@{self.label}" if self.dataset else f"record {self.record[:12]}"
+
+    @property
+    def digest(self) -> str | None:
+        """The content's digest, `dv1:` and 64 hex."""
+        return f"dv1:{self.tree}" if self.tree else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedRun:
+    """A run.
+
+    Attributes:
+        number: its number in the index.
+        key: `system:id`, the run's primary context.
+        name: its name, from the user or the tracker.
+        started: start of its first process.
+        ended: end of its last process; None while one runs (or ended without an event).
+        outcome: `finished`, `failed`, `killed`, or None.
+        user: the user who started it.
+        host: its machine.
+        commit: the git commit of its code.
+        part_of: the key of the run to which its links were assigned.
+        contexts: all its contexts.
+    """
+
+    number: int
+    key: str
+    started: datetime
+    name: str | None = None
+    ended: datetime | None = None
+    outcome: str | None = None
+    user: str | None = None
+    host: str | None = None
+    commit: str | None = None
+    part_of: str | None = None
+    contexts: tuple[Context, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedLink:
+    """One edge between a run and a version.
+
+    Attributes:
+        role: `input` or `output`.
+        run: the number of the run.
+        version: the number of the version; None for an output that was never published.
+        dataset: the dataset, as it was called then.
+        label: the label, as it was then.
+        record: the id of the version's record, 64 hex, or None like `version`.
+        tree: the digest of the version's tree, 64 hex.
+        subset: the part that was read.
+        files: number of files read.
+        size: bytes of the files read.
+        time: time of the first read or of the output.
+        how: `fetch`, `read`, `available`, `finalize`, `declared`.
+        context: the tracker's run that was active, unless it is the run itself.
+    """
+
+    role: str
+    run: int
+    version: int | None
+    dataset: str
+    label: str | None
+    record: str | None
+    tree: str
+    subset: Subset = field(default_factory=Subset)
+    files: int = 0
+    size: int = 0
+    time: datetime
+    how: str
+    context: str | None = None
+
+    @property
+    def ref(self) -> str:
+        """`dataset@label`; for an output without a label, `dataset@(not uploaded)`."""
+        return f"{self.dataset}@{self.label or '(not uploaded)'}"
+
+    @property
+    def digest(self) -> str:
+        """The content's digest, `dv1:` and 64 hex."""
+        return f"dv1:{self.tree}"
+
+    @property
+    def used(self) -> bool:
+        """Whether the run used it; False if it was only available."""
+        return self.how != "available"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAnswer:
+    """A run with its inputs and outputs.
+
+    Attributes:
+        run: the run.
+        inputs: the versions it consumed, in chronological order.
+        outputs: the versions it produced, in chronological order.
+        facts: facts of its first process: argv, python, git, packages …
+        processes: number of processes that recorded events of it.
+    """
+
+    run: IndexedRun
+    inputs: list[IndexedLink]
+    outputs: list[IndexedLink]
+    facts: dict[str, Any]
+    processes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionAnswer:
+    """A version with its origin and its uses.
+
+    Attributes:
+        version: the version.
+        consumed: `(run, link)` of the runs that read it.
+        produced: `(run, link)` of the runs that produced it.
+        parents: versions it was made from.
+        children: versions made from it.
+        same: other versions with the same content.
+    """
+
+    version: IndexedVersion
+    consumed: list[tuple[IndexedRun, IndexedLink]]
+    produced: list[tuple[IndexedRun, IndexedLink]]
+    parents: list[IndexedVersion]
+    children: list[IndexedVersion]
+    same: list[IndexedVersion]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentLocation:
+    """An occurrence of a content: a version and a path."""
+
+    version: IndexedVersion
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRead:
+    """A run that read a content, and the version and path.
+
+    `certain` is False if it is unknown whether the subset that it read includes the path (a shard), or if the
+    version was only available to it.
+    """
+
+    run: IndexedRun
+    link: IndexedLink
+    path: str
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileAnswer:
+    """Occurrences and reads of a content.
+
+    Attributes:
+        asked: text of the query.
+        contents: the first 16 bytes of the digests that it matches.
+        holdings: versions and paths with the content.
+        saw: runs that read it, latest first, up to the limit.
+        links: number of links to the versions with the content: an upper bound of the reads.
+    """
+
+    asked: str
+    contents: list[bytes]
+    holdings: list[ContentLocation]
+    saw: list[ContentRead]
+    links: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tainted:
+    """Versions and runs affected by incorrect data.
+
+    Attributes:
+        versions: affected versions with reasons, nearest first.
+        runs: affected runs with reasons, and whether that is certain, nearest first.
+        mended: children of affected versions that were produced again from other data, and a run that did;
+            they are not affected, unless that run kept files of the parent.
+    """
+
+    versions: list[tuple[IndexedVersion, str]]
+    runs: list[tuple[IndexedRun, str, bool]]
+    mended: list[tuple[IndexedVersion, IndexedRun]] = field(default_factory=list)

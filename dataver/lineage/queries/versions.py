@@ -1,0 +1,160 @@
+"""Origin and uses of a version: one step, or as a graph of any depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dataver.lineage.queries.resolve import find_version
+from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion, VersionAnswer
+from dataver.lineage.queries.rows import links_where, runs_of, versions_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Edge", "Graph", "describe_version", "graph_of_run", "graph_of_version"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Edge:
+    """An edge from a cause to an effect; nodes are `v<number>` and `r<number>`.
+
+    `label` is `input`, `output` or `parent`.
+    """
+
+    source: str
+    target: str
+    label: str
+
+
+@dataclass(slots=True)
+class Graph:
+    """A part of the lineage: versions and runs, and the edges between them.
+
+    Attributes:
+        start: the node of the query.
+        versions: versions by node.
+        runs: runs by node.
+        edges: from causes to effects.
+        cut: nodes at the maximum depth with further edges.
+    """
+
+    start: str
+    versions: dict[str, IndexedVersion] = field(default_factory=dict)
+    runs: dict[str, IndexedRun] = field(default_factory=dict)
+    edges: set[Edge] = field(default_factory=set)
+    cut: set[str] = field(default_factory=set)
+
+
+def describe_version(db: sqlite3.Connection, ref: str) -> VersionAnswer:
+    """Return the origin and the uses of a version, one step each way.
+
+    Raises:
+        NotFound: no such version.
+        InvalidInput: not a ref.
+    """
+    number = find_version(db, ref)
+    links = links_where(db, "l.version = ?", [number])
+    parents = [
+        row[0]
+        for row in db.execute("SELECT parent FROM parents WHERE version = ? ORDER BY position", [number])
+    ]
+    children = [row[0] for row in db.execute("SELECT version FROM parents WHERE parent = ?", [number])]
+    same = [
+        row[0]
+        for row in db.execute(
+            "SELECT o.id FROM versions v JOIN versions o ON o.tree = v.tree AND o.id != v.id WHERE v.id = ?",
+            [number],
+        )
+    ]
+    versions = versions_of(db, [number, *parents, *children, *same])
+    runs = runs_of(db, [link.run for link in links])
+    return VersionAnswer(
+        version=versions[number],
+        consumed=_with_runs(links, runs, "input"),
+        produced=_with_runs(links, runs, "output"),
+        parents=[versions[each] for each in parents],
+        children=_by_time(versions[each] for each in children),
+        same=_by_time(versions[each] for each in same),
+    )
+
+
+def graph_of_version(
+    db: sqlite3.Connection, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None
+) -> Graph:
+    """Return causes and effects of a version, through runs and parents.
+
+    Args:
+        db: the index.
+        ref: the version.
+        up: include causes.
+        down: include effects.
+        depth: maximum number of edges from the start; None means no limit.
+    """
+    return _walk(db, f"v{find_version(db, ref)}", up=up, down=down, depth=depth)
+
+
+def graph_of_run(
+    db: sqlite3.Connection, number: int, *, up: bool = True, down: bool = True, depth: int | None = None
+) -> Graph:
+    """Return causes and effects of a run."""
+    return _walk(db, f"r{number}", up=up, down=down, depth=depth)
+
+
+def _walk(db: sqlite3.Connection, start: str, *, up: bool, down: bool, depth: int | None) -> Graph:
+    graph = Graph(start)
+    nodes = {start}
+    for forward in [False] * up + [True] * down:
+        frontier, seen, steps = [start], {start}, 0
+        while frontier:
+            edges = set(_edges(db, frontier, forward=forward))
+            if depth is not None and steps >= depth:
+                graph.cut |= {each.source if forward else each.target for each in edges - graph.edges}
+                break
+            graph.edges |= edges
+            reached = {each.target if forward else each.source for each in edges}
+            frontier = sorted(reached - seen)
+            seen |= reached
+            steps += 1
+        nodes |= seen
+    graph.versions = {f"v{key}": value for key, value in versions_of(db, _numbers(nodes, "v")).items()}
+    graph.runs = {f"r{key}": value for key, value in runs_of(db, _numbers(nodes, "r")).items()}
+    return graph
+
+
+def _edges(db: sqlite3.Connection, nodes: Iterable[str], *, forward: bool) -> Iterator[Edge]:
+    """Yield the edges from these nodes to effects (forward) or causes."""
+    import json
+
+    versions, runs = json.dumps(_numbers(nodes, "v")), json.dumps(_numbers(nodes, "r"))
+    inside = "IN (SELECT value FROM json_each(?))"
+    role_of_version, role_of_run = ("input", "output") if forward else ("output", "input")
+    links = db.execute(
+        f"""SELECT version, run, role FROM links WHERE version {inside} AND role = ? UNION
+        SELECT version, run, role FROM links WHERE run {inside} AND role = ? AND version IS NOT NULL""",  # noqa: S608
+        [versions, role_of_version, runs, role_of_run],
+    )
+    for version, run, role in links:
+        ends = (f"v{version}", f"r{run}")
+        yield Edge(*(ends if role == "input" else ends[::-1]), role)
+    column = "parent" if forward else "version"
+    for version, parent in db.execute(
+        f"SELECT version, parent FROM parents WHERE {column} {inside}",  # noqa: S608
+        [versions],
+    ):
+        yield Edge(f"v{parent}", f"v{version}", "parent")
+
+
+def _numbers(nodes: Iterable[str], kind: str) -> list[int]:
+    return [int(node[1:]) for node in nodes if node[0] == kind]
+
+
+def _with_runs(
+    links: list[IndexedLink], runs: dict[int, IndexedRun], role: str
+) -> list[tuple[IndexedRun, IndexedLink]]:
+    return [(runs[link.run], link) for link in links if link.role == role]
+
+
+def _by_time(versions: Iterable[IndexedVersion]) -> list[IndexedVersion]:
+    return sorted(versions, key=lambda each: (each.created is None, each.created, each.ref))

@@ -1,0 +1,240 @@
+"""The background thread: captures code and machine, writes to trackers, sends the queue.
+
+There is one, a daemon: it never keeps a process alive, and the wait for it at exit is limited. It sends on
+request, after ten minutes, and then hourly. At these times it summarises the files read as links, at
+intervals that double: a week of reads makes ten links of a version.
+
+A fork waits while the thread imports (at most a second): a child that inherits a partially imported module
+could never import it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from dataver.lineage import settings
+from dataver.lineage.record.notes import Notes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Recorder"]
+
+_EXIT: Final = 10.0  # seconds to wait at exit
+_FIRST: Final = 600.0  # seconds until the first periodic send
+_LATER: Final = 3600.0
+_REST: Final = 0.02  # seconds of delay before the first work, in favour of the caller
+_FORK_SECONDS: Final = 1.0
+
+
+class Recorder:
+    """The records of this process, and the thread.
+
+    Requests to the thread: "tell" (write new uses to trackers), "close" (the same with all files read,
+    including those of running workers), "ended" (send ended runs), "send" (send everything), "stop" (send
+    everything and end).
+
+    Attributes:
+        notes: the records of this process.
+    """
+
+    def __init__(self) -> None:
+        self.notes = Notes()
+        self._everything_sent = False
+        self._changed = threading.Condition()
+        self._importing = threading.Lock()
+        self._held = False
+        self._wanted: set[str] = set()
+        self._asked = self._done = 0
+        self._hurry = threading.Event()
+        self._captured = self._last = False
+        self._until = float("inf")  # deadline of sending
+        self._began = time.monotonic()
+        self._next = self._gather_at = self._began + _FIRST
+        self._thread: threading.Thread | None = None
+
+    @property
+    def sends(self) -> bool:
+        """Whether this process sends records; those of a worker are sent by its parent."""
+        return bool(self.notes.journals) and not self.notes.worker
+
+    def changed(self) -> None:
+        """Wake the thread to process new records."""
+        if self.sends:
+            self.ask("tell")
+
+    def flush(self, timeout: float | None) -> bool:
+        """Send everything now; return whether that succeeded."""
+        return not self.notes.journals or (self.wait(self.ask("send"), timeout) and self._everything_sent)
+
+    def finish(self) -> None:
+        """End all runs, and send with a time limit."""
+        notes = self.notes
+        if not notes.journals:
+            return
+        notes.absorb(living=True)
+        notes.finish(_outcome())
+        if notes.worker:
+            notes.close()  # the parent sends the file
+            return
+        self._until = time.monotonic() + _EXIT
+        if self.wait(self.ask("stop"), _EXIT) or self._thread is None:
+            notes.close(delete=True)
+        else:
+            folders = ", ".join(str(each.path.parent) for each in notes.journals.values())
+            settings.warn(f"lineage is queued in {folders} and sent later: the repository is too slow.")
+
+    def before_fork(self) -> None:
+        """Wait, with a limit, until the thread is not importing, and block its imports."""
+        self._hurry.set()
+        self._held = self._importing.acquire(timeout=_FORK_SECONDS)
+
+    def after_fork(self) -> None:
+        """Unblock imports of the thread."""
+        if self._held:
+            self._held = False
+            self._importing.release()
+
+    def ask(self, what: str) -> int:
+        """Send a request to the thread; return its number for `wait`."""
+        with self._changed:
+            self._asked += 1
+            self._wanted.add(what)
+            if self._thread is None or not self._thread.is_alive():  # Ctrl-C can prevent its start
+                self._thread = threading.Thread(target=self._work, name="dataver-lineage", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:
+                    self._thread = None  # thread limit or interpreter exit: another process sends the queue
+            self._changed.notify_all()
+            return self._asked
+
+    def wait(self, number: int, seconds: float | None) -> bool:
+        """Wait for the end of a request; return whether it ended."""
+        self._hurry.set()
+        with self._changed:
+            self._changed.wait_for(lambda: self._done >= number or self._thread is None, seconds)
+            return self._done >= number
+
+    def _work(self) -> None:
+        with self._changed:
+            if self._thread is not threading.current_thread():
+                return  # Ctrl-C interrupted the start, and another thread was started
+        self._hurry.wait(_REST)
+        while True:
+            with self._changed:
+                number, wanted, self._wanted = self._asked, self._wanted, set()
+            self._last = self._last or "stop" in wanted
+            self._round(wanted)
+            with self._changed:
+                self._done = number
+                self._changed.notify_all()
+                if self._last and self._asked == number:
+                    self._thread = None
+                    return
+                rest = max(self._next - time.monotonic(), 0.0)
+                self._changed.wait_for(lambda: self._asked > number, rest)  # noqa: B023  # used at once
+
+    def _round(self, wanted: set[str]) -> None:
+        """Process requests, and periodic work that is due."""
+        moment, notes = time.monotonic(), self.notes
+        due = moment >= self._next
+        sending = due or not wanted.isdisjoint(("send", "stop"))
+        with self._importing:
+            self._try(self._prepare)
+        if "stop" in wanted:
+            self._try(self._ask_outcomes)
+        if wanted - {"tell"} or (due and moment >= self._gather_at):
+            self._gather_at = moment + max(_FIRST, moment - self._began)
+            self._try(lambda: notes.absorb(living="close" in wanted))
+            self._try(notes.gather)
+        self._try(notes.tell_early)
+        with self._importing:
+            self._try(self._write_to_trackers)
+        if sending:
+            self._next = time.monotonic() + _LATER
+        if sending or "ended" in wanted:
+            self._try(lambda: self._send(ended_only=not sending))
+
+    @staticmethod
+    def _try(act: Callable[[], object]) -> None:
+        """Call a function; report an error as a warning, so that the thread continues."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001  # foreign code may raise anything
+            settings.warn(f"lineage was not recorded completely: {type(error).__name__}: {error}.")
+
+    def _prepare(self) -> None:
+        """Import the modules for sending; capture command line, git and packages, once."""
+        if self._captured:
+            return
+        self._captured = True
+        from dataver.lineage.capture.environment import later
+
+        self.notes.capture(*later(self.notes.facts))
+        import dataver.formats.bundle
+        import dataver.formats.config
+        import dataver.lineage.record.sender
+        import dataver.lineage.subset_summary
+        import dataver.repository.events  # noqa: F401
+
+    def _ask_outcomes(self) -> None:
+        """Fetch outcomes of runs from trackers that offer them; the process only has its own."""
+        from dataver.lineage.trackers.base import trackers
+
+        asked = {each.system: each for each in trackers() if hasattr(each, "outcome")}
+        for run in list(self.notes.runs.values()):
+            context = next((each for each in run.facts.contexts if each.key == run.key), None)
+            if context is not None and context.system in asked:
+                self.notes.correct(run, asked[context.system].outcome(context))
+
+    def _write_to_trackers(self) -> None:
+        from dataver.lineage.trackers.base import trackers
+
+        notes = self.notes
+        while notes.for_trackers:
+            with notes.lock:
+                context, use = notes.for_trackers.pop(0)
+            for tracker in trackers():
+                if tracker.system != context.system:
+                    continue
+                try:
+                    tracker.note(context, use)
+                except Exception as error:  # noqa: BLE001  # a tracker's client may raise anything
+                    settings.warn(
+                        f"{use.ref} was not written to {context.key}: {type(error).__name__}: {error}."
+                    )
+
+    def _send(self, *, ended_only: bool) -> None:
+        """Send unsent events to each repository, then the files of dead processes."""
+        from dataver.errors import DataverError
+        from dataver.lineage.record.sender import send, send_left
+
+        everything = True
+        for journal in list(self.notes.journals.values()):
+            with self.notes.lock:
+                events, attachments = journal.unsent(ended_only=ended_only), dict(journal.attachments)
+            try:
+                send(journal.repo, events, attachments)
+                with self.notes.lock:
+                    journal.sent(events)
+                send_left(journal.repo, lambda: time.monotonic() < self._until)
+            except (DataverError, OSError) as error:
+                everything = False
+                settings.warn(f"lineage is queued in {journal.path.parent} and sent later: {error}")
+        self._everything_sent = everything
+
+
+def _outcome() -> str:
+    """Return the outcome of the program, from the uncaught exception that the interpreter stores.
+
+    An interactive session stores every error without ending. `sys.exit(1)` is not stored; `dataver run`
+    records it from the exit code.
+    """
+    raised = getattr(sys, "last_value", None)
+    if raised is None or hasattr(sys, "ps1") or "ipykernel" in sys.modules:
+        return "finished"
+    return "killed" if isinstance(raised, KeyboardInterrupt) else "failed"

@@ -1,0 +1,392 @@
+"""Recording of the versions that runs consume and produce: the interface of this package.
+
+The idea: recording is fast and local, and everything slow runs on one daemon thread. A call determines its
+run (`whose`), is recorded in memory and in the queue's file (`notes`, `queue_file`), and wakes the thread
+(`background`), which captures the code and the machine, writes to trackers and sends the queue.
+
+Invariant 8 in detail:
+
+- Nothing here raises, waits for a network, starts a run or imports a tracker. Failures cause one warning;
+  records stay in memory and in the queue and are sent again, at the latest by another process.
+- At exit the process waits at most ten seconds, and not at all after an interrupt.
+- The queue's file of a killed process remains; the next process that sends also sends this file.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import threading
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+
+from dataver.lineage import settings
+from dataver.lineage.record.scopes import CURRENT, begin_scope, chain, end_scope, hook
+from dataver.lineage.record.state import STATE, Scope, announce, set_base
+from dataver.lineage.record.whose import named_by_environment, wanted, whose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dataver.formats.context import Context
+    from dataver.formats.event import Link
+    from dataver.formats.record import Record
+    from dataver.lineage.record.background import Recorder
+    from dataver.lineage.record.read_log import ReadLog
+    from dataver.lineage.record.whose import Owner
+    from dataver.repository import Published, RepositoryCore
+
+__all__ = [
+    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "look_again", "named_here", "reads_of",
+    "record_input", "record_made", "record_output", "tracker_begins", "tracker_ends",
+]  # fmt: skip
+
+_END_SECONDS: Final = 5.0  # to wait at the end of a tracker's run until its uses are written
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _never_raises(act: Callable[P, T]) -> Callable[P, T | None]:
+    """Make a function return None if lineage is off or on an error, with one warning (invariant 8)."""
+
+    @functools.wraps(act)
+    def careful(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return act(*args, **kwargs) if settings.enabled() else None
+        except Exception as error:  # noqa: BLE001  # training continues after any error
+            _failed(error)
+            return None
+
+    return careful
+
+
+@_never_raises
+def record_input(
+    repo: RepositoryCore,
+    published: Published,
+    *,
+    patterns: tuple[str, ...] = (),
+    shard: tuple[int, int] | None = None,
+    files: int,
+    size: int,
+    how: str,
+    run: object = None,
+    asked: str | None = None,
+) -> None:
+    """Record that the current run consumed a version. Never raises.
+
+    Args:
+        repo: the repository.
+        published: the version.
+        patterns: globs that selected its files; empty for all of it.
+        shard: `(rank, world)` for the part of one of several readers.
+        files: number of files consumed.
+        size: bytes of them.
+        how: `fetch`, `declared` …
+        run: the run (`whose.key_of`); None means the current one.
+        asked: the reference as typed by the user.
+    """
+    from dataver.formats.event import Subset
+    from dataver.lineage.record.journal import link_of
+
+    part = Subset(patterns=patterns, shard=shard)
+    record, record_id = published.record, published.record_id
+    link = link_of("input", record, record_id, how, subset=part, files=files, size=size)
+    _record(repo, link, run, asked)
+
+
+@_never_raises
+def record_output(
+    repo: RepositoryCore, record: Record, record_id: str | None, *, how: str, run: object = None
+) -> None:
+    """Record that the current run produced a version, published or only sealed. Never raises.
+
+    Args:
+        repo: the repository.
+        record: the version's record; its label is meaningless until it is published.
+        record_id: the record's id; None until it is published.
+        how: `finalize`, `unchanged`, `declared` …
+        run: the run; None means the current one.
+    """
+    from dataver.lineage.record.journal import link_of
+
+    made = {"write_id": record.write_id, "files": record.files, "size": record.size}
+    link = link_of("output", record, record_id, how, **made)
+    _record(repo, link, run, None)
+
+
+def record_made(repo: RepositoryCore, record: Record, record_id: str | None, *, how: str) -> None:
+    """Record that the current run, if any, produced a version or the bytes of one. Never raises."""
+    if wanted():
+        record_output(repo, record, record_id, how=how)
+
+
+def reads_of(
+    repo: RepositoryCore, published: Published, run: object = None, asked: str | None = None
+) -> Reads:
+    """Return the recorder of reads of a version. Never raises.
+
+    Args:
+        repo: the repository.
+        published: the version.
+        run: the run; None means the current one at each read.
+        asked: the reference as typed by the user.
+    """
+    on = settings.enabled() and (run is not None or wanted())
+    if on:
+        _opened(repo, run)
+    return Reads(repo, published, run, asked, on=on)
+
+
+@_never_raises
+def _opened(repo: RepositoryCore, run: object) -> None:
+    """Announce the run to later child processes; register the repository, to send their records."""
+    _hooks()
+    STATE.repositories[repo.local_name] = repo
+    _announce(whose(run))
+
+
+@_never_raises
+def join() -> None:
+    """Announce the current run to later child processes. Never raises."""
+    if wanted():
+        _announce(whose())
+
+
+def _announce(owner: Owner | None) -> None:
+    if owner is not None and owner.process is None:
+        if owner.how not in ("explicit", "tracker"):
+            set_base(owner.key)
+        announce(owner.key)
+
+
+class Reads:
+    """Recorder of reads of a version, each for the run current at the read. Never raises."""
+
+    __slots__ = ("_asked", "_logs", "_on", "_process", "_published", "_repo", "_run", "_shares")
+
+    def __init__(
+        self, repo: RepositoryCore, published: Published, run: object, asked: str | None, *, on: bool
+    ) -> None:
+        self._repo, self._published, self._run, self._asked, self._on = repo, published, run, asked, on
+        self._process = STATE.process
+        self._logs: dict[Owner, ReadLog] = {}
+        self._shares: list[tuple[tuple[str, ...], int, int, int, int]] = []
+
+    def path(self, path: str, size: int) -> None:
+        """Record that a file of the version was opened or read.
+
+        Args:
+            path: the file's path; for a link, that of its target.
+            size: bytes of the file.
+        """
+        if self._on:
+            try:
+                log = self._here()
+                if log is not None and path not in log.read and log.add(path, size):
+                    _recorder().changed()
+            except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
+                _failed(error)
+
+    @_never_raises
+    def listed(self) -> None:
+        """Record a request for names or attributes of files: without reads, the version was available."""
+        log = self._here() if self._on else None
+        if log is not None:
+            log.listed = True
+
+    @_never_raises
+    def shard(self, patterns: Sequence[str], rank: int, world: int, files: int, size: int) -> None:
+        """Record the share of the version that a reader is to read; links refer to it once it is read.
+
+        Args:
+            patterns: globs that selected the files before the split; empty for all.
+            rank: index of this reader.
+            world: number of readers; 1 if this reader reads all selected files.
+            files: number of files in the share.
+            size: bytes of them.
+        """
+        self._shares.append((tuple(patterns), rank, world, files, size))
+        self._log(whose(self._run) if self._on else None)
+
+    def _here(self) -> ReadLog | None:
+        """Return the log of the current run."""
+        owner = whose(self._run)
+        log = self._logs.get(owner)  # type: ignore[arg-type]
+        if log is None or log.closed or self._process != STATE.process:
+            return self._log(owner)
+        return log
+
+    def _log(self, owner: Owner | None) -> ReadLog | None:
+        if owner is None:
+            return None
+        if self._process != STATE.process:  # forked
+            self._process, self._logs = STATE.process, {}
+        from dataver.lineage.record.read_log import Share
+
+        recorder = _recorder()
+        log = recorder.notes.log_of(self._repo, self._published, owner, self._asked)
+        for share in self._shares:
+            log.share(Share(*share))
+        self._logs[owner] = log
+        recorder.changed()
+        return log
+
+
+@_never_raises
+def begin_run(key: str, name: str | None) -> Scope:
+    """Begin a run, the innermost of this thread or task until `end_run`. Never raises."""
+    _hooks()  # workers may record even if this process does not
+    return _began(begin_scope(key, name))
+
+
+@_never_raises
+def tracker_begins(context: Context, thread: int | None = None) -> None:
+    """Record the start of a tracker's run in this thread; for the hooks of trackers. Never raises."""
+    _began(begin_scope(context.key, context.facts.get("name"), context, thread))
+
+
+def _began(scope: Scope) -> Scope:
+    recorder: Recorder | None = STATE.recorder
+    if recorder is not None:
+        recorder.notes.begin(scope)
+        recorder.changed()
+    return scope
+
+
+@_never_raises
+def end_run(scope: Scope | None, outcome: str) -> None:
+    """End a run named by the user, and send it soon. Never raises."""
+    if scope is not None:
+        end_scope(scope.key, outcome)
+        _ended(scope.key, outcome)
+
+
+@_never_raises
+def tracker_ends(context: Context, outcome: str, *, before: bool = False) -> None:
+    """Record the end of a tracker's run; for the hooks of trackers. Never raises.
+
+    Args:
+        context: the run.
+        outcome: one of `dataver.formats.event.OUTCOMES`.
+        before: the tracker rejects writes after the end: wait, with a limit, until the uses are written.
+    """
+    recorder: Recorder | None = STATE.recorder
+    if recorder is not None:
+        recorder.notes.begin(Scope(context.key, context.facts.get("name"), context, None))
+        if before and recorder.sends:
+            recorder.wait(recorder.ask("close"), _END_SECONDS)
+    end_scope(context.key, outcome, context)
+    _ended(context.key, outcome)
+
+
+def _ended(key: str, outcome: str) -> None:
+    recorder: Recorder | None = STATE.recorder
+    if recorder is not None and recorder.notes.end(key, outcome) and recorder.sends:
+        recorder.ask("ended")
+
+
+@_never_raises
+def hooks() -> None:
+    """Install all hooks; for callers that are about to begin a tracker's run. Never raises."""
+    _hooks()
+
+
+@_never_raises
+def look_again() -> None:
+    """Record a tracker's run that has just begun; data read before is available to it."""
+    recorder: Recorder | None = STATE.recorder
+    owner = whose() if recorder is not None and recorder.notes.runs else None
+    if recorder is not None and owner is not None and owner.how == "tracker":
+        recorder.notes.see(owner)
+        recorder.changed()
+
+
+def named_here() -> str | None:
+    """Return the enclosing run named by the user, else the one in the environment."""
+    scope = next((each for each in chain(CURRENT.get())), None)
+    return scope.key if scope is not None else named_by_environment()
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Send the records of this process now; return whether all were sent. Never raises.
+
+    Args:
+        timeout: seconds to wait; None waits for the end of the attempt.
+    """
+    return STATE.recorder is None or STATE.recorder.flush(timeout)
+
+
+def _recorder() -> Recorder:
+    """Return this process's recorder; create it if missing."""
+    recorder: Recorder | None = STATE.recorder
+    if recorder is None:
+        with STATE.lock:
+            recorder = STATE.recorder
+            if recorder is None:
+                from dataver.lineage.record.background import Recorder
+
+                _hooks()
+                recorder = STATE.recorder = Recorder()
+    return recorder
+
+
+def _record(repo: RepositoryCore, link: Link, run: object, asked: str | None) -> None:
+    _hooks()
+    owner = whose(run)
+    if owner is not None:
+        recorder = _recorder()
+        recorder.notes.record(repo, link, owner, asked)
+        recorder.changed()
+
+
+def _hooks() -> None:
+    """Install all hooks: of threads, forks, exit and trackers."""
+    hook()
+    _at_exit()
+    from dataver.lineage.trackers.base import watch
+
+    watch(STATE.watched, tracker_begins, tracker_ends)
+
+
+def _at_exit() -> None:
+    """Register sending at exit, before thread pools end, which some stores need.
+
+    `concurrent.futures` uses `threading._register_atexit`, too; later registrations are called first.
+    """
+    if "exit" in STATE.watched:
+        return
+    try:
+        getattr(threading, "_register_atexit", atexit.register)(_finish)
+    except RuntimeError:
+        pass  # interpreter exit has begun: another process sends the queue
+    STATE.watched.add("exit")  # last: Ctrl-C may interrupt the lines above
+
+
+def _finish() -> None:
+    try:
+        if STATE.recorder is not None or STATE.joinable:
+            _send_last()
+    except KeyboardInterrupt:
+        pass  # exit without waiting; the queue remains
+
+
+@_never_raises
+def _send_last() -> None:
+    """Send the records of this process; if it has none itself, those that its children left."""
+    if STATE.recorder is None:
+        from dataver.lineage.record.sender import repositories_of_children
+
+        for repo in repositories_of_children(STATE.repositories):
+            _recorder().notes.journal(repo)
+    look_again()
+    if STATE.recorder is not None:
+        STATE.recorder.finish()
+
+
+def _failed(error: Exception) -> None:
+    if os.environ.get("DATAVER_TRACEBACK"):
+        import traceback
+
+        traceback.print_exc()
+    settings.warn(f"lineage was not recorded: {type(error).__name__}: {error}.")

@@ -1,0 +1,392 @@
+"""Open runs, by thread and context, maintained by `dataver.run` and the hooks of trackers.
+
+A `Scope` is a run between its start and its end. Each thread and each task has its own: `CURRENT` is a
+context variable, which tasks copy. A new thread or child process, and a call submitted to a pool, inherit the
+scope of their caller. A thread that Python did not start, or that started outside of any run, belongs to the
+run of the main thread. A forked child continues in the scope of the thread that forked.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+import time
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from dataver.lineage.record.state import (
+    PARENT,
+    RUN,
+    STATE,
+    Ended,
+    Scope,
+    announce,
+    announcement,
+    base,
+    export,
+    given_run,
+    jobs,
+)  # fmt: skip
+from dataver.lineage.trackers.base import active
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from dataver.formats.context import Context
+
+__all__ = ["CURRENT", "begin_scope", "chain", "end_scope", "here", "hook"]
+
+_MOST_ENDED: Final = 10_000  # ended runs of trackers in memory
+_FORK_SECONDS: Final = 1.0  # maximum wait of a fork for imports of other threads
+_ENV: Final = 11  # positional arguments of `Popen` up to `env`
+_SERVICES: Final = ("ray._private.services",)  # modules that start processes which also serve later runs
+
+CURRENT: ContextVar[Scope | None] = ContextVar("dataver_run", default=None)
+"""The innermost `dataver.run(…)` of this thread or task."""
+
+_CARRIED: ContextVar[Scope | None] = ContextVar("dataver_carried")
+
+
+def here() -> Scope | None:
+    """Return the innermost open scope of the caller."""
+    named = next(chain(CURRENT.get()), None)
+    if not STATE.scopes:
+        return named
+    own = STATE.scopes.get(threading.get_ident(), ())
+    tracked = next((each for each in reversed(own) if each.context is not None), None)
+    if tracked is not None and (named is None or named in chain(tracked)):
+        return tracked
+    return named if named is not None or own else _carried()
+
+
+def chain(scope: Scope | None) -> Iterator[Scope]:
+    """Yield a scope and its outer scopes, if open."""
+    while scope is not None:
+        if scope.open:
+            yield scope
+        scope = scope.outer
+
+
+def begin_scope(
+    key: str, name: str | None, context: Context | None = None, thread: int | None = None
+) -> Scope:
+    """Begin a run in this thread, or the given one; later child processes join it."""
+    hook()
+    scope = Scope(key, name, context, here())
+    scope.thread = thread or scope.thread
+    STATE.scopes.setdefault(scope.thread, []).append(scope)
+    STATE.ended.pop(key, None)
+    announce(key)
+    if context is None:
+        _export()
+    return scope
+
+
+def end_scope(key: str, outcome: str, context: Context | None = None) -> None:
+    """End the innermost scope of a run, in any thread."""
+    found = next(
+        (each for own in list(STATE.scopes.values()) for each in reversed(own) if each.key == key), None
+    )
+    if context is not None:
+        if len(STATE.ended) >= _MOST_ENDED:
+            STATE.ended.clear()
+        ended = datetime.now(UTC)
+        STATE.ended[key] = Ended(context, found.started if found is not None else ended, ended, outcome)
+    if found is None:
+        return
+    found.open = False
+    own = STATE.scopes.get(found.thread, [])
+    if found in own:
+        own.remove(found)
+    if not own:
+        STATE.scopes.pop(found.thread, None)
+    around = next(chain(found.outer), None) or _latest(lambda _: True)
+    announce(around.key if around is not None else base())
+    if found.context is None:
+        _export()
+
+
+def _export() -> None:
+    """Export the latest open run named by the user to later child processes."""
+    named = _latest(lambda scope: scope.context is None)
+    export(named.key if named is not None else None)
+
+
+def _latest(chosen: Callable[[Scope], bool]) -> Scope | None:
+    """Return the latest matching open scope of all threads."""
+    found = [each for own in list(STATE.scopes.values()) for each in own if chosen(each)]
+    return max(found, key=lambda each: each.started, default=None)
+
+
+def hook() -> None:
+    """Install the hooks, once per process; those of pools after their import."""
+    if not STATE.hooked:
+        STATE.hooked = True
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+        _wrap_threads()
+        sys.meta_path.insert(0, _Finder)
+    _wrap_starters()
+
+
+def _carried() -> Scope | None:
+    """Return the scope that a thread inherited at its start, or that of the main thread."""
+    unknown: Any = STATE
+    scope = _CARRIED.get(unknown)
+    if scope is unknown:
+        scope = threading.current_thread().__dict__.get("_dataver_scope")
+    if scope is not None:
+        return next(chain(scope), None)
+    main = threading.main_thread().ident
+    own = STATE.scopes.get(main or 0) if main != threading.get_ident() else None
+    return own[-1] if own else None
+
+
+def _wrap_threads() -> None:
+    """Patch `Thread.start`: new threads inherit the current scope."""
+    start = threading.Thread.start
+
+    @functools.wraps(start)
+    def start_in_scope(self: threading.Thread) -> None:
+        self.__dict__["_dataver_scope"] = here()
+        start(self)
+
+    threading.Thread.start = start_in_scope  # type: ignore[method-assign]
+
+
+def _submitting(submit: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a pool's method: calls belong to the submitting run, not to that of the workers' start."""
+
+    @functools.wraps(submit)
+    def submit_in_scope(self: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        return submit(self, _Call(fn), *args, **kwargs)
+
+    return submit_in_scope
+
+
+def _starting(start: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a process's `start`: the child joins the starting run; that of a fork server may differ."""
+
+    @functools.wraps(start)
+    def start_in_scope(self: Any) -> Any:
+        self._dataver_joining = _Joining(here())
+        try:
+            return start(self)
+        finally:
+            del self._dataver_joining
+
+    return start_in_scope
+
+
+def _opening(init: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `Popen.__init__`: the child joins the run of its thread, if another thread's is announced."""
+
+    @functools.wraps(init)
+    def init_in_scope(self: Any, *args: Any, **kwargs: Any) -> None:
+        if len(args) < _ENV and (STATE.announced is not None or STATE.exported is not None):
+            given = kwargs.get("env")
+            joined = _Joining(here()).values()[:2]
+            if type(self).__module__ in _SERVICES:
+                joined = STATE.inherited, given_run()
+            right = _environment(os.environ if given is None else given, *joined)
+            if right is not None and jobs(right) == jobs():  # a child in another job finds its own run
+                kwargs["env"] = right
+        init(self, *args, **kwargs)
+
+    return init_in_scope
+
+
+# Module, class, wrapper, and the methods to wrap.
+_STARTERS: Final = (
+    (
+        "concurrent.futures._base",
+        "Future",
+        _submitting,
+        ("add_done_callback",),
+    ),  # joblib submits in callbacks
+    ("concurrent.futures.thread", "ThreadPoolExecutor", _submitting, ("submit",)),
+    ("concurrent.futures.process", "ProcessPoolExecutor", _submitting, ("submit",)),
+    ("joblib.externals.loky.process_executor", "ProcessPoolExecutor", _submitting, ("submit",)),
+    ("loky.process_executor", "ProcessPoolExecutor", _submitting, ("submit",)),
+    ("multiprocessing.pool", "Pool", _submitting, ("apply_async", "_map_async", "imap", "imap_unordered")),
+    ("multiprocessing.process", "BaseProcess", _starting, ("start",)),
+    ("subprocess", "Popen", _opening, ("__init__",)),
+)
+
+
+def _wrap_starters() -> None:
+    """Wrap the methods of `_STARTERS` in imported modules."""
+    for module, name, wrap, methods in _STARTERS:
+        owner = getattr(sys.modules.get(module), name, None)
+        if owner is not None and module not in STATE.watched:
+            STATE.watched.add(module)
+            for method in methods:
+                setattr(owner, method, wrap(getattr(owner, method)))
+
+
+class _Finder:
+    """Import hook that wraps the methods of `_STARTERS` after an import."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+        """Return the spec of a module of `_STARTERS` with a source file, else None."""
+        if all(name != starter[0] for starter in _STARTERS):
+            return None
+        from importlib.machinery import PathFinder, SourceFileLoader
+
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or type(spec.loader) is not SourceFileLoader:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_wrap(module: Any) -> None:
+            execute(module)
+            _wrap_starters()
+
+        spec.loader.exec_module = execute_and_wrap  # type: ignore[method-assign]
+        return spec
+
+
+class _Joining:
+    """The run of a scope, for a child process, which joins it by unpickling this object."""
+
+    __slots__ = ("_named", "_run")
+
+    def __init__(self, scope: Scope | None) -> None:
+        self._run = _of_children(scope)
+        self._named = next((each.key for each in chain(scope) if each.context is None), None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _start_joined, self.values()
+
+    def values(self) -> tuple[str, str | None, str | None]:
+        """Return the arguments of `_join`."""
+        STATE.joinable = True
+        given = given_run()
+        return announcement(self._run) or STATE.inherited, self._named or given, given
+
+
+def _environment(given: Mapping[str, str], inherited: str, named: str | None) -> dict[str, str] | None:
+    """Return a child's environment with another run announced; None if it is already correct."""
+    right: dict[str, str | None] = {}
+    if STATE.announced is not None and given.get(PARENT) == STATE.announced:
+        right[PARENT] = inherited
+    if STATE.exported is not None and given.get(RUN) == STATE.exported:
+        right[RUN] = named
+    if all(given.get(name) == value for name, value in right.items()):
+        return None
+    kept = {name: value for name, value in given.items() if name not in right}
+    return kept | {name: value for name, value in right.items() if value}
+
+
+class _Call:
+    """A submitted call with its run, for another thread or, pickled, for another process."""
+
+    __slots__ = ("_call", "_joining", "_scope")
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call, self._scope = call, here()
+        self._joining = _Joining(self._scope)  # now: another thread pickles it later
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _JoiningCall, (self._call, self._joining.values())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        token = _CARRIED.set(self._scope)
+        try:
+            return self._call(*args, **kwargs)
+        finally:
+            _CARRIED.reset(token)
+
+
+class _JoiningCall(NamedTuple):
+    """A call in a worker, with the environment variables of a child started at the submission."""
+
+    call: Callable[..., Any]
+    joining: tuple[str, str | None, str | None]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _join(*self.joining)
+        return self.call(*args, **kwargs)
+
+
+def _start_joined(inherited: str, named: str | None, given: str | None) -> None:
+    """Join a run at the start of a process, with an environment that may be a fork server's."""
+    STATE.joined = os.environ.get(RUN)
+    _join(inherited, named, given)
+
+
+def _join(inherited: str, named: str | None, given: str | None) -> None:
+    """Join a run as a new process would; a worker executes one call at a time.
+
+    Args:
+        inherited: the announcement of the calling process.
+        named: the value of `DATAVER_RUN` there; a value set by this process has priority.
+        given: the value there that the user set.
+    """
+    tracked = [each.context for own in STATE.scopes.values() for each in own if each.context is not None]
+    STATE.stale |= {each.key for each in tracked}  # a forked worker's tracker still reports them
+    STATE.scopes.clear()
+    CURRENT.set(None)
+    if os.environ.get(RUN) not in (None, STATE.joined, given):
+        named = os.environ[RUN]  # set by an initializer
+    else:
+        STATE.joined = named
+    STATE.inherited, STATE.exported = inherited, None
+    for name, value in ((PARENT, inherited), (RUN, named)):
+        if value:
+            os.environ[name] = value
+        else:
+            os.environ.pop(name, None)
+
+
+def _of_children(scope: Scope | None) -> str | None:
+    """Return the run that child processes join: the process's own if only calls named runs so far."""
+    if scope is not None:
+        return scope.key
+    unwatched = next((each.key for each in active() if each.key not in STATE.stale), None)
+    if unwatched is not None or STATE.base is not None:
+        return unwatched or base()
+    return STATE.key if STATE.recorder is not None and STATE.implicit else None
+
+
+def _before_fork() -> None:
+    announce(_of_children(here()))  # the child joins the run of the thread that forks
+    _await_imports()
+    if STATE.recorder is not None:
+        STATE.recorder.before_fork()
+
+
+def _await_imports() -> None:
+    """Wait, with a limit, while other threads import modules of dataver.
+
+    Python locks each module during its import and does not reset the locks in a forked child
+    (`importlib._bootstrap`): a child that imports such a module would wait forever.
+    """
+    locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+    me, until = threading.get_ident(), time.monotonic() + _FORK_SECONDS
+    while time.monotonic() < until:
+        held = [reference() for name, reference in list(locks.items()) if name.startswith("dataver")]
+        if all(getattr(lock, "owner", None) in (None, me) for lock in held):
+            return
+        time.sleep(0.001)
+
+
+def _after_fork() -> None:
+    if STATE.recorder is not None:
+        STATE.recorder.after_fork()
+
+
+def _in_child() -> None:
+    """Initialise a forked child, in the scope of the thread that forked."""
+    scope = here()
+    if STATE.recorder is not None:
+        STATE.recorder.notes.close()  # they belong to the parent
+    scopes = {threading.get_ident(): [*chain(scope)][::-1]} if scope is not None else None
+    CURRENT.set(next((each for each in chain(scope) if each.context is None), None))  # maybe inherited
+    own = announcement(_of_children(scope))  # another thread may have set the variable
+    STATE.begin(scopes, own or STATE.inherited)
+    _export()
+    STATE.joined = os.environ.get(RUN)

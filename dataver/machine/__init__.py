@@ -1,0 +1,1 @@
+"""This machine and its user: folders, configuration files, process identity, measured speeds, clocks."""

@@ -1,0 +1,523 @@
+"""Garbage collection: a readable plan, then a sweep that checks again before it deletes.
+
+Deleted are packs and blocks that no version needs and that are older than the grace period (those of a
+running upload are younger). Kept are those needed by a version that was deleted within the grace period (it
+may be read), and those in a list of retired packs younger than it (a reader may use a layout from before the
+repack). Ages are by the store's clock. Holds of writers are valid for every grace period.
+
+The sweep, by batch (`dataver.repository.holds` is the other side):
+
+    1  put the keys that it may delete
+    2  list holds, then records; mark the trees that are new since the first mark
+    3  delete the keys that are still not marked: blocks first, then packs
+    4  record its end
+
+A crash leaves fewer unneeded objects and at worst the marker of 1, which the next sweep removes; no version
+loses an object. If a version is unreadable, nothing is deleted.
+"""
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import islice
+from typing import Final
+
+from dataver import parallel
+from dataver.errors import Conflict, IntegrityError, NotFound, StoreError
+from dataver.formats.keeping import Sweep, parse_retired, parse_sweep
+from dataver.machine.process_identity import is_gone, this_process
+from dataver.machine.store_clock import CLOCK_REQUESTS, GRACE, PROBES, Stopwatch, store_now
+from dataver.maintenance.delete import remove_record
+from dataver.maintenance.leftovers import is_unfinished, remove_unfinished, unfinished
+from dataver.progress import SILENT, Progress
+from dataver.repository.holds import LASTS, current_holds
+from dataver.repository.layout import (
+    RETIRED,
+    SWEEPS,
+    SWEPT,
+    TURNS,
+    pack_key,
+    parse_object_key,
+    parse_record_key,
+    sweep_key,
+    swept_key,
+)
+from dataver.repository.marking import Marks, list_inventory, mark, pass_over, pass_over_missing
+from dataver.repository.records import Listed
+from dataver.repository.repository import RepositoryCore
+from dataver.repository.writer_notes import read_note
+from dataver.storage import ObjectInfo, Store
+
+__all__ = ["GcPlan", "GcReport", "execute_gc", "plan_gc"]
+
+
+_BATCH: Final = 4_000  # objects in a batch; a writer that needs one of them waits for the whole batch
+_AROUND: Final = 9  # requests before and after the deletions of a batch; checked by a test
+_TURN: Final = timedelta(days=1)  # a writer uses a position in a dataset for at most six hours
+_WRITING: Final = timedelta(minutes=1)  # after the last byte, for flushing and renaming the file
+_LATEST: Final = 3600.0  # maximum seconds between marking and a delete, in case the process is suspended
+
+
+@dataclass
+class GcPlan:
+    """Plan of a sweep.
+
+    Attributes:
+        grace: the grace period.
+        packs: unneeded packs.
+        blocks: unneeded tree blocks.
+        leftovers: unfinished files, probes, and expired markers.
+        records: records left by interrupted deletions.
+        waiting: number of packs and blocks that no version needs, but that are too young or may still be
+            read; a later `gc` deletes them.
+        waiting_size: bytes of these.
+        kept: number of packs and blocks that are needed.
+        kept_size: bytes of these.
+        held: number of active writers.
+        requests: approximate number of requests of a sweep, without those of marking again.
+        seconds: estimated duration, from the measured time of marking and of a request.
+    """
+
+    grace: timedelta
+    packs: list[ObjectInfo] = field(default_factory=list)
+    blocks: list[ObjectInfo] = field(default_factory=list)
+    leftovers: list[ObjectInfo] = field(default_factory=list)
+    records: list[ObjectInfo] = field(default_factory=list)
+    waiting: int = 0
+    waiting_size: int = 0
+    kept: int = 0
+    kept_size: int = 0
+    held: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """Bytes to free."""
+        return sum(info.size for info in (*self.packs, *self.blocks, *self.leftovers, *self.records))
+
+    @property
+    def count(self) -> int:
+        """Number of objects to delete."""
+        return len(self.packs) + len(self.blocks) + len(self.leftovers) + len(self.records)
+
+    @property
+    def most(self) -> bool:
+        """Whether more than half of the bytes in packs and blocks would be deleted."""
+        going = sum(info.size for info in (*self.packs, *self.blocks))
+        return going > self.kept_size + self.waiting_size
+
+
+@dataclass
+class GcReport:
+    """Result of a sweep.
+
+    Attributes:
+        packs: number of packs deleted.
+        blocks: number of tree blocks deleted.
+        leftovers: number of other objects deleted.
+        size: bytes of all deleted objects.
+        spared: number of objects of the plan that are needed meanwhile.
+        problems: `(key, reason)` of objects that could not be deleted.
+    """
+
+    packs: int = 0
+    blocks: int = 0
+    leftovers: int = 0
+    size: int = 0
+    spared: int = 0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _NeededTrees:
+    """Roots of the trees that are needed at one moment.
+
+    Attributes:
+        roots: trees of records, which must be complete.
+        held: trees of holds, to be published; blocks may still be missing.
+        dying: trees of young tombstones, which may be incomplete.
+        everything: whether a hold covers all objects, so that none may be swept.
+        moved: keys of the lists of retired packs; a new one means that layouts have changed.
+        holds: number of holds.
+    """
+
+    roots: frozenset[bytes]
+    held: frozenset[bytes]
+    dying: frozenset[bytes]
+    everything: bool
+    moved: frozenset[str]
+    holds: int
+
+
+def plan_gc(
+    repo: RepositoryCore,
+    *,
+    grace: timedelta = GRACE,
+    packs: Collection[bytes] = (),
+    trees: Collection[bytes] = (),
+) -> GcPlan:
+    """Plan a sweep.
+
+    Args:
+        repo: the repository.
+        grace: time for which unneeded objects are kept.
+        packs: other packs to keep: those that drafts on this machine need.
+        trees: roots of other trees to keep.
+
+    Raises:
+        IntegrityError: a version, or a damaged block that an upload or draft needs, cannot be read; what it
+            needs is unknown, so nothing may be freed.
+    """
+    return _Collection(repo, grace, packs, trees).plan
+
+
+def execute_gc(
+    repo: RepositoryCore,
+    *,
+    grace: timedelta = GRACE,
+    packs: Collection[bytes] = (),
+    trees: Collection[bytes] = (),
+    delete_most: bool = False,
+    progress: Progress = SILENT,
+) -> GcReport:
+    """Plan and execute a sweep.
+
+    Args:
+        repo: the repository.
+        grace: time for which unneeded objects are kept.
+        packs: other packs to keep.
+        trees: roots of other trees to keep.
+        delete_most: allow the deletion of more than half of the repository's bytes.
+        progress: receives objects and bytes.
+
+    Raises:
+        IntegrityError: a version, or a damaged block that an upload or draft needs, cannot be read.
+        Conflict: a repack is running, or more than half would be deleted; nothing was deleted.
+        StoreError: the store failed; a repeated call continues.
+    """
+    found = _Collection(repo, grace, packs, trees)
+    if found.plan.most and not delete_most:
+        raise Conflict(
+            f"more than half of {repo.url} would be deleted ({len(found.plan.packs):,} packs); nothing was.",
+            hint="`dataver list` shows the versions; if all are there: --yes-delete-most, delete_most=True",
+        )
+    return found.execute(progress)
+
+
+class _Collection:
+    """State of one garbage collection: the marks, the plan, and the sweep."""
+
+    def __init__(
+        self, repo: RepositoryCore, grace: timedelta, packs: Collection[bytes], trees: Collection[bytes]
+    ) -> None:
+        self._repo = repo
+        self._store = repo.store
+        self._grace = grace
+        self._more = Marks(packs=set(packs))
+        self._trees = frozenset(trees)
+        self._published: dict[Listed, bytes] = {}
+        self._buried: dict[Listed, bytes] = {}
+        began = time.perf_counter()
+        self.now = store_now(self._store)
+        asking = (time.perf_counter() - began) / CLOCK_REQUESTS
+        self._inventory = list_inventory(self._store)
+        self._look = self._needed_trees(self._check_listing())
+        self._living, self._dying = Marks(), Marks()
+        self._mark(self._look)
+        self.plan = self._plan()
+        self._estimate(time.perf_counter() - began, asking)
+
+    def execute(self, progress: Progress) -> GcReport:
+        """Sweep the objects of the plan."""
+        report = GcReport()
+        plan = self.plan
+        if self._look.everything:
+            raise _busy(self._store)
+        progress.start(plan.count, plan.size)
+        self._remove_leftovers(report, progress)
+        self._remove_turns()
+        for kind in (
+            plan.blocks,
+            plan.packs,
+        ):  # a pack without its blocks is better than a block without its packs
+            for batch in _batches(kind):
+                self._sweep(batch, report, progress)
+        return report
+
+    # marking
+
+    def _check_listing(self) -> list[Listed]:
+        """Return the listed versions; check the listing, since a missing version loses its objects.
+
+        A version of this machine's last gc that is listed neither as existing nor as deleted is read by key.
+
+        Raises:
+            StoreError: its record exists, so the listing is incomplete.
+        """
+        records, cache = self._repo.records, self._repo.cache
+        if cache is None:  # listings of a local store are complete
+            return []
+        name = f"{self._store.location}\nversions that gc saw"
+        found = records.everything(uncached=True)
+        there = {f"{dataset}@{label}" for dataset, label, _ in found}
+        gone = {f"{dataset}@{label}" for dataset, label in records.deleted()}
+        for ref in sorted(set((cache.get(name) or b"").decode().split()) - there - gone):
+            dataset, _, label = ref.partition("@")
+            if records.tombstone(dataset, label) is None and records.read_back(dataset, label) is not None:
+                raise StoreError(
+                    f"a listing of {self._store.url} leaves out {ref}, which exists; nothing was deleted.",
+                    hint="repeat the command; check for a proxy or a cache in front of the store",
+                )
+        cache.put(name, "\n".join(sorted(there)).encode())
+        return found
+
+    def _needed_trees(self, more: Sequence[Listed] = ()) -> _NeededTrees:
+        """List holds, then records: the record of a hold that was released in between is listed.
+
+        Versions of an earlier listing (`more`) are included, unless they were deleted meanwhile.
+        """
+        repo = self._repo
+        holds = current_holds(self._store, self.now)
+        moved = frozenset(info.key for info in self._store.list(RETIRED))
+        held = {hold.tree for hold in holds.values() if hold is not None and hold.tree is not None}
+        versions = [*{*repo.records.everything(), *more}]
+        roots = self._trees_of(versions, self._published, self._tree_of_version)
+        young = [(*ref, info) for ref, info in repo.records.deleted().items() if not self._is_old(info)]
+        dying = self._trees_of(young, self._buried, self._tree_of_deleted)
+        everything = any(hold is None or hold.tree is None for hold in holds.values())
+        return _NeededTrees(roots, frozenset(held), dying, everything, moved, len(holds))
+
+    def _trees_of(
+        self, refs: Sequence[Listed], known: dict[Listed, bytes], read: Callable[[Listed], bytes | None]
+    ) -> frozenset[bytes]:
+        """Return the trees of these versions; the values of objects that were read before are reused."""
+        fresh = [ref for ref in refs if ref not in known]
+        with parallel.pool(parallel.REQUESTS if self._store.local_root is None else 1, "look") as pool:
+            found = zip(fresh, pool.map(read, fresh), strict=True)
+            known.update((ref, tree) for ref, tree in found if tree is not None)
+        return frozenset(known[ref] for ref in refs if ref in known)
+
+    def _tree_of_version(self, ref: Listed) -> bytes | None:
+        """Return the tree of a listed version, or None if a tombstone shows that it was deleted meanwhile."""
+        try:
+            return self._repo.records.get(*ref).record.tree
+        except NotFound:
+            self._tree_of_deleted(ref)
+            return None
+
+    def _tree_of_deleted(self, ref: Listed) -> bytes | None:
+        tombstone = self._repo.records.tombstone(*ref[:2])
+        if tombstone is not None:
+            return tombstone.tree
+        raise StoreError(
+            f"{ref[0]}@{ref[1]} is in a listing of {self._store.url} and cannot be found; "
+            "nothing more was deleted.",
+            hint="repeat the command; if that does not help, restore it from a copy of the repository",
+            transient=True,
+        )
+
+    def _mark(self, look: _NeededTrees, known: _NeededTrees | None = None) -> None:
+        """Mark the trees of a `_NeededTrees`, except those of records and tombstones in `known`.
+
+        A held tree is always marked again, since its writer may still store blocks of it.
+        """
+        roots, dying = look.roots, look.dying
+        if known is not None:
+            roots, dying = roots - known.roots, look.dying - known.dying
+        marks = mark(self._store, roots)
+        marks.add(self._mark_unpublished(look.held | self._trees))
+        marks.add(self._more)
+        self._living.add(marks)
+        self._dying.add(mark(self._store, dying, on_error=pass_over))
+
+    def _mark_unpublished(self, trees: frozenset[bytes]) -> Marks:
+        """Mark the trees of holds and drafts, whose blocks may be missing, but not damaged.
+
+        Adding the same content again replaces a damaged block, if the objects below it still exist.
+        """
+        try:
+            return mark(self._store, trees, on_error=pass_over_missing)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"{error.message} An upload or draft needs it, so nothing more was deleted.",
+                hint="list all damage with `dataver verify`; the hold of an upload expires after a day, and "
+                "`dataver discard` deletes a draft",
+            ) from error
+
+    def _is_old(self, info: ObjectInfo) -> bool:
+        """Return whether an object is older than the grace period; without a time only if that is 0."""
+        if info.modified is None:
+            return not self._grace
+        try:
+            return info.modified <= self.now - self._grace
+        except OverflowError:
+            return False
+
+    def _is_left(self, info: ObjectInfo) -> bool:
+        """Return whether an unfinished file is abandoned: after a minute or the grace period."""
+        return self._is_old(info) and (info.modified is None or self.now - info.modified > _WRITING)
+
+    # planning
+
+    def _plan(self) -> GcPlan:
+        plan = GcPlan(self._grace, held=self._look.holds)
+        retired = self._retired(plan)
+        for found, needed, later, going in (
+            (self._inventory.packs, self._living.packs, self._dying.packs | retired, plan.packs),
+            (self._inventory.blocks, self._living.blocks, self._dying.blocks, plan.blocks),
+        ):
+            for name, info in found.items():
+                if name in needed:
+                    plan.kept += 1
+                    plan.kept_size += info.size
+                elif name not in later and self._is_old(info):
+                    going.append(info)
+                else:
+                    plan.waiting += 1
+                    plan.waiting_size += info.size
+        plan.leftovers += [info for info in unfinished(self._store) if self._is_left(info)]
+        plan.leftovers += [info for info in self._store.list(PROBES) if self._is_old(info)]
+        plan.leftovers += self._dead_sweeps()
+        plan.records += self._repo.records.interrupted_deletions()
+        return plan
+
+    def _estimate(self, looking: float, asking: float) -> None:
+        """Estimate the cost of a sweep from the seconds of marking and of one request."""
+        plan = self.plan
+        if not plan.count:
+            return
+        swept, beside = len(plan.packs) + len(plan.blocks), len(plan.leftovers) + len(plan.records)
+        batches = sum(-(-len(kind) // _BATCH) for kind in (plan.packs, plan.blocks))
+        plan.requests = swept + beside + batches * _AROUND
+        width = parallel.REQUESTS if self._store.local_root is None else 1
+        plan.seconds = looking + (swept / width + beside + batches * _AROUND) * asking
+
+    def _retired(self, plan: GcPlan) -> set[bytes]:
+        """Return the packs that were retired within the grace period; add older lists to the plan.
+
+        An unreadable list may contain any pack.
+        """
+        retired: set[bytes] = set()
+        for info in self._store.list(RETIRED):
+            if self._is_old(info):
+                plan.leftovers.append(info)
+                continue
+            try:
+                found = read_note(self._store, info.key, parse_retired)
+            except NotFound:
+                continue
+            retired.update(self._inventory.packs if found is None else found.packs)
+        return retired
+
+    def _dead_sweeps(self) -> Iterator[ObjectInfo]:
+        """Yield the markers of sweeps that have ended, and one surplus marker of finished sweeps."""
+        yield from islice(self._store.list(SWEPT), 1, 2)  # a crash left two
+        for info in list(self._store.list(SWEEPS)):
+            try:
+                sweep = read_note(self._store, info.key, parse_sweep)
+            except NotFound:
+                continue
+            gone = sweep is not None and is_gone(sweep.owner)
+            if gone or (info.modified is not None and self.now - info.modified > LASTS):
+                yield info
+
+    # sweeping
+
+    def _remove_leftovers(self, report: GcReport, progress: Progress) -> None:
+        for info in (*self.plan.leftovers, *self.plan.records):
+            record = parse_record_key(info.key)
+            if is_unfinished(info.key):  # in any folder
+                remove_unfinished(self._store, info.key)
+            elif record is not None:
+                remove_record(self._repo, *record)
+            elif info.key.startswith((SWEEPS, SWEPT)):
+                _finish(self._store, info.key)
+            else:
+                self._store.delete(info.key)
+            report.leftovers += 1
+            report.size += info.size
+            progress.advance(1, info.size)
+
+    def _remove_turns(self) -> None:
+        """Delete expired turns, which are not part of the plan."""
+        for info in list(self._store.list(TURNS)):
+            if info.modified is not None and self.now - info.modified > _TURN:
+                self._store.delete(info.key)
+
+    def _sweep(self, batch: list[ObjectInfo], report: GcReport, progress: Progress) -> None:
+        key = sweep_key(os.urandom(16).hex())
+        note = Sweep(keys=tuple(info.key for info in batch), owner=this_process())
+        self._store.put(key, note.encode())
+        try:
+            watch = Stopwatch()
+            needed = self._mark_again()
+            going = [info for info in batch if info.key not in needed]
+            report.spared += len(batch) - len(going)
+            for done, problem in self._delete(going, watch):
+                if problem is not None:
+                    report.problems.append((done.key, problem))
+                    continue
+                is_pack = done.key == pack_key(parse_object_key(done.key) or b"")
+                report.packs += is_pack
+                report.blocks += not is_pack
+                report.size += done.size
+                progress.advance(1, done.size)
+        finally:
+            _finish(self._store, key)
+
+    def _mark_again(self) -> set[str]:
+        """Return the keys that are needed now or were needed before."""
+        look = self._needed_trees()
+        if look.everything or not look.moved <= self._look.moved:
+            raise _busy(self._store)
+        self._mark(look, self._look)
+        self._look = look
+        return self._living.keys() | self._dying.keys()
+
+    def _delete(self, going: list[ObjectInfo], watch: Stopwatch) -> Iterator[tuple[ObjectInfo, str | None]]:
+        """Delete objects; yield each with its error, if any."""
+
+        def remove(info: ObjectInfo) -> tuple[ObjectInfo, str | None]:
+            if watch.seconds() > _LATEST:
+                return info, "the sweep was suspended too long; run gc again"
+            try:
+                self._store.delete(info.key)
+            except StoreError as error:
+                if error.transient:
+                    raise
+                return info, error.message
+            return info, None
+
+        if self._store.local_root is not None:
+            yield from map(remove, going)
+            return
+        with parallel.pool(parallel.REQUESTS, "sweep") as pool:
+            yield from pool.map(remove, going)
+
+
+def _finish(store: Store, key: str) -> None:
+    """Record the end of a sweep: put a new key before deleting the old ones, so that listings differ.
+
+    Of two sweeps that end concurrently at least one leaves its key: each deletes only keys that it listed
+    before it wrote its own, and they cannot both have listed the other's.
+    """
+    old = [info.key for info in store.list(SWEPT)]
+    store.put(swept_key(os.urandom(16).hex()), b"{}")
+    for each in (key, *old):
+        store.delete(each)
+
+
+def _busy(store: Store) -> Conflict:
+    return Conflict(
+        f"a repack is running in {store.url}; nothing more was deleted.",
+        hint="run gc again when the repack, or the upload with an unreadable hold, is done",
+    )
+
+
+def _batches(items: Iterable[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
+    source = iter(items)
+    while batch := list(islice(source, _BATCH)):
+        yield batch

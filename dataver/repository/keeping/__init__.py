@@ -1,1 +1,0 @@
-"""Keeping house: deleting versions, freeing what nobody needs, moving what is left, what it all takes."""

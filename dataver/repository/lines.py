@@ -1,0 +1,232 @@
+"""Lines of a dataset: the version that `latest` refers to, and the version that a new one must contain.
+
+A dataset has one main line and any number of forks. A version that is published must contain the version
+before it on its line, i.e. have it among its ancestors. Otherwise `find_position` raises `Behind`, unless a
+fork is allowed. For the rules and their reasons see `docs/decisions/0017-publishing-upon-the-latest.md`.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple
+
+from dataver.errors import Conflict
+from dataver.formats.names import MAX_NAME, next_label, parse_semver
+from dataver.formats.record import ParentRef, Record
+from dataver.machine.store_clock import Stopwatch
+from dataver.repository.records import Labels, Listed, Published, Records, VersionNames
+
+__all__ = ["Behind", "Position", "busy", "descends", "find_position", "latest", "latest_of_each"]
+
+_FORK = "-fork."
+_TICK = timedelta(microseconds=1)  # the resolution of times in records
+
+
+class Behind(Conflict):
+    """The version before on the line is not among the ancestors of the one to be published.
+
+    Attributes:
+        latest: that version.
+    """
+
+    def __init__(self, record: Record, latest: Published) -> None:
+        start = ", ".join(f"{each.dataset}@{each.label}" for each in record.parents) or "nothing"
+        super().__init__(
+            f"{latest.ref} was published, and this version of {record.dataset} was made from {start}.",
+            hint="apply its changes to that version with --rebase, or publish beside it with --allow-fork",
+        )
+        self.latest = latest
+
+
+def busy(dataset: str) -> Conflict:
+    """Return the error for a writer that other writers preceded repeatedly."""
+    return Conflict(f"other processes keep publishing versions of {dataset}.", hint="try again")
+
+
+class Position(NamedTuple):
+    """Position of a new version in its dataset.
+
+    Attributes:
+        label: its label.
+        line: the name of its fork; empty on the main line.
+        before: the version before it on its line, or for a new fork the latest version.
+        state: the state of the dataset for which the position was determined.
+        contained: whether `before` is among its ancestors.
+        found: time since the position was determined.
+    """
+
+    label: str
+    line: str
+    before: Published | None
+    state: str
+    contained: bool
+    found: Stopwatch
+
+    def place(self, record: Record) -> Record:
+        """Return a record with this label and line, created later than the version before it.
+
+        Among labels without numbers the newest is the latest, which clock differences must not change.
+        """
+        created = record.created
+        if self.before is not None:
+            created = max(created, self.before.record.created + _TICK)
+        return replace(record, label=self.label, line=self.line, created=created)
+
+
+def latest(records: Records, dataset: str, labels: Labels) -> Published:
+    """Return the version that `dataset@latest` refers to, given the labels of the dataset, at least one.
+
+    It is the newest among the highest numbered label and all labels without a number. Forks are ignored
+    unless there is no other version.
+    """
+    return latest_of_each(records, {dataset: labels})[dataset]
+
+
+def latest_of_each(records: Records, datasets: Mapping[str, Labels]) -> dict[str, Published]:
+    """Return the latest version of each of some datasets, given their labels."""
+    refs: list[Listed] = []
+    for dataset, labels in datasets.items():
+        chosen = [label for label in labels if parse_semver(label) is None]
+        chosen += [label for _, label in _numbered(labels)[:1]]
+        refs += [(dataset, label, labels[label]) for label in chosen]
+    found: dict[str, list[Published]] = defaultdict(list)
+    for each in records.many(refs):
+        found[each.record.dataset].append(each)
+    return {dataset: _newest(records, datasets[dataset], each) for dataset, each in found.items()}
+
+
+def _newest(records: Records, labels: Labels, candidates: list[Published]) -> Published:
+    for _, label in _numbered(labels)[1:]:
+        if not candidates[-1].record.line:
+            break
+        # the candidate is a fork
+        candidates.append(records.get(candidates[-1].record.dataset, label, labels[label]))
+    return max([each for each in candidates if not each.record.line] or candidates, key=_age)
+
+
+def find_position(
+    records: Records,
+    record: Record,
+    *,
+    label: str | None,
+    bump: str = "patch",
+    mirrors: bool = False,
+    allow_fork: bool = False,
+) -> Position:
+    """Return the position at which a record would be published now.
+
+    Args:
+        records: the published records.
+        record: the record; its own label is ignored.
+        label: the label that the user chose; None means the next free one.
+        bump: the part of the highest label that is incremented.
+        mirrors: a version without a parent in the dataset is behind if a version exists; otherwise it
+            starts a new history.
+        allow_fork: publish beside the latest version instead of raising `Behind`.
+
+    Raises:
+        Conflict: the label belongs to a version or to a deleted version.
+        Behind: the previous version on the line is not among its ancestors.
+    """
+    found = Stopwatch()
+    names = records.names(record.dataset)
+    taken = {*names.labels, *names.deleted}
+    if label is not None:
+        _refuse_taken(record.dataset, label, names)
+    chosen = label or next_label(taken, bump)
+    before = _before(records, names, label)
+    own = [parent for parent in record.parents if parent.dataset == record.dataset]
+    if before is None or descends(records, own, before, names.labels):
+        return Position(chosen, "", before, names.state, True, found)
+    parents = [
+        each for ref in own if (each := records.of_parent(ref, names.labels.get(ref.label))) is not None
+    ]
+    if parents and all(each.record.line for each in parents):
+        line = parents[-1].record.line
+        before = _end_of_fork(records, parents[-1])
+        if descends(records, own, before, names.labels):
+            return Position(label or _fork_label(line, taken), line, before, names.state, True, found)
+    elif not own and not mirrors and not allow_fork:
+        return Position(chosen, "", before, names.state, False, found)
+    if not allow_fork:
+        raise Behind(record, before)
+    chosen = label or _fork_label((own[0] if own else before.record).label, taken)
+    return Position(chosen, chosen, before, names.state, False, found)
+
+
+def _end_of_fork(records: Records, start: Published) -> Published:
+    """Return the newest version of the fork of a version."""
+    versions = records.versions(start.record.dataset)
+    return max((each for each in versions if each.record.line == start.record.line), key=_age, default=start)
+
+
+def descends(
+    records: Records, starts: Sequence[ParentRef], wanted: Published, labels: Labels | None = None
+) -> bool:
+    """Return whether a version is one of `starts` or an ancestor of one.
+
+    `labels` are those of its dataset from a listing; without them each record is read from the store.
+
+    No ancestor is newer than its descendants, so versions older than the wanted one are not searched.
+    """
+    queue, seen = deque(starts), set[str]()
+    while queue:
+        parent = queue.popleft()
+        if parent.record == wanted.record_id:
+            return True
+        if parent.record in seen:
+            continue
+        seen.add(parent.record)
+        info = labels.get(parent.label) if labels and parent.dataset == wanted.record.dataset else None
+        found = records.of_parent(parent, info)
+        if found is not None and found.record.created >= wanted.record.created:
+            queue.extend(found.record.parents)
+    return False
+
+
+def _before(records: Records, names: VersionNames, label: str | None) -> Published | None:
+    """Return the version on the main line before a new one with this label.
+
+    Below the highest numbered label this is the next lower one: 1.0.4 for 1.0.5, beside 2.0.0.
+    """
+    number = parse_semver(label) if label is not None else None
+    numbered = _numbered(names.labels)
+    if number is None or not numbered or number > numbered[0][0]:
+        return latest(records, names.dataset, names.labels) if names.labels else None
+    for other, lower in numbered:
+        if (
+            other < number
+            and not (found := records.get(names.dataset, lower, names.labels[lower])).record.line
+        ):
+            return found
+    return None
+
+
+def _refuse_taken(dataset: str, label: str, names: VersionNames) -> None:
+    if label in names.deleted:
+        what = "was deleted, and labels are never reused"
+    elif label in names.labels:
+        what = "is already published and is never overwritten"
+    else:
+        return
+    raise Conflict(f"{dataset}@{label} {what}.", hint="finalize again with another label, then upload")
+
+
+def _fork_label(stem: str, taken: set[str]) -> str:
+    """Return the first free label of a fork that starts at `stem`: `1.0.0-fork.1`."""
+    stem = stem.partition(_FORK)[0][: MAX_NAME - 20]
+    number = 1
+    while f"{stem}{_FORK}{number}" in taken:
+        number += 1
+    return f"{stem}{_FORK}{number}"
+
+
+def _numbered(labels: Iterable[str]) -> list[tuple[tuple[int, int, int], str]]:
+    """Return the numbered labels with their numbers, highest first."""
+    found = ((parse_semver(label), label) for label in labels)
+    return sorted(((number, label) for number, label in found if number is not None), reverse=True)
+
+
+def _age(each: Published) -> tuple[object, ...]:
+    return each.record.created, parse_semver(each.record.label) or (), each.record.label

@@ -1,0 +1,223 @@
+"""Real processes: sweeps beside uploads, killed ones, stopped ones; every published version is whole."""
+
+import os
+import random
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+
+import dataver
+
+NOW = timedelta(0)
+
+WRITER = """
+import os, random, sys, dataver
+from dataver.errors import DataverError
+home, number, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+names = sys.argv[4] if len(sys.argv) > 4 else "ab"
+chance = random.Random(number)
+contents = [random.Random(each).randbytes(40_000) for each in range(12)]  # the same for all writers
+repo = dataver.open(os.environ.get("DATAVER_REPO") or os.path.join(home, "repo"))
+work = os.path.join(home, f"work-{number}")
+for turn in range(rounds):
+    folder = os.path.join(work, f"source-{turn}")
+    os.makedirs(folder)
+    for each in chance.sample(range(12), 4):
+        with open(os.path.join(folder, str(each)), "wb") as file:
+            file.write(contents[each])
+    name = chance.choice(names)
+    try:
+        version = repo.sync(folder, name, workspace=work).version
+        if version:
+            print("published", version.ref, flush=True)
+    except DataverError as error:
+        print("failed", type(error).__name__, error, flush=True)
+    versions = repo._core.records.labels(name)
+    if len(versions) > 2:
+        try:
+            repo.delete(f"{name}@{chance.choice(versions[:-1])}")
+        except DataverError:
+            pass
+"""
+SWEEPER = """
+import os, sys, time, dataver
+from datetime import timedelta
+from dataver.errors import DataverError
+repo = dataver.open(os.environ.get("DATAVER_REPO") or os.path.join(sys.argv[1], "repo"))
+end = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < end:
+    for work in (lambda: repo.gc(grace=timedelta(0), delete_most=True), lambda: repo.repack(dead=0.2)):
+        try:
+            report = work()
+            print("done", report.size, flush=True)
+        except DataverError as error:
+            print("stopped", type(error).__name__, error, flush=True)
+"""
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A folder with a repository whose packs are small."""
+    dataver.init(tmp_path / "repo")
+    return tmp_path
+
+
+def start(script, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "DATAVER_CACHE": f"{arguments[0]}/cache"},
+    )
+
+
+def check(home):
+    """Verify every version, read with a fresh eye; return their names."""
+    repo = dataver.open(os.environ.get("DATAVER_REPO") or home / "repo")
+    refs = [f"{name}@{label}" for name, labels in repo._core.records.datasets().items() for label in labels]
+    for ref in refs:
+        report = repo.verify(ref)
+        assert report.ok, (ref, report.findings)
+    return refs
+
+
+def clean(home):
+    """Sweep, and check that nothing unneeded is left; unfinished files are made to look old before."""
+    for path in (home / "repo").rglob(".tmp-*"):
+        os.utime(path, (1e9, 1e9))
+    repo = dataver.open(home / "repo")
+    repo.repack(dead=0.2)
+    repo.gc(grace=NOW, delete_most=True)
+    assert repo.du().unneeded == 0
+    notes = [path for path in (home / "repo" / "keeping").rglob("*") if path.is_file()]
+    assert len(notes) <= 1
+    assert not list((home / "repo").rglob(".tmp-*"))
+    assert not list((home / "repo").rglob(".probe-*"))
+
+
+@pytest.mark.slow
+def test_sweeps_and_repacks_beside_three_writers(home):
+    """Writers add what was deleted a moment ago; nobody fails, and each version is whole."""
+    sweeper = start(SWEEPER, home, 12)
+    writers = [start(WRITER, home, number, 8) for number in range(3)]
+    told = [writer.communicate(timeout=250)[0] for writer in writers]
+    swept = sweeper.communicate(timeout=250)[0]
+    assert [writer.returncode for writer in writers] == [0, 0, 0], told
+    assert sweeper.returncode == 0, swept
+    assert "done" in swept
+    assert "Integrity" not in swept
+    lines = [line for text in told for line in text.splitlines()]
+    assert sum(line.startswith("published") for line in lines) >= 12, lines
+    assert {line.split()[1] for line in lines if line.startswith("failed")} <= {"IntegrityError", "Conflict"}
+    assert len(check(home)) >= 2
+    clean(home)
+
+
+def test_an_upload_that_was_stopped_while_all_it_sent_was_swept_sends_it_again(home):
+    """Stopped between its packs and its record; its packs are gone when it goes on."""
+    (home / "source").mkdir()
+    noise = random.Random(5)
+    for number in range(40):
+        (home / "source" / str(number)).write_bytes(noise.randbytes(2_000_000))
+    script = """
+import os, sys, dataver
+home = sys.argv[1]
+repo = dataver.open(os.path.join(home, "repo"))
+draft = repo.create("d", workspace=os.path.join(home, "work"))
+draft.add(os.path.join(home, "source"))
+draft.finalize()
+print("sealed", flush=True)
+print(draft.upload().version.ref, flush=True)
+"""
+    for _ in range(20):
+        process = start(script, home)
+        assert process.stdout.readline() == "sealed\n"
+        packs = home / "repo" / "packs"
+        while not list(packs.rglob("?" * 64)) and process.poll() is None:
+            time.sleep(0.0002)
+        process.send_signal(signal.SIGSTOP)
+        repo = dataver.open(home / "repo")
+        caught = not repo._core.records.labels("d")
+        report = repo.gc(grace=NOW, delete_most=True) if caught else None
+        process.send_signal(signal.SIGCONT)
+        said = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, said
+        assert check(home) == [said.strip()]
+        repo.delete(said.strip())
+        repo.gc(grace=NOW, delete_most=True)
+        if report is not None and report.packs:
+            return
+    pytest.fail("the upload was never caught with packs and without a record")
+
+
+def killed(home, rounds):
+    """Kill sweepers at random moments while versions come and go."""
+    chance = random.Random(11)
+    for turn in range(rounds):
+        writer = start(WRITER, home, 100 + turn, 4)
+        told = writer.communicate(timeout=120)[0]
+        assert writer.returncode == 0, told
+        sweeper = start(SWEEPER, home, 30)
+        time.sleep(0.35 + chance.random() * 0.5)
+        sweeper.kill()
+        sweeper.communicate(timeout=60)
+        check(home)
+    clean(home)
+    check(home)
+
+
+def test_a_sweep_or_repack_that_is_killed_harms_nothing_and_a_repeat_finishes(home):
+    """Invariant 4, with kill -9."""
+    killed(home, 6)
+
+
+@pytest.mark.slow
+def test_many_sweeps_and_repacks_that_are_killed(home):
+    """As above, more often."""
+    killed(home, 60)
+
+
+@pytest.mark.slow
+def test_uploads_that_are_killed_leave_what_a_sweep_finishes(home):
+    """Their holds count for nothing, since their processes are known to be dead."""
+    chance = random.Random(12)
+    for turn in range(6):
+        writer = start(WRITER, home, turn, 50)
+        time.sleep(0.5 + chance.random() * 0.7)
+        writer.kill()
+        writer.communicate(timeout=60)
+        dataver.open(home / "repo").gc(grace=NOW, delete_most=True)
+        check(home)
+    clean(home)
+
+
+@pytest.mark.servers
+@pytest.mark.slow
+def test_sweeps_beside_writers_on_real_servers(tmp_path, s3_server, monkeypatch):
+    """Nothing of it needs create-if-absent; where that is ignored, each writer has names of its own."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    url = s3_server.url(f"keeping/{secrets.token_hex(6)}")
+    monkeypatch.setenv("DATAVER_REPO", url)
+    dataver.init(url)
+    sweeper = start(SWEEPER, tmp_path, 20)
+    names = (lambda number: "ab"[number]) if not s3_server.exclusive else (lambda number: "ab")
+    writers = [start(WRITER, tmp_path, number, 4, names(number)) for number in range(2)]
+    told = [writer.communicate(timeout=250)[0] for writer in writers]
+    swept = sweeper.communicate(timeout=250)[0]
+    assert [writer.returncode for writer in writers] == [0, 0], told
+    assert sweeper.returncode == 0, swept
+    assert "done" in swept
+    assert "Integrity" not in swept
+    assert any("published" in text for text in told), told
+    check(tmp_path)
+    repo = dataver.open(url)
+    repo.gc(grace=NOW, delete_most=True)
+    assert repo.du().unneeded == 0
