@@ -4,6 +4,9 @@ The idea: write first, list second. A writer puts a claim of its own beside the 
 Of two writers, the later one sees the other's claim, so they never both continue. A writer without rivals
 continues. The others withdraw, except the one whose name sorts first, which waits until it has no rivals.
 
+A writer that withdrew puts no new claim before it has seen a listing without any. Without this rule, there is
+always somebody's claim in a slow store, and nobody continues.
+
 Assumptions: a listing includes every object that was put before it began, and a writer that holds a claim
 writes within a minute. A claim is ignored after two minutes, in case its writer died; so a writer that is
 stopped for longer, between claim and write, can still replace another's object. Stores with exclusive create
@@ -49,12 +52,18 @@ def claimed(store: Store, key: str) -> Iterator[None]:
                         return
                 elif min(others) < mine:
                     break
-                time.sleep(_PAUSE * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
+                _pause()
         finally:
             with contextlib.suppress(DataverError):  # it expires
                 store.delete(mine)
-        time.sleep(_PAUSE * random.uniform(1.0, 4.0))  # noqa: S311 - no secret
+        _pause()
+        while _living(store, key, mine, seen):
+            _pause()
     raise Conflict(f"other processes keep writing {key} in {store.url}.", hint="try again")
+
+
+def _pause() -> None:
+    time.sleep(_PAUSE * random.uniform(0.5, 2.0))  # noqa: S311 - no secret
 
 
 def _living(store: Store, key: str, mine: str, seen: dict[str, float]) -> list[str]:
