@@ -100,7 +100,7 @@ def fetch_run(
 
 def _is_linked(run: object) -> bool:
     """Return whether lineage is recorded; reject an invalid run before anything is fetched."""
-    from dataver.lineage.record.whose import key_of, wanted
+    from dataver.lineage.attribution.owner import key_of, wanted
     from dataver.lineage.settings import enabled
 
     if run is not None:

@@ -232,7 +232,7 @@ class Repository:
 
         key = None
         if run is not None:
-            from dataver.lineage.record.whose import key_of
+            from dataver.lineage.attribution.owner import key_of
 
             key, _ = key_of(run)
         return Files(self._core, self._core.resolve(ref), run=key)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Self
 from dataver.api.version import Version
 from dataver.errors import InvalidInput
 from dataver.formats.entry import Kind
+from dataver.lineage.attribution.owner import fresh_key, key_of
+from dataver.lineage.attribution.scopes import CURRENT
 from dataver.lineage.record.recorder import begin_run, end_run, record_input, record_output
-from dataver.lineage.record.scopes import CURRENT
-from dataver.lineage.record.whose import fresh_key, key_of
 from dataver.repository import Published
 from dataver.tree.selection import Given, Selection
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dataver.api.repository import Repository
-    from dataver.lineage.record.state import Scope
+    from dataver.lineage.attribution.state import Scope
 
 __all__ = ["Run", "run", "use"]
 

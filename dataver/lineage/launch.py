@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from dataver.errors import message_of
 from dataver.lineage import settings
+from dataver.lineage.attribution.owner import NAME, NOTES, RUN, fresh_key
+from dataver.lineage.attribution.state import PARENT
 from dataver.lineage.capture import environment
 from dataver.lineage.capture.contexts import look
 from dataver.lineage.record.journal import event_of
 from dataver.lineage.record.notes import RunRecord
 from dataver.lineage.record.queue_file import QueueFile, queue_folder
-from dataver.lineage.record.state import PARENT
-from dataver.lineage.record.whose import NAME, NOTES, RUN, fresh_key
 from dataver.lineage.trackers.announced import announced_runs
 
 if TYPE_CHECKING:

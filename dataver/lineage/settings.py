@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 
-from dataver.lineage.record.state import STATE
+from dataver.lineage.attribution.state import STATE
 
 __all__ = ["LineageWarning", "enabled", "implicit_runs", "no_implicit_runs", "warn"]
 

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from dataver.formats.event import KINDS, check_run_key
+from dataver.lineage.attribution import owner
+from dataver.lineage.attribution.state import STATE
 from dataver.lineage.capture.contexts import DETECTORS, look
 from dataver.lineage.capture.detection import found
-from dataver.lineage.record import whose
-from dataver.lineage.record.state import STATE
 
 # Environments as the systems set them, the key of the run that follows, and keys of what is around it.
 ENVIRONMENTS = {
@@ -152,12 +152,12 @@ def test_every_system_is_on_the_list_that_is_looked_at_first(
     monkeypatch.setattr(STATE, "implicit", False)
     monkeypatch.setattr(STATE, "scopes", {})
     monkeypatch.setenv("DATAVER_LINEAGE", "on")
-    monkeypatch.setattr(whose, "_ASKED", ())
-    monkeypatch.setattr(whose, "_TRACKERS", ())
-    assert not whose.wanted()
+    monkeypatch.setattr(owner, "_ASKED", ())
+    monkeypatch.setattr(owner, "_TRACKERS", ())
+    assert not owner.wanted()
     for variable, value in ENVIRONMENTS[name][0].items():
         monkeypatch.setenv(variable, value)
-    assert whose.wanted()
+    assert owner.wanted()
 
 
 def test_outside_of_everything_nothing_is_found() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from dataver.formats.event import Event, Link
+from dataver.lineage.attribution.state import STATE
 from dataver.lineage.record import queue_file
 from dataver.lineage.record.journal import Journal, event_of, now
 from dataver.lineage.record.notes import RunRecord
 from dataver.lineage.record.queue_file import LeftFile, QueueFile, left_files, remove_unlocked
-from dataver.lineage.record.state import STATE
 
 PROCESS = "a" * 32
 

@@ -200,7 +200,7 @@ def test_what_workers_alone_read_stays_with_their_run(lab) -> None:
         script(
             f"""
         import os
-        from dataver.lineage.record.state import STATE
+        from dataver.lineage.attribution.state import STATE
 
         reads = opened()
         with dataver.run("first") as first:

@@ -6,7 +6,7 @@ import pytest
 
 from dataver.errors import InvalidInput
 from dataver.formats.event import Subset
-from dataver.lineage.record.whose import key_of
+from dataver.lineage.attribution.owner import key_of
 
 FETCH = "import dataver; dataver.fetch('cats@1.0.0')"
 

@@ -5,7 +5,7 @@ import json
 TOLD = """
 import dataver, hal, hal_dataver, json, threading
 from dataver.lineage.record.recorder import flush
-from dataver.lineage.record.state import STATE
+from dataver.lineage.attribution.state import STATE
 
 told, first, go_on = [], threading.Event(), threading.Event()
 

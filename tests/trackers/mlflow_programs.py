@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import mlflow
 
 import dataver
+from dataver.lineage.attribution.state import STATE
 from dataver.lineage.record.recorder import flush
-from dataver.lineage.record.state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

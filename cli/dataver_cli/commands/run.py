@@ -27,8 +27,8 @@ def command(session: Session, name: str | None, key: str | None, arguments: tupl
     is returned, and the run is recorded as failed unless the exit code is 0.
     """
     import dataver
+    from dataver.lineage.attribution.owner import key_of
     from dataver.lineage.launch import Launch
-    from dataver.lineage.record.whose import key_of
     from dataver.lineage.settings import enabled
 
     if session.url:

@@ -1,7 +1,8 @@
 """Orchestrators, clusters, CI and launchers that this process belongs to, nearest first.
 
-The idea: a table of small detectors, which only read imported modules and the environment (invariant 8: no
-import, start or network request). An exception in a detector means that its system is not present.
+The idea: small detectors, one for each row of `systems`, which only read imported modules and the environment
+(invariant 8: no import, start or network request). An exception in a detector means that its system is not
+present.
 
 The first *whole* context determines the key of the run: tasks of orchestrators before jobs of clusters and
 CI, before launchers. Other contexts, such as the flow of a task, are only recorded.
@@ -14,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.lineage.capture import orchestrators, platforms
+from dataver.lineage.systems import SYSTEMS, TRACKERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,19 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["DETECTORS", "Surroundings", "look"]
 
-DETECTORS: Final[tuple[Callable[[Mapping[str, object], Mapping[str, str]], Iterable[Found]], ...]] = (
-    orchestrators.airflow,
-    orchestrators.prefect,
-    orchestrators.dagster,
-    orchestrators.metaflow,
-    orchestrators.kubeflow,
-    orchestrators.sagemaker,
-    orchestrators.azureml,
-    orchestrators.databricks,
-    platforms.ray,
-    platforms.slurm,
-    platforms.github,
-    platforms.torchrun,
+_READERS: Final[Mapping[str, object]] = {"orchestrators": orchestrators, "platforms": platforms}
+
+DETECTORS: Final[tuple[Callable[[Mapping[str, object], Mapping[str, str]], Iterable[Found]], ...]] = tuple(
+    getattr(_READERS[each.reader], each.name) for each in SYSTEMS if each not in TRACKERS
 )
 
 

@@ -1,1 +1,1 @@
-"""The recorder: the run of each read, the local queue of records, and sending."""
+"""The recorder: records of the runs of this process, the local queue, and sending."""

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from dataver.formats.context import Context
 from dataver.formats.event import MAX_CONTEXTS, RunFacts
+from dataver.lineage.attribution.owner import NOTES
+from dataver.lineage.attribution.scopes import chain, here
+from dataver.lineage.attribution.state import STATE, alive, announce, parent, set_base
 from dataver.lineage.record.journal import attachments_of, event_of, link_of, now
 from dataver.lineage.record.queue_file import QueueFile, children, left_files, queue_folder
-from dataver.lineage.record.scopes import chain, here
-from dataver.lineage.record.state import STATE, alive, announce, parent, set_base
-from dataver.lineage.record.whose import NOTES
 from dataver.lineage.trackers.base import updating
 from dataver.lineage.trackers.use import united, use_of
 from dataver.machine.process_identity import boot_id
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dataver.formats.event import Link
+    from dataver.lineage.attribution.owner import Owner
+    from dataver.lineage.attribution.state import Scope
     from dataver.lineage.record.journal import Journal
     from dataver.lineage.record.read_log import ReadLog
-    from dataver.lineage.record.state import Scope
-    from dataver.lineage.record.whose import Owner
     from dataver.lineage.trackers.use import Use
     from dataver.repository import Published, RepositoryCore
 

@@ -1,8 +1,8 @@
 """Recording of the versions that runs consume and produce: the interface of this package.
 
 The idea: recording is fast and local, and everything slow runs on one daemon thread. A call determines its
-run (`whose`), is recorded in memory and in the queue's file (`notes`, `queue_file`), and wakes the thread
-(`background`), which captures the code and the machine, writes to trackers and sends the queue.
+run (`attribution`), is recorded in memory and in the queue's file (`notes`, `queue_file`), and wakes the
+thread (`background`), which captures the code and the machine, writes to trackers and sends the queue.
 
 Invariant 8 in detail:
 
@@ -21,9 +21,10 @@ import threading
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from dataver.lineage import settings
-from dataver.lineage.record.scopes import CURRENT, begin_scope, chain, end_scope, hook
-from dataver.lineage.record.state import STATE, Scope, announce, set_base
-from dataver.lineage.record.whose import named_by_environment, wanted, whose
+from dataver.lineage.attribution.children import hook
+from dataver.lineage.attribution.owner import named_by_environment, wanted, whose
+from dataver.lineage.attribution.scopes import CURRENT, begin_scope, chain, end_scope
+from dataver.lineage.attribution.state import STATE, Scope, announce, set_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     from dataver.formats.context import Context
     from dataver.formats.event import Link
     from dataver.formats.record import Record
+    from dataver.lineage.attribution.owner import Owner
     from dataver.lineage.record.background import Recorder
     from dataver.lineage.record.read_log import ReadLog
-    from dataver.lineage.record.whose import Owner
     from dataver.repository import Published, RepositoryCore
 
 __all__ = [
@@ -83,7 +84,7 @@ def record_input(
         files: number of files consumed.
         size: bytes of them.
         how: `fetch`, `declared` …
-        run: the run (`whose.key_of`); None means the current one.
+        run: the run (`attribution.owner.key_of`); None means the current one.
         asked: the reference as typed by the user.
     """
     from dataver.formats.event import Subset
@@ -243,6 +244,7 @@ def begin_run(key: str, name: str | None) -> Scope:
 @_never_raises
 def tracker_begins(context: Context, thread: int | None = None) -> None:
     """Record the start of a tracker's run in this thread; for the hooks of trackers. Never raises."""
+    hook()
     _began(begin_scope(context.key, context.facts.get("name"), context, thread))
 
 

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.errors import InvalidInput, StoreError
+from dataver.lineage.attribution.state import STATE, alive
 from dataver.lineage.record.journal import Journal, attachments_of, event_of
 from dataver.lineage.record.queue_file import children, left_files, queue_folder, remove_unlocked
-from dataver.lineage.record.state import STATE, alive
 from dataver.lineage.subset_summary import links_of
 from dataver.machine.process_identity import boot_id
 

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.lineage.capture.detection import found
+from dataver.lineage.systems import TRACKERS, System
 
 if TYPE_CHECKING:
     from dataver.formats.event import Context
@@ -20,45 +21,39 @@ __all__ = ["ANNOUNCED", "Announced", "announced", "announced_runs"]
 
 
 class Announced(NamedTuple):
-    """A tracker with its environment variables for the run.
+    """A tracker whose run is read from the environment.
 
     Attributes:
-        system: its name in run keys.
-        module: its package.
-        variables: variables for the run's id; the first one set is used.
-        around: variables for the namespace of the id, widest first; unset ones are omitted.
+        row: the tracker.
     """
 
-    system: str
-    module: str
-    variables: tuple[str, ...]
-    around: tuple[str, ...] = ()
+    row: System
+
+    @property
+    def system(self) -> str:
+        """Its name in run keys."""
+        return self.row.name
+
+    @property
+    def module(self) -> str:
+        """Its package."""
+        return self.row.modules[0]
 
     def current(self) -> Context | None:
         """Return the run in the environment, or None."""
-        values = (os.environ.get(name, "") for name in self.variables)
+        values = (os.environ.get(name, "") for name in self.row.run)
         ids = (value.rpartition(":")[2] if self.system == "clearml" else value for value in values)
         run = next(filter(None, ids), None)  # the variable of a ClearML master is <process>:<task>
         if run is None:
             return None
-        wider = [value for name in self.around if (value := os.environ.get(name))]
+        wider = [value for name in self.row.around if (value := os.environ.get(name))]
         return found(self.system, "tracker", *wider, run).context
 
     def note(self, context: Context, use: Use) -> None:
         """Do nothing: the package is not imported."""
 
 
-ANNOUNCED: Final = (
-    Announced("mlflow", "mlflow", ("MLFLOW_RUN_ID",)),
-    Announced(
-        "clearml",
-        "clearml",
-        ("CLEARML_PROC_MASTER_ID", "TRAINS_PROC_MASTER_ID", "CLEARML_TASK_ID", "TRAINS_TASK_ID"),
-    ),
-    Announced("wandb", "wandb", ("WANDB_RUN_ID",), ("WANDB_ENTITY", "WANDB_PROJECT")),
-    Announced("comet", "comet_ml", ("COMET_EXPERIMENT_KEY",)),
-    Announced("neptune", "neptune", ("NEPTUNE_CUSTOM_RUN_ID",), ("NEPTUNE_PROJECT",)),
-)
+ANNOUNCED: Final = tuple(Announced(each) for each in TRACKERS if each.run)
 
 
 def announced_runs() -> tuple[Context, ...]:

@@ -24,6 +24,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
+from dataver.lineage.systems import TRACKERS
 from dataver.lineage.trackers.announced import ANNOUNCED
 from dataver.lineage.trackers.use import Use
 
@@ -35,16 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["GROUP", "Tracker", "Use", "context_of", "declared", "trackers"]
 
 GROUP: Final = "dataver.trackers"
-
-# Key in sys.modules, and our module for it; the order determines the primary run.
-_BUILT_IN: Final = (
-    ("mlflow", "mlflow"),
-    ("clearml", "clearml"),
-    ("wandb", "wandb"),
-    ("comet_ml", "comet"),
-    ("neptune", "neptune"),
-    ("zenml", "zenml"),
-)
 
 
 @runtime_checkable
@@ -134,7 +125,7 @@ def watch(watched: set[str], begins: Callable[..., None], ends: Callable[..., No
 def _loaded() -> list[Tracker]:
     """Return the trackers with an imported package."""
     modules = sys.modules
-    ours = [_built_in(name) for module, name in _BUILT_IN if module in modules]
+    ours = [_built_in(each.name) for each in TRACKERS if each.modules[0] in modules]
     return ours + [each for each in declared() if each.module in modules]
 
 

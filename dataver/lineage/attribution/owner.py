@@ -20,13 +20,22 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from dataver.errors import InvalidInput
 from dataver.lineage import settings
-from dataver.lineage.record.scopes import chain, here
-from dataver.lineage.record.state import RUN, STATE, Parent, environment_stamp, given_run, is_worker, parent
+from dataver.lineage.attribution.scopes import chain, here
+from dataver.lineage.attribution.state import (
+    RUN,
+    STATE,
+    Parent,
+    environment_stamp,
+    given_run,
+    is_worker,
+    parent,
+)
+from dataver.lineage.systems import SYSTEMS, TRACKERS
 from dataver.lineage.trackers.base import active
 
 if TYPE_CHECKING:
     from dataver.formats.context import Context
-    from dataver.lineage.record.state import Scope
+    from dataver.lineage.attribution.state import Scope
 
 __all__ = ["NAME", "NOTES", "RUN", "Owner", "fresh_key", "key_of", "named_by_environment", "wanted", "whose"]
 
@@ -34,8 +43,8 @@ NAME: Final = "DATAVER_RUN_NAME"
 NOTES: Final = "DATAVER_RUN_NOTES"
 
 # Modules with objects for the current run or task; other systems use the environment.
-_ASKED: Final = ("airflow", "dagster", "dagster_pipes", "metaflow", "prefect", "ray")
-_TRACKERS: Final = ("clearml", "comet_ml", "mlflow", "neptune", "wandb", "zenml")
+_ASKED: Final = tuple(name for each in SYSTEMS if each not in TRACKERS for name in each.modules)
+_TRACKERS: Final = tuple(name for each in TRACKERS for name in each.modules)
 _REMEMBERED: Final = 1_000  # cached results
 T = TypeVar("T")
 _HEX: Final = frozenset("0123456789abcdef")

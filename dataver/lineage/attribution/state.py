@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from dataver.formats.context import Context
+from dataver.lineage.systems import SYSTEMS
 from dataver.machine.process_identity import boot_id, started
 
 __all__ = [
@@ -27,17 +28,12 @@ __all__ = [
 
 PARENT: Final = "DATAVER_PARENT_RUN"
 RUN: Final = "DATAVER_RUN"
-JOBS: Final = (
-    "AIRFLOW_CTX_DAG_RUN_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_TRY_NUMBER", "AZUREML_RUN_ID", "GITHUB_JOB",
-    "GITHUB_RUN_ID", "KFP_POD_NAME", "KFP_POD_UID", "KFP_RUN_ID", "METAFLOW_RUN_ID", "METAFLOW_TASK_ID",
-    "PREFECT__FLOW_RUN_ID", "RUNNER_TRACKING_ID", "SLURM_JOBID", "SLURM_JOB_ID", "TRAINING_JOB_NAME",
-)  # fmt: skip
-_RUNS: Final = (
-    "CLEARML_PROC_MASTER_ID", "CLEARML_TASK_ID", "COMET_EXPERIMENT_KEY", "DATAVER_RUN",
-    "DATAVER_RUN_NAME", "MLFLOW_RUN_ID", "NEPTUNE_CUSTOM_RUN_ID", "SM_TRAINING_ENV", "TORCHELASTIC_RUN_ID",
-    "TRAINING_JOB_ARN", "TRAINS_PROC_MASTER_ID", "TRAINS_TASK_ID", "WANDB_RUN_ID",
-)  # fmt: skip
-_NAMES: Final = (*JOBS, *_RUNS)
+JOBS: Final = tuple(sorted(name for system in SYSTEMS for name in system.job))
+_NAMES: Final = (
+    RUN,
+    "DATAVER_RUN_NAME",
+    *(name for system in SYSTEMS for name in (*system.job, *system.run)),
+)
 _ENCODED: Final = tuple(os.fsencode(name) for name in _NAMES)
 _HEX: Final = frozenset("0123456789abcdef")
 
@@ -102,7 +98,7 @@ class State:
         base_jobs: `jobs` when it was set.
         bases: all values of `base` so far.
         recorder: the recorder, once something was recorded.
-        memory: the cache of `whose`.
+        memory: the cache of `owner.whose`.
         repositories: opened repositories, by `local_name`.
         hooked: whether the hooks of threads and forks are installed.
         watched: trackers and modules with hooks installed, and `exit`.

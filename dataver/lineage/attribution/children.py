@@ -1,9 +1,8 @@
-"""Open runs, by thread and context, maintained by `dataver.run` and the hooks of trackers.
+"""Hooks through which threads, pools and child processes join the run of the code that starts them.
 
-A `Scope` is a run between its start and its end. Each thread and each task has its own: `CURRENT` is a
-context variable, which tasks copy. A new thread or child process, and a call submitted to a pool, inherit the
-scope of their caller. A thread that Python did not start, or that started outside of any run, belongs to the
-run of the main thread. A forked child continues in the scope of the thread that forked.
+A new thread or child process, and a call submitted to a pool, inherit the scope of their caller. A forked
+child continues in the scope of the thread that forked. Each hook wraps one public method of the standard
+library or of loky, after the import of its module, and calls the original.
 """
 
 from __future__ import annotations
@@ -13,112 +12,30 @@ import os
 import sys
 import threading
 import time
-from contextvars import ContextVar
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dataver.lineage.record.state import (
+from dataver.lineage.attribution.scopes import CARRIED, CURRENT, chain, export_named, here
+from dataver.lineage.attribution.state import (
     PARENT,
     RUN,
     STATE,
-    Ended,
     Scope,
     announce,
     announcement,
     base,
-    export,
     given_run,
     jobs,
-)  # fmt: skip
+)
 from dataver.lineage.trackers.base import active
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from dataver.formats.context import Context
+__all__ = ["hook"]
 
-__all__ = ["CURRENT", "begin_scope", "chain", "end_scope", "here", "hook"]
-
-_MOST_ENDED: Final = 10_000  # ended runs of trackers in memory
 _FORK_SECONDS: Final = 1.0  # maximum wait of a fork for imports of other threads
 _ENV: Final = 11  # positional arguments of `Popen` up to `env`
 _SERVICES: Final = ("ray._private.services",)  # modules that start processes which also serve later runs
-
-CURRENT: ContextVar[Scope | None] = ContextVar("dataver_run", default=None)
-"""The innermost `dataver.run(…)` of this thread or task."""
-
-_CARRIED: ContextVar[Scope | None] = ContextVar("dataver_carried")
-
-
-def here() -> Scope | None:
-    """Return the innermost open scope of the caller."""
-    named = next(chain(CURRENT.get()), None)
-    if not STATE.scopes:
-        return named
-    own = STATE.scopes.get(threading.get_ident(), ())
-    tracked = next((each for each in reversed(own) if each.context is not None), None)
-    if tracked is not None and (named is None or named in chain(tracked)):
-        return tracked
-    return named if named is not None or own else _carried()
-
-
-def chain(scope: Scope | None) -> Iterator[Scope]:
-    """Yield a scope and its outer scopes, if open."""
-    while scope is not None:
-        if scope.open:
-            yield scope
-        scope = scope.outer
-
-
-def begin_scope(
-    key: str, name: str | None, context: Context | None = None, thread: int | None = None
-) -> Scope:
-    """Begin a run in this thread, or the given one; later child processes join it."""
-    hook()
-    scope = Scope(key, name, context, here())
-    scope.thread = thread or scope.thread
-    STATE.scopes.setdefault(scope.thread, []).append(scope)
-    STATE.ended.pop(key, None)
-    announce(key)
-    if context is None:
-        _export()
-    return scope
-
-
-def end_scope(key: str, outcome: str, context: Context | None = None) -> None:
-    """End the innermost scope of a run, in any thread."""
-    found = next(
-        (each for own in list(STATE.scopes.values()) for each in reversed(own) if each.key == key), None
-    )
-    if context is not None:
-        if len(STATE.ended) >= _MOST_ENDED:
-            STATE.ended.clear()
-        ended = datetime.now(UTC)
-        STATE.ended[key] = Ended(context, found.started if found is not None else ended, ended, outcome)
-    if found is None:
-        return
-    found.open = False
-    own = STATE.scopes.get(found.thread, [])
-    if found in own:
-        own.remove(found)
-    if not own:
-        STATE.scopes.pop(found.thread, None)
-    around = next(chain(found.outer), None) or _latest(lambda _: True)
-    announce(around.key if around is not None else base())
-    if found.context is None:
-        _export()
-
-
-def _export() -> None:
-    """Export the latest open run named by the user to later child processes."""
-    named = _latest(lambda scope: scope.context is None)
-    export(named.key if named is not None else None)
-
-
-def _latest(chosen: Callable[[Scope], bool]) -> Scope | None:
-    """Return the latest matching open scope of all threads."""
-    found = [each for own in list(STATE.scopes.values()) for each in own if chosen(each)]
-    return max(found, key=lambda each: each.started, default=None)
 
 
 def hook() -> None:
@@ -129,19 +46,6 @@ def hook() -> None:
         _wrap_threads()
         sys.meta_path.insert(0, _Finder)
     _wrap_starters()
-
-
-def _carried() -> Scope | None:
-    """Return the scope that a thread inherited at its start, or that of the main thread."""
-    unknown: Any = STATE
-    scope = _CARRIED.get(unknown)
-    if scope is unknown:
-        scope = threading.current_thread().__dict__.get("_dataver_scope")
-    if scope is not None:
-        return next(chain(scope), None)
-    main = threading.main_thread().ident
-    own = STATE.scopes.get(main or 0) if main != threading.get_ident() else None
-    return own[-1] if own else None
 
 
 def _wrap_threads() -> None:
@@ -294,11 +198,11 @@ class _Call:
         return _JoiningCall, (self._call, self._joining.values())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        token = _CARRIED.set(self._scope)
+        token = CARRIED.set(self._scope)
         try:
             return self._call(*args, **kwargs)
         finally:
-            _CARRIED.reset(token)
+            CARRIED.reset(token)
 
 
 class _JoiningCall(NamedTuple):
@@ -388,5 +292,5 @@ def _in_child() -> None:
     CURRENT.set(next((each for each in chain(scope) if each.context is None), None))  # maybe inherited
     own = announcement(_of_children(scope))  # another thread may have set the variable
     STATE.begin(scopes, own or STATE.inherited)
-    _export()
+    export_named()
     STATE.joined = os.environ.get(RUN)
