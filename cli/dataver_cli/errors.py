@@ -77,6 +77,9 @@ def exit_code_of(error: BaseException, *, as_json: bool) -> int:
     if lacking:
         _print(f"{lacking[0]}.", "system", lacking[1], as_json)
         return 1
+    if isinstance(error, UnicodeEncodeError):
+        _print(*_not_text(error), as_json)
+        return 1
     return _defect(error, as_json)
 
 
@@ -98,6 +101,16 @@ def _lacking(error: BaseException | None) -> tuple[str, str] | None:
             return "there is not enough memory", _THREADS
         error = error.__cause__
     return None
+
+
+def _not_text(error: UnicodeEncodeError) -> tuple[str, str, str]:
+    """Return the message, code and hint for a name that cannot be encoded."""
+    message = (
+        f"the characters '{error.object[error.start : error.end]}' cannot be encoded as {error.encoding}."
+    )
+    if error.encoding.replace("-", "") == "utf8":
+        return message, "invalid-input", "names and messages must be valid UTF-8 text"
+    return message, "system", "use a locale with UTF-8, or set PYTHONUTF8=1"
 
 
 def _usage(error: click.ClickException, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import click
 
 from dataver._about import __version__
 from dataver_cli.group import LazyGroup
-from dataver_cli.streams import prepare_streams
+from dataver_cli.streams import prepare_streams, use_utf8_names
 
 __all__ = ["ALIASES", "SECTIONS", "cli", "main"]
 
@@ -114,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     if arguments is not None:
         return _run(list(arguments))
+    use_utf8_names()
     from dataver.lineage.settings import no_implicit_runs
 
     no_implicit_runs()  # a command typed in a shell creates no run of its own
