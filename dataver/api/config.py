@@ -1,6 +1,6 @@
 """The public configuration: the settings that apply in a folder, where each comes from, and changing them.
 
-The idea: a change rewrites one line of a file. What then applies is resolved as for every command
+The idea: a change rewrites one value of a file. What then applies is resolved as for every command
 (`dataver.machine.configuration`).
 """
 
@@ -21,7 +21,7 @@ from dataver.machine.configuration import (
     user_config_path,
 )
 from dataver.machine.paths import FOLDER, cache_root, default_repository, find_workspace
-from dataver.machine.toml_lines import change_value, write_text
+from dataver.machine.toml_file import change_value, write_text
 
 __all__ = ["Config", "remember_repository"]
 
@@ -110,7 +110,7 @@ class Config:
         _read(path)
         text = path.read_text("utf-8") if path.is_file() else _HEAD
         for parts, value in changes:
-            text = change_value(text, parts, value, path)
+            text = change_value(text, parts, value)
         found = tomllib.loads(text)
         check_configuration(found, path)
         _check_options(found)

@@ -31,7 +31,7 @@ from dataver.machine.configuration import (
     read_configuration,
     user_config_path,
 )
-from dataver.machine.toml_lines import change_value, write_text
+from dataver.machine.toml_file import change_value, write_text
 from dataver.storage import Store, open_store
 from dataver.storage.url import check_spelling
 
@@ -124,17 +124,13 @@ def _refuse_redirect(place: str, repository: str, url: str) -> None:
 
 
 def allow(place: str, repository: str) -> Path | None:
-    """Permit a place in the user's file; return the file, or None if it was permitted before.
-
-    Raises:
-        InvalidInput: the file cannot be changed automatically.
-    """
+    """Permit a place in the user's file; return the file, or None if it was permitted before."""
     if is_allowed(place, repository):
         return None
     path = user_config_path()
     try:
         text = path.read_text("utf-8") if path.is_file() else ""
-        write_text(path, change_value(text, ("stores", place, EXTERNAL), value=True, where=path))
+        write_text(path, change_value(text, ("stores", place, EXTERNAL), value=True))
     except OSError as error:
         raise InvalidInput(
             f"{path} cannot be written: {error.strerror}.", hint=f"set {_VARIABLE}={place} instead"

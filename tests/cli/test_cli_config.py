@@ -1,5 +1,6 @@
 """`dataver config` and what `init` remembers: who said what, what is refused, and that it is used."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from command_line import Run
 import dataver
 from dataver.errors import InvalidInput
 from dataver.machine.configuration import options_for
-from dataver.machine.toml_lines import change_value
+from dataver.machine.toml_file import change_value
 from servers import Server
 
 _CANARY = "canary0secret0canary0secret"
@@ -122,9 +123,8 @@ def test_setting_and_unsetting_leave_the_rest_as_it_was(run: Run, work: Path) ->
     assert run("config", "get", "repository.options.region").out.strip() == "eu-west-2"
     run("config", "set", "stores.s3://else/where.anon", "true")
     text = path.read_text()
-    assert text.startswith(
-        '# ours\n[repository]  # the team\'s\nurl = "s3://team/repo" # since May\n\n[other]\nx = [1,\n2]\n'
-    )
+    assert text.startswith('# ours\n[repository]  # the team\'s\nurl = "s3://team/repo" # since May\n')
+    assert "[other]\nx = [1,\n2]\n" in text
     assert '[stores."s3://else/where"]\nanon = true\n' in text
     run("config", "unset", "repository.options.region")
     run("config", "get", "repository.options.region", expect=4)
@@ -189,8 +189,33 @@ def test_another_repository_forgets_the_options_of_the_first(run: Run, work: Pat
     assert "lab" not in (work / ".dataver" / "config.toml").read_text()
 
 
-def test_what_cannot_be_changed_in_lines_is_left_to_the_person() -> None:
-    """An inline table is not torn apart: the file is named, nothing is written."""
-    for text in ('repository = {url = "a"}\n', 'repository.url = "a"\n', '[repository]\nurl = """\na"""\n'):
-        with pytest.raises(InvalidInput, match="where"):
-            change_value(text, ("repository", "url"), "b", Path("where"))
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            'repository = {url = "a", x = 1} # in one line\n',
+            'repository = {url = "b", x = 1} # in one line\n',
+        ),
+        ('repository.url = "a" # dotted\n', 'repository.url = "b" # dotted\n'),
+        ('[repository]\nurl = """\na"""\n# end\n', '[repository]\nurl = "b"\n# end\n'),
+        ("", '[repository]\nurl = "b"\n'),
+        ("[stores.x]\nanon = true\n", '[stores.x]\nanon = true\n\n[repository]\nurl = "b"\n'),
+    ],
+)
+def test_a_setting_changes_in_every_form_of_toml(before: str, after: str) -> None:
+    """Inline tables, dotted keys and texts of several lines; what stands beside them stays."""
+    assert change_value(before, ("repository", "url"), "b") == after
+
+
+def test_what_is_removed_leaves_the_rest() -> None:
+    """A setting that is not there is no error, and adds no table."""
+    assert change_value("a = 1 # one\n", ("repository", "options", "x"), None) == "a = 1 # one\n"
+    text = "[repository.options] # ours\nx = 1\ny = 2\n"
+    assert change_value(text, ("repository", "options", "x"), None) == "[repository.options] # ours\ny = 2\n"
+
+
+@pytest.mark.parametrize("value", ['a"b\\c', "\x7f\x01\t\n", "données/日本", "'''", True, 5, 0.5])
+def test_every_value_is_read_as_it_was_written(value: str | bool | float) -> None:
+    """Quotes, control characters and any script."""
+    text = change_value("", ("stores", "s3://x y", "name"), value)
+    assert tomllib.loads(text) == {"stores": {"s3://x y": {"name": value}}}
