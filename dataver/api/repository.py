@@ -237,8 +237,13 @@ class Repository:
             key, _ = key_of(run)
         return Files(self._core, self._core.resolve(ref), run=key)
 
-    def diff(self, old: Ref, new: Ref) -> Diff:
-        """Return the changes from one version to another, at a cost proportional to the difference."""
+    def diff(self, old: Ref, new: Ref | None = None) -> Diff:
+        """Return the changes from one version to another, at a cost proportional to the difference.
+
+        With one version, return its changes since its first parent, as `Version.diff` without arguments.
+        """
+        if new is None:
+            return self.version(old).diff()
         before, after = self._core.resolve(old).record.tree, self._core.resolve(new).record.tree
         return Diff.of(diff(before, after, self._core.blocks.load))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataver.api.author import author
-from dataver.errors import InvalidInput, PathNotFound
+from dataver.errors import InvalidInput, NotFound, PathNotFound
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
 from dataver.progress import SILENT, Progress
@@ -253,10 +253,33 @@ class Version:
             progress=progress,
         )
 
-    def diff(self, other: "Version") -> "Diff":
-        """Return the changes from this version to another one of the same repository."""
+    def diff(self, other: "Version | None" = None) -> "Diff":
+        """Return the changes from this version to another one, or from its first parent to it.
+
+        Args:
+            other: a version of the same repository; None compares with the parent. Every path of a version
+                without a parent is added.
+
+        Raises:
+            NotFound: the parent is not in the repository.
+        """
+        if other is None:
+            return self._own_changes()
         local = self if self._record_id is None else other  # the tree of a draft loads blocks of both
         return Diff.of(diff(self._tree.digest, other._tree.digest, local._tree._load))
+
+    def _own_changes(self) -> "Diff":
+        if not self.parents:
+            return Diff(added=list(self.entries()))
+        parent = self.parents[0]
+        found = self._repository.records.read_back(parent.dataset, parent.label)
+        if found is None or found.record_id != parent.record:
+            raise NotFound(
+                f"{parent.dataset}@{parent.label}, the parent of {self.ref}, is not in "
+                f"{self.repository_url}.",
+                hint=f"it was deleted or not copied; `dataver diff OLD {self.ref}` compares another version",
+            )
+        return Diff.of(diff(found.record.tree, self._tree.digest, self._tree._load))
 
     def tag(self, tag: str) -> None:
         """Point a tag at it.

@@ -36,6 +36,8 @@ def test_a_version_is_compared_tagged_and_deleted(repo):
     old, new = repo.versions("cats")
     assert [change.path for change in old.diff(new).modified] == ["other"]
     assert old.diff(new).summary()["modified"] == new.diff(old).summary()["modified"] == 1
+    assert new.diff() == old.diff(new) == repo.diff(new)
+    assert [entry.path for entry in old.diff().added] == [entry.path for entry in old.entries()]
     old.tag("good")
     assert repo.version("cats@good") == old and old.tags == ["good"]
     with pytest.raises(Conflict):

@@ -98,8 +98,20 @@ def test_diff_lists_what_changed(run: Run, two_versions: Path) -> None:
         "A  new.txt",
     ]
     assert "1 added, 1 removed, 1 modified, 1 renamed" in lines[-1]
-    assert len(run("diff", "vision/cats@1.0.0", "--stat").out.splitlines()) == 1
-    assert run("diff", "vision/cats@1.0.0", "--json").json["renamed"][0]["new"]["path"] == "z.jpg"
+    assert len(run("diff", "vision/cats@1.0.0", "vision/cats", "--stat").out.splitlines()) == 1
+
+
+def test_one_version_is_compared_with_its_parent(run: Run, two_versions: Path) -> None:
+    """Every path of the first version is added."""
+    pair = run("diff", "vision/cats@1.0.0", "vision/cats@1.0.1")
+    assert run("diff", "vision/cats").out == pair.out
+    assert run("diff", "vision/cats", "--json").json["renamed"][0]["new"]["path"] == "z.jpg"
+    first = run("diff", "vision/cats@1.0.0").out.splitlines()
+    assert [line[:1] for line in first] == ["A"] * 5 + ["n"]
+    assert first[-1].startswith("nothing -> vision/cats@1.0.0: 5 added; ")
+    assert run("diff", "vision/cats@1.0.0", "--json").json["old"] is None
+    run("delete", "vision/cats@1.0.0", "--yes")
+    assert "the parent of vision/cats@1.0.1, is not in" in run("diff", "vision/cats", expect=4).err
 
 
 def test_list_show_and_log_tell_the_versions(run: Run, two_versions: Path) -> None:

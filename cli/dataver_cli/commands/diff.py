@@ -11,7 +11,7 @@ from dataver_cli.session import Session
     "diff",
     examples="""
         dataver diff vision/cats@1.0.0 vision/cats@1.0.1
-        dataver diff vision/cats@production            # changes up to the latest version
+        dataver diff vision/cats                       # what the latest version changed
         dataver diff vision/cats@1.0.0 vision/dogs --stat
     """,
 )
@@ -23,18 +23,23 @@ from dataver_cli.session import Session
 def command(
     session: Session, old: str | None, new: str | None, stat: bool, source: str | None, target: str | None
 ) -> None:
-    """Show the differences between two versions.
+    """Show the differences between two versions, or those of a version from its parent.
 
-    A marks added, D removed, M modified and R renamed paths. With one REF, compares it with the latest
-    version of the same dataset.
+    A marks added, D removed, M modified and R renamed paths. With one REF, compares the version with its
+    first parent; every path of a version without a parent is added.
     """
-    before, after = source or old, target or new
-    if before is None:
+    first, second = source or old, target or new
+    if first is None and second is None:
         raise click.UsageError("missing version: dataver diff OLD NEW")
     repository = session.repository()
-    one = repository.version(before)
-    two = repository.version(after or one.dataset)
-    diff = repository.diff(one.ref, two.ref)
-    values = {"old": one.ref, "new": two.ref, **({"summary": diff.summary()} if stat else diff_values(diff))}
+    one = repository.version(first or second or "")
+    if first and second:
+        two = repository.version(second)
+        before: str | None = one.ref
+        after, diff = two.ref, one.diff(two)
+    else:
+        before = next((f"{each.dataset}@{each.label}" for each in one.parents), None)
+        after, diff = one.ref, one.diff()
+    values = {"old": before, "new": after, **({"summary": diff.summary()} if stat else diff_values(diff))}
     lines = [] if stat else list(diff_lines(diff)) if not session.out.as_json else []
-    session.out.show(values, [*lines, f"{one.ref} -> {two.ref}: {diff_summary(diff)}."])
+    session.out.show(values, [*lines, f"{before or 'nothing'} -> {after}: {diff_summary(diff)}."])
