@@ -59,7 +59,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Maintenance": {
         "du": "Show the size of datasets and versions, and what deleting them would free.",
-        "delete": "Delete a version, or a whole dataset.",
+        "delete": "Delete versions, or whole datasets.",
         "gc": "Delete data that no version needs.",
         "repack": "Rewrite packs of which most data is unneeded.",
     },

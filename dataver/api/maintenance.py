@@ -1,6 +1,6 @@
 """Maintenance that asks several rooms: who used a version, what drafts need, whether everything is intact."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dataver.checkout import RepositoryReport, verify_repository
@@ -10,17 +10,19 @@ from dataver.ingest.upload import needs_of_draft
 from dataver.lineage.lineage import Lineage
 from dataver.lineage.verify import verify_lineage
 from dataver.machine.paths import find_workspace
-from dataver.maintenance.delete import DeletePlan, VersionDeletion, plan_delete
+from dataver.maintenance.delete import DeletePlan, DeleteRule, VersionDeletion, plan_delete
 from dataver.progress import Progress
 from dataver.repository import RepositoryCore
 
 __all__ = ["needs_of_drafts", "plan_delete_with_runs", "verify_everything"]
 
 
-def plan_delete_with_runs(core: RepositoryCore, ref: str, *, dataset: bool) -> DeletePlan:
+def plan_delete_with_runs(
+    core: RepositoryCore, refs: Sequence[str], *, dataset: bool, rule: DeleteRule | None
+) -> DeletePlan:
     """Return the plan of a deletion, with the runs that are linked to each version."""
-    plan = plan_delete(core, ref, dataset=dataset)
-    return DeletePlan(list(_with_runs(core, plan.versions)), plan.dataset)
+    plan = plan_delete(core, refs, dataset=dataset, rule=rule)
+    return replace(plan, versions=list(_with_runs(core, plan.versions)))
 
 
 def needs_of_drafts(core: RepositoryCore) -> tuple[set[bytes], set[bytes]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from dataver.api.author import author
 from dataver.api.version import DatasetSummary, Diff, Version
+from dataver.errors import InvalidInput
 from dataver.formats.tag import TagMove
 from dataver.machine.paths import absolute_url, workspace_of
 from dataver.progress import SILENT, Progress
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from dataver.ingest.add_plan import AddPlan
     from dataver.ingest.scan import ScanOptions
     from dataver.lineage.lineage import Lineage
-    from dataver.maintenance.delete import DeletePlan
+    from dataver.maintenance.delete import DeletePlan, DeleteRule
     from dataver.maintenance.gc import GcPlan, GcReport
     from dataver.maintenance.repack import RepackPlan, RepackReport
     from dataver.maintenance.usage import UsageReport
@@ -420,41 +421,56 @@ class Repository:
 
     # maintenance
 
-    def plan_delete(self, ref: Ref, *, entire_dataset: bool = False) -> "DeletePlan":
-        """Return the effect of deleting a version, with the tags, children and runs that depend on it.
+    def plan_delete(
+        self,
+        ref: Ref | Sequence[Ref],
+        *,
+        entire_dataset: bool = False,
+        keep_last: int | None = None,
+        older_than: timedelta | None = None,
+    ) -> "DeletePlan":
+        """Return what `delete` would delete, with the tags, children and runs that depend on it.
 
-        Args:
-            ref: the version; with `entire_dataset`, the dataset's name.
-            entire_dataset: plan for all its versions.
-
-        Raises:
-            NotFound: there is no such version or dataset.
+        Arguments and errors as for `delete`.
         """
         from dataver.api.maintenance import plan_delete_with_runs
 
-        return plan_delete_with_runs(self._core, ref_text(ref), dataset=entire_dataset)
+        rule = _delete_rule(keep_last, older_than)
+        return plan_delete_with_runs(self._core, _ref_texts(ref), dataset=entire_dataset, rule=rule)
 
     def delete(
-        self, ref: Ref, *, entire_dataset: bool = False, force: bool = False, reason: str = ""
+        self,
+        ref: Ref | Sequence[Ref],
+        *,
+        entire_dataset: bool = False,
+        keep_last: int | None = None,
+        older_than: timedelta | None = None,
+        force: bool = False,
+        reason: str = "",
     ) -> "list[Tombstone]":
-        """Delete a version, or a whole dataset: names at once, bytes when `gc` finds them unneeded.
+        """Delete versions: names at once, bytes when `gc` finds them unneeded.
 
-        Children stay complete; lineage keeps its history. Its label is never used again.
+        Children stay complete; lineage keeps its history. Labels are never used again.
 
         Args:
-            ref: the version; with `entire_dataset`, the dataset's name.
-            entire_dataset: delete all its versions.
-            force: also delete tagged versions; the tags are removed.
-            reason: recorded in the tombstone.
+            ref: one version or several; with `entire_dataset`, `keep_last` or `older_than`, names of
+                datasets.
+            entire_dataset: delete all versions of the datasets.
+            keep_last: delete all but this many of the newest versions. Like `older_than`, with which it can
+                be combined, it never chooses the latest version or one that has a tag.
+            older_than: delete the versions that are older than this, by the store's clock.
+            force: also delete tagged versions that `ref` names; the tags are removed.
+            reason: recorded in the tombstones.
 
         Raises:
             NotFound: there is no such version or dataset.
-            Conflict: it has a tag, and `force` is off; nothing was deleted.
+            Conflict: a version has a tag, and `force` is off; nothing was deleted.
         """
         from dataver.maintenance.delete import execute_delete, plan_delete
 
-        plan = plan_delete(self._core, ref_text(ref), dataset=entire_dataset)
-        return execute_delete(self._core, plan, author=author(), reason=reason, force=force)
+        rule = _delete_rule(keep_last, older_than)
+        plan = plan_delete(self._core, _ref_texts(ref), dataset=entire_dataset, rule=rule)
+        return execute_delete(self._core, plan, author=author(), reason=reason, force=force and rule is None)
 
     def plan_gc(self, *, grace: timedelta | None = None) -> "GcPlan":
         """Return what `gc` would free; arguments and errors as for `gc`."""
@@ -591,3 +607,18 @@ class Repository:
 
         made = plan(open_end(source, storage_options), self._core, refs, lineage=lineage)
         return execute(made, verify=verify, progress=progress)
+
+
+def _ref_texts(ref: Ref | Sequence[Ref]) -> list[str]:
+    if isinstance(ref, Sequence) and not isinstance(ref, str):
+        return [ref_text(each) for each in ref]
+    return [ref_text(ref)]
+
+
+def _delete_rule(keep_last: int | None, older_than: timedelta | None) -> "DeleteRule | None":
+    from dataver.maintenance.delete import DeleteRule
+
+    if keep_last is not None and keep_last < 1:
+        raise InvalidInput("at least the last version is kept.", hint="`entire_dataset` deletes all versions")
+    given = keep_last is not None or older_than is not None
+    return DeleteRule(keep_last or 0, older_than) if given else None

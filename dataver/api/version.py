@@ -295,7 +295,7 @@ class Version:
         from dataver.maintenance.delete import execute_delete, plan_delete
 
         self._published()
-        plan = plan_delete(self._repository, self.ref, dataset=False)
+        plan = plan_delete(self._repository, [self.ref])
         execute_delete(self._repository, plan, author=author(), reason=reason, force=force)
 
     def _published(self) -> "Published":

@@ -11,21 +11,43 @@ the digest, and the tombstone contains the record, so lineage still resolves.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
 
-from dataver.errors import Conflict, NotFound
+from dataver.errors import Conflict, InvalidInput, NotFound
+from dataver.formats.tag import TagMove
 from dataver.formats.tombstone import Tombstone
+from dataver.machine.store_clock import store_now
 from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import record_key, tombstone_key
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
 
-__all__ = ["DeletePlan", "VersionDeletion", "execute_delete", "plan_delete", "write_tombstone"]
+__all__ = [
+    "DeletePlan",
+    "DeleteRule",
+    "VersionDeletion",
+    "execute_delete",
+    "plan_delete",
+    "refuse_tagged",
+    "write_tombstone",
+]
 
 _TRIES: Final = 3
+
+
+class DeleteRule(NamedTuple):
+    """Choice among the versions of a dataset: the old ones, without the latest and the tagged ones.
+
+    Attributes:
+        keep_last: how many of the newest versions are kept.
+        older_than: the age by the store's clock from which a version is old; None means any age.
+    """
+
+    keep_last: int = 0
+    older_than: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -57,10 +79,12 @@ class DeletePlan:
     Attributes:
         versions: the versions to delete, oldest first.
         dataset: the name of the dataset, if all of it is deleted.
+        kept: versions that the rule chose and that are not deleted, by `dataset@label`, with the reason.
     """
 
     versions: list[VersionDeletion]
     dataset: str | None = None
+    kept: dict[str, str] = field(default_factory=dict)
 
     @property
     def tagged(self) -> list[str]:
@@ -68,41 +92,91 @@ class DeletePlan:
         return [f"{each.published.record.dataset}@{tag}" for each in self.versions for tag in each.tags]
 
 
-def plan_delete(repo: RepositoryCore, ref: str, *, dataset: bool = False) -> DeletePlan:
-    """Plan the deletion of a version, or of a whole dataset.
+def plan_delete(
+    repo: RepositoryCore, refs: Sequence[str], *, dataset: bool = False, rule: DeleteRule | None = None
+) -> DeletePlan:
+    """Plan the deletion of versions, of whole datasets, or of the versions of datasets that a rule chooses.
 
     Args:
         repo: the repository.
-        ref: a version; with `dataset`, the name of a dataset.
-        dataset: delete all versions of the dataset.
+        refs: versions; with `dataset` or `rule`, names of datasets.
+        dataset: delete all versions of the datasets.
+        rule: which versions of the datasets to delete.
 
     Raises:
         NotFound: no such version or dataset.
+        InvalidInput: `refs` is empty.
     """
-    if dataset:
-        doomed = repo.records.versions(ref)
-        if not doomed:
-            repo.resolve(ref)  # raises an error with similar names
+    if not refs:
+        raise InvalidInput(
+            "no version to delete was given.", hint="name a version, such as vision/cats@1.0.0"
+        )
+    kept: dict[str, str] = {}
+    if rule is not None:
+        doomed = [each for name in refs for each in _chosen(repo, name, rule, kept)]
+    elif dataset:
+        doomed = [each for name in refs for each in _versions(repo, name)]
     else:
-        doomed = [repo.resolve(ref)]
+        doomed = [repo.resolve(ref) for ref in refs]
+    doomed = list({each.record_id: each for each in doomed}.values())
+    tags = {name: repo.tags.current(name) for name in {each.record.dataset for each in doomed}}
     going = {each.record_id for each in doomed}
-    name = doomed[0].record.dataset
-    tags = repo.tags.current(name)
     children: dict[str, list[str]] = {}
-    for each in _all_records(repo):
+    for each in _all_records(repo) if doomed else ():
         for parent in each.record.parents if each.record_id not in going else ():
             children.setdefault(parent.record, []).append(each.ref)
     return DeletePlan(
         [
             VersionDeletion(
-                each,
-                sorted(tag for tag, move in tags.items() if move.label == each.record.label),
-                sorted(children.get(each.record_id, ())),
+                each, _tags_of(each, tags[each.record.dataset]), sorted(children.get(each.record_id, ()))
             )
             for each in doomed
         ],
-        ref if dataset else None,
+        refs[0] if dataset and len(refs) == 1 else None,
+        kept,
     )
+
+
+def _versions(repo: RepositoryCore, name: str) -> list[Published]:
+    """Return the versions of a dataset, oldest first."""
+    found = repo.records.versions(name)
+    if not found:
+        repo.resolve(name)  # raises an error with similar names
+    return found
+
+
+def _chosen(repo: RepositoryCore, name: str, rule: DeleteRule, kept: dict[str, str]) -> list[Published]:
+    """Return the versions that a rule chooses, oldest first, and add to `kept` those that it must keep."""
+    versions = _versions(repo, name)
+    old = versions[: max(0, len(versions) - rule.keep_last)]
+    if rule.older_than is not None and old:
+        limit = store_now(repo.store) - rule.older_than
+        old = [each for each in old if each.record.created < limit]
+    last, tags = repo.resolve(name).record_id, repo.tags.current(name)
+    for each in old:
+        tagged = _tags_of(each, tags)
+        if tagged:
+            kept[each.ref] = f"tagged {', '.join(tagged)}"
+        elif each.record_id == last:
+            kept[each.ref] = "the latest version"
+    return [each for each in old if each.ref not in kept]
+
+
+def _tags_of(published: Published, tags: Mapping[str, TagMove]) -> list[str]:
+    return sorted(tag for tag, move in tags.items() if move.label == published.record.label)
+
+
+def refuse_tagged(plan: DeletePlan) -> None:
+    """Raise an error if a version of a plan has a tag.
+
+    Raises:
+        Conflict: names the tags.
+    """
+    if plan.tagged:
+        raise Conflict(
+            f"{_listing(plan.tagged)} would point to nothing.",
+            hint="move or remove the tag, or delete with --force",
+        )
 
 
 def execute_delete(
@@ -113,11 +187,8 @@ def execute_delete(
     Raises:
         Conflict: a version has a tag and `force` is not set; nothing was deleted.
     """
-    if plan.tagged and not force:
-        raise Conflict(
-            f"{_listing(plan.tagged)} would point to nothing.",
-            hint="move or remove the tag, or delete with --force",
-        )
+    if not force:
+        refuse_tagged(plan)
     tombstones = []
     for each in plan.versions:
         dataset = each.published.record.dataset

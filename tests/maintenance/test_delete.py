@@ -1,10 +1,11 @@
 """Deleting: names go at once, children and lineage stay, a label is never used again."""
 
 import itertools
+from datetime import timedelta
 
 import pytest
 
-from dataver.errors import Conflict, DataverError, NotFound
+from dataver.errors import Conflict, DataverError, InvalidInput, NotFound
 from dataver.repository.layout import record_key, tombstone_key
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
@@ -46,6 +47,46 @@ def test_a_tagged_version_goes_by_force_only(world):
     world.repo.delete(version.ref, force=True)
     assert world.repo.tagged("d") == {}
     assert [move.label for move in world.repo.tag_history("d", "production")] == ["1.0.0", None]
+
+
+def test_several_versions_go_at_once(world):
+    """Versions of several datasets are deleted together, each once; a bad name deletes nothing."""
+    first, second, other = world.publish(), world.publish(), world.publish("e")
+    with pytest.raises(NotFound):
+        world.repo.delete([first, "d@9.9.9"])
+    gone = world.repo.delete([first, "d@1.0.0", other])
+    assert [each.ref for each in gone] == [first.ref, other.ref]
+    assert world.all_right() == [second.ref]
+    with pytest.raises(InvalidInput):
+        world.repo.delete([])
+
+
+def test_a_rule_deletes_all_but_the_newest_versions(world):
+    """A tagged version is kept and named; what only the rule's number keeps is not named."""
+    refs = [world.publish().ref for _ in range(5)]
+    world.repo.tag(refs[1], "production")
+    plan = world.repo.plan_delete("d", keep_last=2)
+    assert [each.ref for each in plan.versions] == [refs[0], refs[2]]
+    assert plan.kept == {refs[1]: "tagged production"}
+    world.repo.delete("d", keep_last=2, force=True)
+    assert world.all_right() == [refs[1], *refs[3:]]
+    assert world.repo.delete("d", keep_last=2) == []
+    with pytest.raises(InvalidInput):
+        world.repo.delete("d", keep_last=0)
+
+
+def test_a_rule_deletes_old_versions_but_never_the_latest(world):
+    """Ages are measured by the store's clock, and both rules together delete what both choose."""
+    refs = [world.publish().ref for _ in range(4)]
+    assert world.repo.plan_delete("d", older_than=timedelta(days=30)).versions == []
+    world.later(days=31)
+    both = world.repo.plan_delete("d", older_than=timedelta(days=30), keep_last=3)
+    assert [each.ref for each in both.versions] == refs[:1]
+    old = world.repo.plan_delete("d", older_than=timedelta(days=30))
+    assert [each.ref for each in old.versions] == refs[:3]
+    assert old.kept == {refs[3]: "the latest version"}
+    world.repo.delete("d", older_than=timedelta(days=30))
+    assert world.all_right() == refs[3:]
 
 
 def test_a_label_is_never_used_again(world):

@@ -76,6 +76,27 @@ def test_a_tagged_version_and_a_whole_dataset(run, photos):
     assert run("list")[0] == ""
 
 
+def test_old_versions_are_deleted_by_a_rule(run, photos):
+    """The plan names the versions that are kept; a rule excludes options that would delete more."""
+    run("sync", photos, "--name", "vision/cats", "--dest", "again", "--tag", "new")
+    out = run("delete", "vision/cats", "--keep-last", "1", "--plan")[0]
+    assert out.startswith("vision/cats@1.0.0  dv1:")
+    assert out.endswith("vision/cats@1.0.1  kept: tagged production\n")
+    assert json.loads(run("delete", "vision/cats", "--older-than", "30d", "--plan", "--json")[0]) == {
+        "deleted": False,
+        "dataset": None,
+        "versions": [],
+        "kept": {},
+    }
+    for wrong in (("--force",), ("--entire-dataset",), ("vision/cats@1.0.0",)):
+        run("delete", "vision/cats", "--keep-last", "1", "--yes", *wrong, expect=2)
+    note = run("delete", "vision/cats", "--keep-last", "1", "--yes")[1]
+    assert note.endswith("Kept: vision/cats@1.0.1 (tagged production).\n")
+    assert "Nothing to delete" in run("delete", "vision/cats", "--keep-last", "1", "--yes")[1]
+    run("delete", "vision/cats@1.0.1", "vision/cats@1.0.2", expect=5)
+    run("delete", "vision/cats@1.0.1", "vision/cats@1.0.2", "--force", "--yes")
+
+
 def test_lineage_still_tells_of_a_deleted_version(run, photos, monkeypatch):
     """Runs are shown before it goes and stay linked to it."""
     monkeypatch.setenv("DATAVER_LINEAGE", "on")
