@@ -153,6 +153,8 @@ def subset_text(subset: "Subset") -> str:
         parts.append(_few(subset.paths))
     if subset.listed:
         parts.append("a list of files")
+    if subset.exclude:
+        parts.append(f"without {_few(subset.exclude)}")
     if subset.shard:
         parts.append(f"shard {subset.shard[0]} of {subset.shard[1]}")
     return ", ".join(parts)

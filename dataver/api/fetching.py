@@ -28,6 +28,7 @@ def fetch(
     *,
     dest: str | Path | None = None,
     paths: Given | Selection | None = None,
+    exclude: Given = (),
     shard: "tuple[int | Iterable[int], int] | str | None" = None,
     verify: str = "stat",
     overwrite: bool = False,
@@ -39,7 +40,7 @@ def fetch(
         raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
     linked = _is_linked(run)
     published = core.resolve(ref)
-    selection = _selection(core, published, paths, shard)
+    selection = _selection(core, published, paths, exclude, shard)
     cache, uncached = _cache(needed=dest is None)
     report = check_out(
         core,
@@ -66,6 +67,7 @@ def plan_fetch(
     *,
     dest: str | Path | None,
     paths: Given | Selection | None,
+    exclude: Given,
     shard: "tuple[int | Iterable[int], int] | str | None",
     measure: bool,
 ) -> "FetchPlan":
@@ -78,7 +80,7 @@ def plan_fetch(
         published.record.tree,
         cache=_cache(needed=False)[0],
         dest=local_folder(dest) if dest is not None else None,
-        selection=_selection(core, published, paths, shard),
+        selection=_selection(core, published, paths, exclude, shard),
         near=_near(published),
         measure=measure,
     )
@@ -91,9 +93,8 @@ def fetch_run(
     readings = lineage.readings(run)
     top = None if dest is None else local_folder(dest)
     reports = {}
-    for ref, patterns, shard in readings:
+    for ref, selection in readings:
         folder = top if top is None or len(readings) == 1 else Path(top, *ref.split("/"))
-        selection = Selection(tuple(patterns or ()), shard=shard)
         reports[ref] = fetch(core, ref, dest=folder, paths=selection, progress=progress)
     return reports
 
@@ -132,14 +133,18 @@ def _near(published: Published) -> list[bytes]:
 
 
 def _selection(
-    core: RepositoryCore, published: Published, paths: Given | Selection | None, shard: object
+    core: RepositoryCore,
+    published: Published,
+    paths: Given | Selection | None,
+    exclude: Given,
+    shard: object,
 ) -> Selection:
     part: Shard | None = None
     if shard is not None:
         from dataver.checkout.distributed_rank import as_shard
 
         part = as_shard(shard)
-    return Selection.of(core.tree(published.record.tree), paths, shard=part)
+    return Selection.of(core.tree(published.record.tree), paths, exclude, part)
 
 
 def _link(
@@ -157,6 +162,7 @@ def _link(
             core,
             published,
             patterns=selection.include,
+            exclude=selection.exclude,
             shard=shard,
             files=files,
             size=size,

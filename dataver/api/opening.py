@@ -65,6 +65,7 @@ def fetch(
     *,
     dest: str | Path | None = None,
     paths: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] = (),
     shard: tuple[int | Iterable[int], int] | str | None = None,
     verify: str = "stat",
     overwrite: bool = False,
@@ -78,6 +79,7 @@ def fetch(
         ref: the version, such as `vision/cats@1.0.0`.
         dest: the folder for a writable working copy; None returns a read-only view in the cache.
         paths: globs; only matching files are fetched.
+        exclude: globs; matching files are not fetched, even if `paths` matches them.
         shard: `(rank, world)`, "rank" or "node": only that shard of the matching files.
         verify: "stat" or "full".
         overwrite: replace files in `dest` that differ.
@@ -91,6 +93,13 @@ def fetch(
 
         ref = LockFile.find().pinned(opened, ref_text(ref))
     report = opened.fetch(
-        ref, dest=dest, paths=paths, shard=shard, verify=verify, overwrite=overwrite, run=run
+        ref,
+        dest=dest,
+        paths=paths,
+        exclude=exclude,
+        shard=shard,
+        verify=verify,
+        overwrite=overwrite,
+        run=run,
     )
     return report.path

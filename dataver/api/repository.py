@@ -291,6 +291,7 @@ class Repository:
         *,
         dest: str | Path | None = None,
         paths: Given | Selection | None = None,
+        exclude: Given = (),
         shard: "tuple[int | Iterable[int], int] | str | None" = None,
         verify: str = "stat",
         overwrite: bool = False,
@@ -303,6 +304,7 @@ class Repository:
             ref: the version.
             dest: the folder for a writable working copy; None returns a read-only view in the cache.
             paths: globs; only matching files are fetched.
+            exclude: globs; matching files are not fetched, even if `paths` matches them.
             shard: `(rank, world)`: only that shard of the matching files; ranks start at 0. "rank" takes both
                 from the launcher of this process (torchrun, Slurm, Open MPI), "node" the shards of all ranks
                 of this machine. Without a launcher, that is everything.
@@ -314,6 +316,7 @@ class Repository:
 
         Raises:
             NotFound: the version does not exist.
+            PathNotFound: a pattern of `paths` matches nothing, or `exclude` matches all the rest.
             InvalidInput: `run` or `shard` is invalid.
             Conflict: files in `dest` differ and `overwrite` is off; nothing was changed.
             IntegrityError: the repository holds damaged bytes; none of them was left under a file's name.
@@ -325,6 +328,7 @@ class Repository:
             ref,
             dest=dest,
             paths=paths,
+            exclude=exclude,
             shard=shard,
             verify=verify,
             overwrite=overwrite,
@@ -338,6 +342,7 @@ class Repository:
         *,
         dest: str | Path | None = None,
         paths: Given | Selection | None = None,
+        exclude: Given = (),
         shard: "tuple[int | Iterable[int], int] | str | None" = None,
         measure: bool = True,
     ) -> "FetchPlan":
@@ -347,16 +352,19 @@ class Repository:
             ref: the version.
             dest: the folder for a working copy; None means the cache.
             paths: globs; only matching files.
+            exclude: globs; no matching files.
             shard: as for `fetch`.
             measure: if no speed of this repository is recorded, read up to 8 MB of the data to measure it.
 
         Raises:
             NotFound: the version does not exist.
-            PathNotFound: a pattern matches nothing.
+            PathNotFound: as for `fetch`.
         """
         from dataver.api.fetching import plan_fetch
 
-        return plan_fetch(self._core, ref, dest=dest, paths=paths, shard=shard, measure=measure)
+        return plan_fetch(
+            self._core, ref, dest=dest, paths=paths, exclude=exclude, shard=shard, measure=measure
+        )
 
     def fetch_run(
         self, run: str, *, dest: str | Path | None = None, progress: Progress = SILENT

@@ -52,6 +52,7 @@ class Run:
         version: Version | str,
         *,
         paths: Given | None = None,
+        exclude: Given = (),
         repo: "Repository | None" = None,
     ) -> None:
         """Record that it consumed a version which it did not fetch through dataver.
@@ -59,13 +60,14 @@ class Run:
         Args:
             version: the version, or a reference to it.
             paths: patterns, if only a part was used.
+            exclude: patterns of files that were not used.
             repo: the repository of the reference; None means the one that `dataver.open()` opens.
 
         Raises:
             NotFound: the version does not exist, or a pattern matches nothing in it.
             InvalidInput: the version is not uploaded.
         """
-        use(version, paths=paths, run=self._key, repo=repo)
+        use(version, paths=paths, exclude=exclude, run=self._key, repo=repo)
 
     def produced(self, version: Version | str, *, repo: "Repository | None" = None) -> None:
         """Record that it produced a version which was finalized elsewhere.
@@ -112,6 +114,7 @@ def use(
     version: Version | str,
     *,
     paths: Given | None = None,
+    exclude: Given = (),
     run: object = None,
     repo: "Repository | None" = None,
 ) -> None:
@@ -122,6 +125,7 @@ def use(
     Args:
         version: the version, or a reference to it.
         paths: patterns, if only a part was used.
+        exclude: patterns of files that were not used.
         run: the run, as in `fetch`; None means the current one.
         repo: the repository of the reference; None means the one that `dataver.open()` opens.
 
@@ -132,12 +136,13 @@ def use(
     found = _version(version, repo)
     if found.record_id is None:
         raise InvalidInput(f"{found.ref} is not uploaded yet; no run can use it.", hint="upload it first")
-    selection = Selection.of(found.tree, paths)
+    selection = Selection.of(found.tree, paths, exclude)
     files, size = _chosen(found, selection)
     record_input(
         found._repository,
         Published(found._record, found.record_id),
         patterns=selection.include,
+        exclude=selection.exclude,
         files=files,
         size=size,
         how="declared",

@@ -97,16 +97,18 @@ class Subset(NamedTuple):
         patterns: globs that selected the files, as in `fetch(paths=…)`.
         paths: the files, sorted, if they were read one by one.
         listed: the attachment (64 hex) that lists the files, if they are too many for `paths`.
-        shard: `(rank, world)` if the files were split; of those that `patterns` select.
+        shard: `(rank, world)` if the files were split; of those that `patterns` and `exclude` select.
+        exclude: globs of files that were left out again, as in `fetch(exclude=…)`.
     """
 
     patterns: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
     listed: str | None = None
     shard: tuple[int, int] | None = None
+    exclude: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.patterns or self.paths or self.listed or self.shard)
+        return any(self)
 
     def values(self) -> dict[str, Any]:
         """Return it as JSON values; empty fields are left out, so the whole version is `{}`."""
@@ -119,6 +121,8 @@ class Subset(NamedTuple):
             found["listed"] = self.listed
         if self.shard:
             found["shard"] = list(self.shard)
+        if self.exclude:
+            found["exclude"] = list(self.exclude)
         return found
 
     @classmethod
@@ -128,9 +132,9 @@ class Subset(NamedTuple):
         Raises:
             IntegrityError: the values are not a subset.
         """
-        patterns, paths = values.get("patterns", []), values.get("paths", [])
+        patterns, paths, exclude = (values.get(name, []) for name in ("patterns", "paths", "exclude"))
         listed, shard = values.get("listed"), values.get("shard")
-        for texts in (patterns, paths):
+        for texts in (patterns, paths, exclude):
             if (
                 type(texts) is not list
                 or len(texts) > MAX_LISTED
@@ -144,7 +148,11 @@ class Subset(NamedTuple):
             if not (numbers and 0 <= shard[0] < shard[1]):
                 raise IntegrityError(f"{what}: 'shard' is not a rank and a world size")
         return cls(
-            patterns=tuple(patterns), paths=tuple(paths), listed=listed, shard=tuple(shard) if shard else None
+            patterns=tuple(patterns),
+            paths=tuple(paths),
+            listed=listed,
+            shard=tuple(shard) if shard else None,
+            exclude=tuple(exclude),
         )
 
 

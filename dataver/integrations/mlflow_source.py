@@ -36,7 +36,7 @@ class DataverDatasetSource(DatasetSource):
             dataset: the dataset's name.
             tree: the digest of its tree, 64 hex.
             repository: the id of the original repository, 32 hex.
-            subset: the part that was read, as in an event (`patterns`, `paths`, `listed`, `shard`).
+            subset: the part that was read, as in an event (`patterns`, `exclude`, `paths` …).
 
         Raises:
             InvalidInput: one of them is not valid.

@@ -166,7 +166,7 @@ def _dataset(link: IndexedLink, namespace: str) -> dict[str, Any]:
         )
     }
     locations = list(link.subset.patterns or link.subset.paths)
-    if locations:
+    if locations and not link.subset.exclude:  # OpenLineage has no condition for what is left out
         condition = {"type": "location", "locations": locations}
         found["subset"] = _facet(
             "InputSubsetInputDatasetFacet", "1-0-0", page="BaseSubsetDatasetFacet", inputCondition=condition

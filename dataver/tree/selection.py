@@ -112,7 +112,7 @@ class Selection(NamedTuple):
                 yield leaf, numbers
 
     def require(self, tree: Tree, kinds: Container[int] | None = None, *, where: str = "the version") -> None:
-        """Check that each pattern matches something.
+        """Check that each pattern matches something, and that the exclusions leave some of it.
 
         Args:
             tree: the tree that they select from.
@@ -120,7 +120,7 @@ class Selection(NamedTuple):
             where: description of the tree for the message.
 
         Raises:
-            PathNotFound: some match nothing; the message names them.
+            PathNotFound: some match nothing, or nothing is left; the message names the patterns.
         """
         missing = [pattern for pattern in self.include if not _chooses(tree, pattern, kinds)]
         if missing:
@@ -129,6 +129,9 @@ class Selection(NamedTuple):
                 f"{'nothing' if kinds is None else 'no file'} in {where} matches {names}.",
                 hint="`dataver ls` lists the paths; a folder's name includes all below it",
             )
+        if self.exclude and not _has(self.parts(tree), kinds):
+            names = ", ".join(map(repr, self.exclude))
+            raise PathNotFound(f"{names} {'exclude' if self.exclude[1:] else 'excludes'} all of {where}.")
 
     def prefix(self) -> str:
         """Return a text that every selected path starts with; "" if there is none."""
@@ -185,11 +188,12 @@ def _chooses(tree: Tree, pattern: str, kinds: Container[int] | None) -> bool:
     if kinds is None and _WILD.search(pattern) is None:
         path = path_of(pattern)
         return tree.get(path) is not None or tree.is_folder(path)
-    return any(
-        kinds is None or leaf.kinds[number] in kinds
-        for leaf, numbers in Selection((pattern,)).parts(tree)
-        for number in numbers
-    )
+    return _has(Selection((pattern,)).parts(tree), kinds)
+
+
+def _has(parts: Iterable[tuple[Leaf, Sequence[int]]], kinds: Container[int] | None) -> bool:
+    """Return whether some part of a tree has an entry of these kinds."""
+    return any(kinds is None or leaf.kinds[number] in kinds for leaf, numbers in parts for number in numbers)
 
 
 def _anchored(pattern: str) -> bool:

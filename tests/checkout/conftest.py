@@ -54,7 +54,10 @@ class World:
     def fetch(self, version, **options):
         options.setdefault("cache", self.cache)
         selection = Selection.of(
-            version.tree, options.pop("patterns", None), shard=options.pop("shard", None)
+            version.tree,
+            options.pop("patterns", None),
+            options.pop("exclude", ()),
+            options.pop("shard", None),
         )
         return fetch(self.repo._core, version.tree.digest, selection=selection, **options)
 

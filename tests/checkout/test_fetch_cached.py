@@ -166,6 +166,19 @@ def test_an_interrupted_fetch_goes_on_where_it_was(filled):
     assert [path.name for path in filled.cache.trees.glob("*partial*")] == []
 
 
+def test_exclusions_go_on_after_an_interruption(filled):
+    """What an interrupted fetch left is used by the same selection, and by no other as if it were its own."""
+    version = filled.version()
+    with pytest.raises(Stop):
+        filled.fetch(version, exclude=["large.bin"], progress=StopsAfter(100))
+    report = filled.fetch(version, exclude=["large.bin"])
+    assert report.reused > 0
+    whole = contents(filled.source)
+    assert contents(report.path) == {path: what for path, what in whole.items() if path != "large.bin"}
+    assert contents(filled.fetch(version).path) == whole
+    assert list(filled.cache.trees.glob("*partial*")) == []
+
+
 def test_leftovers_that_are_wrong_are_not_taken_over(filled):
     """Files of an interrupted fetch are hashed before they are used."""
     version = filled.version()

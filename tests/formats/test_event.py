@@ -94,6 +94,20 @@ def test_a_link_is_the_same_link_whoever_noted_it_and_when():
     assert link_id("dataver:a", output) == link_id("dataver:a", output._replace(record=None))
 
 
+def test_what_a_link_excludes_is_part_of_what_it_is():
+    """An exclusion is one more list of a subset; a link without one has the bytes it always had."""
+    left_out = Subset(exclude=("*.tmp", "train/bad"))
+    assert left_out and left_out.values() == {"exclude": ["*.tmp", "train/bad"]}
+    assert Subset.of(left_out.values()) == left_out
+    both = LINK._replace(subset=LINK.subset._replace(exclude=("*.tmp",)))
+    event = EVENT._replace(links=(both,))
+    assert parse_event(event.encode()) == event
+    assert link_id("dataver:a", both) != link_id("dataver:a", LINK)
+    for wrong in ("*.tmp", [1], ["x"] * 2_001):
+        with pytest.raises(IntegrityError, match="subset"):
+            Subset.of({"exclude": wrong})
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

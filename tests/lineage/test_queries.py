@@ -367,6 +367,32 @@ def test_a_shard_may_have_held_a_file(
     assert saw["mlflow:bbb333"] is True
 
 
+def test_what_a_run_excluded_it_did_not_read(
+    repo: dataver.Repository, history: dict[str, dataver.Version], say: Say
+) -> None:
+    """`file` and `impact` leave it out, of a shard too; `compare` and the export of lineage know the rest."""
+    raw, left_out = history["raw"], Subset(exclude=("train/a.txt",))
+    say("mlflow:without", link(raw, subset=left_out))
+    say("mlflow:part", link(raw, subset=Subset(patterns=("train",), exclude=("**/a.*",))))
+    say("mlflow:path", link(raw, subset=Subset(paths=("train/b.txt",))))
+    say("ray:shard", link(raw, subset=left_out._replace(shard=(0, 2))))
+    saw = {each.run.key: each.certain for each in repo.lineage.file("train/a.txt").saw}
+    assert saw.keys().isdisjoint({"mlflow:without", "mlflow:part", "ray:shard"})
+    saw = {each.run.key: each.certain for each in repo.lineage.file("train/b.txt").saw}
+    assert (saw["mlflow:without"], saw["mlflow:part"], saw["ray:shard"]) == (True, True, False)
+    bad = {run.key for run, _, _ in repo.lineage.impact("raw@1.0.0", ["train/a.txt"]).runs}
+    assert "mlflow:aaa111" in bad and bad.isdisjoint({"mlflow:without", "mlflow:part", "ray:shard"})
+    assert "mlflow:part" in {run.key for run, _, _ in repo.lineage.impact("raw@1.0.0").runs}
+    assert repo.lineage.compare("mlflow:part", "mlflow:path").same
+    changes = list(repo.lineage.changes(repo.lineage.compare("aaa111", "mlflow:without").pairs[0]))
+    assert [(each.path, each.new) for each in changes] == [("train/a.txt", None)]
+    inputs = [each["inputs"] for each in repo.lineage.export() if each["inputs"]]
+    facets = [
+        each["facets"]["dataver"]["subset"] for (each,) in inputs if "subset" not in each["inputFacets"]
+    ]
+    assert left_out.values() in facets
+
+
 def test_compare_tells_the_same_data_from_other_data(
     repo: dataver.Repository, history: dict[str, dataver.Version], say: Say
 ) -> None:

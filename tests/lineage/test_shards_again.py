@@ -1,4 +1,4 @@
-"""Shards in lineage: what a fetch of one says, and what `fetch_run` brings back."""
+"""Shards and exclusions in lineage: what a fetch of one says, and what `fetch_run` brings back."""
 
 from datetime import UTC, datetime
 
@@ -55,6 +55,10 @@ def part(ranks, world, prefix=""):
 
 
 TRAIN = ("train/**",)
+TESTS = {name for name in NAMES if name.startswith("test/") and name.endswith(("1.bin", "2.bin"))}
+NINES = {
+    name for name in NAMES if name.startswith("train/") and not name.endswith(("19.bin", "29.bin", "39.bin"))
+}
 
 
 @pytest.mark.parametrize(
@@ -71,10 +75,19 @@ TRAIN = ("train/**",)
         ),
         ([Subset(shard=(0, 3)), Subset(shard=(1, 2))], part({0}, 3) | part({1}, 2)),
         ([Subset(shard=(0, 3)), Subset()], set(NAMES)),
+        ([Subset(exclude=TRAIN)], part({0}, 1, "test")),
+        ([Subset(patterns=("*1.bin",), exclude=TRAIN), Subset(patterns=("*2.bin",), exclude=TRAIN)], TESTS),
+        ([Subset(patterns=("*1.bin", "*2.bin"), exclude=TRAIN), Subset(exclude=TRAIN)], part({0}, 1, "test")),
+        ([Subset(exclude=TRAIN), Subset(exclude=("test/**",))], set(NAMES)),
+        ([Subset(exclude=("test/**", "*9.bin")), Subset(paths=("train/09.bin",))], NINES),
+        ([Subset(exclude=TRAIN), Subset()], set(NAMES)),
+        ([Subset(shard=(0, 2), exclude=TRAIN)], part({0}, 2, "test")),
+        ([Subset(shard=(0, 2), exclude=TRAIN), Subset(shard=(1, 2))], part({0}, 2, "test") | part({1}, 2)),
+        ([Subset(shard=(rank, 2), exclude=TRAIN) for rank in (0, 1)], part({0}, 1, "test")),
     ],
 )
-def test_a_run_that_read_shards_is_fetched_again(repo, tmp_path, subsets, expected):
-    """One shard, several, all of them, of a selection, together with files: exactly their union."""
+def test_a_run_that_read_parts_is_fetched_again(repo, tmp_path, subsets, expected):
+    """Shards, selections with exclusions, files, alone and together: exactly their union."""
     say(repo, *subsets)
     repo.fetch_run("ray:1", dest=tmp_path / "again")
     found = {path.relative_to(tmp_path / "again").as_posix() for path in (tmp_path / "again").rglob("*.bin")}
@@ -103,3 +116,30 @@ def test_a_fetch_of_a_shard_says_so(lab):
     for rank in (0, 1):
         sizes = [entry.size for entry, at in zip(version.entries(), ranks, strict=True) if at == rank]
         assert said["mlflow:b"][Subset(shard=(rank, 3))] == (len(sizes), sum(sizes))
+
+
+def test_a_fetch_with_exclusions_says_so(lab):
+    """The link names what was left out, of a shard and of declared data too, and counts the rest."""
+    lab.run(
+        """
+        import dataver
+        dataver.fetch("cats", exclude="*.csv", run="mlflow:a")
+        dataver.fetch("cats", paths="**", exclude=["*.csv", "none"], shard=(0, 2), run="mlflow:b")
+        dataver.use("cats", exclude="train", run="mlflow:c")
+        with dataver.run(key="mlflow:d") as run:
+            run.use("cats", paths="*.jpg", exclude="labels.csv")
+        dataver.open().version("cats").fetch(exclude="*.csv", run="mlflow:e")
+        """
+    )
+    said = {
+        event.run.key: (link.subset, link.files, link.size) for event in lab.events() for link in event.links
+    }
+    left_out = Subset(exclude=("*.csv",))
+    photo = dataver.open(lab.repository).version("cats").entry("train/a.jpg").size
+    assert said["mlflow:a"] == said["mlflow:e"] == (left_out, 1, photo)
+    assert said["mlflow:b"][0] == Subset(("**",), shard=(0, 2), exclude=("*.csv", "none"))
+    assert said["mlflow:c"] == (Subset(exclude=("train",)), 1, len("a,b\n"))
+    assert said["mlflow:d"] == (Subset(("*.jpg",), exclude=("labels.csv",)), 1, photo)
+    done = lab.command("fetch", "--run", "mlflow:a", "--dest", str(lab.work / "again"))
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (lab.work / "again").rglob("*") if path.is_file()] == ["a.jpg"]

@@ -46,7 +46,7 @@ def test_a_subset_fits_and_stays_json(longest: int) -> None:
 
 def test_a_subset_that_fits_is_whole() -> None:
     """What fits is told as it is; the whole version is told by silence."""
-    subset = Subset(patterns=("b", "a"), shard=(2, 8))
+    subset = Subset(patterns=("b", "a"), shard=(2, 8), exclude=("*.tmp",))
     assert json.loads(subset_text(subset, 500)) == subset.values()
     assert subset_text(Subset(), 500) == ""
     assert subset_text(Subset(paths=("x" * 600,)), 500) == '{"files":"…"}'

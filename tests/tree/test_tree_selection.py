@@ -77,6 +77,16 @@ def test_excluded_paths_are_left_out():
     assert chosen(PATHS, None, exclude=["train", "old"]) == ["a.jpg", "labels.csv", "train.txt"]
 
 
+def test_exclusions_must_leave_something():
+    """One that matches nothing is harmless; those that together leave nothing are named."""
+    tree = tree_of(PATHS)
+    Selection.of(tree, "old", "none.txt").require(tree)
+    with pytest.raises(PathNotFound, match=r"'\*\.csv', 'old/train' exclude all of the version"):
+        Selection.of(tree, "old", ["*.csv", "old/train"]).require(tree)
+    with pytest.raises(PathNotFound, match=r"'\*\*' excludes all"):
+        Selection.of(tree, exclude="**").require(tree)
+
+
 def test_several_patterns_share_what_they_begin_with():
     """The prefix is what all have in common, so that a reader can skip the rest."""
     assert Selection(("train/a/**", "train/b.jpg")).prefix() == "train/"

@@ -80,6 +80,7 @@ def _folder_values(each: "FolderUse") -> dict[str, object]:
         "ref": each.folder.ref,
         "digest": f"dv1:{each.folder.tree.hex()}",
         "paths": list(each.folder.selection.include),
+        "exclude": list(each.folder.selection.exclude),
         "shard": str(each.folder.selection.shard) if each.folder.selection.shard else None,
         "repository": each.folder.repository,
         "path": str(each.folder.path),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         dataver fetch vision/cats@1.0.1                          # prints a read-only folder in the cache
         dataver fetch vision/cats@production --dest work/        # a writable copy
         dataver fetch vision/cats --dest work/ --paths 'train/**' --paths '*.csv'
+        dataver fetch vision/cats --paths train --exclude '*.tmp'
         dataver fetch vision/cats@1.0.1 --shard 3/8              # the part of the fourth of eight readers
         dataver fetch --locked vision/cats@production            # the version in dataver.lock
         dataver fetch --run mlflow:4f1c --dest again/            # exactly the files that the run read
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="GLOB",
     help="Only matching files. Repeatable.",
+)
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="No matching files, even if --paths matches them. Repeatable.",
 )
 @click.option(
     "--shard",
@@ -58,6 +65,7 @@ def command(
     *,
     dest: str | None,
     paths: tuple[str, ...],
+    exclude: tuple[str, ...],
     shard: str | None,
     verify: str,
     overwrite: bool,
@@ -70,7 +78,7 @@ def command(
     REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only missing data is transferred: files
     and parts of files from other versions in the cache are reused. Prints the folder.
     """
-    told = paths or shard or locked or plan or overwrite or verify != "stat"
+    told = paths or exclude or shard or locked or plan or overwrite or verify != "stat"
     if (ref is None) == (run is None) or (run and told):
         raise click.UsageError("missing version: dataver fetch REF, or dataver fetch --run RUN [--dest DIR]")
     repository = session.repository()
@@ -82,7 +90,7 @@ def command(
     if plan and ref:
         from dataver_cli.planning import fetch_plan_lines, plan_values
 
-        planned = repository.plan_fetch(ref, dest=dest, paths=paths or None, shard=part)
+        planned = repository.plan_fetch(ref, dest=dest, paths=paths or None, exclude=exclude, shard=part)
         session.out.show({"ref": ref, **plan_values(planned)}, fetch_plan_lines(planned))
         return
     with session.progress("Fetching", fresh="moved") as progress:
@@ -94,6 +102,7 @@ def command(
                 ref,
                 dest=dest,
                 paths=paths or None,
+                exclude=exclude,
                 shard=part,
                 verify=verify,
                 overwrite=overwrite,

@@ -67,6 +67,8 @@ class Covers:
         """Return True or False, or None if unknown (a shard, a missing listing)."""
         if subset.patterns and not self._matcher(subset.patterns)(path):
             return False
+        if subset.exclude and self._matcher(subset.exclude)(path):
+            return False
         if subset.paths and path not in subset.paths:
             return False
         if subset.listed is not None:

@@ -1,11 +1,11 @@
-"""Data that a run read: as entries, and as exact versions, patterns and shards to fetch again."""
+"""Data that a run read: as entries, and as exact versions and selections to fetch again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.errors import IntegrityError, NotFound
-from dataver.tree.selection import Selection, literal
+from dataver.tree.selection import WHOLE, Selection, literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dataver.formats.event import Subset
     from dataver.lineage.queries.results import IndexedLink, RunAnswer
     from dataver.repository import RepositoryCore
+    from dataver.tree import Tree
     from dataver.tree.shard import Shard
 
 __all__ = ["Reading", "parts_read", "readings_of", "selected"]
@@ -24,20 +25,11 @@ class Reading(NamedTuple):
 
     Attributes:
         ref: `dataset@label`.
-        patterns: globs; None means the whole version.
-        shard: the part of the selected files for some of several readers; None means all files.
+        selection: the part.
     """
 
     ref: str
-    patterns: list[str] | None
-    shard: Shard | None = None
-
-
-class _Part(NamedTuple):
-    """The part that one link refers to; empty patterns and no shard mean the whole version."""
-
-    patterns: tuple[str, ...]
-    shard: tuple[int, int] | None
+    selection: Selection
 
 
 def readings_of(
@@ -56,21 +48,24 @@ def readings_of(
     """
     if not answer.inputs:
         raise NotFound(f"no data is recorded that {answer.run.key} read.")
-    parts: dict[str, list[_Part]] = {}
+    parts: dict[str, list[Selection]] = {}
     trees: dict[str, str] = {}
     for link in answer.inputs:
         _confirm(repository, link)
-        parts.setdefault(link.ref, []).append(_Part(_patterns(link.subset, listing), link.subset.shard))
+        parts.setdefault(link.ref, []).append(selected(link.subset, listing))
         trees[link.ref] = link.tree
-    return [_united(ref, found, repository, trees[ref]) for ref, found in parts.items()]
+    return [Reading(ref, _united(found, repository, trees[ref])) for ref, found in parts.items()]
 
 
 def selected(subset: Subset, listing: Callable[[str], Iterable[str]]) -> Selection:
     """Return the selection that corresponds to a subset."""
     from dataver.tree.shard import Shard
 
+    include = subset.patterns
+    if subset.listed is not None or subset.paths:
+        include = tuple(map(literal, subset.paths if subset.listed is None else listing(subset.listed)))
     shard = None if subset.shard is None else Shard.of(subset.shard)
-    return Selection(_patterns(subset, listing), shard=shard)
+    return Selection(include, subset.exclude, shard)
 
 
 def _confirm(repository: RepositoryCore, link: IndexedLink) -> None:
@@ -83,40 +78,37 @@ def _confirm(repository: RepositoryCore, link: IndexedLink) -> None:
         raise IntegrityError(f"{link.ref} in {repository.url} is not the version that the run read.")
 
 
-def _patterns(subset: Subset, listing: Callable[[str], Iterable[str]]) -> tuple[str, ...]:
-    if subset.listed is not None:
-        return tuple(literal(path) for path in listing(subset.listed))
-    if subset.paths:
-        return tuple(literal(path) for path in subset.paths)
-    return subset.patterns
-
-
-def _united(ref: str, parts: list[_Part], repository: RepositoryCore, tree: str) -> Reading:
-    """Return the union of all parts that were read of a version."""
+def _united(parts: list[Selection], repository: RepositoryCore, tree: str) -> Selection:
+    """Return the union of the parts that were read of a version."""
     from dataver.tree.shard import Shard
 
-    shards: dict[tuple[tuple[str, ...], int], set[int]] = {}
-    for patterns, shard in parts:
-        if shard is not None:
-            shards.setdefault((patterns, shard[1]), set()).add(shard[0])
+    shards: dict[tuple[Selection, int], set[int]] = {}
+    for part in parts:
+        if part.shard is not None:
+            ranks = shards.setdefault((part._replace(shard=None), part.shard.world), set())
+            ranks.update(part.shard.ranks)
     complete = [key for key, ranks in shards.items() if len(ranks) == key[1]]  # all shards were read
-    whole = [part.patterns for part in parts if part.shard is None] + [key[0] for key in complete]
+    whole = [part for part in parts if part.shard is None] + [key[0] for key in complete]
     for key in complete:
         del shards[key]
-    if () in whole:
-        return Reading(ref, None)
-    if len(shards) == 1 and not whole:
-        ((patterns, world), ranks) = shards.popitem()
-        return Reading(ref, list(patterns) or None, Shard.of((ranks, world)))
-    found = [pattern for patterns in whole for pattern in patterns]
-    for (patterns, world), ranks in shards.items():
-        found += map(literal, _paths(repository, tree, patterns, Shard.of((ranks, world))))
-    return Reading(ref, list(dict.fromkeys(found)))
+    if WHOLE in whole:
+        return WHOLE
+    left = [part._replace(shard=Shard.of((ranks, world))) for (part, world), ranks in shards.items()]
+    if not whole and len(left) == 1:
+        return left[0]
+    if not left and len({part.exclude for part in whole}) == 1:
+        include = [pattern for part in whole for pattern in part.include]
+        every = any(not part.include for part in whole)
+        return Selection(() if every else tuple(dict.fromkeys(include)), whole[0].exclude)
+    found = [pattern for part in whole if not part.exclude for pattern in part.include]
+    for part in (*left, *(part for part in whole if part.exclude)):
+        found += map(literal, _paths(repository.tree(bytes.fromhex(tree)), part))
+    return Selection(tuple(dict.fromkeys(found))) if found else parts[0]  # no pattern would select everything
 
 
-def _paths(repository: RepositoryCore, tree: str, patterns: tuple[str, ...], shard: Shard) -> list[str]:
-    """Return the paths of a shard of the files that patterns match."""
-    parts = _sharded(Selection(patterns).parts(repository.tree(bytes.fromhex(tree))), shard)
+def _paths(tree: Tree, part: Selection) -> list[str]:
+    """Return the paths of a part of a tree."""
+    parts = part.parts(tree) if part.shard is None else _sharded(part.parts(tree), part.shard)
     return [leaf.paths[number] for leaf, numbers in parts for number in numbers]
 
 
@@ -141,7 +133,7 @@ def parts_read(
             )
         )
     else:
-        parts = Selection(subset.patterns).parts(tree)
+        parts = Selection(subset.patterns, subset.exclude).parts(tree)
     if subset.shard is None:
         return parts
     from dataver.tree.shard import Shard

@@ -67,6 +67,7 @@ def record_input(
     published: Published,
     *,
     patterns: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
     shard: tuple[int, int] | None = None,
     files: int,
     size: int,
@@ -80,6 +81,7 @@ def record_input(
         repo: the repository.
         published: the version.
         patterns: globs that selected its files; empty for all of it.
+        exclude: globs of files that were left out again.
         shard: `(rank, world)` for the part of one of several readers.
         files: number of files consumed.
         size: bytes of them.
@@ -90,7 +92,7 @@ def record_input(
     from dataver.formats.event import Subset
     from dataver.lineage.record.journal import link_of
 
-    part = Subset(patterns=patterns, shard=shard)
+    part = Subset(patterns=patterns, shard=shard, exclude=exclude)
     record, record_id = published.record, published.record_id
     link = link_of("input", record, record_id, how, subset=part, files=files, size=size)
     _record(repo, link, run, asked)

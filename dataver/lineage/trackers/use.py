@@ -77,7 +77,9 @@ def united(link: Link, links: Iterable[Link]) -> Link:
         each for each in links if (each.role, each.record, each.tree) == (link.role, link.record, link.tree)
     ]
     same = [each for each in same if each.how != "available"] or same
-    if not same or link.record is None or any(each.subset.shard or each.subset.listed for each in same):
+    if not same or link.record is None:
+        return link
+    if any(each.subset.shard or each.subset.listed or each.subset.exclude for each in same):
         return link
     whole = next((each for each in same if not each.subset), None)
     if whole is not None:

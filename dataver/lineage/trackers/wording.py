@@ -36,7 +36,7 @@ def subset_text(subset: Subset, longest: int) -> str:
     values: dict[str, Any] = subset.values()
     text = _json(values)
     while len(text) > longest:
-        name = max(("patterns", "paths"), key=lambda each: len(_json(values.get(each, []))))
+        name = max(("patterns", "paths", "exclude"), key=lambda each: len(_json(values.get(each, []))))
         if len(values.get(name, [])) < 2:
             return _json({"files": "…"})
         kept = [each for each in values[name] if each != "…"]
