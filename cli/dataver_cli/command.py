@@ -17,6 +17,7 @@ from dataver_cli.session import Session, parse_pairs, parse_size
 __all__ = [
     "Command",
     "Option",
+    "bump_option",
     "dataset_name",
     "draft_option",
     "option",
@@ -148,6 +149,13 @@ rebase_option = click.option(
     "--rebase",
     is_flag=True,
     help="If others have changed the same paths since, keep this draft's content of them.",
+)
+bump_option = click.option(
+    "--bump",
+    type=click.Choice(["major", "minor", "patch"]),
+    default="patch",
+    show_default=True,
+    help="Part of the automatic label to increment.",
 )
 fork_option = click.option(
     "--allow-fork",

@@ -32,6 +32,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "status": "Show the changes of the draft.",
         "finalize": "Seal the draft: its content gets a digest and no longer changes.",
         "upload": "Publish the sealed draft.",
+        "restore": "Publish the content of an older version as the latest version.",
         "drafts": "List the drafts of this folder.",
         "discard": "Delete a draft.",
     },

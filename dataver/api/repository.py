@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from dataver.api.author import author
-from dataver.api.version import DatasetSummary, Diff, Version
+from dataver.api.version import DatasetSummary, Diff, UploadReport, Version
 from dataver.errors import InvalidInput
 from dataver.formats.tag import TagMove
 from dataver.machine.paths import absolute_url, workspace_of
@@ -247,6 +247,34 @@ class Repository:
             return self.version(old).diff()
         before, after = self._core.resolve(old).record.tree, self._core.resolve(new).record.tree
         return Diff.of(diff(before, after, self._core.blocks.load))
+
+    def restore(
+        self,
+        ref: Ref,
+        message: str = "",
+        *,
+        label: str | None = None,
+        bump: str = "patch",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> UploadReport:
+        """Publish the content of an older version as the latest version of its dataset; transfer no data.
+
+        The new version is a child of the latest one, and its message names the older one. If the latest
+        version has that content already, no version is made (`UploadReport.already`).
+
+        Args:
+            ref: the older version.
+            message: the description of the new version, to which the name of the older one is added.
+            label: the label; None means the next free one.
+            bump: the part of the highest label to increment: "major", "minor" or "patch".
+            metadata: JSON values to attach; None means those of the older version.
+
+        Raises:
+            NotFound: the version does not exist.
+            InvalidInput: the label or the metadata is invalid.
+            Conflict: the label is taken.
+        """
+        return self.version(ref).restore(message, label=label, bump=bump, metadata=metadata)
 
     # tags
 

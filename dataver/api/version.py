@@ -1,6 +1,7 @@
 """Public versions: their records, files and differences."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -291,6 +292,32 @@ class Version:
         """
         found = self._published()
         self._repository.tags.move(found, tag, author=author(), write_id=os.urandom(16).hex())
+
+    def restore(
+        self,
+        message: str = "",
+        *,
+        label: str | None = None,
+        bump: str = "patch",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> UploadReport:
+        """Publish its content as the latest version. Arguments and errors as for `Repository.restore`."""
+        from dataver.lineage.record.recorder import record_made
+        from dataver.maintenance.restore import restore
+
+        began = time.perf_counter()
+        found, made = restore(
+            self._repository,
+            self._published(),
+            author=author(),
+            message=message,
+            label=label,
+            bump=bump,
+            metadata=metadata,
+        )
+        record_made(self._repository, found.record, found.record_id, how="finalize" if made else "unchanged")
+        version = Version.of(self._repository, found)
+        return UploadReport(version, 0, 0, 0, time.perf_counter() - began, already=not made)
 
     def delete(self, *, force: bool = False, reason: str = "") -> None:
         """Delete it. Arguments and errors as for `Repository.delete`."""

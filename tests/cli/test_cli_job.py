@@ -114,6 +114,18 @@ def test_one_version_is_compared_with_its_parent(run: Run, two_versions: Path) -
     assert "the parent of vision/cats@1.0.1, is not in" in run("diff", "vision/cats", expect=4).err
 
 
+def test_an_old_version_is_restored(run: Run, two_versions: Path) -> None:
+    """Its content is the latest version again, and a repeated command says so."""
+    done = run("restore", "vision/cats@1.0.0", "--tag", "production")
+    assert done.out.startswith("vision/cats@1.0.2  dv1:")
+    assert "Restored vision/cats@1.0.0 as vision/cats@1.0.2 in" in done.err
+    assert run("show", "vision/cats@production", "--json").json["message"] == "Restore vision/cats@1.0.0"
+    assert run("diff", "vision/cats@1.0.0", "vision/cats").out.endswith(": no difference.\n")
+    again = run("restore", "vision/cats@1.0.0")
+    assert "Nothing changed: vision/cats@1.0.2 has the content of vision/cats@1.0.0 already." in again.err
+    assert run("restore", "vision/cats@1.0.1", "--json").json["version"]["label"] == "1.0.3"
+
+
 def test_list_show_and_log_tell_the_versions(run: Run, two_versions: Path) -> None:
     """Names, ids, tags and history are printed."""
     assert run("list").out.splitlines()[1].split()[:3] == ["vision/cats", "2", "1.0.1"]

@@ -25,6 +25,7 @@ COMMANDS = {
     "status": ["status"],
     "finalize": ["finalize", "-m", "m"],
     "upload": ["upload", "--plan"],
+    "restore": ["restore", "vision/cats@1.0.0"],
     "drafts": ["drafts"],
     "discard": ["discard", "--yes"],
     "fetch": ["fetch", "vision/cats"],

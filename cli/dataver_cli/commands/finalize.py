@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import draft_option, fork_option, option, rebase_option, subcommand
+from dataver_cli.command import bump_option, draft_option, fork_option, option, rebase_option, subcommand
 from dataver_cli.output import count, duration, size
 from dataver_cli.render import upload_line, upload_notes, upload_values, version_values
 from dataver_cli.session import Session, parse_pairs
@@ -26,13 +26,7 @@ _SHOWN = 5  # names that other systems cannot store
 )
 @click.option("-m", "--message", default="", help="Message of the version.")
 @option("--label", also=["--version"], help="Label. Default: the next free one, chosen at upload.")
-@click.option(
-    "--bump",
-    type=click.Choice(["major", "minor", "patch"]),
-    default="patch",
-    show_default=True,
-    help="Part of the automatic label to increment.",
-)
+@bump_option
 @click.option(
     "--metadata",
     multiple=True,
