@@ -1,31 +1,31 @@
-"""Public drafts: a `DraftCore` that can become a `Version`."""
+"""Public drafts: a draft in a workspace, which can become a `Version`."""
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
-from dataver._about import __version__
 from dataver.api.author import author
 from dataver.api.version import Diff, UploadReport, Version
 from dataver.errors import InvalidInput
 from dataver.formats.names import check_dataset_name
-from dataver.formats.record import ParentRef, Record
-from dataver.ingest import DraftCore, Sent, current_draft, find_draft, list_drafts, upload_draft
-from dataver.ingest.dedup_lookup import spooled
+from dataver.ingest import AddReport, DraftCore, current_draft, find_draft, list_drafts
+from dataver.ingest.add_plan import AddPlan, plan_add
 from dataver.ingest.draft_place import belongs
-from dataver.ingest.draft_state import save_state
-from dataver.ingest.upload import ROUNDS
+from dataver.ingest.pack_uploader import SPOOL
+from dataver.ingest.publish_draft import publish_draft
+from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.lineage.record.recorder import record_made
 from dataver.machine.paths import find_workspace, workspace_of
 from dataver.progress import SILENT, Progress
-from dataver.repository import Published, Ref, RepositoryCore
-from dataver.repository.lines import Behind, Position, busy, find_position
+from dataver.repository import Ref, RepositoryCore
 from dataver.tree import Tree, new_name_problems
 
 if TYPE_CHECKING:
+    from dataver.ingest.external import ExternalPlan, ExternalReport
     from dataver.ingest.upload_plan import UploadPlan
 
 __all__ = ["Draft", "create_draft", "open_draft", "open_drafts"]
@@ -34,15 +34,216 @@ BytesMode: TypeAlias = Literal["rb", "wb", "xb", "ab", "r+b", "w+b", "x+b", "a+b
 TextMode: TypeAlias = Literal["r", "w", "x", "a", "r+", "w+", "x+", "a+", "rt", "wt", "xt", "at"]
 
 
-class Draft(DraftCore):
+class Draft:
     """A version under construction: local, mutable, crash-safe.
 
     Get one from `Repository.create` or `Repository.draft`.
     """
 
+    def __init__(self, core: DraftCore) -> None:
+        self._core = core
+
+    def __repr__(self) -> str:
+        return f"Draft({self.dataset!r}, id={self.id!r}, {self.status_name})"
+
+    @property
+    def id(self) -> str:
+        """The draft's id, 12 hex characters."""
+        return self._core.id
+
+    @property
+    def dataset(self) -> str:
+        """The dataset this will be a version of."""
+        return self._core.dataset
+
+    @property
+    def workspace(self) -> Path:
+        """The folder whose `.dataver/` holds the draft."""
+        return self._core.workspace
+
+    @property
+    def status_name(self) -> str:
+        """`open`, `sealed` or `uploaded`."""
+        return self._core.state.status
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it was finalized."""
+        return self.status_name != "open"
+
+    @property
+    def parents(self) -> list[str]:
+        """The versions it started from, as `dataset@label`."""
+        return self._core.parents
+
+    @property
+    def conflicts(self) -> list[str]:
+        """Paths that its parents changed differently; the later parent's content was taken."""
+        return list(self._core.state.conflicts)
+
+    @property
+    def created(self) -> datetime:
+        """The time of creation."""
+        return datetime.fromisoformat(self._core.state.created)
+
+    @property
+    def changed(self) -> bool:
+        """Whether its content differs from the tree it started from."""
+        return self._core.changed
+
+    @property
+    def tree(self) -> Tree:
+        """The current files."""
+        return self._core.tree
+
     def status(self) -> Diff:
         """Return the difference between this draft and its parents."""
-        return Diff.of(self.changes())
+        return Diff.of(self._core.changes())
+
+    def stream(self, spool: int = SPOOL) -> None:
+        """Upload packs from now on while files are added, and keep no copy of sent packs.
+
+        Args:
+            spool: the limit of bytes of unsent packs; adding waits for the network when it is reached.
+
+        Raises:
+            InvalidInput: it is too small.
+            Conflict: another command holds the draft, or it was finalized.
+        """
+        self._core.stream(spool)
+
+    def add(
+        self,
+        *sources: str | Path,
+        dest: str = "",
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        follow_links: bool = False,
+        checksum: bool = False,
+        default_ignore: bool = True,
+        progress: Progress = SILENT,
+    ) -> AddReport:
+        """Add files and the contents of folders; their bytes are durable when this returns (invariant 6).
+
+        Args:
+            sources: files and folders. A folder's contents go below `dest`, a file goes into it.
+            dest: folder inside the version; "" is its root.
+            exclude: gitignore patterns to leave out.
+            include: gitignore patterns; when given, only matching files are added. Each must match a file.
+            follow_links: store the targets of symbolic links.
+            checksum: read every file, also those with unchanged size and times.
+            default_ignore: leave out `.dvc`, `__pycache__`, `.ipynb_checkpoints` and `.DS_Store`, unless an
+                ignore file re-includes them.
+            progress: receives counts of files and bytes.
+
+        Raises:
+            PathNotFound: a source does not exist, or a pattern of `include` matches no file; nothing was
+                added.
+            Conflict: another command holds the draft, or it was finalized.
+        """
+        how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
+        return self._core.add(sources, how, progress)
+
+    def plan_add(self, *sources: str | Path, **options: Unpack[ScanOptions]) -> AddPlan:
+        """Return what `add` with these arguments would add and read; reads no content and changes nothing."""
+        return plan_add(self._core.repository, self._core.tree, sources, Scan(**options))
+
+    def sync(
+        self,
+        folder: str | Path,
+        dest: str = "",
+        *,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        follow_links: bool = False,
+        checksum: bool = False,
+        default_ignore: bool = True,
+        allow_shrink: bool = False,
+        progress: Progress = SILENT,
+    ) -> AddReport:
+        """Make `dest` mirror a folder: add its files, remove all others. Other arguments as for `add`.
+
+        Raises:
+            InvalidInput: `folder` is not a folder, or would leave less than half of the files that `dest`
+                holds and `allow_shrink` is not set. The draft is unchanged.
+        """
+        require_folder(folder)
+        how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
+        return self._core.add((folder,), how, progress, mirror=True, allow_shrink=allow_shrink)
+
+    def plan_sync(
+        self, folder: str | Path, *, allow_shrink: bool = False, **options: Unpack[ScanOptions]
+    ) -> AddPlan:
+        """Return what `sync` with these arguments would add, read and remove; changes nothing."""
+        require_folder(folder)
+        how = Scan(**options)
+        return plan_add(
+            self._core.repository, self._core.tree, (folder,), how, mirror=True, allow_shrink=allow_shrink
+        )
+
+    def add_external(
+        self,
+        *urls: str | Path,
+        dest: str = "",
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        progress: Progress = SILENT,
+    ) -> "ExternalReport":
+        """Record external files: each is read once, to be hashed, and none is copied.
+
+        A fetch of the version reads them from their places and reports changed ones by name. Files that are
+        recorded already and unchanged are not read again. This allows this machine to read the places; other
+        machines must allow them first, unless they are in the repository's own bucket (`docs/stores.md`).
+
+        Args:
+            urls: folders, files, or URLs of prefixes and objects. What is below goes below `dest`.
+            dest: folder inside the version; "" is its root.
+            exclude: gitignore patterns to leave out.
+            include: gitignore patterns; when given, only matching files are recorded. Each must match a file.
+            progress: receives counts of files and bytes.
+
+        Raises:
+            PathNotFound: there is nothing at a URL, or a pattern of `include` matches no file; nothing was
+                recorded.
+            StoreError: a store refuses or cannot be reached; nothing was recorded.
+            Conflict: another command holds the draft, or it was finalized.
+        """
+        how = Scan(dest, exclude, include, default_ignore=False)
+        return self._core.add_external(urls, how, progress)
+
+    def plan_external(
+        self, *urls: str | Path, dest: str = "", exclude: Sequence[str] = (), include: Sequence[str] = ()
+    ) -> "ExternalPlan":
+        """Return what `add_external` with these arguments would record and read; reads no file content."""
+        from dataver.ingest.external import plan_external
+
+        how = Scan(dest, exclude, include, default_ignore=False)
+        return plan_external(self._core, self._core.repository, urls, how)
+
+    def plan_remove(self, *patterns: str | os.PathLike[str]) -> list[str]:
+        """Return every path that a pattern matches; changes nothing.
+
+        Raises:
+            PathNotFound: some patterns match nothing.
+        """
+        return self._core.plan_remove(*patterns)
+
+    def remove(self, *patterns: str | os.PathLike[str]) -> list[str]:
+        """Remove every path that a pattern matches; return them.
+
+        Raises:
+            PathNotFound: some patterns match nothing; nothing was removed.
+        """
+        return self._core.remove(*patterns)
+
+    def move(self, source: str | os.PathLike[str], target: str | os.PathLike[str]) -> int:
+        """Rename a file or a folder inside the draft; return the number of moved paths.
+
+        Raises:
+            NotFound: the path does not exist.
+            InvalidInput: the target exists, or is inside the source.
+        """
+        return self._core.move(source, target)
 
     @overload
     def open(
@@ -97,7 +298,7 @@ class Draft(DraftCore):
         from dataver.api.draft_file import open_in_draft
 
         return open_in_draft(
-            self, path, mode, executable=executable, encoding=encoding, errors=errors, newline=newline
+            self._core, path, mode, executable=executable, encoding=encoding, errors=errors, newline=newline
         )
 
     def finalize(
@@ -132,11 +333,11 @@ class Draft(DraftCore):
             "metadata": dict(metadata or {}),
             "write_id": os.urandom(16).hex(),
         }
-        self._record(values).encode()  # validates the values before anything is fixed
-        self.seal(values, label=label, bump=bump, allow_empty=allow_empty)
+        self._core.record(values).encode()  # validates the values before anything is fixed
+        self._core.seal(values, label=label, bump=bump, allow_empty=allow_empty)
         version = self.version()
-        record = self._record(self._state.sealed or values)
-        record_made(self._repository, record, version.record_id, how="finalize")
+        record = self._core.record(self._core.state.sealed or values)
+        record_made(self._core.repository, record, version.record_id, how="finalize")
         return version
 
     def portability(self) -> list[tuple[str, str]]:
@@ -144,8 +345,8 @@ class Draft(DraftCore):
 
         Checks the folders that gained a name, not the whole version.
         """
-        added = [change.path for change in self.changes() if change.old is None]
-        return new_name_problems(self.tree, Tree(bytes.fromhex(self._state.base), self._load), added)
+        added = [change.path for change in self._core.changes() if change.old is None]
+        return new_name_problems(self._core.tree, self._core.base_tree, added)
 
     def version(self) -> Version:
         """Return the sealed version.
@@ -153,15 +354,16 @@ class Draft(DraftCore):
         Raises:
             InvalidInput: the draft is not finalized.
         """
-        sealed, state = self._state.sealed, self._state
+        core, state = self._core, self._core.state
+        sealed = state.sealed
         if sealed is None:
             raise InvalidInput(
                 f"draft {self.id} of {self.dataset} is not finalized.", hint="finalize it first"
             )
         if state.published is not None:
-            return Version.of(self._repository, self._repository.records.get(self.dataset, state.published))
-        record = replace(self._record(sealed), label=state.label or "")
-        return Version(self._repository, record, None, self.tree, self._send)
+            return Version.of(core.repository, core.repository.records.get(self.dataset, state.published))
+        record = replace(core.record(sealed), label=state.label or "")
+        return Version(core.repository, record, None, core.tree, partial(publish_draft, core))
 
     def upload(
         self, progress: Progress = SILENT, *, rebase: bool = False, allow_fork: bool = False
@@ -183,39 +385,6 @@ class Draft(DraftCore):
         """
         return self.version().upload(progress, rebase=rebase, allow_fork=allow_fork)
 
-    # drafts of interrupted `sync` calls, which the next call resumes (`dataver.api.sync` holds the locks)
-
-    def mark(self, mirrors: str) -> None:
-        """Record the folder that a one-step `sync` mirrors into this draft."""
-        self._state.mirrors = mirrors
-        save_state(self._folder, self._state)
-
-    def matches_record(self, record: Record) -> bool:
-        """Return whether a published record is this draft's, created by a write whose reply was lost."""
-        return self._state.sealed is not None and self._state.sealed["write_id"] == record.write_id
-
-    def is_child_of(self, parents: Sequence[Published]) -> bool:
-        """Return whether it started from exactly these versions."""
-        return [each["record"] for each in self._state.parents] == [each.record_id for each in parents]
-
-    def reopen(self, spool: int) -> None:
-        """Unseal the draft; sealing it with the same content and metadata restores the same version."""
-        with self._locked():
-            self._state.status, self._state.spool = "open", spool
-            save_state(self._folder, self._state)
-
-    def remove_published(self, published: Published) -> None:
-        """Remove the draft, whose record is published."""
-        with self._locked():
-            self._published(published, [bytes.fromhex(path.name) for path in spooled(self.spool)])
-        self.forget()
-
-    def move_packs_from(self, other: "Draft") -> None:
-        """Move the packs of an abandoned draft into this one, and discard that draft."""
-        for path in spooled(other.spool):
-            path.replace(self.spool / path.name)
-        other.discard()
-
     def plan_upload(self) -> "UploadPlan":
         """Return what `upload` would send, with the time if it can be estimated; sends nothing.
 
@@ -223,75 +392,11 @@ class Draft(DraftCore):
         """
         from dataver.ingest.upload_plan import plan_upload
 
-        published = self._state.published is not None
-        parents = len(self._state.parents)
-        return plan_upload(self, self._repository, parents=parents, published=published)
+        return plan_upload(self._core)
 
-    def _record(self, sealed: Mapping[str, Any]) -> Record:
-        state, summary = self._state, self.tree.summary()
-        return Record(
-            dataset=state.dataset,
-            label=state.label or "0.0.0",
-            tree=summary.digest,
-            parents=tuple(ParentRef(**each) for each in state.parents),
-            created=datetime.fromisoformat(sealed["created"]),
-            author=sealed["author"],
-            message=sealed["message"],
-            files=summary.files,
-            size=summary.size,
-            entries=summary.entries,
-            metadata=sealed["metadata"],
-            tool=f"dataver {__version__}",
-            write_id=sealed["write_id"],
-        )
-
-    def _send(self, progress: Progress, rebase: bool, allow_fork: bool) -> tuple[Sent, Published | None]:
-        """Publish; return the amount sent, and the version that the changes were applied to, if any."""
-        with self._locked():
-            onto = None
-            for _ in range(ROUNDS):
-                try:
-                    sent = self._send_once(progress, allow_fork)
-                except Behind as behind:
-                    if self._state.mirrors is not None:
-                        raise
-                    onto = behind.latest
-                    self.merge_onto(onto, keep=rebase)
-                else:
-                    return sent, onto
-            raise busy(self.dataset)
-
-    def _send_once(self, progress: Progress, allow_fork: bool) -> Sent:
-        state = self._state
-        record = self._record(state.sealed or {})
-
-        def remember(label: str) -> None:
-            state.attempted = label
-            save_state(self._folder, state)
-
-        def locate() -> Position:
-            return find_position(
-                self._repository.records,
-                record,
-                label=state.label,
-                bump=state.bump,
-                mirrors=state.mirrors is not None,
-                allow_fork=allow_fork,
-            )
-
-        if state.label is not None:
-            self._repository.tags.refuse_label(self.dataset, state.label)
-        sent = upload_draft(
-            self,
-            self._repository,
-            record,
-            locate=locate,
-            attempted=state.attempted,
-            on_attempt=remember,
-            progress=progress,
-        )
-        self._published(sent.published, sent.packs)
-        return sent
+    def discard(self) -> None:
+        """Delete the draft and its unpublished data."""
+        self._core.discard()
 
 
 def create_draft(
@@ -310,7 +415,7 @@ def create_draft(
     if name not in {each.record.dataset for each in found}:
         core.records.refuse_dataset(name)
     folder = Path.cwd() if workspace is None else None
-    return Draft.start(core, url, workspace_of(workspace), name, found, folder=folder, spool=spool)
+    return Draft(DraftCore.start(core, url, workspace_of(workspace), name, found, folder=folder, spool=spool))
 
 
 def open_draft(core: RepositoryCore, draft_id: str | None, workspace: str | Path | None) -> Draft:
@@ -321,14 +426,14 @@ def open_draft(core: RepositoryCore, draft_id: str | None, workspace: str | Path
     else:
         home = find_workspace(start) or workspace_of(workspace)
         draft_id = find_draft(home, draft_id)
-    return Draft.load(core, home, draft_id)
+    return Draft(DraftCore.load(core, home, draft_id))
 
 
 def open_drafts(core: RepositoryCore, workspace: str | Path | None) -> list[Draft]:
     """Open the drafts of a workspace; see `dataver.Repository.drafts`."""
     home = find_workspace(Path(workspace) if workspace is not None else None)
     return [
-        Draft(core, home, state)
+        Draft(DraftCore(core, home, state))
         for state in (list_drafts(home) if home else [])
         if home and state.status != "uploaded" and belongs(state, core)
     ]

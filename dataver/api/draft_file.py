@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from dataver.ingest.local_draft import LocalDraft
+    from dataver.ingest.draft_store import DraftStore
     from dataver.ingest.writing import FileWriter
 
 __all__ = ["open_in_draft"]
@@ -42,7 +42,7 @@ _PIECE: Final = 4 << 20  # bytes per read of an unchanged range
 
 
 def open_in_draft(
-    draft: LocalDraft,
+    draft: DraftStore,
     path: str | os.PathLike[str],
     mode: str,
     *,
@@ -66,7 +66,7 @@ def open_in_draft(
 
 
 def _binary(
-    draft: LocalDraft, path: str, kind: str, *, plus: bool, executable: bool | None
+    draft: DraftStore, path: str, kind: str, *, plus: bool, executable: bool | None
 ) -> io.BufferedIOBase:
     from dataver.ingest.writing import FileWriter
 
@@ -105,9 +105,9 @@ def _parsed(mode: str) -> tuple[Literal["r", "w", "x", "a"], bool]:
 class _Base:
     """Reader of a file in a draft; every frame is verified (invariant 1)."""
 
-    def __init__(self, draft: LocalDraft, path: str) -> None:
+    def __init__(self, draft: DraftStore, path: str) -> None:
         self._draft, self._path = draft, path
-        self._repo = copy.copy(draft._repository)
+        self._repo = copy.copy(draft.repository)
         self._repo.packs = _DraftPacks(draft)
         self.entry = self._find()
 
@@ -135,8 +135,8 @@ class _Base:
                 yield piece
                 done += len(piece)
         except PackMissing:
-            self._draft._repository.blocks.refresh()
-            self._draft._parsed.clear()
+            self._draft.repository.blocks.refresh()
+            self._draft.forget_blocks()
             self.entry = self._find()
             for piece in read_file(self._repo, self.entry, start, length):
                 yield piece[max(0, done) :]
@@ -158,21 +158,21 @@ class _Base:
 class _DraftPacks(Packs):
     """The repository's packs and those in the local spool."""
 
-    def __init__(self, draft: LocalDraft) -> None:
-        super().__init__(draft._repository.store, draft._repository.cache)
+    def __init__(self, draft: DraftStore) -> None:
+        super().__init__(draft.repository.store, draft.repository.cache)
         self._draft = draft
 
     def footer(self, pack_id: bytes) -> Footer:
         data = self._local(pack_id, -64, 64)
         if data is None:
-            return self._draft._repository.packs.footer(pack_id)
+            return self._draft.repository.packs.footer(pack_id)
         size = (self._draft.spool / pack_id.hex()).stat().st_size
         need = parse_trailer(data, size).tail_size
         return parse_footer(self._local(pack_id, -need, need) or b"", pack_id, size)
 
     def read(self, pack_id: bytes, offset: int, length: int) -> bytes:
         data = self._local(pack_id, offset, length)
-        return self._draft._repository.packs.read(pack_id, offset, length) if data is None else data
+        return self._draft.repository.packs.read(pack_id, offset, length) if data is None else data
 
     def _local(self, pack_id: bytes, offset: int, length: int) -> bytes | None:
         """Return a range of a pack in the spool; None if it is absent, for example already sent."""

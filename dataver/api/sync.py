@@ -22,7 +22,7 @@ from dataver.api.draft import Draft
 from dataver.api.version import UploadReport, Version
 from dataver.errors import Conflict, DataverError, InvalidInput, StoreError
 from dataver.formats.names import check_dataset_name
-from dataver.ingest import AddReport, DraftState, list_drafts, load_state
+from dataver.ingest import AddReport, DraftCore, DraftState, list_drafts, load_state
 from dataver.ingest.add_plan import AddPlan, plan_add
 from dataver.ingest.dedup_lookup import spooled
 from dataver.ingest.draft_place import belongs
@@ -112,7 +112,7 @@ class SyncOperation:
                 raise _empty(self._name)
             if not draft.changed and (labels or not report.files):
                 if report.new_chunks:  # their chunks are in damaged packs
-                    mend(draft, self._repository, sending)
+                    mend(draft._core, self._repository, sending)
                 draft.discard()
                 version = done.version if done is not None else None
                 if last is not None and version is None:
@@ -122,7 +122,7 @@ class SyncOperation:
             try:
                 sent = self._upload(draft, report, sending, allow_fork=allow_fork)
             except DamagedPacks:  # they are marked now, so that their chunks are read and stored again
-                draft.reopen(self._spool)
+                draft._core.reopen(self._spool)
                 report = self._mirror(draft, mirror)
                 seal(draft)
                 sent = self._upload(draft, report, sending, allow_fork=allow_fork)
@@ -139,7 +139,7 @@ class SyncOperation:
         try:
             return mirror(draft)
         except (StoreError, KeyboardInterrupt) as error:
-            if not (draft.changed or spooled(draft.spool)):
+            if not (draft.changed or spooled(draft._core.spool)):
                 draft.discard()
             elif isinstance(error, StoreError):
                 _encourage(error)
@@ -163,7 +163,7 @@ class SyncOperation:
         if isinstance(sent, Published):
             draft.discard()
         else:
-            draft.forget()
+            draft._core.forget()
         return sent
 
     def _publish(
@@ -176,9 +176,9 @@ class SyncOperation:
             except Behind as behind:
                 onto = behind.latest.ref
                 if report.problems:  # an incomplete mirror: missing files may be unread ones
-                    draft.merge_onto(behind.latest, keep=True)
+                    draft._core.merge_onto(behind.latest, keep=True)
                 else:
-                    draft.mirror_onto(behind.latest, self._dest)
+                    draft._core.mirror_onto(behind.latest, self._dest)
                 if not draft.changed:
                     return behind.latest
         raise busy(self._name)
@@ -190,28 +190,30 @@ class SyncOperation:
         done: UploadReport | None = None
         rest: list[Draft] = []
         for draft in self._left_behind():
-            if last is not None and draft.matches_record(last.record):
-                draft.remove_published(last)
+            if last is not None and draft._core.matches_record(last.record):
+                draft._core.remove_published(last)
                 done = UploadReport(Version.of(self._repository, last), 0, 0, 0, 0.0, already=True)
-            elif taken is None and draft.is_child_of(parents):
+            elif taken is None and draft._core.is_child_of(parents):
                 taken = draft
-                draft.reopen(self._spool)
+                draft._core.reopen(self._spool)
             else:
                 rest.append(draft)
         if taken is None:
-            taken = Draft.start(
-                self._repository,
-                self._url,
-                self._home,
-                self._name,
-                parents,
-                current=False,
-                spool=self._spool,
+            taken = Draft(
+                DraftCore.start(
+                    self._repository,
+                    self._url,
+                    self._home,
+                    self._name,
+                    parents,
+                    current=False,
+                    spool=self._spool,
+                )
             )
             if self._lock(taken.id):
-                taken.mark(self._mirrors)
+                taken._core.mark(self._mirrors)
         for draft in rest:
-            taken.move_packs_from(draft)
+            taken._core.move_packs_from(draft._core)
         return taken, done
 
     def _left_behind(self) -> Iterator[Draft]:
@@ -225,7 +227,7 @@ class SyncOperation:
                     shutil.rmtree(folder, ignore_errors=True)
                     continue
                 if self._fits(now):
-                    yield Draft(self._repository, self._home, now)
+                    yield Draft(DraftCore(self._repository, self._home, now))
 
     def _fits(self, state: DraftState) -> bool:
         return (

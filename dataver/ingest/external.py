@@ -33,8 +33,8 @@ from dataver.formats.external import (
 )
 from dataver.hashing import digest, new_hasher
 from dataver.ingest.add_operation import changes_with
+from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.external_listing import ExternalFile, Outside, find_outside, reads_at_once
-from dataver.ingest.local_draft import LocalDraft
 from dataver.ingest.scan import Scan, require_included
 from dataver.progress import Progress
 from dataver.repository import RepositoryCore
@@ -307,7 +307,7 @@ def _outside(urls: Sequence[str | Path], how: Scan) -> list[Outside]:
 
 
 def add_external(
-    draft: LocalDraft,
+    draft: DraftStore,
     repository: RepositoryCore,
     edit: Callable[[dict[str, Entry | None]], None],
     urls: Sequence[str | Path],
@@ -351,7 +351,7 @@ def add_external(
 
 
 def plan_external(
-    draft: LocalDraft, repository: RepositoryCore, urls: Sequence[str | Path], how: Scan
+    draft: DraftStore, repository: RepositoryCore, urls: Sequence[str | Path], how: Scan
 ) -> ExternalPlan:
     """Return what `add_external` would record and read; queries attributes only, reads no object."""
     found = _outside(urls, how)
@@ -379,7 +379,7 @@ def plan_external(
     )
 
 
-def _looker(outside: Outside, draft: LocalDraft) -> Callable[[tuple[ExternalFile, Entry | None]], bool | str]:
+def _looker(outside: Outside, draft: DraftStore) -> Callable[[tuple[ExternalFile, Entry | None]], bool | str]:
     """Return a function that returns whether a file is recorded and unchanged, or the problem with it."""
 
     def look(known: tuple[ExternalFile, Entry | None]) -> bool | str:

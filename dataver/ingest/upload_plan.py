@@ -10,7 +10,6 @@ from dataver import parallel
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.upload import parts_of_draft
 from dataver.machine.speeds import Rate, recent_rate
-from dataver.repository import RepositoryCore
 
 __all__ = ["UploadPlan", "plan_upload"]
 
@@ -46,11 +45,12 @@ class UploadPlan:
     already: bool
 
 
-def plan_upload(draft: DraftCore, repository: RepositoryCore, *, parents: int, published: bool) -> UploadPlan:
+def plan_upload(draft: DraftCore) -> UploadPlan:
     """Return the plan of uploading a draft; queries which of its packs exist, and writes nothing."""
     summary = draft.tree.summary()
-    if published:
+    if draft.state.published is not None:
         return UploadPlan(summary.files, summary.size, 0, 0, 0, 0, 0, 0.0, None, already=True)
+    repository = draft.repository
     packs, blocks, others = parts_of_draft(draft)
     with parallel.pool(parallel.REQUESTS, "ask") as pool:
         there = [
@@ -66,7 +66,7 @@ def plan_upload(draft: DraftCore, repository: RepositoryCore, *, parents: int, p
         blocks=len(blocks),
         transferred=size,
         there=len(there),
-        requests=2 * left + len(there) + 2 * len(blocks) + len(others) + parents + _OVERHEAD,
+        requests=2 * left + len(there) + 2 * len(blocks) + len(others) + len(draft.state.parents) + _OVERHEAD,
         seconds=size / speed.speed if speed else None,
         speed=speed,
         already=False,

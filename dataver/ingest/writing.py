@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from dataver.ingest.local_draft import LocalDraft
+    from dataver.ingest.draft_store import DraftStore
 
 __all__ = ["FileWriter"]
 
@@ -71,7 +71,7 @@ class FileWriter:
 
     def __init__(
         self,
-        draft: LocalDraft,
+        draft: DraftStore,
         path: str,
         *,
         executable: bool | None = None,
@@ -81,7 +81,7 @@ class FileWriter:
         check_path(path)
         self._draft, self._path = draft, path
         self._exclusive, self._based_on = exclusive, based_on
-        if draft.sealed:
+        if draft.state.status != "open":
             raise Conflict(
                 f"draft {draft.id} of {draft.dataset} was finalized and cannot change.",
                 hint="upload it, or start the next version with `dataver create`",
@@ -91,7 +91,7 @@ class FileWriter:
         if executable is None:
             executable = prior is not None and prior.kind == Kind.EXECUTABLE
         kind = Kind.EXECUTABLE if executable else Kind.FILE
-        params = draft._repository.config.chunking
+        params = draft.repository.config.chunking
         self._file = File(ScannedItem(path, path, kind, _UNREAD), _inside(prior))
         self._hasher = new_hasher()
         self._cutter = Cutter(params)
@@ -105,7 +105,7 @@ class FileWriter:
     @property
     def folder(self) -> Path:
         """The draft's folder."""
-        return self._draft._folder
+        return self._draft.folder
 
     def write(self, data: Buffer) -> int:
         """Write bytes (copied at once); return their number.
@@ -135,7 +135,7 @@ class FileWriter:
                 file is in the draft.
         """
         try:
-            with kept_in(self._draft._folder):
+            with kept_in(self._draft.folder):
                 return self._finish()
         finally:
             self.discard()
@@ -172,7 +172,7 @@ class FileWriter:
     def _commit(self, entry: Entry) -> None:
         """Move the packs into the draft, and add the entry to its tree."""
         draft = self._draft
-        with draft._changing():
+        with draft.changing():
             prior = draft.tree.get(self._path)
             self._check(prior)
             if self._based_on is not None and (prior is None or not same_content(prior, self._based_on)):
@@ -186,13 +186,13 @@ class FileWriter:
                 and _inside(prior)
             ):
                 return  # the entry exists already
-            self._begun().hand_over(draft._folder)
+            self._begun().hand_over(draft.folder)
             how = Scan()
             changes = changes_with(draft.tree, [entry], how)
             if how.problems:
                 raise InvalidInput(f"'{self._path}' cannot be written: {how.problems[0][1]}.")
-            draft._edit(changes)
-            draft._commit()
+            draft.edit_tree(changes)
+            draft.commit()
 
     def _check(self, prior: Entry | None) -> None:
         if self._draft.tree.is_folder(self._path) or (prior is not None and prior.kind == Kind.DIRECTORY):
@@ -211,7 +211,7 @@ class FileWriter:
         return self._place
 
     def _cut(self, *, final: bool) -> None:
-        with kept_in(self._draft._folder):
+        with kept_in(self._draft.folder):
             session = self._begun().session
             if self._large is None:
                 expected, prior = None, self._file.prior
@@ -229,9 +229,9 @@ class FileWriter:
 class _Place:
     """A writer's locked folder, and the tools that fill it."""
 
-    def __init__(self, draft: LocalDraft) -> None:
-        above = draft._folder / _FOLDER
-        with kept_in(draft._folder):
+    def __init__(self, draft: DraftStore) -> None:
+        above = draft.folder / _FOLDER
+        with kept_in(draft.folder):
             _clear(above)
             self.folder = above / os.urandom(6).hex()
             self.folder.mkdir(parents=True)
@@ -241,7 +241,7 @@ class _Place:
             (self.folder / "unlocked").replace(self.folder / "lock")
         self._ended = False
         self._tools: AbstractContextManager[DraftSession] = draft_session(
-            draft._repository, self.folder, draft.id, draft._state.spool, beside=draft.spool
+            draft.repository, self.folder, draft.id, draft.state.spool, beside=draft.spool
         )
         try:
             self.session = self._tools.__enter__()

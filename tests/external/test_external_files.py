@@ -117,7 +117,7 @@ def test_the_next_version_reads_only_what_changed(filled):
     assert (plan.files, plan.unchanged, plan.read) == (44, 40, 5310) and not plan.problems and not plan.places
     report = draft.add_external(filled.raw)
     assert (report.unchanged, report.read) == (40, 5310)  # an empty file has no place that could be compared
-    assert sorted(change.path for change in draft.changes()) == ["small/07", "small/new"]
+    assert sorted(change.path for change in draft._core.changes()) == ["small/07", "small/new"]
     draft.finalize().upload()
     assert contents(filled.fresh().fetch("ext", dest=filled.root / "out").path) == contents(filled.raw)
 

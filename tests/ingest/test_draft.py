@@ -419,7 +419,7 @@ def test_a_full_disk_is_one_sentence_and_the_draft_goes_on_later(repo, source, m
     monkeypatch.undo()
     os.environ["DATAVER_CACHE"] = str(source.parent / "cache")
     assert len(list(draft.tree.iterate())) == 0
-    assert not list(draft.spool.glob(".tmp-*"))
+    assert not list(draft._core.spool.glob(".tmp-*"))
     draft.add(source)
     assert len(list(draft.tree.iterate())) == 32
 

@@ -38,7 +38,7 @@ def packs(store):
 
 
 def spooled(draft):
-    return [path for path in draft.spool.iterdir() if len(path.name) == 64]
+    return [path for path in draft._core.spool.iterdir() if len(path.name) == 64]
 
 
 def noise(size, seed=1):
@@ -70,7 +70,7 @@ def written(draft):
 
 def left(draft):
     """Return what writers left on the disk."""
-    folder = draft.spool.parent / "writing"
+    folder = draft._core.spool.parent / "writing"
     return list(folder.iterdir()) if folder.exists() else []
 
 

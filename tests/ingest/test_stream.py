@@ -41,7 +41,7 @@ def packs(store):
 
 
 def spooled(draft):
-    return [path for path in draft.spool.iterdir() if len(path.name) == 64]
+    return [path for path in draft._core.spool.iterdir() if len(path.name) == 64]
 
 
 def content(version):
@@ -117,7 +117,7 @@ def test_the_reader_waits_for_the_network(tmp_path):
                 size, since = counters.size, time.monotonic()
             time.sleep(0.05)
         assert 8 << 20 < size < 36 << 20 < 60 * 700_000
-        assert sum(path.stat().st_size for path in draft.spool.iterdir()) <= SPOOL
+        assert sum(path.stat().st_size for path in draft._core.spool.iterdir()) <= SPOOL
     finally:
         store.gate.set()
         adding.join()
@@ -145,7 +145,7 @@ far = Far(repo._core.store.local_root)
 far.local_root = None
 repo = dataver.Repository(Core(far, repo._core.config), sys.argv[1])
 draft = repo.create("d", stream=True, spool=32 << 20)
-print(draft.spool, flush=True)
+print(draft._core.spool, flush=True)
 start = peak()
 report = draft.add(sys.argv[2])
 draft.finalize()
@@ -299,7 +299,7 @@ def test_a_lost_index_is_rebuilt_from_the_note_of_what_was_sent(tmp_path):
     with pytest.raises(RuntimeError):
         draft.add(tmp_path / "src", progress=Stop())
     sent = {bytes.fromhex(key[-64:]) for key in packs(inner)}
-    assert sent <= sent_before(draft.spool.parent)
+    assert sent <= sent_before(draft._core.spool.parent)
     for path in (tmp_path / "cache" / "index").iterdir():
         path.unlink()
     report = draft.add(tmp_path / "src")
@@ -391,7 +391,7 @@ def test_drafts_that_an_older_dataver_began_are_gone_on_with(tmp_path):
     repo = repository(MemoryStore())
     fill(tmp_path / "src", files=1)
     draft = repo.create("d", workspace=tmp_path)
-    path = draft.spool.parent / "draft.json"
+    path = draft._core.spool.parent / "draft.json"
     state = json.loads(path.read_bytes())
     del state["spool"], state["mirrors"]
     path.write_text(json.dumps(state))

@@ -40,7 +40,7 @@ def reuse(world):
     draft = world.repo.create("again", workspace=world.root)
     draft.add(world.source)
     draft.finalize()
-    assert not list(draft.spool.iterdir())
+    assert not list(draft._core.spool.iterdir())
     world.repo.delete(first.ref)
     return draft
 

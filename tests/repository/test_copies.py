@@ -169,7 +169,7 @@ def test_a_draft_of_a_version_that_a_restored_backup_lacks_is_published_whole(co
     draft = world.open(world.inner).draft(draft.id)
     with pytest.raises(IntegrityError, match="nothing was published"):
         draft.upload()
-    assert "2.0.0" not in draft._repository.records.labels("d")
+    assert "2.0.0" not in draft._core.repository.records.labels("d")
     world.inner.objects.update(packs)
     version = draft.upload().version
     assert version.read("00000") == b"in the first block of the tree"

@@ -56,7 +56,7 @@ def command(
     if draft is not None:
         opened = session.draft(draft or None)
         tree, name, inside = opened.tree, "the draft", ref or folder
-        load = opened.external_pack if placed else None
+        load = opened._core.external_pack if placed else None
     else:
         repository = session.repository()
         version = repository.version(ref or "")
