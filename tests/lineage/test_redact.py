@@ -233,3 +233,8 @@ def test_redacting_takes_bounded_time() -> None:
         began = time.process_time()
         redact(piece * (200_000 // len(piece)), values=[])
         assert time.process_time() - began < 10, piece
+
+
+def test_the_folders_of_the_shell_are_no_secrets() -> None:
+    """PWD is the working directory: paths below it stay readable in command lines."""
+    assert secret_values({"PWD": "/home/me/work", "OLDPWD": "/home/me", "DB_PWD": "sesame12"}) == ["sesame12"]

@@ -154,6 +154,8 @@ _SHAPES: Final = _Pattern(
 _RUNS: Final = _Pattern(r"(?<![A-Za-z0-9+/=_\-])[A-Za-z0-9+/_\-]{20,}={0,2}(?![A-Za-z0-9+/=_\-])")
 _CHANGES: Final = _Pattern(r"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])|[a-z](?=[A-Z])|[A-Z](?=[a-z])")
 _RANDOM_BITS: Final = 4.0  # Shannon entropy per character; lower for words and paths of that length
+_FOLDERS: Final = ("PWD", "OLDPWD")
+"""Variables of the shell that contain folders, and whose names look like those of passwords."""
 _PROGRAMS: Final = {
     **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mariadb", "mongosh", "sshpass", "7z"), ("-p",)),
     **dict.fromkeys(("docker", "podman", "helm"), ("-p",)),
@@ -210,6 +212,7 @@ def secret_values(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the values of this process's variables with secret names, longest first."""
     variables = os.environ if environment is None else environment
     telling = (name for name in variables if any(stem in name.lower() for stem in _STEMS))
+    telling = (name for name in telling if name not in _FOLDERS or not variables[name].startswith("/"))
     found = {variables[name].strip() for name in telling if is_secret_name(name)}
     return sorted(
         (value for value in found if len(value) >= 6 and not value.isdigit()), key=len, reverse=True
