@@ -21,7 +21,7 @@ from dataver.errors import (
 from dataver.storage.translate import translate
 from dataver_cli.output import json_text, safe
 
-__all__ = ["EXIT_CODES", "exit_code_of"]
+__all__ = ["EXIT_CODES", "code_of", "exit_code_of"]
 
 EXIT_CODES = {
     0: "done",
@@ -66,7 +66,7 @@ def exit_code_of(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, DataverError):
         problems = error.problems if isinstance(error, Incomplete) else []
         _print(error.message, error.code, lacking[1] if lacking else error.hint, as_json, problems)
-        return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), 1)
+        return code_of(error)
     if isinstance(error, OSError) and error.errno in _DISK:
         error = translate(error, doing="write", key="", url=str(error.filename or "a file"))
         return exit_code_of(error, as_json=as_json)
@@ -81,6 +81,11 @@ def exit_code_of(error: BaseException, *, as_json: bool) -> int:
         _print(*_not_text(error), as_json)
         return 1
     return _defect(error, as_json)
+
+
+def code_of(error: DataverError) -> int:
+    """Return the exit code of an error of dataver."""
+    return next((code for kind, code in _BY_ERROR if isinstance(error, kind)), 1)
 
 
 _FILES = "allow more open files, for example with `ulimit -n 1024`"

@@ -70,6 +70,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "lineage": "Query which data a run used, and which runs used some data.",
     },
     "This tool": {
+        "doctor": "Check the repository, the access to it, and this machine.",
         "cache": "Show and clean this machine's cache.",
         "config": "Show or change the settings: the repository and how it is reached.",
         "completion": "Print the shell's completion script.",

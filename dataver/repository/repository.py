@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dataver.repository.events import Events
     from dataver.repository.soundness import Soundness
 
-__all__ = ["RepositoryCore", "init_repository", "open_repository"]
+__all__ = ["RepositoryCore", "init_repository", "open_repository", "read_config"]
 
 
 class RepositoryCore:
@@ -113,6 +113,14 @@ def open_repository(url: str, storage_options: Mapping[str, Any] | None = None) 
         IntegrityError: its configuration is damaged, or the URL is of another service.
     """
     store = open_store(url, storage_options)
+    config = read_config(store)
+    # the result of the probe in `init` applies to all writers, but a copy may be in a weaker store
+    store.exclusive_create = store.exclusive_create and config.create_if_absent
+    return RepositoryCore(store, config)
+
+
+def read_config(store: Store) -> RepositoryConfig:
+    """Return the configuration of the repository in a store; raises what `open_repository` does."""
     try:
         data = store.get_bounded(CONFIG, MAX_JSON)
     except NotFound as error:
@@ -120,10 +128,7 @@ def open_repository(url: str, storage_options: Mapping[str, Any] | None = None) 
             f"{store.url} is not a dataver repository: it contains no {CONFIG}.",
             hint=f"create one with `dataver init {store.url}`",
         ) from error
-    config = _parse(store, data)
-    # the result of the probe in `init` applies to all writers, but a copy may be in a weaker store
-    store.exclusive_create = store.exclusive_create and config.create_if_absent
-    return RepositoryCore(store, config)
+    return _parse(store, data)
 
 
 def init_repository(

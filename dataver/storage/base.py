@@ -132,6 +132,15 @@ class Store(ABC):
         """The options it was opened with, without literal secrets; may be passed to another process."""
         return None
 
+    @property
+    def login(self) -> str | None:
+        """Source of the credentials, as text without secrets; None if it is unknown or none are needed.
+
+        Raises:
+            StoreError: credentials are needed, and none were found.
+        """
+        return None
+
     @abstractmethod
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """Return the object, or exactly `length` bytes of it from `start`.

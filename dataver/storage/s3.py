@@ -103,6 +103,14 @@ class S3Store(FsspecStore):
         host = urlsplit(endpoint).hostname or ""
         return self.url if _AWS.search(host) else f"{self.url} at {endpoint.lower()}"
 
+    @property
+    def login(self) -> str:
+        """See `Store.login`."""
+        transport, _ = self._client()
+        with self._translating("open", ""):
+            found: str = transport.login()
+        return found
+
     def get(self, key: str, start: int | None = None, length: int | None = None) -> bytes:
         """See `Store.get`."""
         first, length = check_range(start, length)

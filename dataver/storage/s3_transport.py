@@ -12,7 +12,7 @@ Both observe the time limit of a call; neither retries.
 import logging
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -55,6 +55,20 @@ _MEANINGLESS = {
 _TELLTALE = ("botocore.auth", "botocore.endpoint", "botocore.parsers")
 """Loggers that write headers and bodies at level DEBUG: session tokens, and keys in replies of STS."""
 
+_CHAIN = {
+    "env": "the environment (AWS_ACCESS_KEY_ID)",
+    "shared-credentials-file": "the AWS credentials file",
+    "config-file": "the AWS configuration file",
+    "assume-role": "an assumed role",
+    "assume-role-with-web-identity": "a web identity (AWS_WEB_IDENTITY_TOKEN_FILE)",
+    "sso": "single sign-on",
+    "custom-process": "a credential_process",
+    "container-role": "the role of the container",
+    "iam-role": "the role of the instance",
+}
+"""botocore's names of the links of its chain; unknown ones are printed as they are."""
+_OF_PROFILES = frozenset({"shared-credentials-file", "config-file", "assume-role", "sso", "custom-process"})
+
 _CRC = "x-amz-checksum-crc32"
 _SENT = 256 * 1024  # bytes sent with the request; more are sent in parts, when the server accepts them
 _RECEIVED = 1024 * 1024
@@ -77,6 +91,13 @@ class Transport(Protocol):
     @property
     def endpoint(self) -> str:
         """The server's address."""
+
+    def login(self) -> str:
+        """Return the source of the credentials, as text without secrets.
+
+        Raises:
+            NoCredentialsError: botocore's; there are none.
+        """
 
     def call(self, method: str, request: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         """Make one request with a short reply; foreign exceptions are not translated."""
@@ -101,9 +122,10 @@ def seconds_for(size: int) -> float:
 class ByThread:
     """botocore: blocking sockets, one per sending thread."""
 
-    def __init__(self, client: Any, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, client: Any, arguments: Mapping[str, Any], login: Callable[[], str]) -> None:
         self._client = client
         self._arguments = arguments
+        self.login = login
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "ByThread | None":
@@ -134,7 +156,8 @@ class ByThread:
         more = dict(given.get("s3_additional_kwargs") or {})
         client = session.create_client("s3", config=config, **words)
         client.meta.events.register("before-call.s3.PutObject", _Signing(client.meta.config))
-        return cls(client, more | payer)
+        given_login = _given_login(anon=bool(given.get("anon")), literal=bool(login))
+        return cls(client, more | payer, lambda: given_login or _source(session, session.get_credentials()))
 
     @property
     def endpoint(self) -> str:
@@ -203,6 +226,17 @@ class ByLoop:
         client = sync(self._system.loop, self._system.set_session)
         return str(client.meta.endpoint_url)
 
+    def login(self) -> str:
+        """See `Transport.login`."""
+        from fsspec.asyn import sync
+
+        system = self._system
+        given = _given_login(anon=bool(system.anon), literal=bool(system.key))
+        if given is not None:
+            return given
+        sync(system.loop, system.set_session)
+        return _source(system.session, sync(system.loop, system.session.get_credentials))
+
     def call(self, method: str, request: Mapping[str, Any], seconds: float) -> Mapping[str, Any]:
         """See `Transport.call`."""
         from fsspec.asyn import sync
@@ -234,6 +268,24 @@ class ByLoop:
             )
         finally:
             body.close()
+
+
+def _given_login(*, anon: bool, literal: bool) -> str | None:
+    """Return the login that the options determine, or None if the AWS chain is used."""
+    if anon:
+        return "none: requests are not signed"
+    return "the storage options" if literal else None
+
+
+def _source(session: Any, credentials: Any) -> str:
+    """Return the link of the AWS chain that provided the credentials, and the profile."""
+    from botocore.exceptions import NoCredentialsError
+
+    if credentials is None:
+        raise NoCredentialsError
+    profile = session.get_config_variable("profile")
+    source = _CHAIN.get(credentials.method, str(credentials.method))
+    return f"{source}, profile {profile}" if profile and credentials.method in _OF_PROFILES else source
 
 
 @lru_cache

@@ -15,7 +15,16 @@ from typing import NamedTuple
 
 from dataver.errors import AlreadyExists, DataverError, NotFound, StoreError
 
-__all__ = ["BY_CLASS", "BY_CODE", "BY_ERRNO", "Meaning", "response_code", "retry_after", "translate"]
+__all__ = [
+    "BY_CLASS",
+    "BY_CODE",
+    "BY_ERRNO",
+    "Meaning",
+    "is_denied",
+    "response_code",
+    "retry_after",
+    "translate",
+]
 
 
 class Meaning(NamedTuple):
@@ -326,6 +335,17 @@ def response_code(error: BaseException) -> tuple[str, int] | None:
         if isinstance(status, int) and 300 <= status < 600:
             return str(status), status
     return None
+
+
+def is_denied(error: BaseException) -> bool:
+    """Return whether a store or file system refused permission to a known user."""
+    answered = response_code(error)
+    if answered is not None:
+        code, status = answered
+        return (BY_CODE.get(code) or BY_CODE.get(str(status))) is _DENIED
+    return any(
+        isinstance(one, OSError) and one.errno in (errno.EACCES, errno.EPERM) for one in _causes(error)
+    )
 
 
 def retry_after(error: BaseException) -> float | None:

@@ -45,6 +45,7 @@ class Break(Enum):
     SLOW_DOWN = "503 SlowDown"
     CONFLICT = "409 ConditionalRequestConflict"
     DENIED = "403 AccessDenied"
+    SKEWED = "403 RequestTimeTooSkewed"
     NO_BUCKET = "404 NoSuchBucket"
     NO_KEY = "404 NoSuchKey"
     EXISTS = "412 PreconditionFailed"
@@ -66,6 +67,7 @@ _ANSWERS = {
     Break.SLOW_DOWN: (503, "SlowDown"),
     Break.CONFLICT: (409, "ConditionalRequestConflict"),
     Break.DENIED: (403, "AccessDenied"),
+    Break.SKEWED: (403, "RequestTimeTooSkewed"),
     Break.NO_BUCKET: (404, "NoSuchBucket"),
     Break.NO_KEY: (404, "NoSuchKey"),
     Break.EXISTS: (412, "PreconditionFailed"),

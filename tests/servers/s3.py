@@ -51,6 +51,7 @@ def seaweedfs(folder: Path) -> Iterator[Server]:
     command += [f"-volume.port={volume}", "-volume.max=200", "-volume.preStopSeconds=0"]
     command += ["-filer", f"-filer.port={filer}", "-s3", f"-s3.port={s3}"]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={config}"]
+    command += ["-s3.iam.readOnly=false"]  # `servers.identities` adds users
     log = folder / "server.log"
     with running(command, log) as process:
         yield ready("seaweedfs", process, log, s3, "/healthz", exclusive=True)

@@ -186,6 +186,23 @@ def test_anonymous_requests_are_not_signed(link: _Link, monkeypatch: pytest.Monk
     assert not [seen for seen in read if "Authorization" in seen.headers]
 
 
+def test_the_source_is_named(link: _Link, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`login` names the link of the chain, by both transports, and no key."""
+    with pytest.raises(StoreError, match="no credentials were found"):
+        _ = link.store().login
+    (tmp_path / "credentials").write_text(
+        "[default]\naws_access_key_id = MINE\naws_secret_access_key = s\n"
+        "[lab]\naws_access_key_id = THELABS\naws_secret_access_key = s\n"
+    )
+    assert link.store().login == "the AWS credentials file"
+    assert link.store(profile="lab").login == "the AWS credentials file, profile lab"
+    assert link.store(anon=True).login == "none: requests are not signed"
+    assert link.store(key="K", secret="s").login == "the storage options"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "MINE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    assert link.store().login == "the environment (AWS_ACCESS_KEY_ID)"
+
+
 def test_debug_logging_tells_no_secret(
     moto_server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
