@@ -8,7 +8,7 @@ CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults torture test-ceph test-all trackers readers clouds format format-check lint types contracts docs docs-check wheel wheel-test check bench clean
+.PHONY: help setup demo test test-slow test-faults torture test-ceph test-all trackers readers clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -86,6 +86,15 @@ docs: $(STAMP) ## write docs/cli.md from the commands
 docs-check: $(STAMP) ## fail if docs/cli.md is stale
 	$(BIN)/python scripts/cli_reference.py --check
 
+$(VENV)-docs/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(VENV)-docs/bin/python -m pip install -qq --disable-pip-version-check --group docs
+	@touch $@
+
+docs-site: $(VENV)-docs/.installed ## build the site of the documentation in build/site; a broken link fails
+	$(VENV)-docs/bin/python scripts/docs_site.py
+
 wheel: $(STAMP) ## build dist/*.whl
 	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
@@ -99,4 +108,4 @@ bench: $(STAMP) ## quick benchmark, one JSON line per result
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove the files that the targets created
-	rm -rf .venv .venv-trackers .venv-readers .venv-clouds build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-trackers .venv-readers .venv-clouds .venv-docs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
