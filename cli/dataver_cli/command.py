@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from dataver_cli.completing import complete_draft, complete_ref
-from dataver_cli.session import Session, parse_pairs, parse_size
+from dataver_cli.session import Session, parse_pairs, parse_size, parse_time
 
 __all__ = [
     "Command",
@@ -24,6 +24,7 @@ __all__ = [
     "plan_option",
     "ref_argument",
     "subcommand",
+    "time_option",
 ]
 
 Function = Callable[..., object]
@@ -138,6 +139,11 @@ draft_option = option(
 def plan_option(what: str, name: str = "plan") -> Callable[[Function], Function]:
     """Declare `--plan`, with its alias `--dry-run`."""
     return option("--plan", name, also=["--dry-run"], is_flag=True, help=f"Only show what would be {what}.")
+
+
+def time_option(name: str, help: str) -> Callable[[Function], Function]:  # noqa: A002  # as in click
+    """Declare an option that takes a time, or a duration before now."""
+    return click.option(name, metavar="TIME", callback=parse_time, help=help)
 
 
 upload_option = click.option(

@@ -8,13 +8,13 @@ UTC.
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 
 import click
 
-__all__ = ["Output", "count", "duration", "json_text", "safe", "size", "table", "when"]
+__all__ = ["Output", "count", "duration", "fit", "json_text", "safe", "size", "table", "when"]
 
 
 _PAGE = 64  # lines printed together: fast for long listings, without delaying the first page
@@ -123,6 +123,21 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequ
     return [
         "  ".join(_pad(cell, widths[n], n in right) for n, cell in enumerate(row)).rstrip() for row in cells
     ]
+
+
+def fit(lines: Iterable[str]) -> Iterator[str]:
+    """Cut lines at the width of the terminal, if standard output is one."""
+    import shutil
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    for line in lines:
+        yield line if not width or _width(line) <= width else f"{_cut(line, width - 1)}…"
+
+
+def _cut(line: str, width: int) -> str:
+    while _width(line) > width:
+        line = line[: len(line) - max(1, (_width(line) - width) // 2)]
+    return line
 
 
 def _pad(cell: str, width: int, right: bool) -> str:

@@ -14,11 +14,22 @@ from dataver_cli.output import Output, count
 from dataver_cli.progress import Bar
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dataver import Draft, Repository, Version
     from dataver.errors import DataverError
     from dataver.ingest import DraftState
 
-__all__ = ["Session", "damaged_drafts", "draft_place", "draft_states", "parse_pairs", "parse_size", "place"]
+__all__ = [
+    "Session",
+    "damaged_drafts",
+    "draft_place",
+    "draft_states",
+    "parse_pairs",
+    "parse_size",
+    "parse_time",
+    "place",
+]
 
 
 class Session:
@@ -185,6 +196,28 @@ def parse_pairs(ctx: click.Context, param: click.Parameter, values: Sequence[str
         if not key or not equals:
             raise click.BadParameter("not of the form KEY=VALUE", ctx, param)
     return {key: value for key, _, value in pairs}
+
+
+def parse_time(ctx: click.Context, param: click.Parameter, value: str | None) -> "datetime | None":
+    """Return the moment of a date, a time or an age such as `30d`; UTC unless it has an offset."""
+    if value is None:
+        return None
+    from datetime import UTC, datetime
+
+    from dataver.errors import InvalidInput
+    from dataver.machine.store_clock import parse_period
+
+    try:
+        return datetime.now(UTC) - parse_period(value)
+    except (InvalidInput, OverflowError):
+        pass
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise click.BadParameter(
+            "not a time such as 2026-11-21 or 2026-11-21T08:00, or an age such as 30d", ctx, param
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def parse_size(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:

@@ -126,6 +126,31 @@ def test_an_old_version_is_restored(run: Run, two_versions: Path) -> None:
     assert run("restore", "vision/cats@1.0.1", "--json").json["version"]["label"] == "1.0.3"
 
 
+def test_versions_are_listed_by_tag_time_and_order(run: Run, two_versions: Path) -> None:
+    """Filters apply before the limit; a tag is looked for in all datasets."""
+    run("sync", two_versions, "--name", "vision/dogs", "--dest", "one", "--tag", "production")
+    run("sync", two_versions, "--name", "vision/dogs", "--dest", "two")
+
+    def refs(*arguments: str) -> list[str]:
+        return [each["ref"] for each in run("list", *arguments, "--json").json]
+
+    assert refs("--tag", "production", "--sort", "name") == ["vision/cats@1.0.1", "vision/dogs@1.0.0"]
+    assert refs("vision/cats", "--tag", "production") == ["vision/cats@1.0.1"]
+    assert refs("vision/cats", "--tag", "none") == []
+    assert refs("vision/cats", "-n", "1") == ["vision/cats@1.0.1"]
+    assert refs("vision/cats", "--sort", "name", "-n", "1") == ["vision/cats@1.0.0"]
+    assert refs("vision/cats", "--sort", "size") == ["vision/cats@1.0.0", "vision/cats@1.0.1"]
+    assert len(refs("vision/cats", "--since", "1h")) == 2
+    assert refs("vision/cats", "--since", "2999-01-01") == []
+    assert "1 of 2 versions of vision/cats in" in run("list", "vision/cats", "-n", "1").err
+    largest = run("list", "--sort", "size", "-n", "1")
+    assert "vision/dogs" in largest.out
+    assert "1 of 2 datasets in" in largest.err
+    assert "has no dataset of that time" in run("list", "--since", "2999-01-01").err
+    assert "such as 2026-11-21" in run("list", "--since", "soon", expect=2).err
+    assert "dataver show vision/cats@1.0.0" in run("list", "vision/cats@1.0.0", expect=2).err
+
+
 def test_list_show_and_log_tell_the_versions(run: Run, two_versions: Path) -> None:
     """Names, ids, tags and history are printed."""
     assert run("list").out.splitlines()[1].split()[:3] == ["vision/cats", "2", "1.0.1"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dataver_cli import progress
 from dataver_cli.graph import children_first, draw
-from dataver_cli.output import count, duration, safe, size, table
+from dataver_cli.output import count, duration, fit, safe, size, table
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,15 @@ def test_counts_agree_with_their_noun() -> None:
     """One file, many files."""
     assert [count(n, "file") for n in (0, 1, 8000)] == ["0 files", "1 file", "8,000 files"]
     assert count(2, "entry", "entries") == "2 entries"
+
+
+def test_lines_are_cut_at_the_width_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide characters count twice; a pipe gets whole lines."""
+    lines = ["short", "0123456789ab", "日本日本日本日本"]
+    assert list(fit(lines)) == lines
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "10")
+    assert list(fit(lines)) == ["short", "012345678…", "日本日本…"]
 
 
 @given(st.text())

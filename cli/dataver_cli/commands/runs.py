@@ -1,26 +1,13 @@
 """`dataver runs`."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from dataver_cli.command import ref_argument, subcommand
+from dataver_cli.command import ref_argument, subcommand, time_option
 from dataver_cli.output import table
 from dataver_cli.render_lineage import open_lineage, run_cells, run_values
 from dataver_cli.session import Session
-
-
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    if value is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise click.BadParameter(
-            "not a date or time such as 2026-11-21 or 2026-11-21T08:00", ctx, param
-        ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @subcommand(
@@ -43,8 +30,8 @@ def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> da
     type=click.Choice(["finished", "failed", "killed", "open"]),
     help="Runs with this outcome; open runs have not ended.",
 )
-@click.option("--since", metavar="TIME", callback=_moment, help="Started at TIME or later (default: UTC).")
-@click.option("--until", metavar="TIME", callback=_moment, help="Started before TIME.")
+@time_option("--since", help="Started at TIME or later: 2026-11-21, 2026-11-21T08:00 (UTC) or 30d ago.")
+@time_option("--until", help="Started before TIME.")
 @click.option("--all", "everything", is_flag=True, help="Include runs that were merged into a later run.")
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Number of runs."
