@@ -75,35 +75,35 @@ class _Source:
         run: object,
         repo: str | Path | dataver.Repository | None,
         *,
+        exclude: str | Iterable[str],
         opened: bool,
     ) -> None:
         found = repo if isinstance(repo, dataver.Repository) else dataver.open(repo)
         core = found._core
         self.files: Files = found.files(ref, run=run)
         self.shard, self.decode, self.opened = as_shard(shard), decode, opened
-        self.patterns: tuple[str, ...] | None = None
+        self.selection: Selection | None = None
         if listing is not None:
-            if paths is not None:
-                raise InvalidInput("`paths` and `listing` exclude each other.")
+            if paths is not None or exclude:
+                raise InvalidInput("`listing` cannot be combined with `paths` or `exclude`.")
             named = [listing] if isinstance(listing, str) else listing
             self.listing = Listing.chosen(((path, self.files.size(path)) for path in named), self.shard)
         else:
             tree = self.files.published.record.tree
-            selection = Selection.of(core.tree(tree), paths, shard=self.shard)
-            self.patterns = selection.include
-            self.listing = Listing.of(core, tree, selection)
+            self.selection = Selection.of(core.tree(tree), paths, exclude, self.shard)
+            self.listing = Listing.of(core, tree, self.selection)
 
     def sample(self, path: str, data: Any) -> Any:
         return Sample(path, data) if self.decode is None else self.decode(path, data)
 
     def announce(self) -> None:
         """Declare the shard to lineage, which records it instead of all paths once it has been read."""
-        if self.patterns is None:
+        if self.selection is None:
             return
         ranks = self.listing.shares if self.shard is not None else {0: self.listing.shares[0]}
         world = 1 if self.shard is None else self.shard.world
         for rank, (files, size) in ranks.items():
-            self.files.note_shard(self.patterns, rank, world, files, size)
+            self.files.note_shard(self.selection.include, rank, world, files, size, self.selection.exclude)
 
 
 class _OfVersion:
@@ -139,6 +139,7 @@ class FileDataset(_OfVersion, Dataset[Any]):
         ref: Ref,
         *,
         paths: str | Iterable[str] | None = None,
+        exclude: str | Iterable[str] = (),
         listing: Iterable[str] | None = None,
         shard: ShardLike = None,
         decode: Decode | None = None,
@@ -151,6 +152,7 @@ class FileDataset(_OfVersion, Dataset[Any]):
         Args:
             ref: the version, such as `vision/cats@1.2.0`.
             paths: globs, as in `fetch`; None means all files, in path order.
+            exclude: globs of files to leave out, as in `fetch`.
             listing: instead of globs, exact paths in the order of the dataset; duplicates are allowed.
             shard: `(rank, world)`; only the files of one of several readers, balanced by bytes, as in
                 `fetch(shard=…)`. "rank" reads both from the environment of the launcher.
@@ -165,7 +167,7 @@ class FileDataset(_OfVersion, Dataset[Any]):
             PathNotFound: the globs match no file, or a path of the listing does not exist.
             InvalidInput: an argument is not valid.
         """
-        self._source = _Source(ref, paths, listing, shard, decode, run, repo, opened=opened)
+        self._source = _Source(ref, paths, listing, shard, decode, run, repo, exclude=exclude, opened=opened)
         self._announced = False
 
     def __len__(self) -> int:
@@ -212,6 +214,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         ref: Ref,
         *,
         paths: str | Iterable[str] | None = None,
+        exclude: str | Iterable[str] = (),
         listing: Iterable[str] | None = None,
         shard: ShardLike = None,
         decode: Decode | None = None,
@@ -228,6 +231,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         Args:
             ref: the version.
             paths: globs.
+            exclude: globs of files to leave out.
             listing: exact paths instead.
             shard: the part of one of several readers.
             decode: returns a sample.
@@ -241,7 +245,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
             run: the run.
             repo: the repository.
         """
-        self._source = _Source(ref, paths, listing, shard, decode, run, repo, opened=opened)
+        self._source = _Source(ref, paths, listing, shard, decode, run, repo, exclude=exclude, opened=opened)
         self._plan = Plan(self._source.listing, shuffle, seed, max(memory // 2, 1), even).checked()
         self._shared = torch.zeros(1, dtype=torch.int64).share_memory_()  # the epoch
         self._starts: torch.Tensor | None = (
@@ -480,10 +484,11 @@ def _as_it_is(sample: Any) -> Any:
 def _identity(source: _Source, plan: Plan) -> dict[str, Any]:
     """Return the values that must be equal for a saved position to be valid."""
     shard = "all" if source.shard is None else str(source.shard)
-    patterns = None if source.patterns is None else list(source.patterns)
+    selection = source.selection
     return {
         "version": source.files.digest,
-        "paths": patterns,
+        "paths": None if selection is None else list(selection.include),
+        "exclude": [] if selection is None else list(selection.exclude),
         "shard": shard,
         "files": len(source.listing),
         "shuffle": plan.shuffle,

@@ -106,7 +106,7 @@ def _share(share: Share, read: Mapping[str, int], left: dict[str, int]) -> Itera
 
     The files read that match the patterns are the share if their number and bytes are equal.
     """
-    chooses = Selection(share.patterns).matcher()
+    chooses = Selection(share.patterns, share.exclude).matcher()
     mine = {path: size for path, size in read.items() if chooses(path)}
     if not mine or (len(mine), sum(mine.values())) != (share.files, share.size):
         return
@@ -115,9 +115,8 @@ def _share(share: Share, read: Mapping[str, int], left: dict[str, int]) -> Itera
         for path in taken:
             del left[path]
         shard = (share.rank, share.world) if share.world > 1 else None
-        yield Summary(
-            Subset(patterns=tuple(sorted(set(share.patterns))), shard=shard), share.files, share.size
-        )
+        include = tuple(sorted(set(share.patterns)))
+        yield Summary(Subset(include, shard=shard, exclude=share.exclude), share.files, share.size)
 
 
 def _globs(tree: Tree, read: Mapping[str, int], left: dict[str, int]) -> Iterator[Summary]:

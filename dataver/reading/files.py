@@ -123,9 +123,17 @@ class Files:
         """Say that names or facts of files were asked for; see `Reads.listed`."""
         self._reading("", lambda here: here.reads.listed())
 
-    def note_shard(self, patterns: Sequence[str], rank: int, world: int, files: int, size: int) -> None:
+    def note_shard(
+        self,
+        patterns: Sequence[str],
+        rank: int,
+        world: int,
+        files: int,
+        size: int,
+        exclude: Sequence[str] = (),
+    ) -> None:
         """Record that a shard of the version will be read; see `Reads.shard`."""
-        self._reading("", lambda here: here.reads.shard(patterns, rank, world, files, size))
+        self._reading("", lambda here: here.reads.shard(patterns, rank, world, files, size, exclude))
 
     def read(self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> bytes:
         """Return the bytes of a file from `start` to `stop` (exclusive) or its end.

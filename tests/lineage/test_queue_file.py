@@ -14,6 +14,7 @@ from dataver.lineage.record import queue_file
 from dataver.lineage.record.journal import Journal, event_of, now
 from dataver.lineage.record.notes import RunRecord
 from dataver.lineage.record.queue_file import LeftFile, QueueFile, left_files, remove_unlocked
+from dataver.lineage.record.read_log import Share
 
 PROCESS = "a" * 32
 
@@ -110,6 +111,20 @@ def test_absorbing_a_journal_twice_or_in_parts_changes_nothing(tmp_path: Path) -
     (event,) = queue.unsent(bare=True)
     queue.sent([event])
     assert queue.unsent() == Journal(queue.path.read_bytes()).unsent(bare=True) == []
+    queue.close()
+
+
+def test_a_share_comes_back_from_the_file(tmp_path: Path) -> None:
+    """With its exclusions; without any, its line is that of the releases before there were exclusions."""
+    queue = QueueFile(tmp_path, PROCESS, {})
+    shares = {Share(("train/**",), 0, 2, 5, 9), Share((), 1, 2, 5, 9, ("*.tmp", "bad/**"))}
+    log = queue.log(reads())
+    for share in shares:
+        log.share(share)
+    written = (tmp_path / f"{PROCESS}.json").read_bytes()
+    assert b'*0 [["train/**"],0,2,5,9]\n' in written
+    (back,) = Journal(written).logs.values()
+    assert back.shares == shares
     queue.close()
 
 

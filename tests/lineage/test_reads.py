@@ -716,6 +716,8 @@ def test_a_share_and_what_was_read_besides() -> None:
     assert second.subset == Subset(paths=("labels.csv",))
     alone = share._replace(rank=0, world=1)
     assert [each.subset for each in say(mine, mine, TOTAL, [alone])] == [Subset(patterns=("train/**",))]
+    (part,) = say(mine, mine, TOTAL, [alone._replace(patterns=("train",), exclude=("*.txt", "train/dog"))])
+    assert part.subset == Subset(("train",), exclude=("*.txt", "train/dog"))
     (less,) = say(read, read, TOTAL, [share._replace(size=share.size + 1)])
     assert less.subset == Subset(paths=tuple(sorted(read)))
 

@@ -109,6 +109,8 @@ def test_a_shard_is_the_one_that_fetch_brings(repo: dataver.Repository) -> None:
     """Who fetched a shard finds in it what its loader asks for."""
     brought = repo.fetch(REF, paths="train/**", shard=(1, 4)).path
     assert set(FileStream(REF, paths="train/**", shard=(1, 4)).paths) == set(there(brought))
+    brought = repo.fetch(REF, paths="train", exclude="*1.bin", shard=(1, 4)).path
+    assert set(FileStream(REF, paths="train", exclude="*1.bin", shard=(1, 4)).paths) == set(there(brought))
 
 
 def test_the_launcher_says_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,6 +309,8 @@ def test_nothing_secret_goes_to_workers(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ({"ref": "no/set"}, NotFound),
         ({"paths": "*.jpg"}, PathNotFound),
+        ({"exclude": "**"}, PathNotFound),
+        ({"exclude": "*.jpg", "listing": ["train/001.bin"]}, InvalidInput),
         ({"shard": (3, 3)}, InvalidInput),
         ({"even": "pad"}, InvalidInput),
     ],
@@ -348,9 +352,10 @@ def test_lineage_says_which_share_was_read(machine: Path) -> None:
     code = """
         from dataver.integrations.torch import FileStream, Loader
         if __name__ == "__main__":
-            stream = FileStream("the/set@1.0.0", paths="train/**", shard="rank", run="mlflow:whole")
-            for batch in Loader(stream, 16, num_workers=2):
-                pass
+            for more in ({"run": "mlflow:whole"}, {"run": "mlflow:part", "exclude": "*1.bin"}):
+                stream = FileStream("the/set@1.0.0", paths="train/**", shard="rank", **more)
+                for batch in Loader(stream, 16, num_workers=2):
+                    pass
             stream = FileStream("the/set@1.0.0", listing=["train/001.bin", "test/000.bin"], run="mlflow:two")
             for batch in Loader(stream, 1):
                 pass
@@ -369,6 +374,13 @@ def test_lineage_says_which_share_was_read(machine: Path) -> None:
     }
     for link in links:
         assert link.files == len(FileStream(REF, paths="train/**", shard=link.subset.shard))
+    links = lineage.run("mlflow:part").inputs
+    assert {(link.subset.shard, link.subset.exclude) for link in links} == {
+        ((rank, 3), ("*1.bin",)) for rank in (0, 1)
+    }
+    for link in links:
+        stream = FileStream(REF, paths="train/**", exclude="*1.bin", shard=link.subset.shard)
+        assert link.files == len(stream)
     for link in lineage.run("mlflow:two").inputs:
         assert link.subset.paths == ("test/000.bin", "train/001.bin")
 

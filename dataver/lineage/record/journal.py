@@ -231,8 +231,8 @@ class Journal:
             size, _, path = rest.partition(b" ")
             log.add(path.decode(), int(size))
         elif kind == b"*":
-            patterns, *numbers = json.loads(rest)
-            log.share(Share(tuple(patterns), *numbers))
+            patterns, rank, world, files, size, *exclude = json.loads(rest)
+            log.share(Share(tuple(patterns), rank, world, files, size, tuple(*exclude)))
         elif kind == b"=":
             log.settle(int(rest))
         else:

@@ -26,6 +26,7 @@ class Share(NamedTuple):
         world: number of readers.
         files: number of files in the part.
         size: bytes of them.
+        exclude: globs of files that are left out before the split.
     """
 
     patterns: tuple[str, ...]
@@ -33,6 +34,7 @@ class Share(NamedTuple):
     world: int
     files: int
     size: int
+    exclude: tuple[str, ...] = ()
 
 
 class ReadLog:
@@ -83,7 +85,8 @@ class ReadLog:
                 self.shares.add(share)
                 import json
 
-                self.write(b"*%s" % json.dumps(share, separators=(",", ":")).encode())
+                values = share if share.exclude else share[:-1]
+                self.write(b"*%s" % json.dumps(values, separators=(",", ":")).encode())
 
     def settle(self, count: int) -> None:
         """Record that the first `count` files are in links."""

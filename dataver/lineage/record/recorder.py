@@ -174,7 +174,7 @@ class Reads:
         self._repo, self._published, self._run, self._asked, self._on = repo, published, run, asked, on
         self._process = STATE.process
         self._logs: dict[Owner, ReadLog] = {}
-        self._shares: list[tuple[tuple[str, ...], int, int, int, int]] = []
+        self._shares: list[tuple[tuple[str, ...], int, int, int, int, tuple[str, ...]]] = []
 
     def path(self, path: str, size: int) -> None:
         """Record that a file of the version was opened or read.
@@ -199,7 +199,15 @@ class Reads:
             log.listed = True
 
     @_never_raises
-    def shard(self, patterns: Sequence[str], rank: int, world: int, files: int, size: int) -> None:
+    def shard(
+        self,
+        patterns: Sequence[str],
+        rank: int,
+        world: int,
+        files: int,
+        size: int,
+        exclude: Sequence[str] = (),
+    ) -> None:
         """Record the share of the version that a reader is to read; links refer to it once it is read.
 
         Args:
@@ -208,8 +216,9 @@ class Reads:
             world: number of readers; 1 if this reader reads all selected files.
             files: number of files in the share.
             size: bytes of them.
+            exclude: globs of files that were left out before the split.
         """
-        self._shares.append((tuple(patterns), rank, world, files, size))
+        self._shares.append((tuple(patterns), rank, world, files, size, tuple(exclude)))
         self._log(whose(self._run) if self._on else None)
 
     def _here(self) -> ReadLog | None:
