@@ -8,7 +8,8 @@ import click
 from dataver_cli.command import Command
 from dataver_cli.errors import EXIT_CODES
 from dataver_cli.group import LazyGroup
-from dataver_cli.main import ALIASES, SECTIONS, cli
+from dataver_cli.main import SECTIONS, cli
+from dataver_cli.other_names import ALIASES
 
 PAGE = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -40,8 +41,12 @@ def page() -> str:
         lines += [f"## {title}", ""]
         for name in commands:
             lines += part(cli, name, context)
-    lines += ["## Other names", "", "These aliases are the names of ClearML Data:", ""]
+    lines += ["## Other names", "", "These aliases are names that shells, git and ClearML Data use:", ""]
     lines += [f"- `dataver {other}` is `dataver {name}`" for other, name in ALIASES.items()]
+    lines += [
+        "- `dataver help [COMMAND]` is `dataver [COMMAND] --help`",
+        "- `dataver version` is `dataver --version`",
+    ]
     lines += ["", "## Exit codes", "", "| code | meaning |", "|---|---|"]
     lines += [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items()]
     return "\n".join(lines) + "\n"

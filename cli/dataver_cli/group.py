@@ -19,6 +19,7 @@ class LazyGroup(click.Group):
         package: the package.
         sections: title → name → line of help, in the order of the help.
         aliases: hidden names.
+        answers: what to use instead of commands that do not exist.
         examples: command lines that follow the help.
     """
 
@@ -28,6 +29,7 @@ class LazyGroup(click.Group):
         package: str,
         sections: Mapping[str, Mapping[str, str]],
         aliases: Mapping[str, str] | None = None,
+        answers: Mapping[str, str] | None = None,
         examples: Sequence[str] = (),
         **values: Any,
     ) -> None:
@@ -35,6 +37,7 @@ class LazyGroup(click.Group):
         self.package = package
         self.sections = sections
         self.aliases = aliases or {}
+        self.answers = answers or {}
         self.examples = examples
         self._lines = {name: text for section in sections.values() for name, text in section.items()}
 
@@ -54,14 +57,24 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; for an unknown name, suggest similar ones."""
+        """Find the command; for an unknown name, suggest others. `help` shows the help of the rest."""
+        if args[0] == "help":
+            args = [*args[1:], "--help"]
+            if args == ["--help"]:
+                click.echo(ctx.get_help(), color=ctx.color)
+                ctx.exit()
         if args[0] not in self._lines and args[0] not in self.aliases and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], [*self._lines, *self.aliases], n=2)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            ctx.fail(f"unknown command {args[0]!r}.{hint}")
+            ctx.fail(f"unknown command {args[0]!r}.{self._suggestion(args[0])}")
         return super().resolve_command(ctx, args)
+
+    def _suggestion(self, name: str) -> str:
+        answer = self.answers.get(name.replace("_", "-").lower())
+        if answer is not None:
+            return f" {answer[:1].upper()}{answer[1:]}."
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, [*self._lines, *self.aliases], n=2)
+        return f" Did you mean {' or '.join(near)}?" if near else ""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands, section by section."""

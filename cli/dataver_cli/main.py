@@ -13,9 +13,10 @@ import click
 
 from dataver._about import __version__
 from dataver_cli.group import LazyGroup
+from dataver_cli.other_names import ALIASES, ANSWERS
 from dataver_cli.streams import prepare_streams, use_utf8_names
 
-__all__ = ["ALIASES", "SECTIONS", "cli", "main"]
+__all__ = ["SECTIONS", "cli", "main"]
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Start here": {
@@ -76,7 +77,6 @@ SECTIONS: dict[str, dict[str, str]] = {
         "completion": "Print the shell's completion script.",
     },
 }
-ALIASES = {"get": "fetch", "close": "finalize", "compare": "diff"}  # ClearML Data's words
 # A command makes many objects and few cycles: rare collection saves a seventh of the time of `add` on 50,000
 # files and costs no memory (docs/performance.md).
 _COLLECT_EVERY = 200_000
@@ -95,6 +95,7 @@ _EXAMPLES = (
     package="dataver_cli.commands",
     sections=SECTIONS,
     aliases=ALIASES,
+    answers=ANSWERS,
     examples=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     no_args_is_help=True,
@@ -129,6 +130,7 @@ def _run(given: list[str]) -> int:
     gc.set_threshold(_COLLECT_EVERY, 50, 100)
     prepare_streams()
     spare = os.open(os.devnull, os.O_RDONLY)
+    given = ["--version"] if given[:1] == ["version"] else given
     try:
         code = cli.main(given, prog_name="dataver", standalone_mode=False)
         sys.stdout.flush()

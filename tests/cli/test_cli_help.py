@@ -16,7 +16,8 @@ import dataver_cli.commands
 from dataver_cli.command import Command
 from dataver_cli.errors import EXIT_CODES
 from dataver_cli.group import LazyGroup
-from dataver_cli.main import ALIASES, SECTIONS, cli
+from dataver_cli.main import SECTIONS, cli, main
+from dataver_cli.other_names import ALIASES, ANSWERS
 
 ROOT = Path(__file__).parents[2]
 TOP = [name for section in SECTIONS.values() for name in section]
@@ -116,6 +117,65 @@ def test_readme_lists_the_exit_codes() -> None:
     readme = (ROOT / "README.md").read_text()
     for code, meaning in EXIT_CODES.items():
         assert f"| {code} | {meaning} |" in readme
+
+
+def test_names_of_other_tools_are_answered_with_real_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """An answer names commands and options that exist; no such name is a command or an alias itself."""
+    assert not set(ANSWERS) & {*TOP, *ALIASES}
+    assert not set(ALIASES) & set(TOP)
+    for name, answer in ANSWERS.items():
+        for words in re.findall(r"`dataver ([^`]+)`", answer):
+            command, rest = meant(words.split())
+            known = {option for parameter in command.params for option in parameter.opts}
+            assert {word for word in rest if word.startswith("-")} <= known, f"{name}: {words}"
+    assert main(["get_local_copy"]) == 2
+    said = "unknown command 'get_local_copy'. `dataver fetch REF` prints a read-only folder."
+    assert said in capsys.readouterr().err
+    assert main(["squash"]) == 2
+    assert "Every version is complete; `dataver create" in capsys.readouterr().err
+
+
+def test_near_names_are_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    """Aliases are suggested too."""
+    for name, near in (
+        ("push-all", "push"),
+        ("statsu", "status"),
+        ("chekout", "checkout"),
+        ("finalise", "finalize"),
+    ):
+        assert main([name]) == 2
+        assert f"unknown command {name!r}. Did you mean {near}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "usual"),
+    [
+        ("help", "--help"),
+        ("help fetch", "fetch --help"),
+        ("help lineage run", "lineage run --help"),
+        ("lineage help run", "lineage run --help"),
+        ("help lineage", "lineage --help"),
+        ("version", "--version"),
+    ],
+)
+def test_help_and_version_are_commands_too(
+    words: str, usual: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They print what the options print."""
+    assert main(usual.split()) == 0
+    shown = capsys.readouterr().out
+    assert main(words.split()) == 0
+    assert capsys.readouterr().out == shown
+    assert shown
+
+
+def test_help_names_no_alias_as_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """An alias is the command itself, with the same options, and is not listed."""
+    main(["--help"])
+    listed = re.findall(r"^  ([a-z-]+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert not set(ALIASES) & set(listed)
+    for alias, name in ALIASES.items():
+        assert walk(alias) is walk(name)
 
 
 def test_hints_of_the_library_name_real_commands() -> None:
