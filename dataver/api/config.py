@@ -40,6 +40,9 @@ class Config:
     def __init__(self, start: str | Path | None = None) -> None:
         self._start = Path(start) if start is not None else None
 
+    def __repr__(self) -> str:
+        return f"Config({str(self._start or Path.cwd())!r})"
+
     @property
     def files(self) -> list[Path]:
         """The existing files: the user's, then the project's, which takes precedence."""

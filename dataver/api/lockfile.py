@@ -61,6 +61,9 @@ class LockedVersion:
     files: int
     size: int
 
+    def __repr__(self) -> str:
+        return f"LockedVersion({self.asked!r}, {self.ref!r}, {self.digest[:16]}…)"
+
     @property
     def ref(self) -> str:
         """The exact version, `dataset@label`."""
@@ -111,6 +114,9 @@ class LockFile:
     def __init__(self, path: Path, versions: Iterable[LockedVersion] = ()) -> None:
         self.path = path
         self._versions = {each.asked: each for each in versions}
+
+    def __repr__(self) -> str:
+        return f"LockFile({str(self.path)!r}, versions={len(self)})"
 
     def __iter__(self) -> Iterator[LockedVersion]:
         return iter(sorted(self._versions.values(), key=lambda each: each.asked))

@@ -35,6 +35,7 @@ from dataver.progress import Progress
 from dataver.repository import Published, RepositoryCore
 from dataver.repository.lines import Behind, busy, latest
 from dataver.repository.soundness import DamagedPacks
+from dataver.short_repr import short_repr
 
 __all__ = ["SyncOperation", "SyncReport", "plan_sync"]
 
@@ -49,6 +50,8 @@ class SyncReport:
     add: AddReport
     upload: UploadReport | None
     seconds: float
+
+    __repr__ = short_repr
 
 
 class SyncOperation:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published
+from dataver.short_repr import short_repr
 from dataver.tree import Change, Tree, diff, find_renames, path_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class UploadReport:
     onto: str | None = None
     beside: str | None = None
     replaced: str | None = None
+
+    __repr__ = short_repr
 
 
 class Version:
@@ -413,6 +416,9 @@ class Diff:
     removed: list[Entry] = field(default_factory=list)
     modified: list[Change] = field(default_factory=list)
     renamed: list[tuple[Entry, Entry]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"Diff({', '.join(f'{each.name}={len(getattr(self, each.name))}' for each in fields(self))})"
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.modified or self.renamed)

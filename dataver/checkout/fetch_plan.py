@@ -29,6 +29,7 @@ from dataver.checkout.transfer import PlannedFile
 from dataver.checkout.working_copy import Existing
 from dataver.errors import IntegrityError
 from dataver.machine.speeds import Rate, recent_rate
+from dataver.short_repr import short_repr
 from dataver.tree.selection import WHOLE, Selection
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class FetchPlan:
     seconds: float | None
     speed: Rate | None
     differing: int
+
+    __repr__ = short_repr
 
 
 def plan_fetch(

@@ -35,6 +35,7 @@ from dataver.machine.cache_root import private_cache_root
 from dataver.machine.descent import open_folder, remove_folder, walk_folders
 from dataver.progress import SILENT, Counters, Progress
 from dataver.repository.pack_missing import PackMissing
+from dataver.short_repr import short_repr
 from dataver.storage.lacking import flush_file_system, flush_folder
 from dataver.tree.selection import WHOLE, Selection
 
@@ -78,6 +79,8 @@ class FetchReport:
     extra: int = 0
     repaired: int = 0
     uncached: str = ""
+
+    __repr__ = short_repr
 
 
 def fetch(

@@ -31,6 +31,7 @@ from dataver.progress import SILENT, Progress
 from dataver.repository.history import other_totals, read_histories
 from dataver.repository.layout import CONFIG, HOLDS, RETIRED, SWEEPS, TURNS, block_key
 from dataver.repository.marking import Inventory, list_inventory
+from dataver.short_repr import short_repr
 from dataver.tree import Forest, walk
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class RepositoryReport(VerifyReport):
     objects: int = 0
     stored: int = 0
     affected: list[str] = field(default_factory=list)
+
+    __repr__ = short_repr
 
 
 def verify_repository(

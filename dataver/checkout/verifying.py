@@ -26,6 +26,7 @@ from dataver.formats.entry import Kind, is_external
 from dataver.machine.descent import walk_folders
 from dataver.progress import SILENT, Progress
 from dataver.repository.history import record_findings
+from dataver.short_repr import short_repr
 from dataver.tree import Clashes, walk
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class VerifyReport:
     packs: int = 0
     size: int = 0
     findings: list[tuple[str, str]] = field(default_factory=list)
+
+    __repr__ = short_repr
 
     @property
     def ok(self) -> bool:

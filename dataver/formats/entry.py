@@ -88,6 +88,13 @@ class Entry(NamedTuple):
     target: str = ""
     extents: tuple[Extent, ...] = ()
 
+    def __repr__(self) -> str:
+        content = {
+            Kind.DIRECTORY: "",
+            Kind.SYMLINK: f", target={self.target!r}",
+        }.get(self.kind, f", size={self.size}, digest={self.digest.hex()[:16]}…")
+        return f"Entry({self.path!r}, {self.kind.name}{content})"
+
 
 def external_id(name: bytes) -> bytes:
     """Return the id of the external pack with this 32-byte name: 33 bytes, so never a pack's id."""

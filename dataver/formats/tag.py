@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.canonical_json import Fields, decode_json, encode_checked, format_time
 from dataver.formats.names import check_dataset_name, check_label, check_tag
+from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,6 +46,8 @@ class TagMove:
     created: datetime
     author: str
     write_id: str
+
+    __repr__ = short_repr
 
     def encode(self) -> bytes:
         """Return the move's bytes.

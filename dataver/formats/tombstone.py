@@ -15,6 +15,7 @@ from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.canonical_json import Fields, decode_json, encode_checked, encode_json, format_time
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.formats.record import Record, parse_record, record_id
+from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,6 +50,8 @@ class Tombstone:
     reason: str
     write_id: str
     was: Record | None
+
+    __repr__ = short_repr
 
     @property
     def ref(self) -> str:

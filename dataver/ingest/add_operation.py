@@ -23,6 +23,7 @@ from dataver.ingest.stat_cache import StatCache
 from dataver.machine.cache_root import private_cache_root
 from dataver.progress import Progress
 from dataver.repository import RepositoryCore
+from dataver.short_repr import short_repr
 from dataver.tree import Tree
 
 __all__ = ["AddOperation", "AddReport", "changes_with", "removals", "stat_cache_of"]
@@ -63,6 +64,8 @@ class AddReport:
     left_out: list[str] = field(default_factory=list)
     seconds: float = 0.0
     problems: list[tuple[str, str]] = field(default_factory=list)
+
+    __repr__ = short_repr
 
 
 class AddOperation:

@@ -8,6 +8,7 @@ from dataver.formats.entry import Entry, Kind
 from dataver.ingest.add_operation import changes_with, removals, stat_cache_of
 from dataver.ingest.scan import Scan, ScannedItem, require_sources, scan
 from dataver.repository import RepositoryCore
+from dataver.short_repr import short_repr
 from dataver.tree import Tree
 
 __all__ = ["AddPlan", "plan_add"]
@@ -42,6 +43,8 @@ class AddPlan:
     ignored: int = 0
     left_out: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+
+    __repr__ = short_repr
 
 
 def plan_add(

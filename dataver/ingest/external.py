@@ -40,6 +40,7 @@ from dataver.progress import Progress
 from dataver.repository import RepositoryCore
 from dataver.repository.external_trust import allow, is_allowed
 from dataver.repository.externals import pin_of
+from dataver.short_repr import short_repr
 from dataver.storage import ObjectChanged, Pin, Store
 from dataver.storage.replace_file import replace_file
 
@@ -80,6 +81,8 @@ class ExternalReport:
     seconds: float = 0.0
     problems: list[tuple[str, str]] = field(default_factory=list)
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True)
 class ExternalPlan:
@@ -102,6 +105,8 @@ class ExternalPlan:
     ignored: int
     places: list[str]
     problems: list[tuple[str, str]]
+
+    __repr__ = short_repr
 
 
 class _Read(NamedTuple):

@@ -10,6 +10,7 @@ from dataver import parallel
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.upload import parts_of_draft
 from dataver.machine.speeds import Rate, recent_rate
+from dataver.short_repr import short_repr
 
 __all__ = ["UploadPlan", "plan_upload"]
 
@@ -43,6 +44,8 @@ class UploadPlan:
     seconds: float | None
     speed: Rate | None
     already: bool
+
+    __repr__ = short_repr
 
 
 def plan_upload(draft: DraftCore) -> UploadPlan:

@@ -59,6 +59,9 @@ class DataverDatasetSource(DatasetSource):
         self.tree = tree
         self.repository = repository
 
+    def __repr__(self) -> str:
+        return f"DataverDatasetSource({self.uri!r})"
+
     @property
     def uri(self) -> str:
         """`dataver://<dataset>@dv1:<64 hex>`."""

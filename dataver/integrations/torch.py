@@ -111,6 +111,9 @@ class _OfVersion:
 
     _source: _Source
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.files.ref!r}, files={len(self.paths)})"
+
     @property
     def paths(self) -> Listing:
         """The paths of this reader, by index."""
@@ -332,6 +335,9 @@ class FileSampler(Sampler[int]):
         self._plan = Plan(dataset.paths, shuffle, seed, together, even).checked()
         self.epoch = 0
         self._position = self._start = 0
+
+    def __repr__(self) -> str:
+        return f"FileSampler({self._source.files.ref!r}, epoch={self.epoch})"
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch."""

@@ -24,6 +24,7 @@ from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import record_key, tombstone_key
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
+from dataver.short_repr import short_repr
 
 __all__ = [
     "DeletePlan",
@@ -66,6 +67,8 @@ class VersionDeletion:
     children: list[str] = field(default_factory=list)
     runs: list[str] | None = None
 
+    __repr__ = short_repr
+
     @property
     def ref(self) -> str:
         """Its name: `dataset@label`."""
@@ -85,6 +88,8 @@ class DeletePlan:
     versions: list[VersionDeletion]
     dataset: str | None = None
     kept: dict[str, str] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     @property
     def tagged(self) -> list[str]:

@@ -48,6 +48,7 @@ from dataver.repository.marking import Marks, list_inventory, mark, pass_over, p
 from dataver.repository.records import Listed
 from dataver.repository.repository import RepositoryCore
 from dataver.repository.writer_notes import read_note
+from dataver.short_repr import short_repr
 from dataver.storage import ObjectInfo, Store
 
 __all__ = ["GcPlan", "GcReport", "execute_gc", "plan_gc"]
@@ -93,6 +94,8 @@ class GcPlan:
     requests: int = 0
     seconds: float = 0.0
 
+    __repr__ = short_repr
+
     @property
     def size(self) -> int:
         """Bytes to free."""
@@ -129,6 +132,8 @@ class GcReport:
     size: int = 0
     spared: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from dataver.repository.holds import WriterHold, current_holds, writer_hold
 from dataver.repository.layout import block_key, retired_key
 from dataver.repository.marking import Inventory, list_inventory, reach
 from dataver.repository.repository import RepositoryCore
+from dataver.short_repr import short_repr
 
 __all__ = ["DEAD", "RepackPlan", "RepackReport", "execute_repack", "plan_repack"]
 
@@ -69,6 +70,8 @@ class RepackPlan:
     live: int = 0
     blocks: int = 0
     seen: int = 0
+
+    __repr__ = short_repr
 
     @property
     def size(self) -> int:

@@ -16,6 +16,7 @@ from dataver.repository.layout import EXTERNALS, PACKS, TREES
 from dataver.repository.marking import Inventory, Marks, list_inventory, reach
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
+from dataver.short_repr import short_repr
 
 __all__ = ["BlockNeeds", "Usage", "UsageReport", "live_bytes", "needs_of", "usage"]
 
@@ -78,6 +79,8 @@ class UsageReport:
     unneeded: int = 0
     other: int = 0
     external: int = 0
+
+    __repr__ = short_repr
 
 
 class BlockNeeds(NamedTuple):

@@ -34,6 +34,9 @@ class Mount:
         self.folder = folder
         self._session = session
 
+    def __repr__(self) -> str:
+        return f"Mount({self.files.ref!r}, {str(self.folder)!r})"
+
     def __enter__(self) -> Self:
         return self
 

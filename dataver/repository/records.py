@@ -43,6 +43,9 @@ class Published(NamedTuple):
     record: Record
     record_id: str
 
+    def __repr__(self) -> str:
+        return f"Published({self.ref!r}, record_id={self.record_id[:16]}…)"
+
     @property
     def ref(self) -> str:
         """The version's name: `dataset@label`."""

@@ -25,6 +25,7 @@ from dataver.repository.holds import WriterHold, list_sweeps, mark_external_layo
 from dataver.repository.layout import record_key, tombstone_key
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
+from dataver.short_repr import short_repr
 from dataver.transfer.inventory import blocks_there, packs_there
 from dataver.transfer.lineage import move_lineage
 from dataver.transfer.needed_blocks import touches
@@ -69,6 +70,8 @@ class MoveReport:
     checked: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
+
+    __repr__ = short_repr
 
 
 def execute_move(

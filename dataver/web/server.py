@@ -86,6 +86,9 @@ class Server:
         )
         self._thread.start()
 
+    def __repr__(self) -> str:
+        return f"Server({self.url!r})"
+
     def __enter__(self) -> Self:
         return self
 

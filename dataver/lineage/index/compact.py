@@ -20,6 +20,7 @@ from dataver.errors import DataverError, IntegrityError, NotFound, StoreError
 from dataver.formats.bundle import MAX_BUNDLE, MAX_BUNDLED
 from dataver.progress import SILENT
 from dataver.repository.layout import parse_event_key
+from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +50,8 @@ class CompactionPlan:
     """
 
     groups: list[list[ObjectInfo]] = field(default_factory=list)
+
+    __repr__ = short_repr
 
     @property
     def objects(self) -> int:
@@ -81,6 +84,8 @@ class CompactionReport:
     bundles: list[str] = field(default_factory=list)
     deleted: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
+
+    __repr__ = short_repr
 
 
 def plan_compaction(

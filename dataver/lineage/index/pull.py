@@ -36,6 +36,7 @@ from dataver.repository.layout import (
     record_key,
 )
 from dataver.repository.records import Published
+from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,6 +91,8 @@ class PullReport:
     full: bool = False
     problems: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
+
+    __repr__ = short_repr
 
     def values(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from dataver.errors import IntegrityError, NotFound
 from dataver.formats.canonical_json import encode_json
 from dataver.lineage.queries.content import CONTENT_SIZE
+from dataver.short_repr import short_repr
 from dataver.tree.diff import Change, find_renames
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Pair:
     second: IndexedLink | None
     changes: list[Change] | None = None
 
+    __repr__ = short_repr
+
     @property
     def same_content(self) -> bool:
         """Whether both read the same tree, but different parts of it."""
@@ -71,6 +74,8 @@ class Comparison:
     second: RunAnswer
     common: list[IndexedLink]
     pairs: list[Pair]
+
+    __repr__ = short_repr
 
     @property
     def same(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataver.formats.event import Subset
+from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,6 +54,9 @@ class IndexedVersion:
     size: int = 0
     deleted: datetime | None = None
 
+    def __repr__(self) -> str:
+        return f"IndexedVersion({self.ref!r})"
+
     @property
     def known(self) -> bool:
         """Whether its record is known, from the repository or from a tombstone."""
@@ -99,6 +103,9 @@ class IndexedRun:
     part_of: str | None = None
     contexts: tuple[Context, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"IndexedRun({self.key!r}, name={self.name!r}, outcome={self.outcome!r})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedLink:
@@ -134,6 +141,9 @@ class IndexedLink:
     how: str
     context: str | None = None
 
+    def __repr__(self) -> str:
+        return f"IndexedLink({self.role!r}, {self.ref!r}, how={self.how!r})"
+
     @property
     def ref(self) -> str:
         """`dataset@label`; for an output without a label, `dataset@(not uploaded)`."""
@@ -168,6 +178,8 @@ class RunAnswer:
     facts: dict[str, Any]
     processes: int
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionAnswer:
@@ -189,6 +201,8 @@ class VersionAnswer:
     children: list[IndexedVersion]
     same: list[IndexedVersion]
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, slots=True)
 class ContentLocation:
@@ -197,6 +211,8 @@ class ContentLocation:
     version: IndexedVersion
     path: str
     content: bytes
+
+    __repr__ = short_repr
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +247,8 @@ class FileAnswer:
     saw: list[ContentRead]
     links: int
 
+    __repr__ = short_repr
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tainted:
@@ -246,3 +264,5 @@ class Tainted:
     versions: list[tuple[IndexedVersion, str]]
     runs: list[tuple[IndexedRun, str, bool]]
     mended: list[tuple[IndexedVersion, IndexedRun]] = field(default_factory=list)
+
+    __repr__ = short_repr

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dataver.lineage.queries.resolve import find_version
 from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion, VersionAnswer
 from dataver.lineage.queries.rows import links_where, runs_of, versions_of
+from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
     import sqlite3
@@ -45,6 +46,8 @@ class Graph:
     runs: dict[str, IndexedRun] = field(default_factory=dict)
     edges: set[Edge] = field(default_factory=set)
     cut: set[str] = field(default_factory=set)
+
+    __repr__ = short_repr
 
 
 def describe_version(db: sqlite3.Connection, ref: str) -> VersionAnswer:
