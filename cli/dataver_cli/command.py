@@ -20,6 +20,8 @@ __all__ = [
     "bump_option",
     "dataset_name",
     "draft_option",
+    "exclude_option",
+    "include_option",
     "option",
     "plan_option",
     "ref_argument",
@@ -156,6 +158,20 @@ rebase_option = click.option(
     is_flag=True,
     help="If others have changed the same paths since, keep this draft's content of them.",
 )
+
+
+def include_option(help: str) -> Callable[[Function], Function]:  # noqa: A002  # as in click
+    """Declare `--include`: patterns of the files that a command takes."""
+    return option(
+        "--include", also=["--wildcard", "--paths", "--path"], multiple=True, metavar="PATTERN", help=help
+    )
+
+
+def exclude_option(help: str) -> Callable[[Function], Function]:  # noqa: A002  # as in click
+    """Declare `--exclude`: patterns of files that a command leaves out."""
+    return click.option("--exclude", multiple=True, metavar="PATTERN", help=help)
+
+
 bump_option = click.option(
     "--bump",
     type=click.Choice(["major", "minor", "patch"]),

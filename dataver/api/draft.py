@@ -22,7 +22,7 @@ from dataver.lineage.record.recorder import record_made
 from dataver.machine.paths import find_workspace, workspace_of
 from dataver.progress import SILENT, Progress
 from dataver.repository import Ref, RepositoryCore
-from dataver.tree import Tree, new_name_problems
+from dataver.tree import Given, Tree, new_name_problems
 
 if TYPE_CHECKING:
     from dataver.ingest.external import ExternalPlan, ExternalReport
@@ -220,21 +220,21 @@ class Draft:
         how = Scan(dest, exclude, include, default_ignore=False)
         return plan_external(self._core, self._core.repository, urls, how)
 
-    def plan_remove(self, *patterns: str | os.PathLike[str]) -> list[str]:
-        """Return every path that a pattern matches; changes nothing.
+    def plan_remove(self, *patterns: str | os.PathLike[str], exclude: Given = ()) -> list[str]:
+        """Return every path that `remove` with these arguments would remove; changes nothing.
 
         Raises:
             PathNotFound: some patterns match nothing.
         """
-        return self._core.plan_remove(*patterns)
+        return self._core.plan_remove(*patterns, exclude=exclude)
 
-    def remove(self, *patterns: str | os.PathLike[str]) -> list[str]:
-        """Remove every path that a pattern matches; return them.
+    def remove(self, *patterns: str | os.PathLike[str], exclude: Given = ()) -> list[str]:
+        """Remove every path that a pattern matches and no pattern of `exclude` does; return them.
 
         Raises:
             PathNotFound: some patterns match nothing; nothing was removed.
         """
-        return self._core.remove(*patterns)
+        return self._core.remove(*patterns, exclude=exclude)
 
     def move(self, source: str | os.PathLike[str], target: str | os.PathLike[str]) -> int:
         """Rename a file or a folder inside the draft; return the number of moved paths.

@@ -19,7 +19,6 @@ from dataver.machine.paths import absolute_url, workspace_of
 from dataver.progress import SILENT, Progress
 from dataver.repository import Ref, RepositoryCore, ref_text
 from dataver.repository.lines import latest_of_each
-from dataver.tree import diff
 from dataver.tree.selection import Given, Selection
 
 if TYPE_CHECKING:
@@ -238,15 +237,15 @@ class Repository:
             key, _ = key_of(run)
         return Files(self._core, self._core.resolve(ref), run=key)
 
-    def diff(self, old: Ref, new: Ref | None = None) -> Diff:
+    def diff(
+        self, old: Ref, new: Ref | None = None, *, include: Given | None = None, exclude: Given = ()
+    ) -> Diff:
         """Return the changes from one version to another, at a cost proportional to the difference.
 
-        With one version, return its changes since its first parent, as `Version.diff` without arguments.
+        With one version, return its changes since its first parent. Other arguments as for `Version.diff`.
         """
-        if new is None:
-            return self.version(old).diff()
-        before, after = self._core.resolve(old).record.tree, self._core.resolve(new).record.tree
-        return Diff.of(diff(before, after, self._core.blocks.load))
+        other = None if new is None else self.version(new)
+        return self.version(old).diff(other, include=include, exclude=exclude)
 
     def restore(
         self,
@@ -449,11 +448,33 @@ class Repository:
         found = self._core.resolve(ref)
         return verify_version(self._core, found.record.tree, published=found, quick=quick, progress=progress)
 
-    def verify_folder(self, ref: Ref, folder: str | Path, *, progress: Progress = SILENT) -> "VerifyReport":
-        """Compare a local folder with a version, file by file, by digest."""
+    def verify_folder(
+        self,
+        ref: Ref,
+        folder: str | Path,
+        *,
+        include: Given | None = None,
+        exclude: Given = (),
+        progress: Progress = SILENT,
+    ) -> "VerifyReport":
+        """Compare a local folder with a version, file by file, by digest.
+
+        Args:
+            ref: the version.
+            folder: the folder.
+            include: globs; only matching files, as after `fetch` with `paths`. Other files are ignored.
+            exclude: globs of files to leave out.
+            progress: receives counts of files and bytes.
+
+        Raises:
+            NotFound: the version does not exist.
+            PathNotFound: the folder does not exist, or a pattern of `include` matches nothing.
+        """
         from dataver.checkout import verify_folder
 
-        return verify_folder(self._core, self._core.resolve(ref).record.tree, Path(folder), progress=progress)
+        tree = self._core.resolve(ref).record.tree
+        selection = Selection.across([self._core.tree(tree)], include, exclude)
+        return verify_folder(self._core, tree, Path(folder), selection=selection, progress=progress)
 
     # maintenance
 

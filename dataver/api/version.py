@@ -15,14 +15,15 @@ from dataver.formats.record import ParentRef, Record
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published
 from dataver.short_repr import short_repr
-from dataver.tree import Change, Tree, diff, find_renames, path_of
+from dataver.tree import Change, Selection, Tree, diff, find_renames, path_of
 
 if TYPE_CHECKING:
     from dataver.checkout import FetchReport
     from dataver.ingest import Sent
     from dataver.reading.stream import FileReader
     from dataver.repository import RepositoryCore
-    from dataver.tree.selection import Given, Selection
+    from dataver.tree.checked_descent import Load
+    from dataver.tree.selection import Given
 
 __all__ = ["DatasetSummary", "Diff", "UploadReport", "Version"]
 
@@ -178,9 +179,23 @@ class Version:
         """Its tree."""
         return self._tree
 
-    def entries(self, prefix: str = "") -> Iterator[Entry]:
-        """Yield its entries whose path starts with `prefix`, in path order."""
-        return self._tree.iterate(prefix)
+    def entries(
+        self, prefix: str = "", *, include: "Given | None" = None, exclude: "Given" = ()
+    ) -> Iterator[Entry]:
+        """Yield its entries, in path order.
+
+        Args:
+            prefix: only entries whose path starts with it.
+            include: globs; only matching entries.
+            exclude: globs of entries to leave out.
+
+        Raises:
+            PathNotFound: a pattern of `include` matches nothing.
+        """
+        if include is None and not exclude:
+            return self._tree.iterate(prefix)
+        matches = Selection.across([self._tree], include, exclude).matcher()
+        return (entry for entry in self._tree.iterate(prefix) if matches(entry.path))
 
     def entry(self, path: str | os.PathLike[str]) -> Entry:
         """Return the entry at a path.
@@ -259,24 +274,30 @@ class Version:
             progress=progress,
         )
 
-    def diff(self, other: "Version | None" = None) -> "Diff":
+    def diff(
+        self, other: "Version | None" = None, *, include: "Given | None" = None, exclude: "Given" = ()
+    ) -> "Diff":
         """Return the changes from this version to another one, or from its first parent to it.
 
         Args:
             other: a version of the same repository; None compares with the parent. Every path of a version
                 without a parent is added.
+            include: globs; only changes of matching paths.
+            exclude: globs of paths to leave out.
 
         Raises:
             NotFound: the parent is not in the repository.
+            PathNotFound: a pattern of `include` matches no path of either version.
         """
-        if other is None:
-            return self._own_changes()
-        local = self if self._record_id is None else other  # the tree of a draft loads blocks of both
-        return Diff.of(diff(self._tree.digest, other._tree.digest, local._tree._load))
+        if other is not None:
+            load = (self if self._record_id is None else other)._tree._load  # a draft's loads blocks of both
+            return _changes(self._tree, other._tree, load, include, exclude)
+        parent = self._parent_tree()
+        return _changes(parent, self._tree, self._tree._load, include, exclude)
 
-    def _own_changes(self) -> "Diff":
+    def _parent_tree(self) -> Tree | None:
         if not self.parents:
-            return Diff(added=list(self.entries()))
+            return None
         parent = self.parents[0]
         found = self._repository.records.read_back(parent.dataset, parent.label)
         if found is None or found.record_id != parent.record:
@@ -285,7 +306,7 @@ class Version:
                 f"{self.repository_url}.",
                 hint=f"it was deleted or not copied; `dataver diff OLD {self.ref}` compares another version",
             )
-        return Diff.of(diff(found.record.tree, self._tree.digest, self._tree._load))
+        return self._repository.tree(found.record.tree)
 
     def tag(self, tag: str) -> None:
         """Point a tag at it.
@@ -379,6 +400,19 @@ class Version:
     def of(cls, repository: "RepositoryCore", published: "Published") -> "Version":
         """Return the version of a published record."""
         return cls(repository, published.record, published.record_id, repository.tree(published.record.tree))
+
+
+def _changes(old: Tree | None, new: Tree, load: "Load", include: "Given | None", exclude: "Given") -> "Diff":
+    changes = (
+        (Change(entry.path, None, entry) for entry in new.iterate())
+        if old is None
+        else diff(old.digest, new.digest, load)
+    )
+    if include is None and not exclude:
+        return Diff.of(changes)
+    trees = [Tree(tree.digest, load) for tree in (old, new) if tree is not None]
+    matches = Selection.across(trees, include, exclude).matcher()
+    return Diff.of(change for change in changes if matches(change.path))
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from dataver.machine.descent import walk_folders
 from dataver.progress import SILENT, Progress
 from dataver.repository.history import record_findings
 from dataver.short_repr import short_repr
-from dataver.tree import Clashes, walk
+from dataver.tree import WHOLE, Clashes, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from dataver.formats.entry import Entry
     from dataver.repository import Published, RepositoryCore
+    from dataver.tree import Selection
 
 __all__ = ["VerifyReport", "file_problem", "verify_folder", "verify_version"]
 
@@ -161,33 +162,40 @@ def file_problem(repo: RepositoryCore, entry: Entry, inspection: Inspection, qui
 
 
 def verify_folder(
-    repo: RepositoryCore, tree: bytes, folder: Path, *, progress: Progress = SILENT
+    repo: RepositoryCore,
+    tree: bytes,
+    folder: Path,
+    *,
+    selection: Selection = WHOLE,
+    progress: Progress = SILENT,
 ) -> VerifyReport:
-    """Compare a local folder with a version, every file by its digest.
+    """Compare a local folder with a version, every selected file by its digest.
 
     Findings are files that are missing, differ or do not belong to the version. A `.dataver` folder at the
-    top is ignored.
+    top, and files that are not selected, are ignored.
 
     Raises:
         PathNotFound: the folder does not exist.
     """
     report = VerifyReport()
     version = repo.tree(tree)
-    total = version.summary()
-    progress.start(total.files, total.size)
+    if selection.whole:
+        total = version.summary()
+        progress.start(total.files, total.size)
     try:
         root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise PathNotFound(f"{folder} is not a folder: {error.strerror}.") from error
     try:
         with local_errors(folder):
-            for leaf in version.leaves():
+            for leaf, numbers in selection.parts(version):
                 before = report.files, report.size
-                for entry in leaf.entries():
-                    _compare(root, entry, report)
+                for number in numbers:
+                    _compare(root, leaf.entry(number), report)
                 progress.advance(report.files - before[0], report.size - before[1])
+            matches = selection.matcher()
             for path in _present(root, report):
-                if version.get(path) is None:
+                if matches(path) and version.get(path) is None:
                     report.findings.append((path, "is not part of the version"))
     finally:
         os.close(root)

@@ -43,7 +43,7 @@ from dataver.ingest.scan import Scan, require_sources, scan
 from dataver.ingest.session import DraftSession, draft_session, open_index
 from dataver.progress import Progress
 from dataver.repository import Published, RepositoryCore
-from dataver.tree import Change, Selection, diff, path_of, walk
+from dataver.tree import Change, Given, Selection, diff, path_of, walk
 
 if TYPE_CHECKING:
     from dataver.ingest.external import ExternalReport
@@ -197,17 +197,17 @@ class DraftCore(DraftStore):
             self.commit()
         return report
 
-    def plan_remove(self, *patterns: str | os.PathLike[str]) -> list[str]:
+    def plan_remove(self, *patterns: str | os.PathLike[str], exclude: Given = ()) -> list[str]:
         """Return every path that a pattern matches; see `dataver.Draft.plan_remove`."""
         tree = self.tree
-        selection = Selection.of(tree, patterns)
+        selection = Selection.of(tree, patterns, exclude)
         selection.require(tree, where="the draft")
         return [leaf.paths[number] for leaf, numbers in selection.parts(tree) for number in numbers]
 
-    def remove(self, *patterns: str | os.PathLike[str]) -> list[str]:
+    def remove(self, *patterns: str | os.PathLike[str], exclude: Given = ()) -> list[str]:
         """Remove every path that a pattern matches; see `dataver.Draft.remove`."""
         with self.changing():
-            gone = self.plan_remove(*patterns)
+            gone = self.plan_remove(*patterns, exclude=exclude)
             self.edit_tree(dict.fromkeys(gone))
             self.commit()
         return gone

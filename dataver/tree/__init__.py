@@ -9,11 +9,12 @@ from dataver.tree.forest import Forest
 from dataver.tree.merge import MergeConflict, merge
 from dataver.tree.portability import new_name_problems
 from dataver.tree.read import Listed, Tree
-from dataver.tree.selection import Given, Selection, path_of
+from dataver.tree.selection import WHOLE, Given, Selection, path_of
 from dataver.tree.walk import Clashes, walk
 
 __all__ = [
     "FORMAT_1",
+    "WHOLE",
     "Builder",
     "Change",
     "Clashes",

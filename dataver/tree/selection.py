@@ -40,6 +40,18 @@ class PathText(Protocol):
         ...
 
 
+class Names(Protocol):
+    """The paths of a tree, or of several."""
+
+    def get(self, path: str, /) -> object:
+        """Return the entry at a path, or None."""
+        ...
+
+    def is_folder(self, path: str, /) -> bool:
+        """Return whether a path is a folder."""
+        ...
+
+
 Given: TypeAlias = str | PathText | Iterable[str | PathText]
 """One pattern or several, as passed by a caller."""
 
@@ -63,7 +75,7 @@ class Selection(NamedTuple):
     @classmethod
     def of(
         cls,
-        tree: Tree,
+        tree: Names,
         include: Given | Selection | None = None,
         exclude: Given = (),
         shard: Shard | None = None,
@@ -85,6 +97,22 @@ class Selection(NamedTuple):
         if include is not None and not wanted:
             raise InvalidInput("no path is selected.", hint="'**' means everything")
         return cls(wanted, _several(tree, exclude), shard)
+
+    @classmethod
+    def across(cls, trees: Sequence[Tree], include: Given | None = None, exclude: Given = ()) -> Selection:
+        """Return the selection of patterns for several trees; each of `include` must match in one of them.
+
+        Raises:
+            InvalidInput: as for `of`.
+            PathNotFound: some patterns match nothing; the message names them.
+        """
+        found = cls.of(_Together(trees), include, exclude)
+        missing = [
+            pattern for pattern in found.include if not any(_chooses(tree, pattern, None) for tree in trees)
+        ]
+        if missing:
+            raise _nothing(missing, f"nothing in {'either' if trees[1:] else 'the'} version")
+        return found
 
     @property
     def whole(self) -> bool:
@@ -124,11 +152,7 @@ class Selection(NamedTuple):
         """
         missing = [pattern for pattern in self.include if not _chooses(tree, pattern, kinds)]
         if missing:
-            names = ", ".join(map(repr, missing))
-            raise PathNotFound(
-                f"{'nothing' if kinds is None else 'no file'} in {where} matches {names}.",
-                hint="`dataver ls` lists the paths; a folder's name includes all below it",
-            )
+            raise _nothing(missing, f"{'nothing' if kinds is None else 'no file'} in {where}")
         if self.exclude and not _has(self.parts(tree), kinds):
             names = ", ".join(map(repr, self.exclude))
             raise PathNotFound(f"{names} {'exclude' if self.exclude[1:] else 'excludes'} all of {where}.")
@@ -142,6 +166,19 @@ class Selection(NamedTuple):
         most = min(len(first), len(last))
         length = next((at for at in range(most) if first[at] != last[at]), most)
         return first[:length]
+
+
+class _Together:
+    """The paths of several trees."""
+
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        self._trees = trees
+
+    def get(self, path: str, /) -> object:
+        return next((found for tree in self._trees if (found := tree.get(path)) is not None), None)
+
+    def is_folder(self, path: str, /) -> bool:
+        return any(tree.is_folder(path) for tree in self._trees)
 
 
 WHOLE: Final = Selection()
@@ -165,13 +202,13 @@ def literal(path: str) -> str:
     return "/" + _WILD.sub(r"[\g<0>]", path)
 
 
-def _several(tree: Tree, given: Given) -> tuple[str, ...]:
+def _several(tree: Names, given: Given) -> tuple[str, ...]:
     """Return patterns in order without duplicates, in a form that does not depend on the tree."""
     patterns = [given] if isinstance(given, str | PathText) else given
     return tuple(sorted({_pattern(tree, _text(pattern)) for pattern in patterns}))
 
 
-def _pattern(tree: Tree, given: str) -> str:
+def _pattern(tree: Names, given: str) -> str:
     text = path_of(given)
     if not text:
         raise InvalidInput(f"'{given}' is not a pattern.", hint="'**' means everything")
@@ -182,6 +219,13 @@ def _pattern(tree: Tree, given: str) -> str:
     pattern = "/" + text if "/" not in text and given.startswith(("/", "./")) else text
     _compile((pattern,))  # rejects an invalid set
     return pattern
+
+
+def _nothing(patterns: Iterable[str], where: str) -> PathNotFound:
+    return PathNotFound(
+        f"{where} matches {', '.join(map(repr, patterns))}.",
+        hint="`dataver ls` lists the paths; a folder's name includes all below it",
+    )
 
 
 def _chooses(tree: Tree, pattern: str, kinds: Container[int] | None) -> bool:

@@ -9,6 +9,8 @@ import click
 
 from dataver_cli.command import (
     draft_option,
+    exclude_option,
+    include_option,
     option,
     plan_option,
     spool_option,
@@ -36,14 +38,8 @@ if TYPE_CHECKING:
 )
 @click.argument("sources", nargs=-1, type=click.Path())
 @option("--dest", also=["--dataset-folder"], default="", metavar="FOLDER", help="Folder inside the version.")
-@option(
-    "--include",
-    also=["--wildcard"],
-    multiple=True,
-    metavar="PATTERN",
-    help="Only matching files. Repeatable.",
-)
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Omit matching files. Repeatable.")
+@include_option("Only matching files. Repeatable.")
+@exclude_option("Omit matching files. Repeatable.")
 @click.option("--as", "named", metavar="PATH", help="Path in the version for standard input (given as -).")
 @click.option("--follow-links", is_flag=True, help="Store the targets of symlinks instead of the links.")
 @click.option("--no-default-ignore", is_flag=True, help="Also add .dvc, __pycache__ and similar folders.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import draft_option, option, plan_option, subcommand
+from dataver_cli.command import draft_option, exclude_option, include_option, option, plan_option, subcommand
 from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session
 
@@ -23,14 +23,8 @@ if TYPE_CHECKING:
 )
 @click.argument("sources", nargs=-1, required=True, metavar="URL...")
 @option("--dest", also=["--dataset-folder"], default="", metavar="FOLDER", help="Folder inside the version.")
-@option(
-    "--include",
-    also=["--wildcard"],
-    multiple=True,
-    metavar="PATTERN",
-    help="Only matching files. Repeatable.",
-)
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Omit matching files. Repeatable.")
+@include_option("Only matching files. Repeatable.")
+@exclude_option("Omit matching files. Repeatable.")
 @plan_option("recorded and read")
 @draft_option
 def command(session: Session, sources: tuple[str, ...], plan: bool, draft: str | None, **how: Any) -> None:

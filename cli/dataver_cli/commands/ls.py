@@ -1,18 +1,19 @@
 """`dataver ls`."""
 
-from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import option, ref_argument, subcommand
+from dataver_cli.command import exclude_option, include_option, option, ref_argument, subcommand
 from dataver_cli.completing import complete_draft
 from dataver_cli.output import size, table
 from dataver_cli.render import entry_values, external_place
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dataver import Entry
     from dataver.ingest.external import Load
     from dataver.tree import Tree
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         dataver ls vision/cats@1.0.1
         dataver ls vision/cats train/ -l
         dataver ls vision/cats -r --json
+        dataver ls vision/cats --include '*.jpg' --exclude train
         dataver ls --draft                    # the current draft
         dataver ls --draft=3fa9 train/
     """,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 @click.argument("folder", required=False, default="")
 @click.option("-l", "--long", is_flag=True, help="Show sizes, kinds and digests as well.")
 @click.option("-r", "-R", "--recursive", is_flag=True, help="List all files below FOLDER.")
+@include_option("Only matching files, of all folders. Repeatable.")
+@exclude_option("Omit matching files; lists those of all folders. Repeatable.")
 @option(
     "--draft",
     also=["--id"],
@@ -42,7 +46,15 @@ if TYPE_CHECKING:
     help="List a draft instead: the current one, or --draft=ID.",
 )
 def command(
-    session: Session, ref: str | None, folder: str, long: bool, recursive: bool, draft: str | None
+    session: Session,
+    ref: str | None,
+    folder: str,
+    *,
+    long: bool,
+    recursive: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    draft: str | None,
 ) -> None:
     """List the files of a version or a draft.
 
@@ -62,42 +74,47 @@ def command(
         version = repository.version(ref or "")
         tree, name, inside = version.tree, version.ref, folder
         load = repository._core.packs.externals.load if placed else None
-    from dataver.tree import path_of
+    from dataver.tree import Selection, path_of
 
-    found = _below(tree, path_of(inside), recursive, load)
+    found = _below(tree, path_of(inside), recursive or bool(include or exclude))
+    if include or exclude:
+        matches = Selection.across([tree], include or None, exclude).matcher()
+        found = (each for each in found if not isinstance(each, str) and matches(each.path))
     first = next(found, None)
-    if path_of(inside) and first is None:
+    if first is None and (path_of(inside) or include or exclude):
         from dataver.errors import PathNotFound
 
-        raise PathNotFound(
-            f"{name} has no '{inside}'.", hint="`dataver ls` without FOLDER lists the top folder"
-        )
-    entries = chain((first,) if first else (), found)
+        what = f"no such file below '{inside}'" if include or exclude else f"no '{inside}'"
+        raise PathNotFound(f"{name} has {what}.", hint="`dataver ls` without FOLDER lists the top folder")
+    listed = (_row(each, load) for each in chain((first,) if first else (), found))
     if session.out.as_json:
-        session.out.show([value for value, _, _ in entries], ())
+        session.out.show([value for value, _, _ in listed], ())
     elif long:
-        session.out.show(None, table([row for _, _, row in entries], right=(1,)))
+        session.out.show(None, table([row for _, _, row in listed], right=(1,)))
     else:
         session.out.show(
-            None, (shown for _, shown, _ in entries)
+            None, (shown for _, shown, _ in listed)
         )  # one line at a time: a version may be large
 
 
-def _below(
-    tree: "Tree", folder: str, recursive: bool, load: "Load | None"
-) -> Iterator[tuple[dict[str, Any], str, tuple[str, ...]]]:
+def _below(tree: "Tree", folder: str, recursive: bool) -> "Iterator[Entry | str]":
+    """Yield the entries below a folder, and unless `recursive`, paths of folders instead of their entries."""
     single = tree.get(folder) if folder else None
     if single is not None:
-        yield _entry(single, load)
+        yield single
     elif recursive:
-        yield from (_entry(entry, load) for entry in tree.iterate(f"{folder}/" if folder else ""))
+        yield from tree.iterate(f"{folder}/" if folder else "")
     else:
         for each in tree.list(folder):
-            if each.entry is not None:
-                yield _entry(each.entry, load)
-            else:
-                path = f"{folder}/{each.name}" if folder else each.name
-                yield {"path": path, "kind": "folder"}, f"{path}/", ("folder", "", "", f"{path}/")
+            path = f"{folder}/{each.name}" if folder else each.name
+            yield each.entry if each.entry is not None else path
+
+
+def _row(each: "Entry | str", load: "Load | None") -> tuple[dict[str, Any], str, tuple[str, ...]]:
+    """Return the JSON values, the line and the cells of an entry or a folder."""
+    if isinstance(each, str):
+        return {"path": each, "kind": "folder"}, f"{each}/", ("folder", "", "", f"{each}/")
+    return _entry(each, load)
 
 
 def _entry(entry: "Entry", load: "Load | None") -> tuple[dict[str, Any], str, tuple[str, ...]]:

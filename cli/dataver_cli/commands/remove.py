@@ -2,7 +2,7 @@
 
 import click
 
-from dataver_cli.command import draft_option, option, plan_option, subcommand
+from dataver_cli.command import draft_option, exclude_option, option, plan_option, subcommand
 from dataver_cli.output import count
 from dataver_cli.session import Session
 
@@ -13,14 +13,21 @@ from dataver_cli.session import Session
         dataver remove train/0001.jpg
         dataver remove 'train/bad/**' '*.tmp'
         dataver remove old-folder
+        dataver remove train --exclude '*.csv'
     """,
 )
 @click.argument("patterns", nargs=-1)
-@option("--files", "more", also=["--file"], multiple=True, hidden=True)
+@option("--files", "more", also=["--file", "--include"], multiple=True, hidden=True)
+@exclude_option("Keep matching files. Repeatable.")
 @plan_option("removed")
 @draft_option
 def command(
-    session: Session, patterns: tuple[str, ...], more: tuple[str, ...], plan: bool, draft: str | None
+    session: Session,
+    patterns: tuple[str, ...],
+    more: tuple[str, ...],
+    exclude: tuple[str, ...],
+    plan: bool,
+    draft: str | None,
 ) -> None:
     """Remove files from the draft.
 
@@ -31,7 +38,7 @@ def command(
     if not (*more, *patterns):
         raise click.UsageError("missing pattern: dataver remove PATTERN …")
     target = session.draft(draft)
-    gone = (target.plan_remove if plan else target.remove)(*more, *patterns)
+    gone = (target.plan_remove if plan else target.remove)(*more, *patterns, exclude=exclude)
     session.out.show(
         {"draft": target.id, "dataset": target.dataset, "removed": gone}, (f"D  {path}" for path in gone)
     )

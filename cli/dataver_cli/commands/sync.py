@@ -6,7 +6,9 @@ import click
 
 from dataver_cli.command import (
     draft_option,
+    exclude_option,
     fork_option,
+    include_option,
     option,
     plan_option,
     spool_option,
@@ -33,8 +35,8 @@ _SCAN = ("dest", "include", "exclude", "follow_links", "checksum", "default_igno
 @option("--name", "name", metavar="NAME", help="Dataset whose next version is created and uploaded.")
 @option("--project", hidden=True)
 @option("--dest", also=["--dataset-folder"], default="", metavar="FOLDER", help="Folder inside the version.")
-@click.option("--include", multiple=True, metavar="PATTERN", help="Only matching files. Repeatable.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Omit matching files. Repeatable.")
+@include_option("Only matching files. Repeatable.")
+@exclude_option("Omit matching files. Repeatable.")
 @click.option("--follow-links", is_flag=True, help="Store the targets of symlinks instead of the links.")
 @click.option("--no-default-ignore", is_flag=True, help="Also add .dvc, __pycache__ and similar folders.")
 @click.option("--checksum", is_flag=True, help="Read every file, also files that appear unchanged.")

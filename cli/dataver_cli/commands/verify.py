@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import option, ref_argument, subcommand
+from dataver_cli.command import exclude_option, include_option, option, ref_argument, subcommand
 from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session
 
@@ -28,16 +28,26 @@ _MEND = (
         dataver verify vision/cats@1.0.1              # read all data and check every digest
         dataver verify vision/cats@1.0.1 --quick      # only the checksums of the stored data
         dataver verify vision/cats@1.0.1 work/        # a local folder against the version
+        dataver verify vision/cats@1.0.1 work/ --include train    # after a fetch of this part
     """,
 )
 @ref_argument(required=False)
 @click.argument("folder", required=False, type=click.Path())
 @option("--folder", "folder_option", type=click.Path(), hidden=True)
+@include_option("Only matching files of FOLDER. Repeatable.")
+@exclude_option("Omit matching files of FOLDER. Repeatable.")
 @click.option(
     "--quick", is_flag=True, help="Check only the checksums of the stored bytes, without decompressing."
 )
 def command(
-    session: Session, ref: str | None, folder: str | None, folder_option: str | None, quick: bool
+    session: Session,
+    ref: str | None,
+    folder: str | None,
+    *,
+    folder_option: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    quick: bool,
 ) -> None:
     """Check the repository, a version in it, or a local folder against a version.
 
@@ -50,13 +60,17 @@ def command(
         raise click.UsageError("--quick works only for the repository; a folder is checked by digests")
     if where and ref is None:
         raise click.UsageError("a folder is compared with a version: dataver verify NAME@LABEL FOLDER")
+    if (include or exclude) and not where:
+        raise click.UsageError("--include and --exclude choose files of FOLDER; a version is verified whole")
     repository = session.repository()
     began = time.perf_counter()
     with session.progress("Verifying") as progress:
         if ref is None:
             whole = repository.verify(quick=quick, progress=progress)
         elif where:
-            report = repository.verify_folder(ref, where, progress=progress)
+            report = repository.verify_folder(
+                ref, where, include=include or None, exclude=exclude, progress=progress
+            )
         else:
             report = repository.verify(ref, quick=quick, progress=progress)
     seconds = time.perf_counter() - began

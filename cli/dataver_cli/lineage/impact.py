@@ -25,7 +25,7 @@ from dataver_cli.session import Session
 @ref_argument()
 @option(
     "--paths",
-    also=["--path"],
+    also=["--path", "--include"],
     multiple=True,
     metavar="GLOB",
     help="Only these files are incorrect. Repeatable.",
