@@ -19,7 +19,7 @@ from dataver.errors import (
     StoreError,
 )
 from dataver.storage.translate import translate
-from dataver_cli.output import json_text, safe
+from dataver_cli.output import json_text, paint, safe
 
 __all__ = ["EXIT_CODES", "code_of", "exit_code_of"]
 
@@ -156,6 +156,6 @@ def _print(
         click.echo(f"  {safe(name)}: {safe(reason)}", err=True)
     if len(problems) > _SHOWN:
         click.echo(f"  … and {len(problems) - _SHOWN:,} more (--json lists all)", err=True)
-    click.echo(f"dataver: {safe(message)}", err=True)
+    click.echo(f"{paint('dataver:', 'red')} {safe(message)}", err=True)
     if hint:
         click.echo(f"  hint: {safe(hint)}", err=True)

@@ -3,21 +3,45 @@
 Names come from repositories and disks that others may have written. So every line is escaped before it is
 printed, and a control character in a name cannot move the cursor or hide text. 1 MB is 10^6 bytes; times are
 UTC.
+
+At a terminal, tables fit its width, some lines have a colour (not with `NO_COLOR`), and what is longer than
+the screen goes through the pager (`PAGER`, else `less`). In a pipe or a file nothing is left out or added.
 """
 
 import json
+import os
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
+from typing import Self
 
 import click
 
-__all__ = ["Output", "count", "duration", "fit", "json_text", "safe", "size", "table", "when"]
+__all__ = [
+    "SHORT", "Coloured", "Output", "count", "duration", "json_text", "paint", "safe", "size", "table", "when",
+]  # fmt: skip
 
+SHORT = 12
+"""Characters of a digest in tables and sentences; commands take them in place of the whole digest."""
 
 _PAGE = 64  # lines printed together: fast for long listings, without delaying the first page
+_NARROWEST = 12  # columns that remain of a shortened column
+
+
+class Coloured(str):
+    """A line with the name of its colour."""
+
+    __slots__ = ("colour",)
+    colour: str
+
+    def __new__(cls, text: str, colour: str) -> Self:
+        """Return the line."""
+        made = super().__new__(cls, text)
+        made.colour = colour
+        return made
 
 
 class Output:
@@ -32,9 +56,17 @@ class Output:
         if self.as_json:
             click.echo(json_text(value, indent=2))
             return
-        source = iter(lines)
+        source: Iterator[str] = map(_shown, lines)
+        if sys.stdout.isatty():
+            first = list(islice(source, shutil.get_terminal_size().lines - 1))
+            further = next(source, None)
+            if further is not None:
+                os.environ.setdefault("LESS", "FRX")  # as git: colours, and no pager for less than a screen
+                click.echo_via_pager(f"{line}\n" for line in chain(first, [further], source))
+                return
+            source = iter(first)
         while page := list(islice(source, _PAGE)):
-            click.echo("\n".join(map(safe, page)))
+            click.echo("\n".join(page))
 
     def note(self, line: str) -> None:
         """Print a summary line to stderr, except with `--json` or `--quiet`."""
@@ -43,7 +75,7 @@ class Output:
 
     def warn(self, line: str) -> None:
         """Print a warning to stderr."""
-        click.echo(f"warning: {safe(line)}", err=True)
+        click.echo(f"{paint('warning:', 'yellow')} {safe(line)}", err=True)
 
     def confirm(self, plan: Iterable[str], question: str, deed: str) -> None:
         """Print a plan to stderr and ask; end the command unless the answer is yes.
@@ -58,6 +90,15 @@ class Output:
             raise click.UsageError(f"{deed} needs a confirmation, but stdin is not a terminal; add --yes")
         if not click.confirm(safe(question), err=True):
             raise click.Abort
+
+
+def paint(text: str, colour: str) -> str:
+    """Return text in a colour, which `click.echo` removes where the output is not a terminal."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour)
+
+
+def _shown(line: str) -> str:
+    return paint(safe(line), line.colour) if isinstance(line, Coloured) else safe(line)
 
 
 def safe(text: str) -> str:
@@ -114,30 +155,53 @@ def when(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequence[int] = ()) -> list[str]:
-    """Return the rows with their columns aligned; columns in `right` align to the right."""
+def table(
+    rows: Sequence[Sequence[str]],
+    header: Sequence[str] = (),
+    right: Sequence[int] = (),
+    *,
+    omit: Sequence[int] = (),
+    shorten: int | None = None,
+    margin: int = 0,
+) -> list[str]:
+    """Return the rows with their columns aligned.
+
+    Args:
+        rows: the cells, of which each row has the same number.
+        header: the names of the columns.
+        right: columns that align to the right.
+        omit: columns to omit, one after the other, while the table is wider than the terminal.
+        shorten: the column to shorten if it is still wider.
+        margin: columns of the terminal that the caller puts before the table.
+    """
     cells = [[safe(cell) for cell in row] for row in ([header, *rows] if header else rows)]
     if not cells:
         return []
     widths = [max(_width(row[column]) for row in cells) for column in range(len(cells[0]))]
+    kept = [*range(len(widths))]
+    room = shutil.get_terminal_size().columns - margin if sys.stdout.isatty() else None
+    if room is not None:
+        for column in omit:
+            if _total(widths, kept) > room:
+                kept.remove(column)
+        if shorten is not None:
+            widths[shorten] -= max(0, min(_total(widths, kept) - room, widths[shorten] - _NARROWEST))
     return [
-        "  ".join(_pad(cell, widths[n], n in right) for n, cell in enumerate(row)).rstrip() for row in cells
+        "  ".join(_pad(_cut(row[each], widths[each]), widths[each], each in right) for each in kept).rstrip()
+        for row in cells
     ]
 
 
-def fit(lines: Iterable[str]) -> Iterator[str]:
-    """Cut lines at the width of the terminal, if standard output is one."""
-    import shutil
-
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for line in lines:
-        yield line if not width or _width(line) <= width else f"{_cut(line, width - 1)}…"
+def _total(widths: Sequence[int], kept: Sequence[int]) -> int:
+    return sum(widths[column] for column in kept) + 2 * (len(kept) - 1)
 
 
-def _cut(line: str, width: int) -> str:
-    while _width(line) > width:
-        line = line[: len(line) - max(1, (_width(line) - width) // 2)]
-    return line
+def _cut(cell: str, width: int) -> str:
+    if _width(cell) <= width:
+        return cell
+    while _width(cell) > width - 1:
+        cell = cell[: len(cell) - max(1, (_width(cell) - width) // 2)]
+    return f"{cell}…"
 
 
 def _pad(cell: str, width: int, right: bool) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from dataver_cli.output import count, size, when
+from dataver_cli.output import Coloured, count, size, when
 
 if TYPE_CHECKING:
     from dataver import AddReport, Diff, Entry, UploadReport, Version
@@ -162,12 +162,13 @@ def diff_values(diff: "Diff") -> dict[str, Any]:
 
 def diff_lines(diff: "Diff") -> Iterator[str]:
     """Yield one line per path, in path order: A added, D removed, M modified, R renamed."""
-    lines = [(entry.path, f"A  {entry.path}  ({_what(entry)})") for entry in diff.added]
-    lines += [(entry.path, f"D  {entry.path}  ({_what(entry)})") for entry in diff.removed]
-    lines += [(old.path, f"R  {old.path} -> {new.path}") for old, new in diff.renamed]
+    lines = [(entry.path, Coloured(f"A  {entry.path}  ({_what(entry)})", "green")) for entry in diff.added]
+    lines += [(entry.path, Coloured(f"D  {entry.path}  ({_what(entry)})", "red")) for entry in diff.removed]
+    lines += [(old.path, Coloured(f"R  {old.path} -> {new.path}", "cyan")) for old, new in diff.renamed]
     for change in diff.modified:
         assert change.old is not None and change.new is not None  # noqa: PT018  # what modified means
-        lines.append((change.path, f"M  {change.path}  ({_what(change.old)} -> {_what(change.new)})"))
+        line = f"M  {change.path}  ({_what(change.old)} -> {_what(change.new)})"
+        lines.append((change.path, Coloured(line, "yellow")))
     yield from (line for _, line in sorted(lines))
 
 

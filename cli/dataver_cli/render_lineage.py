@@ -1,12 +1,12 @@
 """Conversion of runs, links and graphs to JSON values and lines of text, for all lineage commands."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.output import count, duration, size, when
+from dataver_cli.output import count, duration, size, table, when
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "part_text",
     "run_cells",
     "run_values",
+    "runs_table",
     "show_graph",
     "subset_text",
     "traced_name",
@@ -130,6 +131,11 @@ def run_cells(run: "IndexedRun") -> tuple[str, ...]:
     """Return a run as cells of a table: key, name, start, outcome, user and host."""
     who = f"{run.user or '?'} on {run.host}" if run.host else run.user or ""
     return (run.key, run.name or "-", when(run.started), outcome(run), who)
+
+
+def runs_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), margin: int = 10) -> list[str]:
+    """Return rows that begin with `run_cells` as a table; a key may be shortened, as commands accept it."""
+    return table(rows, header, omit=(4, 1), shorten=0, margin=margin)
 
 
 def link_cells(link: "IndexedLink") -> tuple[str, ...]:

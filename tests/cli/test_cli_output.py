@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dataver_cli import progress
 from dataver_cli.graph import children_first, draw
-from dataver_cli.output import count, duration, fit, safe, size, table
+from dataver_cli.output import count, duration, safe, size, table
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,14 @@ def test_counts_agree_with_their_noun() -> None:
     assert count(2, "entry", "entries") == "2 entries"
 
 
-def test_lines_are_cut_at_the_width_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_is_cut_at_the_width_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wide characters count twice; a pipe gets whole lines."""
-    lines = ["short", "0123456789ab", "日本日本日本日本"]
-    assert list(fit(lines)) == lines
+    rows = [("a", "0123456789abcdef"), ("b", "日本" * 5)]
+    assert table(rows, shorten=1) == ["a  0123456789abcdef", f"b  {'日本' * 5}"]
     monkeypatch.setattr("sys.stdout", Terminal())
-    monkeypatch.setenv("COLUMNS", "10")
-    assert list(fit(lines)) == ["short", "012345678…", "日本日本…"]
+    monkeypatch.setenv("COLUMNS", "15")
+    assert table(rows, shorten=1) == ["a  0123456789a…", "b  日本日本日…"]
+    assert table([("x" * 20, "y")], omit=(0,)) == ["y"]
 
 
 @given(st.text())

@@ -51,6 +51,7 @@ COMMANDS = {
     "run": ["run", "--", "true"],
     "runs": ["runs"],
     "lineage": ["lineage", "version", "vision/cats"],
+    "doctor": ["doctor"],
     "cache": ["cache", "info"],
     "config": ["config"],
     "completion": ["completion", "bash"],

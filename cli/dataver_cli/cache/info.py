@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from dataver_cli.cache_parts import PARTS, part_sizes
 from dataver_cli.command import subcommand
-from dataver_cli.output import count, size, table, when
+from dataver_cli.output import SHORT, count, size, table, when
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def command(session: Session) -> None:
     }
     rows = [
         [
-            each.folder.ref or f"dv1:{each.folder.tree.hex()[:16]}",
+            each.folder.ref or f"dv1:{each.folder.tree.hex()[:SHORT]}",
             f"{each.folder.files:,}",
             size(each.folder.size),
             size(each.own),
@@ -59,7 +59,13 @@ def command(session: Session) -> None:
         ]
         for each in use.folders
     ]
-    lines = table(rows, ["version", "files", "size", "its own", "last used", "in use by"], right=(1, 2, 3))
+    lines = table(
+        rows,
+        ["version", "files", "size", "its own", "last used", "in use by"],
+        right=(1, 2, 3),
+        omit=(2, 5),
+        shorten=0,
+    )
     bound = "no limit" if use.limit.size is None else f"at most {size(use.limit.size)}"
     lines.append(
         f"{cache.root}: {count(len(use.folders), 'version')}, {size(use.size)} on the disk, {bound} "

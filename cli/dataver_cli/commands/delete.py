@@ -6,7 +6,7 @@ import click
 
 from dataver_cli.command import option, plan_option, subcommand
 from dataver_cli.completing import complete_ref
-from dataver_cli.output import count
+from dataver_cli.output import SHORT, count
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _what(plan: "DeletePlan", *, entire_dataset: bool) -> str:
 
 def _lines(plan: "DeletePlan") -> "Iterator[str]":
     for each in plan.versions:
-        yield f"{each.ref}  dv1:{each.published.record.tree.hex()[:16]}"
+        yield f"{each.ref}  dv1:{each.published.record.tree.hex()[:SHORT]}"
         if each.tags:
             yield f"  tags      {', '.join(each.tags)}"
         if each.children:

@@ -71,7 +71,9 @@ def command(session: Session, name: str | None) -> None:
         for each in rows
     ]
     header += ("EXTERNAL",) if outside else ()
-    session.out.show(values, table(cells, header, right=range(1, 9)) if cells else [])
+    session.out.show(
+        values, table(cells, header, right=range(1, 9), omit=(4, 3, 2), shorten=0) if cells else []
+    )
     session.out.note(
         f"{repository.url} uses {size(report.stored)}: {size(report.needed)} for versions, "
         f"{size(report.unneeded)} that no version needs, {size(report.other)} for records, tags and lineage."

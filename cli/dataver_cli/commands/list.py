@@ -8,14 +8,13 @@ import click
 
 from dataver_cli.command import option, subcommand, time_option
 from dataver_cli.completing import complete_ref
-from dataver_cli.output import count, fit, size, table, when
+from dataver_cli.output import SHORT, count, size, table, when
 from dataver_cli.render import version_values
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
     from dataver import DatasetSummary, Repository, Version
 
-_ID = 16  # characters of a digest after `dv1:` that the table shows
 _ORDERS: dict[str, Callable[["Version"], Any]] = {
     "created": lambda version: version.created,
     "size": lambda version: version.size,
@@ -173,7 +172,7 @@ def _show_datasets(
         for each in shown
     ]
     header = ("DATASET", "VERSIONS", "LATEST", "FILES", "SIZE", "CREATED")
-    session.out.show(values, table(rows, header, right=(1, 3, 4)) if rows else [])
+    session.out.show(values, table(rows, header, right=(1, 3, 4), omit=(5, 3)) if rows else [])
     if not rows:
         beginning = f" whose name starts with {prefix}" if prefix else ""
         session.out.note(f"{repository.url} has no dataset{beginning}{' of that time' * since}.")
@@ -192,7 +191,7 @@ def _show_versions(
     rows = [
         (
             each.ref,
-            each.digest[: 4 + _ID],
+            each.digest[: 4 + SHORT],
             f"{each.files:,}",
             size(each.size),
             when(each.created),
@@ -203,7 +202,7 @@ def _show_versions(
     ]
     values = [version_values(each, tags.get(each.ref, ())) for each in shown]
     header = ("VERSION", "DIGEST", "FILES", "SIZE", "CREATED", "TAGS", "MESSAGE")
-    session.out.show(values, fit(table(rows, header, right=(2, 3))) if rows else [])
+    session.out.show(values, table(rows, header, right=(2, 3), omit=(1, 4), shorten=6) if rows else [])
     if not rows:
         session.out.note(f"No version {of} in {repository.url} matches.")
         return

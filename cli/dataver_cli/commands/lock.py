@@ -6,7 +6,7 @@ import click
 
 from dataver_cli.command import subcommand
 from dataver_cli.completing import complete_ref
-from dataver_cli.output import count, size, table
+from dataver_cli.output import SHORT, count, size, table
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -75,11 +75,13 @@ def _lock(session: Session, lock: "LockFile", refs: "tuple[str, ...] | list[str]
 
 
 def _show(session: Session, lock: "LockFile") -> None:
-    rows = [(each.asked, each.ref, f"{each.files:,}", size(each.size), each.digest[:16]) for each in lock]
+    rows = [
+        (each.asked, each.ref, f"{each.files:,}", size(each.size), each.digest[: 4 + SHORT]) for each in lock
+    ]
     header = ("ASKED", "VERSION", "FILES", "SIZE", "DIGEST")
     session.out.show(
         {"path": str(lock.path), "versions": [_values(each) for each in lock]},
-        table(rows, header, right=(2, 3)) if rows else [],
+        table(rows, header, right=(2, 3), omit=(4, 2)) if rows else [],
     )
     if not rows:
         session.out.note("Nothing is locked here. `dataver lock NAME` locks a version.")

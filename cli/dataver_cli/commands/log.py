@@ -6,7 +6,7 @@ import click
 
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.graph import children_first, draw
-from dataver_cli.output import count, size, when
+from dataver_cli.output import SHORT, count, size, when
 from dataver_cli.render import version_values
 from dataver_cli.session import Session
 
@@ -77,5 +77,5 @@ def _text(version: "Version", tags: list[str]) -> list[str]:
     what = f"{count(version.files, 'file')}, {size(version.size)}"
     return [
         f"{version.ref}{named}{message}",
-        f"{version.digest[:20]}  {what}, {when(version.created)}, {version.author}",
+        f"{version.digest[: 4 + SHORT]}  {what}, {when(version.created)}, {version.author}",
     ]

@@ -7,7 +7,7 @@ import click
 
 from dataver_cli.command import exclude_option, include_option, option, ref_argument, subcommand
 from dataver_cli.completing import complete_draft
-from dataver_cli.output import size, table
+from dataver_cli.output import SHORT, size, table
 from dataver_cli.render import entry_values, external_place
 from dataver_cli.session import Session
 
@@ -121,7 +121,7 @@ def _entry(entry: "Entry", load: "Load | None") -> tuple[dict[str, Any], str, tu
     value = entry_values(entry)
     place = "" if load is None else external_place(entry, load)
     ending = "/" if value["kind"] == "directory" else f" -> {entry.target}" if entry.target else ""
-    digest = (value["digest"] or "")[:16]
+    digest = (value["digest"] or "")[:SHORT]
     number = size(entry.size) if value["kind"] in ("file", "executable") else ""
     if place:
         value["external"] = place

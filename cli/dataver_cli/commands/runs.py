@@ -5,8 +5,7 @@ from typing import Any
 import click
 
 from dataver_cli.command import ref_argument, subcommand, time_option
-from dataver_cli.output import table
-from dataver_cli.render_lineage import open_lineage, run_cells, run_values
+from dataver_cli.render_lineage import open_lineage, run_cells, run_values, runs_table
 from dataver_cli.session import Session
 
 
@@ -43,6 +42,9 @@ def command(session: Session, ref: str | None, limit: int, **chosen: Any) -> Non
     """
     found = open_lineage(session).runs(version=ref, limit=limit, **chosen)
     header = ("RUN", "NAME", "STARTED", "OUTCOME", "WHO")
-    session.out.show([run_values(each) for each in found], table([run_cells(each) for each in found], header))
+    session.out.show(
+        [run_values(each) for each in found],
+        runs_table([run_cells(each) for each in found], header, margin=0),
+    )
     if len(found) == limit:
         session.out.note(f"These are the latest {limit}; --limit shows more.")

@@ -13,6 +13,7 @@ from dataver_cli.render_lineage import (
     open_lineage,
     run_cells,
     run_values,
+    runs_table,
     traced_name,
     traced_values,
 )
@@ -79,7 +80,7 @@ def _lines(answer: "FileAnswer", limit: int) -> Iterator[str]:
         for each in seen.values()
     ]
     more = [f"… of {count(answer.links, 'link')} to these versions"] if len(answer.saw) == limit else []
-    yield from indented("seen by", [*table(lines), *more] or ["no known run"])
+    yield from indented("seen by", [*runs_table(lines), *more] or ["no known run"])
 
 
 def _some(lines: list[str], every: int, limit: int, thing: str) -> list[str]:

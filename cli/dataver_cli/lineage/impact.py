@@ -9,6 +9,7 @@ from dataver_cli.render_lineage import (
     open_lineage,
     run_cells,
     run_values,
+    runs_table,
     traced_name,
     traced_values,
 )
@@ -56,7 +57,7 @@ def command(session: Session, ref: str, paths: tuple[str, ...], conservative: bo
         *indented(
             "versions", table([(traced_name(each), reason) for each, reason in found.versions]) or ["none"]
         ),
-        *indented("runs", table(runs) or ["none known"]),
+        *indented("runs", runs_table(runs) or ["none known"]),
         *indented(
             "mended", table([(traced_name(each), f"made again by {run.key}") for each, run in found.mended])
         ),

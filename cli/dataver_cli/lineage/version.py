@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver_cli.command import ref_argument, subcommand
-from dataver_cli.output import table, when
+from dataver_cli.output import SHORT, when
 from dataver_cli.render_lineage import (
     graph_options,
     indented,
@@ -15,6 +15,7 @@ from dataver_cli.render_lineage import (
     part_text,
     run_cells,
     run_values,
+    runs_table,
     show_graph,
     traced_name,
     traced_values,
@@ -65,10 +66,12 @@ def _lines(answer: "VersionAnswer") -> Iterator[str]:
     version = answer.version
     deleted = "" if version.deleted is None else f"  deleted {when(version.deleted)}"
     elsewhere = "" if version.known or deleted else "  (of another repository)"
-    yield from indented("version", [f"{version.ref}  {(version.digest or '')[:16]}{deleted}{elsewhere}"])
+    yield from indented(
+        "version", [f"{version.ref}  {(version.digest or '')[: 4 + SHORT]}{deleted}{elsewhere}"]
+    )
     yield from indented("same as", map(traced_name, answer.same))
     yield from indented("made from", map(traced_name, answer.parents))
-    yield from indented("made by", table([run_cells(run) for run, _ in answer.produced]))
+    yield from indented("made by", runs_table([run_cells(run) for run, _ in answer.produced]))
     rows = [(*run_cells(run), part_text(link)) for run, link in answer.consumed]
-    yield from indented("read by", table(rows) or ["no known run"])
+    yield from indented("read by", runs_table(rows) or ["no known run"])
     yield from indented("became", map(traced_name, answer.children))
