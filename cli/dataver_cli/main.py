@@ -131,6 +131,12 @@ def _run(given: list[str]) -> int:
     prepare_streams()
     spare = os.open(os.devnull, os.O_RDONLY)
     given = ["--version"] if given[:1] == ["version"] else given
+    if "_DATAVER_COMPLETE" in os.environ:
+        from click.shell_completion import add_completion_class
+
+        from dataver_cli.bash import Bash
+
+        add_completion_class(Bash)
     try:
         code = cli.main(given, prog_name="dataver", standalone_mode=False)
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Sizes, tables, progress bars, graphs and completion."""
+"""Sizes, tables, progress bars and graphs."""
 
 import contextlib
 import io
@@ -6,10 +6,8 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from command_line import Run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,37 +171,3 @@ def test_graph_shows_every_node_once_and_children_first(picks: list[list[int]]) 
         line.partition("* ")[2] for line in draw(order, parents, lambda node: [f"n{node}"]) if "*" in line
     ]
     assert [star.split()[-1] for star in stars] == [f"n{node}" for node in order]
-
-
-def complete(words: str, work: Path) -> list[str]:
-    environment = {
-        "_DATAVER_COMPLETE": "bash_complete",
-        "COMP_WORDS": words,
-        "COMP_CWORD": str(words.count(" ")),
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "dataver_cli"],
-        env={**os.environ, **environment},
-        cwd=work,
-        capture_output=True,
-        text=True,
-    )
-    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
-
-
-def test_shells_complete_commands_names_and_drafts(run: Run, two_versions: Path, work: Path) -> None:
-    """Commands, datasets, labels, tags and ids of drafts complete; what is wrong completes to nothing."""
-    draft = run("create", "dogs", "--json").json["draft"]
-    assert complete("dataver fi", work) == ["finalize"]
-    assert complete("dataver show vis", work) == ["vision/cats"]
-    assert complete("dataver show vision/cats@", work) == [
-        f"vision/cats@{each}" for each in ("1.0.0", "1.0.1", "production", "latest")
-    ]
-    assert complete(f"dataver upload --draft {draft[:3]}", work) == [draft]
-    assert complete("dataver show nothing-like-this", work) == []
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_are_printed(run: Run, shell: str) -> None:
-    """Every shell gets a script for the command `dataver`."""
-    assert "_DATAVER_COMPLETE" in run("completion", shell).out
