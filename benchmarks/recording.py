@@ -1,10 +1,11 @@
 """What recording adds: to the first warm fetch of a process, to later ones, and to a small read.
 
-    python -m benchmarks.recording [--runs 15]
+    python -m benchmarks.recording [--runs 15] [--mlflow]
 
 Each run is a new process, with lineage on and off in turn; the table gives the median and the least. The
 first fetch is counted in CPU time of the calling thread, which waits for that part; the rest happens on a
-daemon thread. Later fetches and reads are counted in wall time.
+daemon thread. Later fetches and reads are counted in wall time. With `--mlflow`, an MLflow run is active, and
+each read determines it (in an environment with the package).
 """
 
 import argparse
@@ -39,13 +40,22 @@ print(first, later, (time.perf_counter() - began) / 200)
 """
 
 
+_MLFLOW = """
+import mlflow
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+mlflow.start_run()
+"""
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recording", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--runs", type=int, default=15)
-    runs: int = parser.parse_args().runs
+    parser.add_argument("--mlflow", action="store_true", help="with a run of MLflow")
+    args = parser.parse_args()
+    code = (_MLFLOW if args.mlflow else "") + _CODE
     with tempfile.TemporaryDirectory() as root:
         environment = os.environ | {
             f"DATAVER_{name}": f"{root}/{name}" for name in ("REPO", "CACHE", "STATE")
@@ -58,10 +68,10 @@ def main() -> None:
         os.environ["DATAVER_LINEAGE"] = "off"
         dataver.init(environment["DATAVER_REPO"]).sync(data, "cats", workspace=root)
         times: dict[str, list[tuple[float, ...]]] = {"off": [], "on": []}
-        for number in range(runs + 1):
+        for number in range(args.runs + 1):
             for mode, found in times.items():
                 done = subprocess.run(
-                    [sys.executable, "-c", _CODE],
+                    [sys.executable, "-c", code],
                     env=environment | {"DATAVER_LINEAGE": mode},
                     cwd=root,
                     check=True,
