@@ -9,6 +9,7 @@ from dataver.errors import NotFound
 from dataver.machine.configuration import configured_url, options_for
 from dataver.machine.paths import absolute_url, default_repository
 from dataver.repository import Ref, init_repository, open_repository, ref_text
+from dataver.storage.url import check_spelling
 
 __all__ = ["fetch", "init", "open"]
 
@@ -30,7 +31,7 @@ def init(
         AlreadyExists: the location already holds a repository.
         StoreError: the store cannot be reached or written.
     """
-    where = absolute_url(url if url is not None else default_repository())
+    where = _place_of(url) if url is not None else str(default_repository())
     core = init_repository(where, options_for(where, storage_options), chunk_size=chunk_size)
     return Repository(core, where)
 
@@ -50,7 +51,7 @@ def open(  # noqa: A001  # dataver.open reads as gzip.open does
         NotFound: there is no repository.
         FormatTooNew: a newer dataver created it.
     """
-    where = absolute_url(url) if url is not None else configured_url()
+    where = _place_of(url) if url is not None else configured_url()
     if where is None:
         where = str(default_repository())
         try:
@@ -103,3 +104,9 @@ def fetch(
         run=run,
     )
     return report.path
+
+
+def _place_of(url: str | Path) -> str:
+    if isinstance(url, str):
+        check_spelling(url)  # before a mistyped URL becomes the path of a folder
+    return absolute_url(url)

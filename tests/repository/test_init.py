@@ -3,6 +3,7 @@
 import json
 import random
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,18 @@ def test_a_damaged_configuration_is_no_repository_to_use_as_it_is(tmp_path):
         with pytest.raises(IntegrityError, match=r"dataver\.json in .* is damaged"):
             call(place)
     assert len(path.read_bytes()) > 20
+
+
+@pytest.mark.parametrize("url", ["s3:/bucket/repo", "s3//bucket", "file://repo", "$HOME/repo"])
+def test_a_mistyped_url_creates_no_folder(url):
+    """`dataver.init` and `dataver.open` refuse it, as the command line does."""
+    for call in (dataver.init, dataver.open):
+        with pytest.raises(InvalidInput):
+            call(url)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_path_is_never_a_mistyped_url():
+    """A `Path` names a folder, whatever its name."""
+    assert dataver.init(Path("s3:/repo")).url == str(Path.cwd() / "s3:/repo")
+    assert dataver.open(Path("s3:/repo")).id
