@@ -47,6 +47,9 @@ SILENT = NoProgress()
 class Counters:
     """Sums updates, also from several threads, and forwards them.
 
+    Args:
+        inner: receives the same updates.
+
     Attributes:
         total_files: files to process.
         total_bytes: bytes of files to process.
@@ -61,12 +64,12 @@ class Counters:
         self._lock = threading.Lock()
 
     def start(self, total_files: int, total_bytes: int, /) -> None:
-        """Record the totals."""
+        """Record the totals; see `Progress.start`."""
         self.total_files, self.total_bytes = total_files, total_bytes
         self._inner.start(total_files, total_bytes)
 
     def advance(self, files: int, size: int, /, new: int = 0) -> None:
-        """Add to the counts."""
+        """Add to the counts; see `Progress.advance`."""
         with self._lock:
             self.files += files
             self.size += size

@@ -33,6 +33,9 @@ _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAIN
 class Config:
     """Settings that apply in a folder (repository, options, cache), from files and the environment.
 
+        for setting in dataver.Config().settings():
+            print(setting.name, setting.value, setting.source)
+
     Args:
         start: the folder; None means the current one.
     """
@@ -72,7 +75,7 @@ class Config:
         return [*found, Setting("cache", str(cache_root()), chosen), *self._others()]
 
     def get(self, name: str) -> Any:
-        """Return the value of a setting that applies here, or None."""
+        """Return the value of a setting that applies here, or None; errors as for `settings`."""
         return next((one.value for one in self.settings() if one.name == name), None)
 
     def set(self, name: str, value: str | bool, *, user: bool = False) -> Path:
@@ -92,11 +95,30 @@ class Config:
         return self._change([(parts, _meant(parts, value))], user=user)
 
     def unset(self, name: str, *, user: bool = False) -> Path:
-        """Remove a setting from the project's file, or the user's; return the file."""
+        """Remove a setting from the project's file, or the user's; return the file.
+
+        Args:
+            name: as for `set`; the file need not contain it.
+            user: change the user's file.
+
+        Raises:
+            InvalidInput: the setting is unknown.
+        """
         return self._change([(_parts(name), None)], user=user)
 
     def remember(self, url: str, options: Mapping[str, Any]) -> Path:
-        """Record the project's repository and options; replace those of the previous repository."""
+        """Record the project's repository and its options, instead of those of the previous repository.
+
+        Args:
+            url: the repository.
+            options: options of its store, without secrets.
+
+        Returns:
+            The file.
+
+        Raises:
+            InvalidInput: an option is unknown, or it is a secret.
+        """
         path = self._path(user=False)
         before = _read(path).get("repository", {})
         kept = before.get("options", {}) if before.get("url") == url else {}

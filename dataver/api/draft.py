@@ -37,7 +37,13 @@ TextMode: TypeAlias = Literal["r", "w", "x", "a", "r+", "w+", "x+", "a+", "rt", 
 class Draft:
     """A version under construction: local, mutable, crash-safe.
 
-    Get one from `Repository.create` or `Repository.draft`.
+    Get one from `Repository.create` or `Repository.draft`. A method that changes it raises `Conflict` if the
+    draft was finalized or another command holds it, and `StoreError` if the disk or the store fails.
+
+        draft = repo.create("vision/cats", parents="vision/cats@latest")
+        draft.add("photos/", dest="train")
+        version = draft.finalize("July photos")
+        version.upload()
     """
 
     def __init__(self, core: DraftCore) -> None:
@@ -139,13 +145,22 @@ class Draft:
         Raises:
             PathNotFound: a source does not exist, or a pattern of `include` matches no file; nothing was
                 added.
+            InvalidInput: `dest` is not a valid path.
             Conflict: another command holds the draft, or it was finalized.
         """
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
         return self._core.add(sources, how, progress)
 
     def plan_add(self, *sources: str | Path, **options: Unpack[ScanOptions]) -> AddPlan:
-        """Return what `add` with these arguments would add and read; reads no content and changes nothing."""
+        """Return what `add` with these arguments would add and read; reads no content and changes nothing.
+
+        Args:
+            sources: as for `add`.
+            options: the other arguments of `add`, except for `progress`.
+
+        Raises:
+            PathNotFound: a source does not exist, or a pattern of `include` matches no file.
+        """
         return plan_add(self._core.repository, self._core.tree, sources, Scan(**options))
 
     def sync(
@@ -161,11 +176,24 @@ class Draft:
         allow_shrink: bool = False,
         progress: Progress = SILENT,
     ) -> AddReport:
-        """Make `dest` mirror a folder: add its files, remove all others. Other arguments as for `add`.
+        """Make `dest` mirror a folder: add its files, remove all others.
+
+        Args:
+            folder: the folder.
+            dest: folder inside the version; "" is its root.
+            exclude: gitignore patterns to leave out.
+            include: gitignore patterns; when given, only matching files are added. Each must match a file.
+            follow_links: store the targets of symbolic links.
+            checksum: read every file, also those with unchanged size and times.
+            default_ignore: leave out clutter, as `add` does.
+            allow_shrink: proceed if less than half of the files that `dest` holds would be left.
+            progress: receives counts of files and bytes.
 
         Raises:
             InvalidInput: `folder` is not a folder, or would leave less than half of the files that `dest`
                 holds and `allow_shrink` is not set. The draft is unchanged.
+            PathNotFound: a pattern of `include` matches no file; the draft is unchanged.
+            Conflict: another command holds the draft, or it was finalized.
         """
         require_folder(folder)
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
@@ -174,7 +202,16 @@ class Draft:
     def plan_sync(
         self, folder: str | Path, *, allow_shrink: bool = False, **options: Unpack[ScanOptions]
     ) -> AddPlan:
-        """Return what `sync` with these arguments would add, read and remove; changes nothing."""
+        """Return what `sync` with these arguments would add, read and remove; changes nothing.
+
+        Args:
+            folder: the folder.
+            allow_shrink: as for `sync`.
+            options: the other arguments of `sync`, except for `progress`.
+
+        Raises:
+            InvalidInput: `folder` is not a folder, or leaves too few files.
+        """
         require_folder(folder)
         how = Scan(**options)
         return plan_add(
@@ -214,7 +251,10 @@ class Draft:
     def plan_external(
         self, *urls: str | Path, dest: str = "", exclude: Sequence[str] = (), include: Sequence[str] = ()
     ) -> "ExternalPlan":
-        """Return what `add_external` with these arguments would record and read; reads no file content."""
+        """Return what `add_external` with these arguments would record and read; reads no file content.
+
+        Arguments and errors as for `add_external`.
+        """
         from dataver.ingest.external import plan_external
 
         how = Scan(dest, exclude, include, default_ignore=False)
@@ -225,14 +265,21 @@ class Draft:
 
         Raises:
             PathNotFound: some patterns match nothing.
+            InvalidInput: no pattern is given.
         """
         return self._core.plan_remove(*patterns, exclude=exclude)
 
     def remove(self, *patterns: str | os.PathLike[str], exclude: Given = ()) -> list[str]:
         """Remove every path that a pattern matches and no pattern of `exclude` does; return them.
 
+        Args:
+            patterns: paths, folders (with all below), or globs such as `train/**/*.tmp`.
+            exclude: patterns of paths to keep.
+
         Raises:
             PathNotFound: some patterns match nothing; nothing was removed.
+            InvalidInput: no pattern is given.
+            Conflict: another command holds the draft, or it was finalized.
         """
         return self._core.remove(*patterns, exclude=exclude)
 
@@ -242,6 +289,7 @@ class Draft:
         Raises:
             NotFound: the path does not exist.
             InvalidInput: the target exists, or is inside the source.
+            Conflict: another command holds the draft, or it was finalized.
         """
         return self._core.move(source, target)
 

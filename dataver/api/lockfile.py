@@ -86,18 +86,32 @@ class LockedVersion:
 
 
 class Drift(Enum):
-    """State of a locked version compared with the repository."""
+    """State of a locked version compared with the repository.
+
+    Attributes:
+        SAME: the reference still resolves to it.
+        MOVED: the reference now resolves to another version.
+        GONE: it is not in the repository any more.
+        CHANGED: its label names different content: the history was rewritten.
+        ELSEWHERE: it was locked in another repository.
+    """
 
     SAME = "same"
-    MOVED = "moved"  # the reference now resolves to another version
-    GONE = "gone"  # the locked version is not in the repository any more
-    CHANGED = "changed"  # its label names different content: the history was rewritten
-    ELSEWHERE = "elsewhere"  # it was locked in another repository
+    MOVED = "moved"
+    GONE = "gone"
+    CHANGED = "changed"
+    ELSEWHERE = "elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One compared pin; `now` is the version that its reference resolves to, if any."""
+    """One compared pin.
+
+    Attributes:
+        locked: the pin.
+        drift: the state of the locked version.
+        now: the version that its reference resolves to now, as `dataset@label`; None if there is none.
+    """
 
     locked: LockedVersion
     drift: Drift
@@ -105,7 +119,11 @@ class Finding:
 
 
 class LockFile:
-    """The locked versions of one code repository.
+    """The locked versions of one code repository. Iteration yields the pins, sorted by reference.
+
+        lock = dataver.LockFile.find()
+        lock.add(repo, "vision/cats@production")
+        lock.save()
 
     Attributes:
         path: the file; it need not exist.
@@ -189,6 +207,7 @@ class LockFile:
 
         Raises:
             NotFound: it does not resolve.
+            InvalidInput: it is not a valid reference.
         """
         locked = LockedVersion.of(repository, asked, repository._core.resolve(asked))
         self._versions[asked] = locked

@@ -29,6 +29,7 @@ def init(
 
     Raises:
         AlreadyExists: the location already holds a repository.
+        InvalidInput: the URL, the chunk size or an option is invalid.
         StoreError: the store cannot be reached or written.
     """
     where = _place_of(url) if url is not None else str(default_repository())
@@ -49,7 +50,10 @@ def open(  # noqa: A001  # dataver.open reads as gzip.open does
 
     Raises:
         NotFound: there is no repository.
+        InvalidInput: the URL, an option or a configuration file is invalid.
         FormatTooNew: a newer dataver created it.
+        IntegrityError: its `dataver.json` is damaged.
+        StoreError: the store cannot be reached.
     """
     where = _place_of(url) if url is not None else configured_url()
     if where is None:
@@ -76,6 +80,8 @@ def fetch(
 ) -> Path:
     """Fetch a version and return its folder; see `Repository.fetch`.
 
+        folder = dataver.fetch("vision/cats@1.2.0", paths="train/**")
+
     Args:
         ref: the version, such as `vision/cats@1.0.0`.
         dest: the folder for a writable working copy; None returns a read-only view in the cache.
@@ -87,6 +93,14 @@ def fetch(
         locked: fetch the version that the project's `dataver.lock` pins for `ref`.
         run: the run to link it to, as for `Repository.fetch`; None means the current one.
         repo: the repository, or its URL; None means the one that `dataver.open()` opens.
+
+    Raises:
+        NotFound: the repository or the version does not exist, or `locked` is set and `ref` is not locked.
+        PathNotFound: a pattern of `paths` matches nothing.
+        InvalidInput: `run`, `shard` or the lock file is invalid.
+        Conflict: files in `dest` differ and `overwrite` is off, or `ref` is locked in another repository.
+        IntegrityError: the repository holds damaged bytes, or other content than the locked one.
+        StoreError: the store failed; repeating the call continues.
     """
     opened = repo if isinstance(repo, Repository) else open(repo)
     if locked:

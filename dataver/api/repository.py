@@ -44,7 +44,12 @@ __all__ = ["Repository"]
 class Repository:
     """A repository: a folder or a bucket prefix that holds datasets.
 
-    Get one from `dataver.open` or `dataver.init`.
+    Get one from `dataver.open` or `dataver.init`. Besides the errors that a method lists, each that uses the
+    store raises `StoreError` if the store fails, and `IntegrityError` if bytes that it needs are damaged.
+
+        repo = dataver.open("s3://ml-data/repo")
+        for version in repo.versions("vision/cats"):
+            print(version.ref, version.created, version.files)
     """
 
     def __init__(self, core: RepositoryCore, given_url: str) -> None:
@@ -104,7 +109,11 @@ class Repository:
         return create_draft(self._core, self._given_url, name, parents, workspace, spool=size)
 
     def draft(self, draft_id: str | None = None, *, workspace: str | Path | None = None) -> "Draft":
-        """Return a draft of this workspace: by id or unambiguous prefix, else the current one.
+        """Return a draft of a workspace.
+
+        Args:
+            draft_id: its id, or an unambiguous prefix; None means the current draft.
+            workspace: the folder whose `.dataver/` holds it, or one below; None means the current folder.
 
         Raises:
             NotFound: there is none.
@@ -115,7 +124,11 @@ class Repository:
         return open_draft(self._core, draft_id, workspace)
 
     def drafts(self, workspace: str | Path | None = None) -> "list[Draft]":
-        """Return this workspace's drafts for this repository that are not uploaded, oldest first."""
+        """Return the drafts of a workspace for this repository that are not uploaded, oldest first.
+
+        Args:
+            workspace: as for `draft`.
+        """
         from dataver.api.draft import open_drafts
 
         return open_drafts(self._core, workspace)
@@ -148,13 +161,38 @@ class Repository:
         meanwhile, the folder, as it was read, is mirrored onto it: its changes elsewhere remain. With
         `allow_fork` a fork is published instead, and `latest` does not move.
 
-        Unless the store is a local folder, packs are sent while the folder is read, and `spool` limits the
-        bytes of unsent packs (None: 256 MB). A call that a failure of the store or network ended continues
-        when repeated. Other arguments as for `Draft.sync` and `Draft.finalize`; `sending` receives the
-        progress of the upload, `progress` that of reading the folder.
+        Unless the store is a local folder, packs are sent while the folder is read. A call that a failure of
+        the store or network ended continues when repeated.
+
+            report = repo.sync("photos/", "vision/cats", dest="train", message="July photos")
+            print(report.version or "nothing had changed")
+
+        Args:
+            folder: the folder to mirror.
+            name: the dataset; it need not exist.
+            dest: folder inside the version; "" is its root.
+            message: the description of the version.
+            label: the label; None means the next free one.
+            bump: the part of the highest label to increment: "major", "minor" or "patch".
+            metadata: JSON values to attach.
+            exclude: gitignore patterns to leave out.
+            include: gitignore patterns; when given, only matching files are added. Each must match a file.
+            follow_links: store the targets of symbolic links.
+            checksum: read every file, also those with unchanged size and times.
+            default_ignore: leave out clutter such as `__pycache__`, as `Draft.add` does.
+            allow_shrink: publish also a version with less than half of the files.
+            allow_fork: publish a fork if another version was published meanwhile.
+            workspace: the folder that keeps the draft meanwhile, as for `create`.
+            spool: the limit of bytes of unsent packs; None means 256 MB.
+            progress: receives counts of files and bytes read.
+            sending: receives counts of packs sent.
 
         Raises:
-            InvalidInput: the folder is empty or (without `allow_shrink`) leaves less than half of the files.
+            InvalidInput: the folder is empty or (without `allow_shrink`) leaves less than half of the files,
+                it is not a folder, or the name, the label or the metadata is invalid.
+            PathNotFound: a pattern of `include` matches no file.
+            Conflict: the label is taken, or other processes keep publishing versions.
+            StoreError: the store failed; repeating the call continues.
         """
         from dataver.api.sync import SyncOperation
 
@@ -182,7 +220,17 @@ class Repository:
     def plan_sync(
         self, folder: str | Path, name: str, *, allow_shrink: bool = False, **options: "Unpack[ScanOptions]"
     ) -> "AddPlan":
-        """Return what `sync` with these arguments would add, read and remove; changes nothing."""
+        """Return what `sync` with these arguments would add, read and remove; changes nothing.
+
+        Args:
+            folder: the folder to mirror.
+            name: the dataset.
+            allow_shrink: as for `sync`.
+            options: `dest`, `exclude`, `include`, `follow_links`, `checksum` and `default_ignore` of `sync`.
+
+        Raises:
+            InvalidInput: `folder` is not a folder, or leaves too few files.
+        """
         from dataver.api.sync import plan_sync
 
         return plan_sync(self._core, folder, name, options, allow_shrink=allow_shrink)
@@ -242,7 +290,15 @@ class Repository:
     ) -> Diff:
         """Return the changes from one version to another, at a cost proportional to the difference.
 
-        With one version, return its changes since its first parent. Other arguments as for `Version.diff`.
+        Args:
+            old: the older version, or the only one.
+            new: the newer version; None compares `old` with its first parent.
+            include: as for `Version.diff`.
+            exclude: as for `Version.diff`.
+
+        Raises:
+            NotFound: a version or the parent does not exist.
+            PathNotFound: a pattern of `include` matches nothing.
         """
         other = None if new is None else self.version(new)
         return self.version(old).diff(other, include=include, exclude=exclude)
@@ -285,6 +341,12 @@ class Repository:
             tag: the tag.
             forward: do not move a tag that points to a descendant of this version, as `upload --tag`
                 does: with concurrent writers, the newest version keeps it.
+
+        Raises:
+            NotFound: the version does not exist.
+            InvalidInput: the tag is not a valid name, has the form of a label, or differs from another name
+                only in case.
+            Conflict: other writers keep moving the tag.
         """
         published = self._core.resolve(ref)
         move = self._core.tags.move(
@@ -303,11 +365,11 @@ class Repository:
         self._core.tags.remove(name, tag, author=author(), write_id=os.urandom(16).hex())
 
     def tagged(self, name: str) -> dict[str, str]:
-        """Return the tags of a dataset and the labels they point to."""
+        """Return the tags of a dataset and the labels they point to; empty if there is no such dataset."""
         return {tag: move.label for tag, move in self._core.tags.current(name).items() if move.label}
 
     def tag_history(self, name: str, tag: str) -> list[TagMove]:
-        """Return all moves of a tag, oldest first."""
+        """Return all moves of a tag, oldest first; empty if it never existed."""
         return self._core.tags.history(name, tag)
 
     # fetching
@@ -468,7 +530,7 @@ class Repository:
 
         Raises:
             NotFound: the version does not exist.
-            PathNotFound: the folder does not exist, or a pattern of `include` matches nothing.
+            PathNotFound: `folder` is not a folder, or a pattern of `include` matches nothing.
         """
         from dataver.checkout import verify_folder
 
@@ -521,6 +583,7 @@ class Repository:
 
         Raises:
             NotFound: there is no such version or dataset.
+            InvalidInput: `keep_last` is less than 1.
             Conflict: a version has a tag, and `force` is off; nothing was deleted.
         """
         from dataver.maintenance.delete import execute_delete, plan_delete
@@ -642,6 +705,7 @@ class Repository:
 
         Raises:
             NotFound: a reference does not resolve, or there is no repository at `target`.
+            InvalidInput: `target` is this repository.
             StoreError: the target failed, or this repository cannot be reached; repeating it continues.
         """
         from dataver.api.transfer import execute, open_end, plan
@@ -659,7 +723,18 @@ class Repository:
         storage_options: Mapping[str, Any] | None = None,
         progress: Progress = SILENT,
     ) -> "MoveReport":
-        """Copy versions, their tags and their lineage from another repository to this one; see `push`."""
+        """Copy versions, their tags and their lineage from another repository to this one.
+
+        Result and errors as for `push`.
+
+        Args:
+            source: a repository or its URL.
+            refs: datasets, versions and tags of `source`; without refs, everything.
+            lineage: also copy the events of the runs that consumed or produced them.
+            verify: read everything selected back afterwards, and verify it.
+            storage_options: passed to the source's store.
+            progress: receives counts of packs and bytes.
+        """
         from dataver.api.transfer import execute, open_end, plan
 
         made = plan(open_end(source, storage_options), self._core, refs, lineage=lineage)

@@ -72,6 +72,10 @@ class Run:
     def produced(self, version: Version | str, *, repo: "Repository | None" = None) -> None:
         """Record that it produced a version which was finalized elsewhere.
 
+        Args:
+            version: the version, or a reference to it.
+            repo: the repository of the reference; None means the one that `dataver.open()` opens.
+
         Raises:
             NotFound: the version does not exist.
         """
@@ -93,7 +97,12 @@ class Run:
 
 
 def run(name: str | None = None, *, key: str | None = None) -> Run:
-    """Return a run to work in: `with dataver.run("train") as run:`.
+    """Return a run to work in.
+
+        with dataver.run("train") as run:
+            folder = dataver.fetch("vision/cats@1.2.0")
+            ...
+        print(repo.lineage.run(run.key).inputs)
 
     It is not needed under an experiment tracker or an orchestrator: without it, the run is that of
     `DATAVER_RUN`, else the active one of MLflow, ClearML, W&B, Comet, Neptune or ZenML, else the task or job

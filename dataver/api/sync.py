@@ -44,7 +44,14 @@ _LOCK = "one-step.lock"
 
 @dataclass(frozen=True)
 class SyncReport:
-    """Result of a one-step `sync`: `version` is None when nothing had changed."""
+    """Result of a one-step `sync`.
+
+    Attributes:
+        version: the published version; None if nothing had changed.
+        add: the result of reading the folder.
+        upload: the result of the upload; None if nothing had changed.
+        seconds: wall time.
+    """
 
     version: Version | None
     add: AddReport

@@ -165,7 +165,7 @@ class Version:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The attached metadata."""
+        """The attached metadata: JSON values."""
         return dict(self._record.metadata)
 
     @property
@@ -211,11 +211,21 @@ class Version:
         return found
 
     def read(self, path: str | os.PathLike[str]) -> bytes:
-        """Return the content of one file, verified against its digest."""
+        """Return the content of one file, verified against its digest.
+
+        Raises:
+            PathNotFound: the path does not exist.
+            InvalidInput: it is not a file, or the version is not uploaded.
+            IntegrityError: the repository holds other bytes.
+            StoreError: the store failed.
+        """
         return b"".join(self.chunks(path))
 
     def chunks(self, path: str | os.PathLike[str]) -> Iterator[bytes | memoryview]:
-        """Yield the content of one file in pieces; the last piece is yielded only if the digest matches."""
+        """Yield the content of one file in pieces; the last piece is yielded only if the digest matches.
+
+        Errors as for `read`.
+        """
         entry = self.entry(path)
         if entry.kind not in (Kind.FILE, Kind.EXECUTABLE):
             raise InvalidInput(f"'{path}' in {self.ref} is a link or an empty folder and has no content.")
@@ -368,7 +378,12 @@ class Version:
     def upload(
         self, progress: Progress = SILENT, *, rebase: bool = False, allow_fork: bool = False
     ) -> UploadReport:
-        """Publish it unless it is already published. Arguments as for `Draft.upload`.
+        """Publish it atomically unless it is already published; see `Draft.upload`.
+
+        Args:
+            progress: receives counts of packs.
+            rebase: keep this version's content of a path that both changed, instead of raising.
+            allow_fork: publish a fork beside the latest version instead; `latest` does not move.
 
         Raises:
             Conflict: other versions changed the same paths, or the chosen label was taken meanwhile.
@@ -477,7 +492,11 @@ class Diff:
         return diff
 
     def summary(self) -> dict[str, int]:
-        """Return counts of paths, and bytes added and removed."""
+        """Return the numbers of paths, by the names of the attributes, and `size_added` and `size_removed`.
+
+        The sizes are bytes of whole files. A modified file counts with its new size as added and with its old
+        size as removed.
+        """
         grown = sum(change.new.size for change in self.modified if change.new)
         shrunk = sum(change.old.size for change in self.modified if change.old)
         return {

@@ -51,7 +51,14 @@ _WINDOWS_CHARACTERS: Final = re.compile(r'[<>:"|?*]')
 
 
 class Kind(IntEnum):
-    """Kind of an entry. `DIRECTORY` is an *empty* folder; other folders follow from the paths below them."""
+    """Kind of an entry.
+
+    Attributes:
+        FILE: a file.
+        EXECUTABLE: a file with the executable bit.
+        SYMLINK: a symbolic link.
+        DIRECTORY: an *empty* folder; other folders follow from the paths below them.
+    """
 
     FILE = 0
     EXECUTABLE = 1
@@ -77,8 +84,13 @@ class Extent(NamedTuple):
 class Entry(NamedTuple):
     """A path in a version; all fields but `extents` are its identity.
 
-    `digest` is 32 bytes for files and empty otherwise. `target` is set for symlinks only. `size` is 0 for all
-    but files. The lengths of `extents` add up to `size`.
+    Attributes:
+        path: the path, `/`-separated.
+        kind: the kind.
+        size: bytes of a file; 0 for other kinds.
+        digest: BLAKE3 of a file's content, 32 bytes; empty for other kinds.
+        target: the target of a symbolic link; empty for other kinds.
+        extents: where the bytes are; their lengths add up to `size`.
     """
 
     path: str

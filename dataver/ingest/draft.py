@@ -151,8 +151,7 @@ class DraftCore(DraftStore):
     ) -> AddReport:
         """Add sources, and with `mirror` remove all other files below `how.dest`.
 
-        Raises:
-            As `dataver.Draft.add` and `dataver.Draft.sync`.
+        Errors as for `dataver.Draft.add` and `dataver.Draft.sync`.
         """
         began = time.perf_counter()
         for source in sources:

@@ -43,7 +43,7 @@ class PackSender:
     """Uploader of the packs of one command. `end` must be called; sizes are in bytes.
 
     Args:
-        store: the target.
+        send: uploads a pack, given its id and its file.
         spool: the folder of unsent packs; packs already there are sent too.
         limit: the limit of the spool.
         pack_size: the size at which packs should be closed, if the spool has room for it.

@@ -99,7 +99,16 @@ class Scan:
 
 
 class ScanOptions(TypedDict, total=False):
-    """Options of `add` and `sync` that choose what is scanned, and how; as the attributes of `Scan`."""
+    """Options of `Draft.add` and `Draft.sync` that choose what is scanned, and how; each has a default.
+
+    Attributes:
+        dest: folder inside the version.
+        exclude: gitignore patterns to leave out.
+        include: gitignore patterns; when given, only matching files.
+        follow_links: the targets of symbolic links instead of the links.
+        checksum: every file, also those with unchanged size and times.
+        default_ignore: leave out clutter.
+    """
 
     dest: str
     exclude: Sequence[str]

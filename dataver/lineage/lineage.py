@@ -56,6 +56,10 @@ class Lineage:
 
     Every query updates the index first; if that fails, it uses the index as it is.
 
+        for run in repo.lineage.runs(version="vision/cats@1.0.0"):
+            print(run.key, run.name, run.outcome)
+        tainted = repo.lineage.impact("vision/cats@1.0.0", paths="bad/**")
+
     Attributes:
         unsent: the error of the last attempt to send this machine's records, or None; they are kept, and
             included in every query on this machine.
@@ -98,7 +102,11 @@ class Lineage:
         return report
 
     def rebuild(self, progress: Progress = SILENT) -> PullReport:
-        """Rebuild the index from the repository; the old one is replaced when the new one is complete."""
+        """Rebuild the index from the repository; the old one is replaced when the new one is complete.
+
+        Raises:
+            StoreError: the repository cannot be reached; the old index remains.
+        """
         from dataver.lineage.index.pull import rebuild
 
         self.close()
@@ -178,7 +186,24 @@ class Lineage:
         everything: bool = False,
         limit: int | None = None,
     ) -> list[IndexedRun]:
-        """Return runs, latest first; for the arguments see `RunFilter`."""
+        """Return runs, latest first. An argument that is None matches all runs.
+
+        Args:
+            version: runs linked to this version, or without a selector to any version of the dataset.
+            system: runs of this system, such as `mlflow` or `slurm`, or of one context, such as `slurm:17`.
+            name: text in the run's name.
+            user: the user who started it.
+            host: its machine.
+            commit: the start of a git commit.
+            outcome: `finished`, `failed`, `killed`, or `open` for a run that has not ended.
+            since: started at this time (aware) or later.
+            until: started before this time (aware).
+            everything: also list runs whose links were assigned to another run.
+            limit: the maximum number of runs; None means all.
+
+        Raises:
+            InvalidInput: a time has no time zone.
+        """
         chosen = RunFilter(
             version=version,
             system=system,
@@ -206,7 +231,17 @@ class Lineage:
             return describe_version(db, ref)
 
     def graph(self, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
-        """Return ancestors and descendants of a version, through runs, parents and children."""
+        """Return ancestors and descendants of a version, through runs, parents and children.
+
+        Args:
+            ref: the version.
+            up: include the ancestors.
+            down: include the descendants.
+            depth: the maximum number of edges from the version; None means all.
+
+        Raises:
+            NotFound: there is no such version.
+        """
         from dataver.lineage.queries.versions import graph_of_version
 
         with self._asking() as db:
@@ -215,7 +250,18 @@ class Lineage:
     def graph_of_run(
         self, run: str, *, up: bool = True, down: bool = True, depth: int | None = None
     ) -> Graph:
-        """Return ancestors and descendants of a run."""
+        """Return ancestors and descendants of a run.
+
+        Args:
+            run: its id, as for `run`.
+            up: include the ancestors.
+            down: include the descendants.
+            depth: the maximum number of edges from the run; None means all.
+
+        Raises:
+            NotFound: there is no such run.
+            InvalidInput: several runs match.
+        """
         from dataver.lineage.queries.resolve import find_run
         from dataver.lineage.queries.versions import graph_of_run
 
@@ -265,7 +311,8 @@ class Lineage:
                 data.
 
         Raises:
-            NotFound: there is no such version, or a pattern matches no file of it.
+            NotFound: there is no such version, or the paths of a deleted one are unknown.
+            PathNotFound: a pattern matches no file of the version.
         """
         from dataver.lineage.queries.impact import impact_of_contents, impact_of_version
         from dataver.lineage.queries.resolve import find_version
@@ -283,8 +330,13 @@ class Lineage:
     def compare(self, first: str, second: str) -> Comparison:
         """Return common data and differences of the inputs of two runs, by content, not by name.
 
+        Args:
+            first: a run's id, as for `run`.
+            second: another run's id.
+
         Raises:
             NotFound: there is no such run.
+            InvalidInput: several runs match.
             StoreError: trees that are needed for the comparison cannot be read.
         """
         from dataver.lineage.queries.compare import compare_inputs

@@ -46,7 +46,12 @@ class Files:
     """Random access to the files of one published version.
 
     Get one from `Repository.files`. Paths are `/`-separated, as `dataver ls` shows them; links are followed
-    where a file is read.
+    where a file is read. One object may be used by many threads, and be passed to other processes.
+
+        files = repo.files("vision/cats@1.2.0")
+        header = files.read("train/a.png", 0, 64)
+        for info in files.walk("train"):
+            print(info.path, info.size)
     """
 
     def __init__(self, repo: RepositoryCore, published: Published, *, run: str | None = None) -> None:
@@ -95,7 +100,7 @@ class Files:
 
         Raises:
             PathNotFound: there is no such folder.
-            NotADirectoryError: a file.
+            NotADirectoryError: it is a file.
         """
         name = path_of(folder)
         return self._reading(name, lambda here: here.folders.list(name))
@@ -109,7 +114,7 @@ class Files:
 
         Raises:
             PathNotFound: there is no such folder.
-            NotADirectoryError: a file.
+            NotADirectoryError: it is a file.
         """
         name = path_of(folder)
         return self._reading(name, lambda here: here.folders.walk(name, empty=empty))
@@ -136,11 +141,16 @@ class Files:
         self._reading("", lambda here: here.reads.shard(patterns, rank, world, files, size, exclude))
 
     def read(self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> bytes:
-        """Return the bytes of a file from `start` to `stop` (exclusive) or its end.
+        """Return bytes of a file.
+
+        Args:
+            path: the file.
+            start: the first byte.
+            stop: the end, exclusive; None, or more than the size, means the end of the file.
 
         Raises:
             PathNotFound: there is no such file.
-            IsADirectoryError: a folder.
+            IsADirectoryError: it is a folder.
             InvalidInput: `start` or `stop` is negative.
             IntegrityError: the repository holds other bytes.
             StoreError: the store fails; names the file.
@@ -157,9 +167,12 @@ class Files:
 
         Shared frames are fetched once, adjacent ones in one request, and requests run in parallel.
 
+        Args:
+            wanted: the parts; a `stop` of None means the end of the file.
+
         Raises:
             PathNotFound: there is no such file.
-            IsADirectoryError: a folder.
+            IsADirectoryError: it is a folder.
             InvalidInput: `start` or `stop` is negative.
             IntegrityError: the repository holds other bytes for one of them.
             StoreError: the store fails; names a file.
@@ -175,7 +188,7 @@ class Files:
     def read_soon(
         self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None
     ) -> Future[bytes]:
-        """Begin a `read` on another thread."""
+        """Begin to read bytes of a file on another thread. Arguments and errors as for `read`."""
         return pool("ahead").submit(self.read, path, start, stop)
 
     def read_opened(self, path: str, start: int, stop: int) -> bytes:
@@ -191,7 +204,7 @@ class Files:
 
         Raises:
             PathNotFound: there is no such file.
-            IsADirectoryError: a folder.
+            IsADirectoryError: it is a folder.
         """
         return FileReader(self, path_of(path))
 
@@ -202,7 +215,7 @@ class Files:
 
         Raises:
             PathNotFound: there is no such file.
-            IsADirectoryError: a folder.
+            IsADirectoryError: it is a folder.
         """
         name = path_of(path)
         return self._reading(name, lambda here: here.open(name))
@@ -212,7 +225,7 @@ class Files:
 
         Raises:
             PathNotFound: there is no such file.
-            IsADirectoryError: a folder.
+            IsADirectoryError: it is a folder.
         """
         name = path_of(path)
         return self._reading(name, lambda here: here.folders.entry(name).size)

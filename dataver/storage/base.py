@@ -234,6 +234,12 @@ class Store(ABC):
         Compares the entity tag or version id if the store has them, and the size. The time proves nothing, so
         only a digest proves that the bytes are unchanged.
 
+        Args:
+            key: its name.
+            pin: the result of an earlier `pin`.
+            start: first byte.
+            length: number of bytes.
+
         Raises:
             ObjectChanged: it was deleted or replaced.
         """

@@ -206,7 +206,13 @@ class VersionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ContentLocation:
-    """An occurrence of a content: a version and a path."""
+    """An occurrence of a content.
+
+    Attributes:
+        version: the version.
+        path: the path in it.
+        content: the first 16 bytes of the digest.
+    """
 
     version: IndexedVersion
     path: str
@@ -217,10 +223,14 @@ class ContentLocation:
 
 @dataclass(frozen=True, slots=True)
 class ContentRead:
-    """A run that read a content, and the version and path.
+    """A run that read a content.
 
-    `certain` is False if it is unknown whether the subset that it read includes the path (a shard), or if the
-    version was only available to it.
+    Attributes:
+        run: the run.
+        link: its link to the version.
+        path: the path in the version.
+        certain: False if it is unknown whether the subset that it read includes the path (a shard), or if the
+            version was only available to it.
     """
 
     run: IndexedRun

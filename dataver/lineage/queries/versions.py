@@ -21,7 +21,10 @@ __all__ = ["Edge", "Graph", "describe_version", "graph_of_run", "graph_of_versio
 class Edge:
     """An edge from a cause to an effect; nodes are `v<number>` and `r<number>`.
 
-    `label` is `input`, `output` or `parent`.
+    Attributes:
+        source: the node of the cause.
+        target: the node of the effect.
+        label: `input`, `output` or `parent`.
     """
 
     source: str
