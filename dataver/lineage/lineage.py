@@ -17,6 +17,7 @@ from dataver.formats.canonical_json import is_hex
 from dataver.formats.entry import Kind
 from dataver.lineage.queries.runs import RunFilter, describe_run, list_runs
 from dataver.progress import SILENT, Progress
+from dataver.repository import ref_text
 from dataver.tree.selection import Given, PathText, Selection, literal, path_of
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     )
     from dataver.lineage.queries.versions import Graph
     from dataver.lineage.verify import LineageVerification
-    from dataver.repository import RepositoryCore
+    from dataver.repository import Ref, RepositoryCore
     from dataver.tree import Change
 
 __all__ = ["Lineage"]
@@ -174,7 +175,7 @@ class Lineage:
     def runs(
         self,
         *,
-        version: str | None = None,
+        version: Ref | None = None,
         system: str | None = None,
         name: str | None = None,
         user: str | None = None,
@@ -205,7 +206,7 @@ class Lineage:
             InvalidInput: a time has no time zone.
         """
         chosen = RunFilter(
-            version=version,
+            version=None if version is None else ref_text(version),
             system=system,
             name=name,
             user=user,
@@ -219,7 +220,7 @@ class Lineage:
         with self._asking() as db:
             return list_runs(db, chosen, limit)
 
-    def version(self, ref: str) -> VersionAnswer:
+    def version(self, ref: Ref) -> VersionAnswer:
         """Return the runs that consumed or produced a version, its parents and its children.
 
         Raises:
@@ -228,9 +229,9 @@ class Lineage:
         from dataver.lineage.queries.versions import describe_version
 
         with self._asking() as db:
-            return describe_version(db, ref)
+            return describe_version(db, ref_text(ref))
 
-    def graph(self, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
+    def graph(self, ref: Ref, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
         """Return ancestors and descendants of a version, through runs, parents and children.
 
         Args:
@@ -245,7 +246,7 @@ class Lineage:
         from dataver.lineage.queries.versions import graph_of_version
 
         with self._asking() as db:
-            return graph_of_version(db, ref, up=up, down=down, depth=depth)
+            return graph_of_version(db, ref_text(ref), up=up, down=down, depth=depth)
 
     def graph_of_run(
         self, run: str, *, up: bool = True, down: bool = True, depth: int | None = None
@@ -301,7 +302,7 @@ class Lineage:
             )
         return answer
 
-    def impact(self, ref: str, paths: Given | None = None, *, conservative: bool = False) -> Tainted:
+    def impact(self, ref: Ref, paths: Given | None = None, *, conservative: bool = False) -> Tainted:
         """Return the runs and versions that are tainted if a version, or matching files of it, are incorrect.
 
         Args:
@@ -319,7 +320,7 @@ class Lineage:
         from dataver.lineage.queries.rows import versions_of
 
         with self._asking(changes=True) as db:
-            number = find_version(db, ref)
+            number = find_version(db, ref_text(ref))
             if paths is None:
                 return impact_of_version(db, number, conservative=conservative)
             version = versions_of(db, [number])[number]

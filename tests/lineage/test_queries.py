@@ -125,6 +125,17 @@ def test_a_run_says_what_it_consumed_and_produced(
         assert (answer.run.user, answer.run.host, answer.facts["argv"]) == ("ana", "gpu-1", ["train.py"])
 
 
+def test_a_query_takes_a_version_or_its_name(
+    repo: dataver.Repository, history: dict[str, dataver.Version]
+) -> None:
+    """As all methods of `Repository` do."""
+    lineage, raw = repo.lineage, history["raw"]
+    assert lineage.version(raw) == lineage.version(raw.ref)
+    assert lineage.graph(raw) == lineage.graph(raw.ref)
+    assert lineage.impact(raw) == lineage.impact(raw.ref)
+    assert lineage.runs(version=raw) == lineage.runs(version=raw.ref) != []
+
+
 def test_unknown_and_ambiguous_runs_are_said(
     repo: dataver.Repository, history: dict[str, dataver.Version]
 ) -> None:
