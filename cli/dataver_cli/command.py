@@ -4,6 +4,7 @@ A command module contains one `command`, made with `@subcommand(…)`. Its docst
 checks its examples.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import cleandoc
@@ -24,6 +25,7 @@ __all__ = [
     "include_option",
     "option",
     "plan_option",
+    "record_options",
     "ref_argument",
     "subcommand",
     "time_option",
@@ -179,6 +181,45 @@ bump_option = click.option(
     show_default=True,
     help="Part of the automatic label to increment.",
 )
+
+
+def record_options(note: str = "") -> Callable[[Function], Function]:
+    """Declare `--metadata`, `--author` and `--created`; `note` is the condition under which they apply."""
+
+    def decorate(function: Function) -> Function:
+        for each in (
+            time_option(
+                "--created",
+                help=f"Time of the version{note}, such as 2024-05-01, for imported data. Default: now.",
+            ),
+            click.option(
+                "--author", metavar="NAME", help=f"Author of the version{note}. [env: DATAVER_AUTHOR]"
+            ),
+            click.option(
+                "--metadata",
+                multiple=True,
+                metavar="KEY=VALUE",
+                callback=_parse_metadata,
+                help=f"Attach a value{note}, as JSON if it is valid JSON, else as text. Repeatable.",
+            ),
+        ):
+            function = each(function)
+        return function
+
+    return decorate
+
+
+def _parse_metadata(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
+    return {key: _json_or_text(text) for key, text in parse_pairs(ctx, param, values).items()}
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 fork_option = click.option(
     "--allow-fork",
     is_flag=True,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from dataver_cli.output import Coloured, count, size, when
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dataver import AddReport, Diff, Entry, UploadReport, Version
     from dataver.ingest.external import Load
 
@@ -17,6 +19,7 @@ __all__ = [
     "diff_values",
     "entry_values",
     "external_place",
+    "time_notes",
     "upload_line",
     "upload_notes",
     "upload_values",
@@ -140,6 +143,13 @@ def upload_notes(report: "UploadReport", did: str) -> Iterator[str]:
         yield f"{version.ref} is a fork beside {report.beside}; {version.dataset}@latest is not changed."
     if report.replaced:
         yield f"{version.ref} was not made from {report.replaced}: it contains only the added files."
+
+
+def time_notes(version: "Version", wanted: "datetime | None") -> list[str]:
+    """Return a note if a version got another time than the wanted one."""
+    if wanted is None or version.created == wanted:
+        return []
+    return [f"{version.ref} has the time {version.created:%Y-%m-%d %H:%M:%S}, after the version before it."]
 
 
 def diff_values(diff: "Diff") -> dict[str, Any]:

@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
-from dataver.api.author import author
+from dataver.api.author import author as default_author
 from dataver.api.version import Diff, UploadReport, Version
 from dataver.errors import InvalidInput
 from dataver.formats.names import check_dataset_name
+from dataver.formats.record import ParentRef
 from dataver.ingest import AddReport, DraftCore, current_draft, find_draft, list_drafts
 from dataver.ingest.add_plan import AddPlan, plan_add
 from dataver.ingest.draft_place import belongs
@@ -356,6 +357,8 @@ class Draft:
         label: str | None = None,
         bump: str = "patch",
         metadata: Mapping[str, Any] | None = None,
+        author: str | None = None,
+        created: datetime | None = None,
         allow_empty: bool = False,
     ) -> Version:
         """Seal the draft: its content is fixed and has a digest; it is still local. Repeating it is safe.
@@ -367,17 +370,20 @@ class Draft:
             label: the user's choice; with None, `upload` takes the next free one.
             bump: the part of the highest label to increment: "major", "minor" or "patch".
             metadata: JSON values to attach.
+            author: the author; None means `DATAVER_AUTHOR`, else the user's login name.
+            created: the time of the version, as for imported data: in the past, and after that of its
+                parents. None means now. If others publish meanwhile, `upload` takes a time after theirs.
             allow_empty: make a version even if nothing changed.
 
         Raises:
-            InvalidInput: nothing changed, or the label or the metadata is invalid.
+            InvalidInput: nothing changed, or the label, the metadata or the time is invalid.
         """
         if bump not in ("major", "minor", "patch"):
             raise InvalidInput(f"unknown part of a label: '{bump}'.", hint="choose major, minor or patch")
         values = {
             "message": message,
-            "author": author(),
-            "created": datetime.now(UTC).isoformat(),
+            "author": author or default_author(),
+            "created": self._time(created).isoformat(),
             "metadata": dict(metadata or {}),
             "write_id": os.urandom(16).hex(),
         }
@@ -387,6 +393,30 @@ class Draft:
         record = self._core.record(self._core.state.sealed or values)
         record_made(self._core.repository, record, version.record_id, how="finalize")
         return version
+
+    def _time(self, moment: datetime | None) -> datetime:
+        """Return the time of the version in UTC; now if there is none.
+
+        Raises:
+            InvalidInput: it has no time zone, is in the future, or not after that of a parent.
+        """
+        now = datetime.now(UTC)
+        if moment is None:
+            return now
+        if moment.tzinfo is None:
+            raise InvalidInput(f"the time {moment} has no time zone.", hint="give one, such as datetime.UTC")
+        if moment > now:
+            raise InvalidInput(
+                f"the time {moment} is in the future.", hint="later versions could not follow it"
+            )
+        for parent in () if self.sealed else self._core.state.parents:
+            found = self._core.repository.records.of_parent(ParentRef(**parent))
+            if found is not None and moment <= found.record.created:
+                raise InvalidInput(
+                    f"the time {moment} is not after that of {found.ref}, a parent: {found.record.created}.",
+                    hint="versions are ordered by time: import old ones first",
+                )
+        return moment.astimezone(UTC)
 
     def portability(self) -> list[tuple[str, str]]:
         """Return `(path, reason)` of names this draft adds that some file systems cannot hold.

@@ -6,7 +6,7 @@ imports: commands that only read metadata start in two thirds of the time.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -143,6 +143,8 @@ class Repository:
         label: str | None = None,
         bump: str = "patch",
         metadata: Mapping[str, Any] | None = None,
+        author: str | None = None,
+        created: datetime | None = None,
         exclude: Sequence[str] = (),
         include: Sequence[str] = (),
         follow_links: bool = False,
@@ -175,6 +177,8 @@ class Repository:
             label: the label; None means the next free one.
             bump: the part of the highest label to increment: "major", "minor" or "patch".
             metadata: JSON values to attach.
+            author: the author; None means `DATAVER_AUTHOR`, else the user's login name.
+            created: the time of the version, for imported data, as for `Draft.finalize`; None means now.
             exclude: gitignore patterns to leave out.
             include: gitignore patterns; when given, only matching files are added. Each must match a file.
             follow_links: store the targets of symbolic links.
@@ -211,7 +215,13 @@ class Repository:
                 progress=progress,
             ),
             lambda draft: draft.finalize(
-                message, label=label, bump=bump, metadata=metadata, allow_empty=True
+                message,
+                label=label,
+                bump=bump,
+                metadata=metadata,
+                author=author,
+                created=created,
+                allow_empty=True,
             ),
             sending,
             allow_fork=allow_fork,

@@ -141,7 +141,7 @@ def kept_in(folder: Path) -> Iterator[None]:
 def sealed_alike(state: DraftState, sealed: dict[str, Any], label: str | None, bump: str) -> bool:
     """Return whether sealing would restore the draft's state before it was reopened."""
     before = state.sealed or {}
-    words = ("message", "metadata")
+    words = ("message", "metadata", "author")
     return (before.get("tree"), state.label, state.bump) == (state.tree, label, bump) and all(
         before[word] == sealed[word] for word in words
     )

@@ -1,14 +1,21 @@
 """`dataver finalize`."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import bump_option, draft_option, fork_option, option, rebase_option, subcommand
+from dataver_cli.command import (
+    bump_option,
+    draft_option,
+    fork_option,
+    option,
+    rebase_option,
+    record_options,
+    subcommand,
+)
 from dataver_cli.output import count, duration, size
-from dataver_cli.render import upload_line, upload_notes, upload_values, version_values
-from dataver_cli.session import Session, parse_pairs
+from dataver_cli.render import time_notes, upload_line, upload_notes, upload_values, version_values
+from dataver_cli.session import Session
 
 if TYPE_CHECKING:
     from dataver import Draft
@@ -27,13 +34,7 @@ _SHOWN = 5  # names that other systems cannot store
 @click.option("-m", "--message", default="", help="Message of the version.")
 @option("--label", also=["--version"], help="Label. Default: the next free one, chosen at upload.")
 @bump_option
-@click.option(
-    "--metadata",
-    multiple=True,
-    metavar="KEY=VALUE",
-    callback=parse_pairs,
-    help="Attach a value, as JSON if it is valid JSON, else as text. Repeatable.",
-)
+@record_options()
 @click.option("--allow-empty", is_flag=True, help="Create a version even if nothing changed.")
 @click.option("--upload", is_flag=True, help="Upload the version as well.")
 @option(
@@ -44,7 +45,6 @@ _SHOWN = 5  # names that other systems cannot store
 @draft_option
 def command(
     session: Session,
-    metadata: dict[str, str],
     upload: bool,
     tag: tuple[str, ...],
     draft: str | None,
@@ -62,7 +62,7 @@ def command(
     if tag and not upload:
         raise click.UsageError("--tag needs --upload: a local version cannot be tagged")
     target, repository = session.draft_and_repository(draft)
-    version = target.finalize(metadata={key: _value(text) for key, text in metadata.items()}, **how)
+    version = target.finalize(**how)
     _warn(session, target)
     if not upload:
         session.out.show({"draft": target.id, **version_values(version)}, [version.digest])
@@ -77,6 +77,7 @@ def command(
     with session.progress("Uploading", "pack") as progress:
         report = target.upload(progress, rebase=rebase, allow_fork=allow_fork)
     tagged = session.tag(repository, report.version, tag)
+    tagged += time_notes(report.version, how["created"])
     session.out.show(
         {"draft": target.id, **upload_values(report)}, [f"{report.version.ref}  {report.version.digest}"]
     )
@@ -86,13 +87,6 @@ def command(
     )
     for note in (*upload_notes(report, "the draft's changes were applied to it"), *tagged):
         session.out.note(note)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _warn(session: Session, draft: "Draft") -> None:

@@ -11,22 +11,26 @@ from dataver_cli.command import (
     include_option,
     option,
     plan_option,
+    record_options,
     spool_option,
     subcommand,
     upload_option,
 )
 from dataver_cli.output import duration
 from dataver_cli.planning import show_add_plan
-from dataver_cli.render import add_line, add_values, upload_line, upload_notes, upload_values
+from dataver_cli.render import add_line, add_values, time_notes, upload_line, upload_notes, upload_values
 from dataver_cli.session import Session
 
 _SCAN = ("dest", "include", "exclude", "follow_links", "checksum", "default_ignore", "allow_shrink")
+
+_OF_RECORD = ("message", "label", "metadata", "author", "created", "tag", "allow-fork")
 
 
 @subcommand(
     "sync",
     examples="""
         dataver sync photos/ --name vision/cats -m "July photos"      # the next version, in one step
+        dataver sync photos/ --name vision/cats --metadata camera=7 --author ana --created 2024-05-01
         dataver sync photos/ --dest train                             # inside the current draft
     """,
 )
@@ -42,6 +46,7 @@ _SCAN = ("dest", "include", "exclude", "follow_links", "checksum", "default_igno
 @click.option("--checksum", is_flag=True, help="Read every file, also files that appear unchanged.")
 @click.option("--allow-shrink", is_flag=True, help="Accept a folder that leaves less than half of the files.")
 @click.option("-m", "--message", default="", help="Message of the version (with --name).")
+@record_options(" (with --name)")
 @option("--label", also=["--version"], help="Label (with --name). Default: the next free one.")
 @click.option(
     "--bump",
@@ -99,9 +104,7 @@ def _show_plan(
 
 
 def _into_draft(session: Session, folder: str, wanted: str | None, how: dict[str, Any]) -> None:
-    given = [
-        f"--{word}" for word in ("message", "label", "tag", "allow-fork") if how.pop(word.replace("-", "_"))
-    ]
+    given = [f"--{word}" for word in _OF_RECORD if how.pop(word.replace("-", "_"))]
     how.pop("bump")
     if given:
         raise click.UsageError(
@@ -148,6 +151,7 @@ def _in_one_step(session: Session, folder: str, name: str, how: dict[str, Any]) 
                 f"Uploaded {report.version.ref} to {repository.url}: {add_line(report.add)}; "
                 f"{upload_line(report.upload)} sent, {duration(report.seconds)}."
             )
-        for note in (*upload_notes(report.upload, "the folder was mirrored onto it"), *tagged):
+        notes = upload_notes(report.upload, "the folder was mirrored onto it")
+        for note in (*notes, *tagged, *time_notes(report.version, how["created"])):
             session.out.note(note)
     session.finish(report.add.problems, "could not be added")
