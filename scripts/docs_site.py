@@ -7,6 +7,7 @@ Zensical builds the site. A warning, such as of a broken link, fails the build.
 """
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import griffe
 
 ROOT = Path(__file__).parent.parent
 SOURCES, SITE = ROOT / "build/docs", ROOT / "build/site"
@@ -35,6 +38,7 @@ def main() -> int:
     shutil.rmtree(SOURCES, ignore_errors=True)
     shutil.rmtree(SITE, ignore_errors=True)
     problems = [problem for name, text in pages() for problem in write(name, text)]
+    problems += docstring_problems()
     shutil.copyfile(ROOT / "docs/site.css", SOURCES / "site.css")
     built = subprocess.run(
         [Path(sys.executable).with_name("zensical"), "build", "--strict", "--clean"], check=False, cwd=ROOT
@@ -46,6 +50,21 @@ def main() -> int:
     ]
     sys.stderr.writelines(f"{problem}\n" for problem in problems)
     return built.returncode or bool(problems)
+
+
+def docstring_problems() -> list[str]:
+    """Return the problems of all docstrings, such as a documented parameter that a function does not take."""
+    found: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.getMessage())
+    logging.getLogger("griffe").addHandler(handler)
+    waiting: list[Any] = [griffe.load("dataver", search_paths=[ROOT], docstring_parser="google")]
+    while waiting:
+        one = waiting.pop()
+        if not one.is_alias:
+            _ = one.docstring and one.docstring.parsed  # parses now
+            waiting += one.members.values()
+    return [problem for problem in found if "No type or annotation" not in problem]
 
 
 def pages() -> Iterator[tuple[Path, str]]:
