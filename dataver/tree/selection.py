@@ -1,6 +1,6 @@
 """Selections: patterns that match paths, with the same rules everywhere, and a shard of the matches.
 
-        train          that path from the root, and everything below it
+    train          that path from the root, and everything below it
     *.jpg          a name anywhere (a wildcard and no slash)
     train/*.jpg    from the root: `*` and `?` stay within a part
     train/**       everything below; `**/` is any number of folders
@@ -53,7 +53,7 @@ class Names(Protocol):
 
 
 Given: TypeAlias = str | PathText | Iterable[str | PathText]
-"""One pattern or several, as passed by a caller."""
+"""One pattern or several."""
 
 _WILD: Final = re.compile(r"[*?\[]")
 _COMPILED: Final = 256  # size of the cache of regular expressions
