@@ -63,8 +63,9 @@ _NO_BUCKET = Meaning("failed", "the bucket does not exist", "make the bucket, or
 _DENIED = Meaning(
     "failed",
     "the store refuses permission",
-    "ask for s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on this prefix, and for the use "
-    "of its KMS key; where the requester pays, set requester_pays=true; `dataver config` shows the profile",
+    "ask for s3:GetObject, s3:PutObject, s3:DeleteObject and s3:ListBucket on this prefix, as your role "
+    "needs them (docs/operations.md), and for the use of its KMS key; where the requester pays, set "
+    "requester_pays=true; `dataver config` shows the profile",
 )
 _WRONG_KEY = Meaning("failed", "the store does not accept the credentials", _CREDENTIALS)
 _NO_KEY = Meaning("failed", "no credentials were found", _CREDENTIALS)

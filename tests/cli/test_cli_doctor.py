@@ -288,3 +288,10 @@ def test_a_secret_option_is_not_printed(run: Run, moto_server: Server, place: An
     text = run("doctor", *options)
     assert "the storage options" in text.out
     assert "hushed-option" not in text.out + text.err
+
+
+def test_every_check_is_on_the_page() -> None:
+    """docs/operations.md describes each check by its name."""
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for name in ("repository", *STORE, *MACHINE):
+        assert f"| `{name}` |" in page
