@@ -86,6 +86,7 @@ def add_values(report: "AddReport") -> dict[str, Any]:
         "size": report.size,
         "unchanged": report.unchanged,
         "removed": report.removed,
+        "renamed": report.renamed,
         "ignored": report.ignored,
         "left_out": report.left_out,
         "new_chunks": report.new_chunks,
@@ -104,6 +105,8 @@ def add_line(report: "AddReport") -> str:
         parts.append(f"{report.unchanged:,} unchanged")
     if report.removed:
         parts.append(f"{report.removed:,} removed")
+    if report.renamed:
+        parts.append(f"{report.renamed:,} renamed")
     if report.ignored:
         parts.append(f"{report.ignored:,} ignored")
     if report.left_out:

@@ -24,7 +24,7 @@ from dataver.machine.cache_root import private_cache_root
 from dataver.progress import Progress
 from dataver.repository import RepositoryCore
 from dataver.short_repr import short_repr
-from dataver.tree import Tree
+from dataver.tree import Tree, count_renames
 
 __all__ = ["AddOperation", "AddReport", "changes_with", "removals", "stat_cache_of"]
 
@@ -44,7 +44,8 @@ class AddReport:
         stored: bytes written for them, compressed.
         sent_packs: packs that were sent meanwhile, if the draft is streamed.
         sent_size: their bytes.
-        removed: paths that `sync` removed.
+        removed: paths that `sync` removed and that are not the old path of a renamed file.
+        renamed: files that `sync` removed and whose content it added under another path, as in a `Diff`.
         ignored: files and folders that patterns excluded.
         left_out: names excluded by default: clutter, repositories, a cache.
         seconds: wall time.
@@ -60,6 +61,7 @@ class AddReport:
     sent_packs: int = 0
     sent_size: int = 0
     removed: int = 0
+    renamed: int = 0
     ignored: int = 0
     left_out: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -102,7 +104,8 @@ class AddOperation:
         self._known = known
         self._mirror = mirror
         self._progress = progress
-        self._before = tree().summary().entries
+        self._start = tree()
+        self._before = self._start.summary().entries
         self._seen: set[str] | None = set() if mirror and self._before else None
         self.report = AddReport()
 
@@ -147,6 +150,10 @@ class AddOperation:
         if gone:
             self._edit(gone)
         self.report.removed += len(gone)
+        if self.report.removed:
+            after = self._tree()
+            self.report.renamed = count_renames(self._start.digest, after.digest, after._load)
+            self.report.removed -= self.report.renamed
 
     def _apply(self, entries: Iterable[Entry]) -> None:
         """Edit the tree with new entries and the removals that they imply."""

@@ -3,7 +3,7 @@
 from dataver.tree.boundaries import FORMAT_1, Shape
 from dataver.tree.build import Builder, Save, TreeRoot, build
 from dataver.tree.checked_descent import Load
-from dataver.tree.diff import Change, diff, find_renames
+from dataver.tree.diff import Change, count_renames, diff, find_renames
 from dataver.tree.edit import edit
 from dataver.tree.forest import Forest
 from dataver.tree.merge import MergeConflict, merge
@@ -29,6 +29,7 @@ __all__ = [
     "Tree",
     "TreeRoot",
     "build",
+    "count_renames",
     "diff",
     "edit",
     "find_renames",

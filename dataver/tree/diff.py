@@ -7,7 +7,7 @@ made for equal rows.
 """
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from dataver.formats.block import Block, Inner, Leaf
 from dataver.formats.entry import Entry, Kind
 from dataver.tree.checked_descent import Load, descend, load_root
 
-__all__ = ["Change", "diff", "find_renames"]
+__all__ = ["Change", "count_renames", "diff", "find_renames"]
 
 
 class Change(NamedTuple):
@@ -72,6 +72,23 @@ def find_renames(changes: Iterable[Change]) -> list[tuple[Entry, Entry]]:
         same = gone.get((entry.digest, entry.size))
         if same:
             pairs.append((same.pop(), entry))
+    return pairs
+
+
+def count_renames(old: bytes, new: bytes, load: Load) -> int:
+    """Return the number of pairs of `find_renames` without collecting the changes."""
+    gone = Counter(
+        (change.old.digest, change.old.size)
+        for change in diff(old, new, load, extents=False)
+        if change.new is None and change.old is not None and change.old.size
+    )
+    pairs = 0
+    for change in diff(old, new, load, extents=False) if gone else ():
+        if change.old is None and change.new is not None:
+            content = change.new.digest, change.new.size
+            if gone.get(content):
+                gone[content] -= 1
+                pairs += 1
     return pairs
 
 

@@ -72,7 +72,7 @@ def test_sync_inside_a_draft_mirrors(run: Run, two_versions: Path) -> None:
     """`sync` without --name changes the draft, deletions included."""
     run("create", "vision/cats", "--parent", "vision/cats@1.0.0")
     report = run("sync", two_versions, "--json").json
-    assert report["removed"] == 2
+    assert (report["removed"], report["renamed"]) == (1, 1)
     status = run("status", "--json").json
     assert status["summary"]["renamed"] == 1
     assert status["parents"] == ["vision/cats@1.0.0"]
@@ -149,6 +149,23 @@ def test_versions_are_listed_by_tag_time_and_order(run: Run, two_versions: Path)
     assert "has no dataset of that time" in run("list", "--since", "2999-01-01").err
     assert "such as 2026-11-21" in run("list", "--since", "soon", expect=2).err
     assert "dataver show vision/cats@1.0.0" in run("list", "vision/cats@1.0.0", expect=2).err
+
+
+def test_sync_counts_changes_as_diff_does(run: Run, two_versions: Path) -> None:
+    """A file that was renamed is not counted as removed, in one step and in a draft."""
+    for name in ("labels.csv", "new.txt", "empty"):
+        (two_versions / name).rename(two_versions / "sub" / name)
+    (two_versions / "z.jpg").unlink()
+    run("create", "other", "--parent", "vision/cats")
+    draft = run("sync", two_versions)
+    step = run("sync", two_versions, "--name", "vision/cats")
+    for done in (draft, step):
+        assert ", 2 removed, 2 renamed, " in done.err
+    assert "1 added, 2 removed, 2 renamed;" in run("status", "--stat").out
+    assert "1 added, 2 removed, 2 renamed;" in run("diff", "vision/cats").out
+    (two_versions / "sub" / "new.txt").rename(two_versions / "new.txt")
+    found = run("sync", two_versions, "--name", "vision/cats", "--json").json
+    assert (found["removed"], found["renamed"]) == (0, 1)
 
 
 def test_list_show_and_log_tell_the_versions(run: Run, two_versions: Path) -> None:

@@ -6,7 +6,7 @@ from tree_models import EDITS, MODELS, SMALL, BlockBox, above, build_model, entr
 
 from dataver.formats.entry import Extent, Kind, same_content
 from dataver.hashing import digest
-from dataver.tree import Change, Tree, build, diff, edit, find_renames, merge
+from dataver.tree import Change, Tree, build, count_renames, diff, edit, find_renames, merge
 
 
 def difference(one, two):
@@ -29,6 +29,7 @@ def test_diff_is_the_difference_of_dicts(one, two, changes):
         models = [one, two, near]
         expected = difference(models[left], models[right])
         assert list(diff(roots[left], roots[right], box.load)) == expected
+        assert count_renames(roots[left], roots[right], box.load) == len(find_renames(expected))
         bare = [
             Change(path, old and old._replace(extents=()), new and new._replace(extents=()))
             for path, old, new in expected
