@@ -416,7 +416,7 @@ class Repository:
         Raises:
             NotFound: the version does not exist.
             PathNotFound: a pattern of `paths` matches nothing, or `exclude` matches all the rest.
-            InvalidInput: `run` or `shard` is invalid.
+            InvalidInput: `run`, `shard` or `verify` is invalid.
             Conflict: files in `dest` differ and `overwrite` is off; nothing was changed.
             IntegrityError: the repository holds damaged bytes; none of them was left under a file's name.
         """
@@ -458,6 +458,7 @@ class Repository:
         Raises:
             NotFound: the version does not exist.
             PathNotFound: as for `fetch`.
+            InvalidInput: `shard` is invalid.
         """
         from dataver.api.fetching import plan_fetch
 
