@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -33,6 +34,14 @@ def test_the_public_names_are_these() -> None:
     assert set(dataver.__all__) == set(dir(dataver))
     assert len(set(dataver.__all__)) == len(dataver.__all__)
     assert {"open", "init", "fetch", "Repository", "Draft", "Version", "DataverError"} <= set(dataver.__all__)
+
+
+def test_each_public_name_is_on_one_page_of_the_reference() -> None:
+    """A new public name gets a place in `docs/python.toml`."""
+    pages = tomllib.loads((ROOT / "docs/python.toml").read_text("utf-8"))["page"]
+    named = [name for page in pages for name in page["names"]]
+    assert len(named) == len(set(named))
+    assert {f"dataver.{name}" for name in dataver.__all__ if name != "__version__"} <= set(named)
 
 
 def test_every_error_of_the_library_is_public() -> None:
@@ -66,6 +75,14 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
             if "://" not in target and (ROOT / "CONTRIBUTING.md").is_file():
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_page_of_the_documentation_is_in_the_navigation() -> None:
+    """`zensical.toml` names it; the decisions are listed by a page of their own."""
+    navigation = ROOT / "zensical.toml"
+    if navigation.is_file():  # not beside an installed wheel
+        pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+        assert pages <= set(re.findall(r'"([^"/]+\.md)"', navigation.read_text("utf-8")))
 
 
 def test_the_command_is_installed() -> None:
