@@ -14,7 +14,10 @@ __all__ = ["SILENT", "Counters", "NoProgress", "Progress"]
 
 
 class Progress(Protocol):
-    """Receiver of progress updates."""
+    """Receiver of progress updates.
+
+    It may have an attribute `silent`: if true, totals that need further work are not determined.
+    """
 
     def start(self, total_files: int, total_bytes: int, /) -> None:
         """Receive the totals; called again if they change."""
@@ -33,6 +36,8 @@ class Progress(Protocol):
 
 class NoProgress:
     """Discards updates."""
+
+    silent = True
 
     def start(self, total_files: int, total_bytes: int, /) -> None:
         """Do nothing."""
@@ -56,11 +61,13 @@ class Counters:
         files: files completed.
         size: bytes of files completed.
         new: bytes transferred or stored.
+        silent: as of the inner one.
     """
 
     def __init__(self, inner: Progress = SILENT) -> None:
         self.total_files = self.total_bytes = self.files = self.size = self.new = 0
         self._inner = inner
+        self.silent = getattr(inner, "silent", False)
         self._lock = threading.Lock()
 
     def start(self, total_files: int, total_bytes: int, /) -> None:

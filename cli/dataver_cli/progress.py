@@ -33,6 +33,7 @@ class Bar:
     def __init__(self, verb: str, *, shown: bool, thing: str = "file", fresh: str | None = None) -> None:
         self._verb, self._thing, self._fresh = verb, thing, fresh
         self._shown = shown and sys.stderr.isatty()
+        self.silent = not self._shown
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._bar: tqdm[Any] | None = None
@@ -51,7 +52,8 @@ class Bar:
             self._files += files
             self._size += size
             self._new += new
-            if self._shown and time.monotonic() - self._began >= _PATIENCE:
+            known = self._total_bytes or self._files or self._new
+            if self._shown and known and time.monotonic() - self._began >= _PATIENCE:
                 self._draw()
 
     def __enter__(self) -> Self:
@@ -86,17 +88,24 @@ class Bar:
             self._bar.start_t -= elapsed
             self._bar.last_print_t -= elapsed  # the first rate covers the whole time
         self._bar.set_postfix_str(self._details(), refresh=False)
-        self._bar.update(self._size - self._bar.n)
+        self._bar.update(self._done - self._bar.n)
         if first:
             self._bar.refresh()
+
+    @property
+    def _done(self) -> int:
+        """Bytes done: of complete files, or of the new ones so far if a large file is not complete."""
+        if self._fresh is None:
+            return self._size
+        return max(self._size, min(self._new, self._total_bytes or self._new))
 
     def _details(self) -> str:
         files = count(self._files, self._thing)
         if self._total_files:
             files = f"{self._files:,} of {count(self._total_files, self._thing)}"
-        if not self._size or self._fresh is None:
+        if not self._done or self._fresh is None:
             return files
-        return f"{files}, {size(self._new)} {self._fresh} ({100 * self._new // self._size} %)"
+        return f"{files}, {size(self._new)} {self._fresh} ({100 * self._new // self._done} %)"
 
 
 def _screen() -> dict[str, Any]:

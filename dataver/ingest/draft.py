@@ -24,6 +24,7 @@ from dataver.formats.entry import Entry, check_path
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest.add_operation import AddOperation, AddReport
+from dataver.ingest.count_sources import counted
 from dataver.ingest.current_draft import set_current
 from dataver.ingest.dedup_lookup import spooled
 from dataver.ingest.draft_place import belongs, follow
@@ -158,7 +159,11 @@ class DraftCore(DraftStore):
             if not os.path.lexists(source):
                 next(scan(source, how), None)  # raises its error before anything is changed
         require_sources(how, sources)
-        with self.changing(), self._session() as (packs, known, sender):
+        with (
+            self.changing(),
+            self._session() as (packs, known, sender),
+            counted(sources, how, progress),
+        ):
             operation = AddOperation(
                 how,
                 repository=self.repository,

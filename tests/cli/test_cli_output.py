@@ -92,6 +92,20 @@ def test_bar_shows_bytes_files_and_what_is_new(monkeypatch: pytest.MonkeyPatch) 
     assert "5 of 10 files, 500.0 kB new (25 %)" in said
 
 
+def test_bar_moves_within_a_large_file_and_says_nothing_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is known there is no bar of zeros; new bytes of an incomplete file count."""
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    with progress.Bar("Adding", shown=True, fresh="new") as bar:
+        bar.advance(0, 0)
+        assert screen.getvalue() == ""
+        bar.start(1, 1_000_000)
+        bar.advance(0, 0, new=500_000)
+    assert " 50%" in screen.getvalue()
+    assert "0 of 1 file, 500.0 kB new (100 %)" in screen.getvalue()
+
+
 def test_bar_is_drawn_on_a_real_terminal() -> None:
     """On a terminal, here one that does not know its size, the bar appears and is cleared at the end."""
     code = (
