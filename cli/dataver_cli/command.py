@@ -69,11 +69,18 @@ def subcommand(
         @click.pass_context
         def run(ctx: click.Context, /, **values: Any) -> object:
             above: Mapping[str, Any] = ctx.obj or {}
+            verbose = values.pop("verbose", 0) + above.get("verbose", 0)
+            log_file = values.pop("log_file", None) or above.get("log_file")
+            if verbose or log_file:
+                from dataver_cli.logs import start_logging
+
+                start_logging(above.get("arguments", ()), verbose, log_file)
             session = Session(
                 repo=values.pop("repo", None) or above.get("repo"),
                 options=values.pop("storage_option", {}),
                 as_json=values.pop("as_json", False),
                 quiet=values.pop("quiet", False) or above.get("quiet", False),
+                verbose=verbose > 0,
             )
             return function(session, **values)
 
@@ -103,7 +110,13 @@ def _shared(repo: bool, as_json: bool) -> list[click.Parameter]:
                 help="Setting of the store, e.g. endpoint_url=http://localhost:9000. Repeatable.",
             ),
         ]
-    options.append(click.Option(["-q", "--quiet"], is_flag=True, help="Print no progress and no summary."))
+    options += [
+        click.Option(["-q", "--quiet"], is_flag=True, help="Print no progress and no summary."),
+        click.Option(
+            ["-v", "--verbose"], count=True, help="Print retries and decisions; twice: requests as well."
+        ),
+        click.Option(["--log-file"], metavar="FILE", type=click.Path(), help="Append all of these to FILE."),
+    ]
     if as_json:
         options.append(click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."))
     return options

@@ -8,6 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -106,11 +107,13 @@ _EXAMPLES = (
     help="Repository: a folder, s3://bucket/prefix or any fsspec URL. [env: DATAVER_REPO]",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print only results and errors: no progress, no summary.")
+@click.option("-v", "--verbose", count=True, help="Print retries and decisions; twice: requests as well.")
+@click.option("--log-file", metavar="FILE", type=click.Path(), help="Append all of these to FILE.")
 @click.version_option(__version__, prog_name="dataver", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, repo: str | None, quiet: bool) -> None:
+def cli(ctx: click.Context, /, **shared: Any) -> None:
     """Versions of datasets in a folder or bucket, identified by content. No server."""
-    ctx.obj = {"repo": repo, "quiet": quiet}
+    ctx.obj = {**(ctx.obj or {}), **shared}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,7 +141,7 @@ def _run(given: list[str]) -> int:
 
         add_completion_class(Bash)
     try:
-        code = cli.main(given, prog_name="dataver", standalone_mode=False)
+        code = cli.main(given, prog_name="dataver", standalone_mode=False, obj={"arguments": given})
         sys.stdout.flush()
     except SystemExit as stop:  # shell completion exits this way
         return stop.code if isinstance(stop.code, int) else 0
@@ -147,8 +150,16 @@ def _run(given: list[str]) -> int:
         spare = -1
         from dataver_cli.errors import exit_code_of
 
+        if "dataver_cli.logs" in sys.modules:
+            from dataver_cli.logs import log_error
+
+            log_error(error)
         return exit_code_of(error, as_json="--json" in given)
     finally:
         if spare >= 0:
             os.close(spare)
+        if "dataver_cli.logs" in sys.modules:
+            from dataver_cli.logs import stop_logging
+
+            stop_logging()
     return code if isinstance(code, int) else 0

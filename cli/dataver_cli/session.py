@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataver.log import info
 from dataver_cli.memory import keep_freed_memory
 from dataver_cli.output import Output, count
 from dataver_cli.progress import Bar
@@ -35,8 +36,17 @@ __all__ = [
 class Session:
     """One run of a command."""
 
-    def __init__(self, *, repo: str | None, options: Mapping[str, str], as_json: bool, quiet: bool) -> None:
+    def __init__(
+        self,
+        *,
+        repo: str | None,
+        options: Mapping[str, str],
+        as_json: bool,
+        quiet: bool,
+        verbose: bool = False,
+    ) -> None:
         self.out = Output(as_json=as_json, quiet=quiet)
+        self._bars = not quiet and not verbose
         self.url = place(repo) if repo else None
         self.storage_options = dict(options) or None
 
@@ -49,6 +59,8 @@ class Session:
             url = place(os.environ["DATAVER_REPO"])
         own = _own_repository_to_be() if url is None else None
         repository = dataver.open(url, storage_options=self.storage_options)
+        source = "--repo" if self.url else "the environment" if url else "the configuration"
+        info("the repository is %s, from %s", repository.url, source)
         if own is not None:
             self.out.note(
                 f"No repository is configured: created your own, {own}; `dataver init URL` selects another."
@@ -115,7 +127,7 @@ class Session:
         Also keep freed memory, because such an operation transfers data.
         """
         keep_freed_memory()
-        return Bar(verb, shown=not self.out.quiet, thing=thing, fresh=fresh)
+        return Bar(verb, shown=self._bars, thing=thing, fresh=fresh)
 
     def tag(self, repository: "Repository", version: "Version", tags: Sequence[str]) -> list[str]:
         """Move tags to a new version; return notes on tags that point to a later version and stay."""

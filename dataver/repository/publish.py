@@ -27,6 +27,7 @@ from typing import Final
 from dataver.errors import Conflict, NotFound
 from dataver.formats.keeping import Turn, parse_turn
 from dataver.formats.record import Record, record_id
+from dataver.log import info
 from dataver.machine.process_identity import is_gone, this_process
 from dataver.machine.store_clock import Stopwatch
 from dataver.repository.create_lock import claimed
@@ -72,11 +73,14 @@ def publish(
     since = Stopwatch()
     with _turn(store, records, named, position.state) as won:
         if not won:
+            info("another process published a version of %s; looking again", named.dataset)
             return None
         on_attempt(named.label)
         if create_once(store, record_key(named.dataset, named.label), data) is Outcome.LOST:
+            info("the label %s of %s was taken meanwhile; looking again", named.label, named.dataset)
             return None  # the label was published without a turn: pushed from another repository
     published = Published(named, record_id(data).hex())
+    info("published %s", published.ref)
     if since.seconds() > _TRUST:
         _refuse_overtaken(records, published, position)
     return published

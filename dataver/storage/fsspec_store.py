@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from dataver.errors import AlreadyExists, DataverError, IntegrityError, InvalidInput, NotFound, StoreError
+from dataver.log import logged_request
 from dataver.storage.base import TEMPORARY, Data, ObjectInfo, Pin, Store, check_key, check_range, joined
 from dataver.storage.retry import ATTEMPTS, DEADLINE, Budget, retry
 from dataver.storage.settings import secret_names, without_secrets
@@ -308,7 +309,7 @@ class FsspecStore(Store):
     @contextlib.contextmanager
     def _translating(self, doing: str, key: str) -> Iterator[None]:
         try:
-            with self._turn():
+            with self._turn(), logged_request(doing, key, self.url):
                 yield
         except DataverError:
             raise

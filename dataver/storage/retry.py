@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from dataver.errors import StoreError
+from dataver.log import info
 
 __all__ = ["ATTEMPTS", "DEADLINE", "Budget", "pause_after", "retry"]
 
@@ -84,7 +85,7 @@ def retry(
         try:
             result = call(max(1.0, end - clock()))
         except StoreError as error:
-            pause = pause_after(error, attempt)
+            pause, failure = pause_after(error, attempt), error.message
             if not error.transient or attempt == attempts - 1 or clock() + pause >= end:
                 raise
             if budget is not None and not budget.spend():
@@ -93,5 +94,6 @@ def retry(
             if budget is not None:
                 budget.refund()
             return result
+        info("attempt %d failed, the next one follows in %.1f s: %s", attempt + 1, pause, failure)
         sleep(pause)
     raise AssertionError("at least one attempt is made")
