@@ -82,14 +82,16 @@ class Output:
 
         Raises:
             UsageError: standard input is not a terminal; `deed` names the action that needs an answer.
-            Abort: the answer is no.
+            DataverError: the answer is no.
         """
         for line in plan:
             click.echo(safe(line), err=True)
         if not sys.stdin.isatty():
             raise click.UsageError(f"{deed} needs a confirmation, but stdin is not a terminal; add --yes")
         if not click.confirm(safe(question), err=True):
-            raise click.Abort
+            from dataver.errors import DataverError
+
+            raise DataverError("not confirmed; nothing was changed.")
 
 
 def paint(text: str, colour: str) -> str:

@@ -1,6 +1,7 @@
 """What a person sees at a terminal: tables that fit, colours, a pager; and none of it in a pipe."""
 
 import contextlib
+import io
 import os
 import pty
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from command_line import Run
+
+from dataver_cli.main import main
 
 _MAIN = "import sys; from dataver_cli.main import main; sys.exit(main(sys.argv[1:]))"
 _LONG = "photos of the whole summer, with the ones that arrived late and the ones that nobody wanted"
@@ -80,3 +83,20 @@ def test_what_is_longer_than_the_screen_is_paged(run: Run, two_versions: Path, t
     assert paged.startswith("PAGED\n")
     for name in ("a.jpg -> z.jpg", "b.jpg", "labels.csv", "new.txt"):
         assert name in paged
+
+
+def test_a_no_changes_nothing_and_is_no_interruption(
+    run: Run, two_versions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan is shown, and the answer `no` ends the command with exit code 1."""
+
+    class Answers(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Answers("n\n"))
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert main(["delete", "vision/cats@1.0.0"]) == 1
+    assert said.getvalue().startswith("vision/cats@1.0.0  dv1:")
+    assert "dataver: not confirmed; nothing was changed." in said.getvalue()
+    run("show", "vision/cats@1.0.0")
