@@ -96,6 +96,7 @@ class Session:
         try:
             found = dataver.open(state.repository, storage_options=self.storage_options)
             if found.id == state.repository_id:
+                info("the repository is %s, from draft %s", found.url, state.id)
                 return found
             problem = NotFound(f"{state.repository} now contains another repository.")
         except (NotFound, StoreError) as error:

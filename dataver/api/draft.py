@@ -1,7 +1,7 @@
 """Public drafts: a draft in a workspace, which can become a `Version`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +22,7 @@ from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.lineage.record.recorder import record_made
 from dataver.machine.paths import find_workspace, workspace_of
 from dataver.progress import SILENT, Progress
-from dataver.repository import Ref, RepositoryCore
+from dataver.repository import Published, Ref, RepositoryCore
 from dataver.tree import Given, Tree, new_name_problems
 
 if TYPE_CHECKING:
@@ -383,10 +383,12 @@ class Draft:
         values = {
             "message": message,
             "author": author or default_author(),
-            "created": self._time(created).isoformat(),
+            "created": (created or datetime.now(UTC)).astimezone(UTC).isoformat(),
             "metadata": dict(metadata or {}),
             "write_id": os.urandom(16).hex(),
         }
+        if created is not None:
+            check_created(created, () if self.sealed else self._known_parents())
         self._core.record(values).encode()  # validates the values before anything is fixed
         self._core.seal(values, label=label, bump=bump, allow_empty=allow_empty)
         version = self.version()
@@ -394,29 +396,12 @@ class Draft:
         record_made(self._core.repository, record, version.record_id, how="finalize")
         return version
 
-    def _time(self, moment: datetime | None) -> datetime:
-        """Return the time of the version in UTC; now if there is none.
-
-        Raises:
-            InvalidInput: it has no time zone, is in the future, or not after that of a parent.
-        """
-        now = datetime.now(UTC)
-        if moment is None:
-            return now
-        if moment.tzinfo is None:
-            raise InvalidInput(f"the time {moment} has no time zone.", hint="give one, such as datetime.UTC")
-        if moment > now:
-            raise InvalidInput(
-                f"the time {moment} is in the future.", hint="later versions could not follow it"
-            )
-        for parent in () if self.sealed else self._core.state.parents:
-            found = self._core.repository.records.of_parent(ParentRef(**parent))
-            if found is not None and moment <= found.record.created:
-                raise InvalidInput(
-                    f"the time {moment} is not after that of {found.ref}, a parent: {found.record.created}.",
-                    hint="versions are ordered by time: import old ones first",
-                )
-        return moment.astimezone(UTC)
+    def _known_parents(self) -> Iterator[Published]:
+        records = self._core.repository.records
+        for parent in self._core.state.parents:
+            found = records.of_parent(ParentRef(**parent))
+            if found is not None:
+                yield found
 
     def portability(self) -> list[tuple[str, str]]:
         """Return `(path, reason)` of names this draft adds that some file systems cannot hold.
@@ -475,6 +460,24 @@ class Draft:
     def discard(self) -> None:
         """Delete the draft and its unpublished data."""
         self._core.discard()
+
+
+def check_created(moment: datetime, parents: Iterable[Published]) -> None:
+    """Raise an error for a time that a version cannot have.
+
+    Raises:
+        InvalidInput: it has no time zone, is in the future, or is not after that of a parent.
+    """
+    if moment.tzinfo is None:
+        raise InvalidInput(f"the time {moment} has no time zone.", hint="give one, such as datetime.UTC")
+    if moment > datetime.now(UTC):
+        raise InvalidInput(f"the time {moment} is in the future.", hint="later versions could not follow it")
+    for parent in parents:
+        if moment <= parent.record.created:
+            raise InvalidInput(
+                f"the time {moment} is not after that of {parent.ref}, a parent: {parent.record.created}.",
+                hint="versions are ordered by time: import old ones first",
+            )
 
 
 def create_draft(

@@ -198,8 +198,12 @@ class Repository:
             Conflict: the label is taken, or other processes keep publishing versions.
             StoreError: the store failed; repeating the call continues.
         """
+        from dataver.api.draft import check_created
         from dataver.api.sync import SyncOperation
 
+        if created is not None:  # before the folder is read
+            there = self._core.records.labels(name)
+            check_created(created, [self._core.resolve(name)] if there else ())
         home = workspace_of(workspace)
         step = SyncOperation(self._core, self._given_url, home, name, absolute_url(folder), dest, spool)
         return step.run(
