@@ -51,6 +51,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "show": "Show the details of a version.",
         "ls": "List the files of a version or a draft.",
         "log": "Show the history of a dataset as a graph.",
+        "audit": "Show who published, tagged and deleted versions, and when.",
         "diff": "Show the differences between two versions, or those of a version from its parent.",
         "tag": "Point a tag at a version, or list tags.",
         "untag": "Remove a tag.",

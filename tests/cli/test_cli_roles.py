@@ -160,7 +160,7 @@ def commands(world: World, role: str) -> dict[str, list[list[Any]]]:
     """Return the command lines for each command of the table; the last one of each needs the permission."""
     mine = f"vision/{role.replace(' ', '-')}"
     return {
-        **{name: [[name, "d"]] for name in ("show", "ls", "log", "diff", "du", "lock", "fetch")},
+        **{name: [[name, "d"]] for name in ("show", "ls", "log", "audit", "diff", "du", "lock", "fetch")},
         "list": [["list"]],
         "cat": [["cat", "d", "note"]],
         "verify": [["verify"]],

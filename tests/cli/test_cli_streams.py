@@ -38,6 +38,7 @@ COMMANDS = {
     "show": ["show", "vision/cats"],
     "ls": ["ls", "vision/cats", "-r"],
     "log": ["log", "vision/cats"],
+    "audit": ["audit"],
     "diff": ["diff", "vision/cats@1.0.0", "vision/cats@1.0.1"],
     "tag": ["tag", "vision/cats", "best"],
     "untag": ["untag", "vision/cats@production"],
