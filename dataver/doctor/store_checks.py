@@ -10,6 +10,7 @@ remaining permissions are still tried.
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -89,21 +90,23 @@ def _with_probe(
     written = _attempt("write", "objects can be written", lambda: store.put(key, _CONTENT))
     after = now()
     if written.state == "failed":
-        hint = f"{written.hint}; users who only read use --read-only"
         yield _read(store, config, None)
-        yield Check("write", "failed", written.text, hint, written.error)
+        yield _with_hint(written, "users who only read use --read-only")
         yield from _rest("clock", "nothing can be written")
         return
     read = _read(store, config, key)
     yield read
     yield written
-    yield _clock(store, key, before, after) if read.state == "ok" else skipped("clock", "it needs reading")
-    yield (
-        _conditional(store, config)
-        if read.state == "ok"
-        else skipped("conditional-writes", "they need reading")
+    if read.state == "ok":
+        yield _clock(store, key, before, after)
+        yield _conditional(store, config)
+    else:
+        yield skipped("clock", "it needs reading")
+        yield skipped("conditional-writes", "they need reading")
+    yield _with_hint(
+        _attempt("delete", "objects can be deleted", lambda: _deleted(store, key)),
+        f"{PROBES}… remains until `gc` deletes it",
     )
-    yield _delete(store, key)
 
 
 def _login(store: Store) -> Check:
@@ -130,6 +133,13 @@ def _attempt(name: str, text: str, call: Callable[[], object]) -> Check:
     return ok(name, text)
 
 
+def _with_hint(check: Check, more: str) -> Check:
+    """Return a check whose hint, if it failed, has one more sentence."""
+    if check.state != "failed":
+        return check
+    return replace(check, hint=f"{check.hint}; {more}" if check.hint else more)
+
+
 def _is_s3(error: DataverError) -> bool:
     return "s3://" in error.message
 
@@ -140,7 +150,7 @@ def _right(name: str) -> str:
 
 def _read(store: Store, config: RepositoryConfig | DataverError, key: str | None) -> Check:
     """Check reading: of the probe, else of `dataver.json`, which was read before."""
-    if key is not None:
+    if key is not None and not (isinstance(config, DataverError) and is_denied(config)):
         return _attempt("read", "objects can be read", lambda: _same(store, key))
     if isinstance(config, RepositoryConfig):
         return ok("read", "objects can be read")
@@ -212,14 +222,6 @@ def _conditional(store: Store, config: RepositoryConfig | DataverError) -> Check
         "version, and one that is stopped for two minutes in between could replace another's record",
         "for many concurrent writers, use a store that honours it (docs/stores.md)",
     )
-
-
-def _delete(store: Store, key: str) -> Check:
-    check = _attempt("delete", "objects can be deleted", lambda: _deleted(store, key))
-    if check.state == "failed":
-        hint = f"{check.hint}; {PROBES}… remains until `gc` deletes it"
-        return Check("delete", "failed", check.text, hint, check.error)
-    return check
 
 
 def _deleted(store: Store, key: str) -> None:

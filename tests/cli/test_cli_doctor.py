@@ -171,16 +171,24 @@ def test_a_repository_moved_to_a_weaker_store(run: Run, rclone_server: Server, p
 
 
 @pytest.mark.servers
-def test_a_clock_that_the_store_refuses(
-    run: Run, moto_server: Server, place: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("refusal", "next_step"), [(Break.SKEWED, "timedatectl"), (Break.NO_BUCKET, "make the bucket")]
+)
+def test_a_store_that_refuses_every_request(
+    run: Run,
+    moto_server: Server,
+    place: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Break,
+    next_step: str,
 ) -> None:
-    """The store's refusal of a clock is one failure, and its hint sets the clock."""
+    """A clock that the store refuses, or a missing bucket, is one failure with its next step."""
     place(moto_server)
-    with FaultyNetwork(moto_server.endpoint, lambda _seen: Break.SKEWED) as network:
+    with FaultyNetwork(moto_server.endpoint, lambda _seen: refusal) as network:
         monkeypatch.setenv("AWS_ENDPOINT_URL", network.endpoint)
         done = run("doctor", "--json", expect=7)
     assert [name for name, state in states(done).items() if state == "failed"] == ["reachable"]
-    assert "timedatectl" in hint(done, "reachable")
+    assert next_step in hint(done, "reachable")
 
 
 @pytest.mark.servers
