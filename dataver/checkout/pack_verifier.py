@@ -24,9 +24,9 @@ from dataver.checkout.frames import REREADS
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frame
-from dataver.formats.kept_footers import KeptFooters
-from dataver.formats.pack import MAGIC, check_frame, check_magic, parse_footer, parse_trailer
+from dataver.formats.pack import MAGIC, check_frame, check_magic, memory_of, parse_footer, parse_trailer
 from dataver.hashing.digest import digest, new_hasher
+from dataver.lru import LRUCache
 from dataver.repository.layout import pack_key
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Inspection:
         self._ahead = threads + 2
         self._pool = parallel.pool(threads, "verify")
         self._flying: deque[Future[Any]] = deque()
-        self._footers: KeptFooters[bytes] = KeptFooters(_FOOTERS, _FOOTERS_SIZE)
+        self._footers: LRUCache[bytes, Footer] = LRUCache(_FOOTERS, _FOOTERS_SIZE, memory_of)
         self._seen: dict[bytes, bytearray] = {}  # one byte per frame: whether it was verified
         self._local = threading.local()
         self._lock = threading.Lock()

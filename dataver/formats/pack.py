@@ -64,6 +64,7 @@ __all__ = [
     "check_frame",
     "check_magic",
     "check_pack",
+    "memory_of",
     "parse_footer",
     "parse_trailer",
     "rebuild_footer",
@@ -279,6 +280,14 @@ class FooterBuilder:
         """Return the pack's id, and the footer and trailer that complete the object."""
         footer = self.footer()
         return footer.pack_id, footer.encode()
+
+
+def memory_of(footer: Footer) -> int:
+    """Return the approximate memory of a footer: its bytes, and the tables derived from them.
+
+    0.1 MB for a pack of large files, 3 MB for one of tiny files.
+    """
+    return len(footer.raw) + 12 * footer.chunk_count + 40 * footer.frame_count
 
 
 def parse_trailer(tail: Buffer, object_size: int) -> Trailer:

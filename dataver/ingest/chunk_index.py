@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataver.errors import IntegrityError
-from dataver.formats.kept_footers import KeptFooters
-from dataver.formats.pack import Footer
+from dataver.formats.pack import Footer, memory_of
+from dataver.lru import LRUCache
 from dataver.machine.paths import make_private
 
 __all__ = ["ChunkIndex", "ChunkLocation"]
@@ -55,7 +55,7 @@ class ChunkIndex:
         self._path = path
         self._owner = owner
         self._lock = threading.Lock()
-        self._footers: KeptFooters[int] = KeptFooters(_KEPT, _KEPT_SIZE)
+        self._footers: LRUCache[int, Footer] = LRUCache(_KEPT, _KEPT_SIZE, memory_of)
         self._unusable: set[int] = set()  # packs that are damaged, or belong to another draft
         self._db = self._open()
         self.empty = self._count() == 0

@@ -4,7 +4,6 @@ A change holds the lock (`DraftStore.changing`), edits the tree, and commits: bl
 each synced before the next (invariants 4 and 6). A change that fails leaves both unchanged.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from dataver.ingest.draft_state import (
     load_state,
     save_state,
 )
+from dataver.lru import LRUCache
 from dataver.repository import RepositoryCore
 from dataver.tree import Tree, edit
 
@@ -48,7 +48,7 @@ class DraftStore:
         self.workspace = workspace
         self.folder = draft_folder(workspace, state.id)
         self.log = BlockLog(self.folder / "blocks")
-        self._parsed: OrderedDict[bytes, Leaf | Inner] = OrderedDict()
+        self._parsed: LRUCache[bytes, Leaf | Inner] = LRUCache(_KEPT)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.dataset!r}, id={self.id!r}, {self.state.status})"
@@ -120,7 +120,7 @@ class DraftStore:
     def keep_block(self, block: Encoded) -> None:
         """Add a block to the log."""
         self.log.add(block)
-        self._parsed.pop(block.digest, None)  # the layout may differ
+        self._parsed.drop(block.digest)  # the layout may differ
 
     def is_published(self, digest: bytes) -> bool:
         """Return whether the repository holds a block (else the draft does)."""
@@ -137,11 +137,8 @@ class DraftStore:
             return self.repository.blocks.load(digest)
         block = self._parsed.get(digest)
         if block is None:
-            block = self._parsed[digest] = self.log.load(digest, self.repository.blocks.object)
-            while len(self._parsed) > _KEPT:
-                self._parsed.popitem(last=False)
-        else:
-            self._parsed.move_to_end(digest)
+            block = self.log.load(digest, self.repository.blocks.object)
+            self._parsed.put(digest, block)
         return block
 
     def forget_blocks(self) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.checkout.plan import MAX_GAP, MAX_RANGE
@@ -23,6 +22,7 @@ from dataver.errors import IntegrityError, message_of
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frame
 from dataver.hashing.digest import DIGEST_SIZE
+from dataver.lru import LRUCache
 from dataver.reading.threads import pool
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ class Frames:
     def __init__(self, repo: RepositoryCore, cache: FrameCache | None) -> None:
         self._source = repo.packs
         self._cache = cache
-        self._packs: OrderedDict[bytes, _Pack] = OrderedDict()
-        self._kept: OrderedDict[_Key, memoryview] = OrderedDict()
-        self._size = 0
+        self._packs: LRUCache[bytes, _Pack] = LRUCache(_PACKS)
+        self._kept: LRUCache[_Key, memoryview] = LRUCache(size=KEPT, size_of=len)
         self._coming: dict[_Key, Future[memoryview]] = {}
         self._lock = threading.Lock()
         self._local = threading.local()
@@ -113,7 +112,7 @@ class Frames:
 
     def prepare(self, pack_ids: Iterable[bytes]) -> None:
         """Load the frame offsets of several packs, with parallel requests of one per pack."""
-        new = {pack_id for pack_id in pack_ids if pack_id not in self._packs}
+        new = {pack_id for pack_id in pack_ids if self._packs.get(pack_id) is None}
         if len(new) > 1:
             for _ in pool("ranges").map(self._pack, new):
                 pass
@@ -189,12 +188,10 @@ class Frames:
     def _use_kept(self, pack: _Pack, number: int, found: dict[_Key, memoryview]) -> bool:
         """Take a cached frame; return whether there was one."""
         key = (pack.id, number)
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None:
-                self._kept.move_to_end(key)
-                found[key] = kept
-                return True
+        kept = self._kept.get(key)
+        if kept is not None:
+            found[key] = kept
+            return True
         if pack.file is not None:
             here = pack.file.read(number, number + 1, pack.starts[number], pack.starts[number + 1])
             if here is not None:
@@ -218,8 +215,9 @@ class Frames:
             for number in numbers:
                 key = (pack_id, number)
                 coming = self._coming.get(key)
-                if key in self._kept:  # another thread fetched it since `_use_kept`
-                    found[key] = self._kept[key]
+                kept = self._kept.get(key)
+                if kept is not None:  # another thread fetched it since `_use_kept`
+                    found[key] = kept
                 elif coming is not None:
                     others[key] = coming
                 else:
@@ -269,17 +267,10 @@ class Frames:
             if pack.file.put(number, frame):
                 self._cache.wrote(len(frame))
                 return
-            with self._lock:  # the file was deleted, or the disk is full: look again when it is next needed
-                self._packs.pop(pack.id, None)
+            self._packs.drop(pack.id)  # the file was deleted, or the disk is full: look again when needed
         # a view into a range's bytes would keep all of them
         own = frame if len(frame.obj) <= 2 * len(frame) else memoryview(bytes(frame))  # type: ignore[arg-type]
-        key = (pack.id, number)
-        with self._lock:
-            before = self._kept.pop(key, None)
-            self._size += len(own) - (len(before) if before is not None else 0)
-            self._kept[key] = own
-            while self._size > KEPT:
-                self._size -= len(self._kept.popitem(last=False)[1])
+        self._kept.put((pack.id, number), own)
 
     def _pack(self, pack_id: bytes) -> _Pack:
         """Return the tables of a pack, from the cache or its footer."""
@@ -295,10 +286,7 @@ class Frames:
             if self._cache is not None:
                 file = self._cache.create(pack_id, offsets, starts)
             found = _Pack(pack_id, offsets, starts, file)
-        with self._lock:
-            self._packs[pack_id] = found
-            while len(self._packs) > _PACKS:
-                self._packs.popitem(last=False)
+        self._packs.put(pack_id, found)
         return found
 
     def _decompressor(self) -> Decompressor:

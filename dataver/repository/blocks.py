@@ -6,13 +6,11 @@ uploaded by `dataver.ingest.upload` only. A repack replaces the layouts of publi
 finds a pack missing calls `refresh` and looks up the extent again.
 """
 
-import threading
-from collections import OrderedDict
-
 from dataver.cache.object_cache import DiskCache
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.formats.block_object import MAX_BLOCK
+from dataver.lru import LRUCache
 from dataver.repository.layout import block_key
 from dataver.storage import Store
 
@@ -28,8 +26,7 @@ class Blocks:
     def __init__(self, store: Store, cache: DiskCache | None) -> None:
         self._store = store
         self._cache = cache
-        self._parsed: OrderedDict[bytes, Leaf | Inner] = OrderedDict()
-        self._lock = threading.Lock()
+        self._parsed: LRUCache[bytes, Leaf | Inner] = LRUCache(_KEPT)
         self._stale = False
         self._totals: dict[bytes, tuple[str, tuple[int, int, int]]] = {}
 
@@ -43,17 +40,12 @@ class Blocks:
         Raises:
             IntegrityError: it is missing from the repository, or damaged.
         """
-        with self._lock:
-            found = self._parsed.get(digest)
-            if found is not None:
-                self._parsed.move_to_end(digest)
-                return found
+        found = self._parsed.get(digest)
+        if found is not None:
+            return found
         block = self._parse(digest)
-        with self._lock:
-            self._parsed[digest] = block
-            while len(self._parsed) > _KEPT:
-                self._parsed.popitem(last=False)
-            ref, totals = self._totals.pop(digest, ("", ()))
+        self._parsed.put(digest, block)
+        ref, totals = self._totals.pop(digest, ("", ()))
         if totals and (block.entry_count, block.file_count, block.byte_count) != totals:
             raise IntegrityError(f"the record of {ref} does not match the number of entries in its tree.")
         return block
@@ -66,10 +58,9 @@ class Blocks:
 
     def refresh(self) -> None:
         """Read all blocks from the store from now on: the cached layouts are older than a repack."""
-        with self._lock:
-            self._parsed.clear()
-            self._totals.clear()
-            self._stale = True
+        self._stale = True
+        self._parsed.clear()
+        self._totals.clear()
 
     def forget(self) -> None:
         """Call `refresh`, and delete the cached layouts for all processes of this machine."""

@@ -10,9 +10,7 @@ the recorded one), and otherwise by the digests. The user of this machine determ
 """
 
 import os
-import threading
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
@@ -25,6 +23,7 @@ from dataver.formats.external import MAX_EXTERNAL, ExternalPack, ExternalSource,
 from dataver.formats.frame import encode_frame
 from dataver.formats.pack import MAGIC, Footer
 from dataver.hashing.digest import digest
+from dataver.lru import LRUCache
 from dataver.repository.external_trust import folder_of, open_place, refuse_unless_allowed
 from dataver.repository.layout import pack_key
 from dataver.storage import ObjectChanged, Pin, Store
@@ -45,9 +44,8 @@ class Externals:
     def __init__(self, store: Store, cache: DiskCache | None) -> None:
         self._store = store
         self._cache = cache
-        self._packs: OrderedDict[bytes, ExternalPack] = OrderedDict()
+        self._packs: LRUCache[bytes, ExternalPack] = LRUCache(_KEPT)
         self._stores: dict[str, Store] = {}
-        self._lock = threading.Lock()
 
     def load(self, pack_id: bytes, path: Path | None = None) -> ExternalPack:
         """Return an external pack.
@@ -59,17 +57,12 @@ class Externals:
         Raises:
             IntegrityError: it is missing, or damaged.
         """
-        with self._lock:
-            found = self._packs.get(pack_id)
-            if found is not None:
-                self._packs.move_to_end(pack_id)
-                return found
+        found = self._packs.get(pack_id)
+        if found is not None:
+            return found
         local = path is not None and path.is_file()
         found = parse_external(path.read_bytes(), pack_id) if path and local else self._read_pack(pack_id)
-        with self._lock:
-            self._packs[pack_id] = found
-            while len(self._packs) > _KEPT:
-                self._packs.popitem(last=False)
+        self._packs.put(pack_id, found)
         return found
 
     def footer(self, pack_id: bytes) -> Footer:

@@ -8,17 +8,15 @@ Keeps invariant 1 (every block is compared with its digest) and, for deletions, 
 unreadable block is an error, since the objects below it are unknown.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from threading import Lock
 from typing import Final, NamedTuple
 
 from dataver import parallel
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.block import Block, Inner, parse_block
 from dataver.formats.block_object import MAX_BLOCK
+from dataver.lru import LRUCache
 from dataver.repository.layout import EXTERNALS, PACKS, TREES, block_key, pack_key, parse_object_key
 from dataver.storage import ObjectInfo, Store
 from dataver.tree import walk
@@ -147,8 +145,7 @@ class _BlockReader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._bases: OrderedDict[bytes, bytes] = OrderedDict()
-        self._lock = Lock()
+        self._bases: LRUCache[bytes, bytes] = LRUCache(_BASES)
 
     def load(self, digest: bytes) -> Block:
         """Return a block."""
@@ -163,12 +160,8 @@ class _BlockReader:
             raise missing from error
 
     def _base(self, digest: bytes) -> bytes:
-        with self._lock:
-            found = self._bases.get(digest)
+        found = self._bases.get(digest)
         if found is None:
             found = self._object(digest)
-            with self._lock:
-                self._bases[digest] = found
-                for old in list(islice(self._bases, max(0, len(self._bases) - _BASES))):
-                    del self._bases[old]
+            self._bases.put(digest, found)
         return found

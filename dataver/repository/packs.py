@@ -5,7 +5,6 @@ compared with the pack's id, which is its BLAKE3, so every digest in it is authe
 with the same methods (`dataver.repository.externals`).
 """
 
-import threading
 from collections.abc import Collection
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,8 +13,8 @@ from dataver import parallel
 from dataver.cache.object_cache import DiskCache
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.entry import is_external
-from dataver.formats.kept_footers import KeptFooters
-from dataver.formats.pack import Footer, parse_footer, parse_trailer
+from dataver.formats.pack import Footer, memory_of, parse_footer, parse_trailer
+from dataver.lru import LRUCache
 from dataver.repository.layout import pack_key
 from dataver.repository.pack_missing import PackMissing
 from dataver.storage import Store
@@ -37,8 +36,7 @@ class Packs:
     def __init__(self, store: Store, cache: DiskCache | None) -> None:
         self._store = store
         self._cache = cache
-        self._footers: KeptFooters[bytes] = KeptFooters(_KEPT, _MEMORY)
-        self._lock = threading.Lock()
+        self._footers: LRUCache[bytes, Footer] = LRUCache(_KEPT, _MEMORY, memory_of)
 
     @cached_property
     def externals(self) -> "Externals":
@@ -55,13 +53,11 @@ class Packs:
         """
         if is_external(pack_id):
             return self.externals.footer(pack_id)
-        with self._lock:
-            found = self._footers.get(pack_id)
+        found = self._footers.get(pack_id)
         if found is not None:
             return found
         footer = self._cached_footer(pack_id) or self._read_footer(pack_id)
-        with self._lock:
-            self._footers.put(pack_id, footer)
+        self._footers.put(pack_id, footer)
         return footer
 
     def footers(self, pack_ids: Collection[bytes]) -> dict[bytes, Footer]:
