@@ -22,6 +22,7 @@ from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.lineage.record.recorder import record_made
 from dataver.machine.paths import find_workspace, workspace_of
 from dataver.progress import SILENT, Progress
+from dataver.progress_bar import receiver
 from dataver.repository import Published, Ref, RepositoryCore
 from dataver.tree import Given, Tree, new_name_problems
 
@@ -128,7 +129,7 @@ class Draft:
         follow_links: bool = False,
         checksum: bool = False,
         default_ignore: bool = True,
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> AddReport:
         """Add files and the contents of folders; their bytes are durable when this returns (invariant 6).
 
@@ -141,7 +142,7 @@ class Draft:
             checksum: read every file, also those with unchanged size and times.
             default_ignore: leave out `.dvc`, `__pycache__`, `.ipynb_checkpoints` and `.DS_Store`, unless an
                 ignore file re-includes them.
-            progress: receives counts of files and bytes.
+            progress: receives counts of files and bytes; True shows a bar.
 
         Raises:
             PathNotFound: a source does not exist, or a pattern of `include` matches no file; nothing was
@@ -150,7 +151,8 @@ class Draft:
             Conflict: another command holds the draft, or it was finalized.
         """
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
-        return self._core.add(sources, how, progress)
+        with receiver(progress, "Adding") as shown:
+            return self._core.add(sources, how, shown)
 
     def plan_add(self, *sources: str | Path, **options: Unpack[ScanOptions]) -> AddPlan:
         """Return what `add` with these arguments would add and read; reads no content and changes nothing.
@@ -175,7 +177,7 @@ class Draft:
         checksum: bool = False,
         default_ignore: bool = True,
         allow_shrink: bool = False,
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> AddReport:
         """Make `dest` mirror a folder: add its files, remove all others.
 
@@ -188,7 +190,7 @@ class Draft:
             checksum: read every file, also those with unchanged size and times.
             default_ignore: leave out clutter, as `add` does.
             allow_shrink: proceed if less than half of the files that `dest` holds would be left.
-            progress: receives counts of files and bytes.
+            progress: receives counts of files and bytes; True shows a bar.
 
         Raises:
             InvalidInput: `folder` is not a folder, or would leave less than half of the files that `dest`
@@ -198,7 +200,8 @@ class Draft:
         """
         require_folder(folder)
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
-        return self._core.add((folder,), how, progress, mirror=True, allow_shrink=allow_shrink)
+        with receiver(progress, "Mirroring") as shown:
+            return self._core.add((folder,), how, shown, mirror=True, allow_shrink=allow_shrink)
 
     def plan_sync(
         self, folder: str | Path, *, allow_shrink: bool = False, **options: Unpack[ScanOptions]
@@ -225,7 +228,7 @@ class Draft:
         dest: str = "",
         exclude: Sequence[str] = (),
         include: Sequence[str] = (),
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> "ExternalReport":
         """Record external files: each is read once, to be hashed, and none is copied.
 
@@ -238,7 +241,7 @@ class Draft:
             dest: folder inside the version; "" is its root.
             exclude: gitignore patterns to leave out.
             include: gitignore patterns; when given, only matching files are recorded. Each must match a file.
-            progress: receives counts of files and bytes.
+            progress: receives counts of files and bytes; True shows a bar.
 
         Raises:
             PathNotFound: there is nothing at a URL, or a pattern of `include` matches no file; nothing was
@@ -247,7 +250,8 @@ class Draft:
             Conflict: another command holds the draft, or it was finalized.
         """
         how = Scan(dest, exclude, include, default_ignore=False)
-        return self._core.add_external(urls, how, progress)
+        with receiver(progress, "Adding") as shown:
+            return self._core.add_external(urls, how, shown)
 
     def plan_external(
         self, *urls: str | Path, dest: str = "", exclude: Sequence[str] = (), include: Sequence[str] = ()
@@ -429,7 +433,7 @@ class Draft:
         return Version(core.repository, record, None, core.tree, partial(publish_draft, core))
 
     def upload(
-        self, progress: Progress = SILENT, *, rebase: bool = False, allow_fork: bool = False
+        self, progress: Progress | bool = SILENT, *, rebase: bool = False, allow_fork: bool = False
     ) -> UploadReport:
         """Publish the sealed version atomically. Repeating it is safe.
 
@@ -437,7 +441,7 @@ class Draft:
         line, which becomes its parent. A draft without parents in the dataset is published unchanged.
 
         Args:
-            progress: receives counts of packs.
+            progress: receives counts of packs; True shows a bar.
             rebase: keep this draft's content of a path that both changed, instead of raising.
             allow_fork: publish a fork beside the latest version instead; `latest` does not move.
 

@@ -8,6 +8,7 @@ from dataver.checkout.fetching import fetch as check_out
 from dataver.errors import InvalidInput
 from dataver.machine.speeds import record_transfer
 from dataver.progress import Progress
+from dataver.progress_bar import receiver
 from dataver.repository import Published, Ref, RepositoryCore, ref_text
 from dataver.storage.url import local_folder
 from dataver.tree.selection import Given, Selection
@@ -33,7 +34,7 @@ def fetch(
     verify: str = "stat",
     overwrite: bool = False,
     run: object = None,
-    progress: Progress,
+    progress: Progress | bool,
 ) -> "FetchReport":
     """Fetch a version and link it to a run; see `dataver.Repository.fetch`."""
     if verify not in ("stat", "full"):
@@ -42,18 +43,19 @@ def fetch(
     published = core.resolve(ref)
     selection = _selection(core, published, paths, exclude, shard)
     cache, uncached = _cache(needed=dest is None)
-    report = check_out(
-        core,
-        published.record.tree,
-        dest=local_folder(dest) if dest is not None else None,
-        selection=selection,
-        cache=cache,
-        progress=progress,
-        verify=verify,
-        overwrite=overwrite,
-        near=_near(published),
-        ref=published.ref,
-    )
+    with receiver(progress, "Fetching") as shown:
+        report = check_out(
+            core,
+            published.record.tree,
+            dest=local_folder(dest) if dest is not None else None,
+            selection=selection,
+            cache=cache,
+            progress=shown,
+            verify=verify,
+            overwrite=overwrite,
+            near=_near(published),
+            ref=published.ref,
+        )
     report.uncached = uncached
     record_transfer(core.local_name, "fetch", report.transferred, report.seconds)
     if linked:
@@ -87,7 +89,7 @@ def plan_fetch(
 
 
 def fetch_run(
-    core: RepositoryCore, lineage: "Lineage", run: str, *, dest: str | Path | None, progress: Progress
+    core: RepositoryCore, lineage: "Lineage", run: str, *, dest: str | Path | None, progress: Progress | bool
 ) -> "dict[str, FetchReport]":
     """Fetch what a run read; see `dataver.Repository.fetch_run`."""
     readings = lineage.readings(run)

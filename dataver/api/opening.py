@@ -8,6 +8,7 @@ from dataver.api.repository import Repository
 from dataver.errors import NotFound
 from dataver.machine.configuration import configured_url, options_for
 from dataver.machine.paths import absolute_url, default_repository
+from dataver.progress import SILENT, Progress
 from dataver.repository import Ref, init_repository, open_repository, ref_text
 from dataver.storage.url import check_spelling
 
@@ -77,6 +78,7 @@ def fetch(
     locked: bool = False,
     run: object = None,
     repo: str | Path | Repository | None = None,
+    progress: Progress | bool = SILENT,
 ) -> Path:
     """Fetch a version and return its folder; see `Repository.fetch`.
 
@@ -93,6 +95,7 @@ def fetch(
         locked: fetch the version that the project's `dataver.lock` pins for `ref`.
         run: the run to link it to, as for `Repository.fetch`; None means the current one.
         repo: the repository, or its URL; None means the one that `dataver.open()` opens.
+        progress: receives counts of files and bytes; True shows a progress bar; True shows a bar.
 
     Raises:
         NotFound: the repository or the version does not exist, or `locked` is set and `ref` is not locked.
@@ -116,6 +119,7 @@ def fetch(
         verify=verify,
         overwrite=overwrite,
         run=run,
+        progress=progress,
     )
     return report.path
 

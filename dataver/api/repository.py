@@ -17,6 +17,7 @@ from dataver.errors import InvalidInput
 from dataver.formats.tag import TagMove
 from dataver.machine.paths import absolute_url, workspace_of
 from dataver.progress import SILENT, Progress
+from dataver.progress_bar import receiver
 from dataver.repository import Ref, RepositoryCore, ref_text
 from dataver.repository.lines import latest_of_each
 from dataver.tree.selection import Given, Selection
@@ -154,7 +155,7 @@ class Repository:
         allow_fork: bool = False,
         workspace: str | Path | None = None,
         spool: int | None = None,
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
         sending: Progress = SILENT,
     ) -> "SyncReport":
         """Create and publish the next version of a dataset as a mirror of a folder, in one step.
@@ -188,7 +189,7 @@ class Repository:
             allow_fork: publish a fork if another version was published meanwhile.
             workspace: the folder that keeps the draft meanwhile, as for `create`.
             spool: the limit of bytes of unsent packs; None means 256 MB.
-            progress: receives counts of files and bytes read.
+            progress: receives counts of files and bytes read; True shows a bar.
             sending: receives counts of packs sent.
 
         Raises:
@@ -206,30 +207,31 @@ class Repository:
             check_created(created, [self._core.resolve(name)] if there else ())
         home = workspace_of(workspace)
         step = SyncOperation(self._core, self._given_url, home, name, absolute_url(folder), dest, spool)
-        return step.run(
-            lambda draft: draft.sync(
-                folder,
-                dest,
-                exclude=exclude,
-                include=include,
-                follow_links=follow_links,
-                checksum=checksum,
-                default_ignore=default_ignore,
-                allow_shrink=allow_shrink,
-                progress=progress,
-            ),
-            lambda draft: draft.finalize(
-                message,
-                label=label,
-                bump=bump,
-                metadata=metadata,
-                author=author,
-                created=created,
-                allow_empty=True,
-            ),
-            sending,
-            allow_fork=allow_fork,
-        )
+        with receiver(progress is True if sending is SILENT else sending, "Uploading") as shown:
+            return step.run(
+                lambda draft: draft.sync(
+                    folder,
+                    dest,
+                    exclude=exclude,
+                    include=include,
+                    follow_links=follow_links,
+                    checksum=checksum,
+                    default_ignore=default_ignore,
+                    allow_shrink=allow_shrink,
+                    progress=progress,
+                ),
+                lambda draft: draft.finalize(
+                    message,
+                    label=label,
+                    bump=bump,
+                    metadata=metadata,
+                    author=author,
+                    created=created,
+                    allow_empty=True,
+                ),
+                shown,
+                allow_fork=allow_fork,
+            )
 
     def plan_sync(
         self, folder: str | Path, name: str, *, allow_shrink: bool = False, **options: "Unpack[ScanOptions]"
@@ -399,7 +401,7 @@ class Repository:
         verify: str = "stat",
         overwrite: bool = False,
         run: object = None,
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> "FetchReport":
         """Bring a version to this machine, verify every byte, and link it to the current run.
 
@@ -415,7 +417,7 @@ class Repository:
             overwrite: replace files in `dest` that differ.
             run: the run to link it to: a key such as `mlflow:4f1c…`, a `dataver.Run`, or a tracker's own
                 object; None means the current run (`dataver.run` describes how it is found).
-            progress: receives counts of files and bytes.
+            progress: receives counts of files and bytes; True shows a bar.
 
         Raises:
             NotFound: the version does not exist.
@@ -471,7 +473,7 @@ class Repository:
         )
 
     def fetch_run(
-        self, run: str, *, dest: str | Path | None = None, progress: Progress = SILENT
+        self, run: str, *, dest: str | Path | None = None, progress: Progress | bool = SILENT
     ) -> "dict[str, FetchReport]":
         """Fetch exactly the data that a run read: the same versions, and the same part of each.
 
@@ -479,7 +481,7 @@ class Repository:
             run: a run's id in any system, or an unambiguous prefix (`Lineage.run`).
             dest: the folder for writable working copies, each in `name@label` if there are several; None
                 returns read-only views in the cache.
-            progress: receives counts of files and bytes.
+            progress: receives counts of files and bytes; True shows a bar.
 
         Returns:
             One report per version, by `name@label`.
@@ -495,14 +497,16 @@ class Repository:
 
     @overload
     def verify(
-        self, ref: None = None, *, quick: bool = False, progress: Progress = SILENT
+        self, ref: None = None, *, quick: bool = False, progress: Progress | bool = SILENT
     ) -> "RepositoryReport": ...
 
     @overload
-    def verify(self, ref: Ref, *, quick: bool = False, progress: Progress = SILENT) -> "VerifyReport": ...
+    def verify(
+        self, ref: Ref, *, quick: bool = False, progress: Progress | bool = SILENT
+    ) -> "VerifyReport": ...
 
     def verify(
-        self, ref: Ref | None = None, *, quick: bool = False, progress: Progress = SILENT
+        self, ref: Ref | None = None, *, quick: bool = False, progress: Progress | bool = SILENT
     ) -> "VerifyReport":
         """Read a version, or without a name the whole repository, and compare all bytes with their digests.
 
@@ -510,7 +514,7 @@ class Repository:
             ref: the version. None verifies every version of every dataset and every other object: tags,
                 tombstones, lineage, and what no version needs; the result is a `RepositoryReport`.
             quick: compare checksums of stored bytes only, without decompressing them.
-            progress: receives counts of files and bytes, and as `new` of stored bytes read.
+            progress: receives counts of files and bytes, and as `new` of stored bytes read; True shows a bar.
 
         Raises:
             NotFound: the version does not exist.
@@ -519,11 +523,14 @@ class Repository:
         if ref is None:
             from dataver.api.maintenance import verify_everything
 
-            return verify_everything(self._core, quick=quick, progress=progress)
+            with receiver(progress, "Verifying") as shown:
+                return verify_everything(self._core, quick=quick, progress=shown)
         from dataver.checkout import verify_version
 
         found = self._core.resolve(ref)
-        return verify_version(self._core, found.record.tree, published=found, quick=quick, progress=progress)
+        with receiver(progress, "Verifying") as shown:
+            tree = found.record.tree
+            return verify_version(self._core, tree, published=found, quick=quick, progress=shown)
 
     def verify_folder(
         self,
@@ -532,7 +539,7 @@ class Repository:
         *,
         include: Given | None = None,
         exclude: Given = (),
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> "VerifyReport":
         """Compare a local folder with a version, file by file, by digest.
 
@@ -541,7 +548,7 @@ class Repository:
             folder: the folder.
             include: globs; only matching files, as after `fetch` with `paths`. Other files are ignored.
             exclude: globs of files to leave out.
-            progress: receives counts of files and bytes.
+            progress: receives counts of files and bytes; True shows a bar.
 
         Raises:
             NotFound: the version does not exist.
@@ -551,7 +558,8 @@ class Repository:
 
         tree = self._core.resolve(ref).record.tree
         selection = Selection.across([self._core.tree(tree)], include, exclude)
-        return verify_folder(self._core, tree, Path(folder), selection=selection, progress=progress)
+        with receiver(progress, "Verifying") as shown:
+            return verify_folder(self._core, tree, Path(folder), selection=selection, progress=shown)
 
     # maintenance
 
@@ -621,7 +629,7 @@ class Repository:
         *,
         grace: timedelta | None = None,
         delete_most: bool = False,
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> "GcReport":
         """Delete objects that no version needs; safe beside uploads, fetches and other `gc` calls.
 
@@ -629,7 +637,7 @@ class Repository:
             grace: how long objects that were deleted, replaced or left by an interrupted upload are kept, by
                 the store's clock; None means 14 days. With 0, running fetches of a deleted version fail.
             delete_most: delete even more than half of the repository's bytes, which otherwise is a Conflict.
-            progress: receives counts of objects and bytes.
+            progress: receives counts of objects and bytes; True shows a bar.
 
         Raises:
             IntegrityError: a version, or a damaged block that an upload or draft needs, cannot be read; its
@@ -643,9 +651,10 @@ class Repository:
 
         packs, trees = needs_of_drafts(self._core)
         keep = GRACE if grace is None else grace
-        return execute_gc(
-            self._core, grace=keep, packs=packs, trees=trees, delete_most=delete_most, progress=progress
-        )
+        with receiver(progress, "Deleting") as shown:
+            return execute_gc(
+                self._core, grace=keep, packs=packs, trees=trees, delete_most=delete_most, progress=shown
+            )
 
     def plan_repack(self, *, dead: float = 0.5) -> "RepackPlan":
         """Return which packs are mostly dead; arguments and errors as for `repack`."""
@@ -653,14 +662,14 @@ class Repository:
 
         return plan_repack(self._core, dead=dead)
 
-    def repack(self, *, dead: float = 0.5, progress: Progress = SILENT) -> "RepackReport":
+    def repack(self, *, dead: float = 0.5, progress: Progress | bool = SILENT) -> "RepackReport":
         """Copy needed bytes out of packs that are mostly dead, so that `gc` can delete these.
 
         No digest changes, and readers are not interrupted.
 
         Args:
             dead: rewrite packs with at least this share, from 0 to 1, of dead bytes.
-            progress: receives counts of packs and bytes.
+            progress: receives counts of packs and bytes; True shows a bar.
 
         Raises:
             Conflict: a gc or another repack is under way.
@@ -669,7 +678,8 @@ class Repository:
         """
         from dataver.maintenance.repack import execute_repack
 
-        return execute_repack(self._core, dead=dead, progress=progress)
+        with receiver(progress, "Repacking") as shown:
+            return execute_repack(self._core, dead=dead, progress=shown)
 
     def du(self, name: str | None = None) -> "UsageReport":
         """Return the size of versions and datasets, and what deleting each would free.
@@ -698,7 +708,7 @@ class Repository:
         lineage: bool = True,
         verify: bool = False,
         storage_options: Mapping[str, Any] | None = None,
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> "MoveReport":
         """Copy versions, their tags and their lineage to another repository.
 
@@ -712,7 +722,7 @@ class Repository:
             lineage: also copy the events of the runs that consumed or produced them.
             verify: read everything selected back from the target afterwards, and verify it.
             storage_options: passed to the target's store.
-            progress: receives counts of packs and bytes.
+            progress: receives counts of packs and bytes; True shows a bar.
 
         Returns:
             The report. `problems` lists objects that could not be read, and versions whose label belongs
@@ -736,7 +746,7 @@ class Repository:
         lineage: bool = True,
         verify: bool = False,
         storage_options: Mapping[str, Any] | None = None,
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> "MoveReport":
         """Copy versions, their tags and their lineage from another repository to this one.
 
@@ -748,7 +758,7 @@ class Repository:
             lineage: also copy the events of the runs that consumed or produced them.
             verify: read everything selected back afterwards, and verify it.
             storage_options: passed to the source's store.
-            progress: receives counts of packs and bytes.
+            progress: receives counts of packs and bytes; True shows a bar.
         """
         from dataver.api.transfer import execute, open_end, plan
 

@@ -14,6 +14,7 @@ from dataver.api.author import author
 from dataver.errors import NotFound
 from dataver.machine.configuration import options_for
 from dataver.progress import SILENT, Progress
+from dataver.progress_bar import receiver
 from dataver.repository import RepositoryCore, init_repository, open_repository
 from dataver.storage import MemoryStore
 
@@ -58,11 +59,12 @@ def plan(
     return plan_move(source, target, choose(source, wanted), lineage=lineage, exact=exact)
 
 
-def execute(made: "MovePlan", *, verify: bool = False, progress: Progress = SILENT) -> "MoveReport":
+def execute(made: "MovePlan", *, verify: bool = False, progress: Progress | bool = SILENT) -> "MoveReport":
     """Execute a plan."""
     from dataver.transfer import execute_move
 
-    return execute_move(made, author=author(), verify=verify, progress=progress)
+    with receiver(progress, "Copying") as shown:
+        return execute_move(made, author=author(), verify=verify, progress=shown)
 
 
 def mirror(
@@ -73,7 +75,7 @@ def mirror(
     verify: bool = False,
     source_options: Mapping[str, Any] | None = None,
     target_options: Mapping[str, Any] | None = None,
-    progress: Progress = SILENT,
+    progress: Progress | bool = SILENT,
 ) -> "MoveReport":
     """Copy everything that one repository holds to another: versions, tags, lineage. Deletes nothing.
 
@@ -87,7 +89,7 @@ def mirror(
         verify: read everything back from the target afterwards, and verify it.
         source_options: passed to the source's store.
         target_options: passed to the target's store.
-        progress: receives counts of packs and bytes.
+        progress: receives counts of packs and bytes; True shows a bar.
 
     Returns:
         The report. `problems` lists objects that could not be read, and versions whose label belongs to

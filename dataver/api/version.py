@@ -13,6 +13,7 @@ from dataver.errors import InvalidInput, NotFound, PathNotFound
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
 from dataver.progress import SILENT, Progress
+from dataver.progress_bar import receiver
 from dataver.repository import Published
 from dataver.short_repr import short_repr
 from dataver.tree import Change, Selection, Tree, diff, find_renames, path_of
@@ -267,7 +268,7 @@ class Version:
         exclude: "Given" = (),
         overwrite: bool = False,
         run: object = None,
-        progress: Progress = SILENT,
+        progress: Progress | bool = SILENT,
     ) -> "FetchReport":
         """Bring it to this machine and verify every byte. Arguments and errors as for `Repository.fetch`."""
         from dataver.api.fetching import fetch
@@ -376,12 +377,12 @@ class Version:
         return portability_problems(entry.path for entry in self._tree.iterate())
 
     def upload(
-        self, progress: Progress = SILENT, *, rebase: bool = False, allow_fork: bool = False
+        self, progress: Progress | bool = SILENT, *, rebase: bool = False, allow_fork: bool = False
     ) -> UploadReport:
         """Publish it atomically unless it is already published; see `Draft.upload`.
 
         Args:
-            progress: receives counts of packs.
+            progress: receives counts of packs; True shows a bar.
             rebase: keep this version's content of a path that both changed, instead of raising.
             allow_fork: publish a fork beside the latest version instead; `latest` does not move.
 
@@ -393,7 +394,8 @@ class Version:
             return UploadReport(self, 0, 0, 0, 0.0, already=True)
         from dataver.machine.speeds import record_transfer
 
-        sent, onto = self._uploader(progress, rebase, allow_fork)
+        with receiver(progress, "Uploading") as shown:
+            sent, onto = self._uploader(shown, rebase, allow_fork)
         self._record, self._record_id = sent.published
         self._tree = self._repository.tree(self._record.tree)
         record_transfer(self._repository.local_name, "upload", sent.size, sent.seconds)
