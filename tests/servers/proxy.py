@@ -45,12 +45,12 @@ class Break(Enum):
     SLOW_DOWN = "503 SlowDown"
     CONFLICT = "409 ConditionalRequestConflict"
     DENIED = "403 AccessDenied"
-    SKEWED = "403 RequestTimeTooSkewed"
     NO_BUCKET = "404 NoSuchBucket"
     NO_KEY = "404 NoSuchKey"
     EXISTS = "412 PreconditionFailed"
     PAGE = "200 with a web page, and the server does not see the request"
     EMPTY = "200 with nothing, and the server does not see the request"
+    SKEWED = "403 RequestTimeTooSkewed"
 
 
 class Seen(NamedTuple):
