@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dataver.errors import InvalidInput
+from dataver.storage.secret_names import is_secret_name
 
 __all__ = ["S3_WORDS", "S3Settings", "has_login", "secret_names", "store_options", "without_secrets"]
 
@@ -48,11 +49,8 @@ _FSSPEC = frozenset(
 _SESSION = frozenset({"requote_redirect_url", "trust_env"})
 """Options in `client_kwargs` for aiohttp that `datasets` passes to any file system."""
 
-_SECRET = re.compile(
-    r"secret|token|password|passwd|passphrase|credential|(^|_)sas(_|$)|account_key|access_?key|private_key|"
-    r"api_?key|customer_?key|connection_string|authorization|^key$|^pkey$|^auth$|^cookies?$",
-    re.IGNORECASE,
-)
+_KEYS = frozenset({"key", "pkey"})
+"""Secret options of s3fs and paramiko whose names are harmless elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +141,14 @@ def secret_names(options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if isinstance(value, Mapping):
             yield from secret_names(value)
-        elif value and (_SECRET.search(name) or (isinstance(value, str) and has_login(value))):
+        elif value and _is_secret(name, value):
             yield name
+
+
+def _is_secret(name: str, value: object) -> bool:
+    if isinstance(value, str) and has_login(value):
+        return True
+    return not isinstance(value, bool) and (name.lower() in _KEYS or is_secret_name(name))
 
 
 def without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,11 +96,13 @@ def test_secrets_are_known_by_their_names() -> None:
     hidden = {
         "key": "a", "secret": "b", "token": "c", "password": "d", "account_key": "e", "sas_token": "f",
         "client_kwargs": {"aws_access_key_id": "g", "aws_session_token": "h"}, "proxy": "http://u:p@host",
-        "SSECustomerKey": "i",
+        "SSECustomerKey": "i", "ConnectionString": "j", "AWSAccessKeyId": "k", "sas_url": "l",
+        "auth": ("m", "n"), "encryption_key": "o", "headers": {"Authorization": "Bearer p"},
     }  # fmt: skip
     assert set(secret_names(hidden)) == {
         "key", "secret", "token", "password", "account_key", "sas_token", "aws_access_key_id",
-        "aws_session_token", "proxy", "SSECustomerKey",
+        "aws_session_token", "proxy", "SSECustomerKey", "ConnectionString", "AWSAccessKeyId", "sas_url",
+        "auth", "encryption_key", "Authorization",
     }  # fmt: skip
     harmless = {
         "sse_kms_key_id": "a",
@@ -108,6 +110,10 @@ def test_secrets_are_known_by_their_names() -> None:
         "profile": "p",
         "username": "u",
         "disaster": 1,
+        "signature_version": "s3v4",
+        "gss_auth": True,
+        "auth_timeout": 30,
+        "key_filename": "/home/u/.ssh/id",
     }
     assert list(secret_names(harmless)) == []
 

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import os
 import re
-from itertools import pairwise
 from math import log2
 from typing import TYPE_CHECKING, Any, Final
+
+from dataver.storage.secret_names import is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
     "CUT",
-    "is_secret_name",
     "redact",
     "redact_arguments",
     "redact_diff",
@@ -32,77 +32,8 @@ __all__ = [
 
 CUT: Final = "***"
 
-_WORDS: Final = frozenset(
-    (
-        "password", "passwd", "passphrase", "pwd", "pw", "secret", "secrets", "token", "jwt", "pat",
-        "auth", "authorization", "authentication", "bearer", "apikey", "credential", "credentials", "cred",
-        "creds",        "cookie", "cookies", "signature", "sig", "sas", "dsn", "otp", "netrc", "userpwd",
-    )
-)  # fmt: skip
-_PAIRS: Final = frozenset(
-    (first, second)
-    for first, seconds in {
-        "api": "key keys",
-        "access": "key keys",
-        "account": "key",
-        "private": "key",
-        "secret": "key",
-        "auth": "key",
-        "app": "key",
-        "client": "key",
-        "encryption": "key",
-        "license": "key",
-        "master": "key",
-        "shared": "key",
-        "signing": "key",
-        "ssh": "key",
-        "subscription": "key",
-        "connection": "string",
-        "conn": "string",
-        "webhook": "url",
-    }.items()
-    for second in seconds.split()
-)
-_STEMS: Final = (
-    "pass",
-    "pwd",
-    "pw",
-    "sec",
-    "tok",
-    "key",
-    "jwt",
-    "pat",
-    "auth",
-    "bear",
-    "cred",
-    "cook",
-    "sig",
-    "sas",
-    "dsn",
-    "otp",
-    "netrc",
-    "conn",
-    "webhook",
-)  # every secret name contains one of them: a fast first test
 _MARKS: Final = frozenset("@?#;&=")
 _SHORTEST: Final = 16  # minimum characters of a secret recognised by shape
-_ENDINGS: Final = (
-    "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "accesskey", "accesskeyid",
-    "privatekey", "accountkey", "credential", "credentials", "connectionstring",
-)  # fmt: skip
-_PLACES: Final = (
-    "sock",
-    "socket",
-    "dir",
-    "path",
-    "file",
-    "home",
-    "askpass",
-    "type",
-    "method",
-    "mode",
-    "name",
-)
 
 
 class _Pattern:
@@ -114,8 +45,6 @@ class _Pattern:
     def __getattr__(self, name: str) -> Any:
         return getattr(re.compile(self._pattern, self._flags), name)
 
-
-_CAMEL: Final = _Pattern(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 
 _NAME: Final = r"[A-Za-z][A-Za-z0-9_.\-]{1,60}"
 _ASSIGNED: Final = _Pattern(
@@ -194,25 +123,10 @@ _LOGIN: Final = _Pattern(
 _SHELL: Final = _Pattern(r"[+\- ]?\s*(?:env|arg|export|set|setenv|label)\s+", re.IGNORECASE)
 
 
-def is_secret_name(name: str) -> bool:
-    """Return whether the value of an option, variable or key with this name is secret."""
-    words = [word.lower() for word in _CAMEL.split(name) if word]
-    if not words or words[-1] in _PLACES or (words[-1] == "url" and "webhook" not in words):
-        return False
-    if (
-        words[-1] == "pass"
-        or any(word in _WORDS for word in words)
-        or any(pair in _PAIRS for pair in pairwise(words))
-    ):
-        return True
-    return any(word.endswith(_ENDINGS) for word in words)
-
-
 def secret_values(environment: Mapping[str, str] | None = None) -> list[str]:
     """Return the values of this process's variables with secret names, longest first."""
     variables = os.environ if environment is None else environment
-    telling = (name for name in variables if any(stem in name.lower() for stem in _STEMS))
-    telling = (name for name in telling if name not in _FOLDERS or not variables[name].startswith("/"))
+    telling = (name for name in variables if name not in _FOLDERS or not variables[name].startswith("/"))
     found = {variables[name].strip() for name in telling if is_secret_name(name)}
     return sorted(
         (value for value in found if len(value) >= 6 and not value.isdigit()), key=len, reverse=True
