@@ -156,10 +156,14 @@ def test_lost_streams_are_said_by_the_exit_code(end: End) -> None:
     check(end, {name: (COMMANDS | EXTRA)[name] for name in SOME})
 
 
+def test_every_command_is_tried() -> None:
+    """A new command has its line above."""
+    assert list(COMMANDS) == [name for section in SECTIONS.values() for name in section]
+
+
 @pytest.mark.slow
 def test_lost_streams_are_said_by_the_exit_code_of_every_command(end: End) -> None:
     """The same for all commands."""
-    assert list(COMMANDS) == [name for section in SECTIONS.values() for name in section]
     check(end, COMMANDS | EXTRA)
 
 
