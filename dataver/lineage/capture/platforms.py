@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataver.lineage.capture.detection import Found, found
@@ -104,13 +103,12 @@ def torchrun(modules: Mapping[str, Any], env: Mapping[str, str]) -> Iterator[Fou
 
 def _launcher() -> str | None:
     """Return a unique id of the parent process, from machine, process number and start time."""
+    from dataver.machine.process_identity import boot_id, started
+
     parent = os.getppid()
-    try:
-        started = Path(f"/proc/{parent}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("utf-8").strip()
-    except (OSError, IndexError):
+    boot, start = boot_id(), started(parent)
+    if not (boot and start):
         return None
-    named = f"{os.uname().nodename} {boot} {parent} {started}"
     from dataver.hashing.digest import digest
 
-    return digest(named.encode()).hex()[:32]
+    return digest(f"{os.uname().nodename} {boot} {parent} {start}".encode()).hex()[:32]
