@@ -22,6 +22,7 @@ from dataver.errors import IntegrityError
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
 from dataver.machine.descent import open_folder
+from dataver.storage.replace_file import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +62,7 @@ def shared_folder(wish: FetchRequest, own: VersionCache, *, full: bool) -> Cache
         return None
     with suppress(OSError):
         note.parent.mkdir(mode=0o700, exist_ok=True)
-        note.write_text(seen)
+        replace_file(note, seen)
     return found
 
 

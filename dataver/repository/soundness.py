@@ -26,6 +26,7 @@ from dataver.repository.layout import pack_key
 from dataver.repository.packs import Packs
 from dataver.storage import Store
 from dataver.storage.base import Data
+from dataver.storage.replace_file import replace_file
 
 __all__ = ["DamagedPacks", "Soundness"]
 
@@ -75,7 +76,7 @@ class Soundness:
             self.marked = marked
             with contextlib.suppress(OSError):  # a hint only
                 make_private(self._path.parent)
-                self._path.write_text("".join(f"{pack.hex()}\n" for pack in sorted(marked)), "ascii")
+                replace_file(self._path, *(f"{pack.hex()}\n" for pack in sorted(marked)))
 
     def has(self, pack_id: bytes, *, again: bool = False) -> bool:
         """Return whether a pack exists and appears undamaged.
