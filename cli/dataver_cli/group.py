@@ -58,6 +58,10 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; for an unknown name, suggest others. `help` shows the help of the rest."""
+        if ctx.resilient_parsing:  # for completion, which must print nothing
+            known = args[1:] if args[0] == "help" else args
+            there = bool(known) and self.get_command(ctx, known[0]) is not None
+            return super().resolve_command(ctx, known) if there else (None, None, [])
         if args[0] == "help":
             args = [*args[1:], "--help"]
             if args == ["--help"]:

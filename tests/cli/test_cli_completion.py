@@ -24,6 +24,7 @@ def complete(line: str, work: Path, **environment: str) -> list[str]:
         text=True,
         check=True,
     )
+    assert done.stderr == ""
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
@@ -41,6 +42,10 @@ def test_shells_complete_commands_names_and_drafts(run: Run, two_versions: Path,
     assert complete(f"dataver upload --draft={draft[:3]}", work, COMP_WORDBREAKS=BREAKS) == [draft]
     assert complete("dataver create dogs --parent=vision/cats@l", work, COMP_WORDBREAKS=BREAKS) == ["@latest"]
     assert complete("dataver show nothing-like-this", work) == []
+    assert complete("dataver help fet", work) == complete("dataver fet", work) == ["fetch"]
+    assert complete("dataver help lineage imp", work) == ["impact"]
+    assert complete("dataver rm --exc", work) == ["--exclude"]
+    assert complete("dataver nope x", work) == []
     assert complete("dataver show 'vision", work) == ["vision/cats"]
 
 
