@@ -11,13 +11,30 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["FLUSHES", "PACKS", "RANGES", "REQUESTS", "cores", "pool"]
+__all__ = [
+    "FLUSHES",
+    "MOUNTED",
+    "PACKS",
+    "RANGES",
+    "READERS",
+    "REQUESTS",
+    "checkers",
+    "cores",
+    "hashers",
+    "pool",
+]
 
 REQUESTS: Final = 16
 """Concurrent small requests (existence, records, blocks): bound by latency, little memory."""
 
 RANGES: Final = 8
 """Concurrent reads and writes of some MB."""
+
+READERS: Final = 2 * RANGES
+"""Concurrent ranges of all readers of a process: 128 MB in the 20 ms that a store takes to answer."""
+
+MOUNTED: Final = 64
+"""Concurrent requests to a mount, each of which may wait for the store."""
 
 PACKS: Final = 4
 """Concurrent transfers of whole packs: each uses up to 100 MB of memory."""
@@ -29,6 +46,16 @@ FLUSHES: Final = 4
 def cores(least: int = 2) -> int:
     """Return the number of threads that decode, hash or compress: one a core, at most four."""
     return max(least, min(4, os.cpu_count() or 1))
+
+
+def checkers() -> int:
+    """Return the number of threads that read and hash whole files: at least one a core."""
+    return max(RANGES, os.cpu_count() or 1)
+
+
+def hashers() -> int:
+    """Return the number of bodies hashed at once: on half of the cores, while others are sent."""
+    return max(1, (os.cpu_count() or 1) // 2)
 
 
 def pool(threads: int, name: str) -> ThreadPoolExecutor:

@@ -8,7 +8,6 @@ attributes do not prove that they are unchanged.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from dataver import parallel
@@ -44,7 +43,7 @@ class ExternalVerifier:
         Raises:
             StoreError: a store cannot be reached.
         """
-        with parallel.pool(max(parallel.RANGES, os.cpu_count() or 1), "verify") as pool:
+        with parallel.pool(parallel.checkers(), "verify") as pool:
             problems = zip(self._entries, pool.map(self._problem, self._entries), strict=True)
             return {entry.path: problem for entry, problem in problems if problem is not None}
 

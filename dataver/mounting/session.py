@@ -21,6 +21,7 @@ from threading import Lock, Thread
 from time import monotonic, sleep
 from typing import Final
 
+from dataver import parallel
 from dataver.errors import DataverError, NotFound, PathNotFound
 from dataver.formats.entry import safe_link
 from dataver.mounting.inode_table import Nodes, inode, mode_of
@@ -44,9 +45,6 @@ from dataver.mounting.protocol import (
 from dataver.reading import Files, Info
 
 __all__ = ["MountSession"]
-
-THREADS: Final = 64
-"""At most; as many as there are slow requests at once, and one."""
 
 _SLICE: Final = 0.5
 """Seconds of one wait: Ctrl-C just before a wait without an end would be seen only after it (CPython)."""
@@ -138,7 +136,7 @@ class MountSession:
                 raise
             with self._lock:
                 self._idle -= 1
-                if not self._idle and len(self._threads) < THREADS:
+                if not self._idle and len(self._threads) < parallel.MOUNTED:
                     self._grow()
             self._receive(parse_request(memoryview(data)))
             with self._lock:

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pool"]
 
-# a store that answers in 20 ms gives 16 * 8 MB in that time
-_THREADS: Final = {"ranges": 2 * parallel.RANGES, "ahead": parallel.RANGES}
+_THREADS: Final = {"ranges": parallel.READERS, "ahead": parallel.RANGES}
 _pools: dict[tuple[int, str], ThreadPoolExecutor] = {}
 
 

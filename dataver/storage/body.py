@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
+from dataver import parallel
 from dataver.errors import StoreError
 from dataver.storage.base import BytesLike
 from dataver.storage.translate import translate
@@ -23,7 +24,6 @@ from dataver.storage.translate import translate
 __all__ = ["Body", "BodyReader"]
 
 _STEP = 256 * 1024  # bytes read and handed to a socket at once; stays in the processor's cache
-_HASHING = max(1, (os.cpu_count() or 1) // 2)  # bodies at once
 
 _turns: dict[int, threading.Semaphore] = {}  # by process: a parent's lock may never be released
 
@@ -157,7 +157,7 @@ def _turn(size: int) -> AbstractContextManager[object]:
     """Return a context that limits concurrent hashing: a body is sent while the next is hashed."""
     if size <= _STEP:
         return nullcontext()
-    return _turns.setdefault(os.getpid(), threading.Semaphore(_HASHING))
+    return _turns.setdefault(os.getpid(), threading.Semaphore(parallel.hashers()))
 
 
 def _size_of(source: BytesLike | Path) -> int:

@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dataver.storage import body
+from dataver import parallel
 from dataver.storage.body import Body
 
 _FORKED = """
 import os, sys
+from dataver import parallel
 from dataver.storage import body
-for _ in range(body._HASHING):
+for _ in range(parallel.hashers()):
     body._turn(2_000_000).__enter__()  # as if other threads were hashing
 assert body.Body(b"small").md5()  # waits for nobody
 child = os.fork()
@@ -57,7 +58,7 @@ def test_no_more_are_hashed_at_once_than_leave_room_for_sending(monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         sums = set(pool.map(lambda _: Watched(data).md5(), range(24)))
     assert len(sums) == 1
-    assert 1 <= most <= body._HASHING
+    assert 1 <= most <= parallel.hashers()
 
 
 def test_a_forked_child_does_not_wait_for_threads_that_it_does_not_have():
