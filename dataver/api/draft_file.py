@@ -162,10 +162,10 @@ class _DraftPacks(Packs):
         super().__init__(draft.repository.store, draft.repository.cache)
         self._draft = draft
 
-    def footer(self, pack_id: bytes) -> Footer:
+    def footer(self, pack_id: bytes, end: int | None = None) -> Footer:
         data = self._local(pack_id, -64, 64)
         if data is None:
-            return self._draft.repository.packs.footer(pack_id)
+            return self._draft.repository.packs.footer(pack_id, end)
         size = (self._draft.spool / pack_id.hex()).stat().st_size
         need = parse_trailer(data, size).tail_size
         return parse_footer(self._local(pack_id, -need, need) or b"", pack_id, size)

@@ -5,8 +5,9 @@ compared with the pack's id, which is its BLAKE3, so every digest in it is authe
 with the same methods (`dataver.repository.externals`).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dataver import parallel
@@ -22,7 +23,7 @@ from dataver.storage import Store
 if TYPE_CHECKING:
     from dataver.repository.externals import Externals
 
-__all__ = ["Packs"]
+__all__ = ["Packs", "footer_cost"]
 
 _REREADS = 2  # of a damaged footer
 _KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks …
@@ -45,31 +46,48 @@ class Packs:
 
         return Externals(self._store, self._cache)
 
-    def footer(self, pack_id: bytes) -> Footer:
+    def footer(self, pack_id: bytes, end: int | None = None) -> Footer:
         """Return the footer of a pack.
+
+        Args:
+            pack_id: the pack's id.
+            end: offset up to which it is known to have frames: a short pack has a short footer.
 
         Raises:
             IntegrityError: the pack is missing or its footer is damaged.
         """
         if is_external(pack_id):
             return self.externals.footer(pack_id)
+        return self.kept_footer(pack_id) or self._keep(pack_id, self._read_footer(pack_id, footer_cost(end)))
+
+    def kept_footer(self, pack_id: bytes) -> Footer | None:
+        """Return the footer of a pack if it was read before, from memory or from the cache."""
         found = self._footers.get(pack_id)
-        if found is not None:
-            return found
-        footer = self._cached_footer(pack_id) or self._read_footer(pack_id)
+        if found is None and not is_external(pack_id):
+            cached = self._cached_footer(pack_id)
+            found = None if cached is None else self._keep(pack_id, cached)
+        return found
+
+    def _keep(self, pack_id: bytes, footer: Footer) -> Footer:
         self._footers.put(pack_id, footer)
         return footer
 
-    def footers(self, pack_ids: Collection[bytes]) -> dict[bytes, Footer]:
+    def footers(
+        self, pack_ids: Collection[bytes], ends: Mapping[bytes, int] = MappingProxyType({})
+    ) -> dict[bytes, Footer]:
         """Return the footers of several packs; read concurrently from a remote store.
+
+        Args:
+            pack_ids: the packs' ids.
+            ends: offsets up to which some of them are known to have frames.
 
         Raises:
             IntegrityError: a pack is missing or its footer is damaged.
         """
         if self._store.local_root is not None or len(pack_ids) < 2:
-            return {each: self.footer(each) for each in pack_ids}
+            return {each: self.footer(each, ends.get(each)) for each in pack_ids}
         with parallel.pool(parallel.RANGES, "footers") as pool:
-            return dict(zip(pack_ids, pool.map(self.footer, pack_ids), strict=True))
+            return dict(zip(pack_ids, pool.map(self.footer, pack_ids, map(ends.get, pack_ids)), strict=True))
 
     def read(self, pack_id: bytes, offset: int, length: int) -> bytes:
         """Return exactly `length` stored bytes from `offset` of a pack.
@@ -95,7 +113,7 @@ class Packs:
         Raises:
             IntegrityError: the pack is missing, of a wrong size, or its footer is damaged.
         """
-        return self._read_footer(pack_id)
+        return self._read_footer(pack_id, _GUESS)
 
     def kept_size(self, pack_id: bytes) -> int | None:
         """Return the size of a pack whose footer is cached, else None."""
@@ -111,10 +129,10 @@ class Packs:
         except IntegrityError:
             return None  # a damaged cache is only a miss
 
-    def _read_footer(self, pack_id: bytes) -> Footer:
+    def _read_footer(self, pack_id: bytes, guess: int) -> Footer:
         for left in reversed(range(_REREADS + 1)):
             try:
-                footer, tail, size = self._footer_of_store(pack_id)
+                footer, tail, size = self._footer_of_store(pack_id, guess)
                 break
             except (IntegrityError, FormatTooNew) as error:  # possibly an error of the transfer
                 if not left or isinstance(error, PackMissing):
@@ -123,10 +141,10 @@ class Packs:
             self._cache.put(_footer_key(pack_id), size.to_bytes(8, "little") + tail)
         return footer
 
-    def _footer_of_store(self, pack_id: bytes) -> tuple[Footer, bytes, int]:
+    def _footer_of_store(self, pack_id: bytes, guess: int) -> tuple[Footer, bytes, int]:
         key = pack_key(pack_id)
         try:
-            tail, size = self._store.get_tail(key, _GUESS)
+            tail, size = self._store.get_tail(key, guess)
             need = parse_trailer(tail, size).tail_size
             if need > len(tail):
                 tail, size = self._store.get_tail(key, need)
@@ -134,6 +152,11 @@ class Packs:
             raise _missing(pack_id, self._store.url) from error
         tail = tail[-need:]
         return parse_footer(tail, pack_id, size), tail, size
+
+
+def footer_cost(end: int | None) -> int:
+    """Return how many bytes are read for the footer of a pack with frames up to an offset, if it is known."""
+    return _GUESS if end is None else min(_GUESS, 1024 + end // 256)
 
 
 def _footer_key(pack_id: bytes) -> str:
