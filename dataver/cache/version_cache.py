@@ -2,7 +2,7 @@
 
     <root>/trees/<tree hex>[-<selection>]           the folder; complete if it exists
     <root>/trees/<name>.json                        its description: tree, selection, files, bytes
-    <root>/trees/<name>.stat                        its stat manifest (`dataver.cache.stat_manifest`)
+    <root>/trees/<name>.stat                        its manifest (`dataver.cache.stat_manifest`)
     <root>/trees/<name>.partial, .partial-<number>  being filled, or left by an interrupted fetch
     <root>/locks/<name>                             locked while the folder is made, repaired or removed
     <root>/leases/<name>/…                          one for each process that uses the folder
@@ -26,14 +26,16 @@ from dataver.tree.selection import WHOLE, Selection
 from dataver.tree.shard import Shard
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from dataver.cache.leases import Lease
 
-__all__ = ["CachedFolder", "VersionCache", "folder_name"]
+__all__ = ["CachedFolder", "VersionCache", "folder_name", "manifest_of"]
 
 _PARTIAL = ".partial"
+_ABOUT = ".json"
 _PRIVATE = 0o700
 _USED: dict[tuple[int, str], Lease | None] = {}  # by process and folder: leases held until the process ends
 
@@ -64,12 +66,12 @@ class CachedFolder(NamedTuple):
     @property
     def about(self) -> Path:
         """Its description; the modification time is the time of the folder's last use."""
-        return self.path.with_name(f"{self.path.name}.json")
+        return self.path.with_name(f"{self.path.name}{_ABOUT}")
 
     @property
     def manifest(self) -> Path:
-        """Its stat manifest."""
-        return self.path.with_name(f"{self.path.name}.stat")
+        """Its manifest."""
+        return manifest_of(self.path)
 
 
 def folder_name(tree: bytes, selection: Selection = WHOLE) -> str:
@@ -84,6 +86,11 @@ def folder_name(tree: bytes, selection: Selection = WHOLE) -> str:
     if selection.exclude:
         text += "\0\0" + "\0".join(selection.exclude)
     return f"{tree.hex()}-{blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=8).hexdigest()}"
+
+
+def manifest_of(folder: Path) -> Path:
+    """Return the path of a folder's manifest (`dataver.cache.stat_manifest`)."""
+    return folder.with_name(f"{folder.name}.stat")
 
 
 class VersionCache:
@@ -108,10 +115,18 @@ class VersionCache:
         names = sorted(path.stem for path in self.trees.glob("*.json"))
         return [found for name in names if (found := self._read(name)) is not None]
 
-    def of_tree(self, tree: bytes) -> list[CachedFolder]:
-        """Return the complete folders of a tree or parts of it, the whole one first."""
-        found = [self._read(path.stem) for path in sorted(self.trees.glob(f"{tree.hex()}*.json"))]
-        return [folder for folder in found if folder is not None]
+    def recent(self, first: Sequence[bytes] = ()) -> list[str]:
+        """Return the names of the complete folders: those of these trees first, then by time of last use."""
+        trees = {tree.hex(): number for number, tree in enumerate(first)}
+        found = []
+        with suppress(OSError), os.scandir(self.trees) as listing:
+            for each in listing:
+                name, ending, rest = each.name.partition(_ABOUT)
+                if ending and not rest and name[:1] != ".":
+                    with suppress(OSError):
+                        rank = trees.get(name.partition("-")[0], len(trees))
+                        found.append((rank, -each.stat().st_mtime_ns, name))
+        return [name for _, _, name in sorted(found)]
 
     def size(self) -> int:
         """Return the bytes of files in all complete folders; shared files count more than once."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dataver.cache.sharing import is_owned, read_shared
 from dataver.cache.stat_manifest import Row, read_rows
 from dataver.cache.version_cache import CachedFolder, VersionCache
-from dataver.checkout.folder import located
+from dataver.checkout.folder import located, status_of
 from dataver.checkout.local_sources import hash_file
 from dataver.errors import IntegrityError
 from dataver.formats.entry import Kind
@@ -93,8 +93,7 @@ def damaged(found: CachedFolder, entries: Iterable[Entry] | None) -> set[str] | 
 
 def _looks_right(root: int, row: Row) -> bool:
     try:
-        with located(root, row.path) as (here, name):
-            status = os.stat(name, dir_fd=here, follow_symlinks=False)  # a descriptor
+        status = status_of(root, row.path)
     except OSError:
         return False
     if row.kind == Kind.DIRECTORY:

@@ -13,21 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dataver.checkout.local_sources import Cached
-from dataver.checkout.plan import (
-    WINDOW_ENTRIES,
-    WINDOW_EXTENTS,
-    WINDOW_FAR,
-    WINDOW_NEAR,
-    FetchedFile,
-    Range,
-    plan,
-    positions,
-)
+from dataver.checkout.cached_files import CachedFiles
+from dataver.checkout.local_sources import planned
+from dataver.checkout.plan import WINDOW_ENTRIES, WINDOW_EXTENTS, WINDOW_FAR, WINDOW_NEAR, Range, plan
 from dataver.checkout.selection import FILES, FetchRequest, survey
-from dataver.checkout.transfer import PlannedFile
 from dataver.checkout.working_copy import Existing
-from dataver.errors import IntegrityError
 from dataver.machine.speeds import Rate, recent_rate
 from dataver.short_repr import short_repr
 from dataver.tree.selection import WHOLE, Selection
@@ -37,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataver.cache.version_cache import VersionCache
+    from dataver.checkout.transfer import PlannedFile
     from dataver.formats.entry import Entry
     from dataver.repository import RepositoryCore
 
@@ -103,7 +94,8 @@ def plan_fetch(
     if dest is None and cache.lookup(tree, selection) is not None:
         return FetchPlan(total.files, total.size, total.files, total.size, 0, 0, 0.0, None, 0)
     with ExitStack() as stack:
-        scan = _Scan(wish, _sources(stack, wish, cache, near))
+        cached = CachedFiles(repo, cache, (tree, *near), link=False, full=False)
+        scan = _Scan(wish, stack.enter_context(cached))
         if dest is not None and dest.is_dir():
             found = stack.enter_context(Existing(dest)).compare(wish.entries())
             scan.there, scan.differing = found.same, len(found.differing) + len(found.blocked)
@@ -124,27 +116,12 @@ def plan_fetch(
     )
 
 
-def _sources(
-    stack: ExitStack, wish: FetchRequest, cache: VersionCache, near: Sequence[bytes]
-) -> list[Cached]:
-    found = []
-    for tree in dict.fromkeys((wish.tree, *near)):
-        for folder in cache.of_tree(tree):
-            try:
-                source = Cached(wish.repo, wish.tree, folder, link=False, full=False)
-            except (OSError, IntegrityError):
-                continue
-            stack.callback(source.close)
-            found.append(source)
-    return found
-
-
 class _Scan:
     """One pass over the wanted entries."""
 
-    def __init__(self, wish: FetchRequest, sources: Sequence[Cached]) -> None:
+    def __init__(self, wish: FetchRequest, cached: CachedFiles) -> None:
         self._wish = wish
-        self._sources = sources
+        self._cached = cached
         self.there: bytearray | None = None  # by entry: 1 if `dest` has it
         self.differing = 0
         self.files = self.reused = self.transferred = self.requests = 0
@@ -156,7 +133,8 @@ class _Scan:
         window: list[PlannedFile] = []
         extents = size = 0
         for entry in self._missing():
-            window.append(self._wanted(entry))
+            window.append(planned(entry, [self._cached]))
+            self.reused += window[-1].target.reused
             extents += len(entry.extents)
             size += entry.size
             if len(window) >= WINDOW_ENTRIES or extents >= WINDOW_EXTENTS or size >= most:
@@ -167,29 +145,20 @@ class _Scan:
     def _missing(self) -> Iterator[Entry]:
         """Yield the files that are not on this machine."""
         at = -1
-        for rows, numbers in self._wish.parts():
+        for rows, numbers in self._cached.look_up(self._wish.parts()):
             for number in numbers:
                 at += 1
                 if rows.kinds[number] not in FILES:
                     continue
                 if self.there and self.there[at]:
                     pass
-                elif rows.sizes[number] and not any(one.holds(rows, number) for one in self._sources):
+                elif rows.sizes[number] and not self._cached.holds(rows, number):
                     yield rows.entry(number)
                     continue
                 elif not rows.sizes[number]:
                     continue
                 self.files += 1
                 self.reused += rows.sizes[number]
-
-    def _wanted(self, entry: Entry) -> PlannedFile:
-        target = FetchedFile.of(entry)
-        for source in self._sources:
-            shared = source.share(entry, target)
-            if shared is not None:
-                self.reused += target.reused
-                return shared
-        return PlannedFile(target, positions(entry.extents))
 
     def _count(self, window: list[PlannedFile]) -> None:
         ranges = plan(((one.target, one.extents) for one in window), self._wish.repo.packs.footers)

@@ -16,19 +16,19 @@ import stat
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dataver.cache.stat_manifest import Row, write_rows
 from dataver.cache.version_cache import CachedFolder, VersionCache, free_partial
 from dataver.checkout.cached_check import damaged, shared_folder
-from dataver.checkout.folder import Folder, located
-from dataver.checkout.local_sources import Cached, Interrupted, LocalSource
-from dataver.checkout.materialise import check_space, fill, fill_entries, local_errors
+from dataver.checkout.cached_files import CachedFiles
+from dataver.checkout.folder import Folder, status_of
+from dataver.checkout.local_sources import LARGE, Interrupted, LocalSource
+from dataver.checkout.materialise import check_space, fill, local_errors, parts_of
 from dataver.checkout.selection import FetchRequest, folding_of, survey, written_size
 from dataver.checkout.working_copy import Existing, FolderComparison
-from dataver.errors import Conflict, IntegrityError
+from dataver.errors import Conflict
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
 from dataver.machine.cache_root import private_cache_root
@@ -182,14 +182,16 @@ class _Fetch:
         total = survey(wish, folding_of(self.cache.trees))
         self.progress.start(total.files, total.size)
         with ExitStack() as stack:
-            sources = self._sources(stack, left, link=True)
+            cached = stack.enter_context(self._cached(link=True))
+            parts = cached.look_up(wish.parts())
             size = written_size(wish, total.size)
-            make_room(self.cache, size, self._near())
-            if not sources:
+            make_room(self.cache, size, cached.used)
+            if not left and not cached.used:
                 check_space(self.cache.trees, size)
             folder = stack.enter_context(Folder(partial, writable=False))
-            filled = fill(wish.repo, wish.parts(), folder, sources, self.progress)
-            cached = CachedFolder(
+            sources = [*self._interrupted(stack, left), cached]
+            filled = fill(wish.repo, parts, folder, sources, self.progress)
+            made = CachedFolder(
                 final,
                 wish.tree,
                 wish.selection,
@@ -200,14 +202,14 @@ class _Fetch:
                 wish.repo.url,
             )
             left_out = {path for path, _ in filled.problems}
-            write_rows(cached.manifest, _rows(wish, folder.fd, left_out, filled.stamps, folder.seal_above))
+            write_rows(made.manifest, _rows(wish, folder.fd, left_out, filled.stamps, folder.seal_above))
             folder.seal()
-            self.cache.describe(cached)
+            self.cache.describe(made)
             partial.rename(final)  # from here on it is visible to other processes
         for path in left:
             remove_folder(path)
         make_room(self.cache, 0, [name])
-        return _ready(cached, transferred=filled.transferred, reused=filled.reused)
+        return _ready(made, transferred=filled.transferred, reused=filled.reused)
 
     def _repair(self, found: CachedFolder, bad: set[str]) -> FetchReport:
         """Fetch damaged and missing files again and replace them with one rename each."""
@@ -218,7 +220,7 @@ class _Fetch:
         again = [entry for entry in wish.entries() if entry.path in bad]
         self.progress.start(len(again), sum(entry.size for entry in again))
         with Folder(partial, writable=False) as folder:
-            filled = fill_entries(wish.repo, again, folder, (), self.progress)
+            filled = fill(wish.repo, parts_of(again), folder, (), self.progress)
             left_out = {path for path, _ in found.problems}
             with _writable_folders(found.path), Existing(found.path) as existing:
                 for entry in again:
@@ -261,11 +263,12 @@ class _Fetch:
         total = survey(wish, folding_of(dest.parent))
         self.progress.start(total.files, total.size)
         with ExitStack() as stack:
-            sources = self._sources(stack, left, link=False)
+            cached = stack.enter_context(self._cached(link=False))
             if not left:
                 check_space(dest.parent, written_size(wish, total.size))
             folder = stack.enter_context(Folder(partial, writable=True))
-            filled = fill(wish.repo, wish.parts(), folder, sources, self.progress)
+            sources = [*self._interrupted(stack, left), cached]
+            filled = fill(wish.repo, cached.look_up(wish.parts()), folder, sources, self.progress)
             flush_file_system(partial)
             try:
                 partial.rename(dest)
@@ -294,11 +297,13 @@ class _Fetch:
             self.progress.advance(kept, compared.equal_size)
             staging = stack.enter_context(_staging(dest, wish))
             left = free_partial(staging)[1]
-            sources = self._sources(stack, left, link=False)
+            cached = stack.enter_context(self._cached(link=False))
             if not left:
                 check_space(dest, written_size(wish, total.size) - compared.equal_size)
             with Folder(staging, writable=True) as folder:
-                filled = fill_entries(wish.repo, _missing(wish, compared), folder, sources, self.progress)
+                parts = cached.look_up(parts_of(_missing(wish, compared)))
+                sources = [*self._interrupted(stack, left), cached]
+                filled = fill(wish.repo, parts, folder, sources, self.progress)
                 left_out = {path for path, _ in filled.problems}
                 if not all(compared.same):
                     flush_file_system(staging)
@@ -324,31 +329,18 @@ class _Fetch:
             extra=max(extra, 0),
         )
 
-    def _sources(self, stack: ExitStack, left: Iterable[Path], *, link: bool) -> list[LocalSource]:
-        """Open the local sources: interrupted folders, cached folders of this tree and of near ones."""
-        sources: list[LocalSource] = []
+    def _interrupted(self, stack: ExitStack, left: Iterable[Path]) -> Iterator[LocalSource]:
+        """Open the folders of interrupted fetches."""
         for path in left:
             with suppress(OSError):
                 source = Interrupted(path, self.wish.repo)
                 stack.callback(source.close)
-                sources.append(source)
-        for tree in dict.fromkeys((self.wish.tree, *self.near)):
-            for cached in self.cache.of_tree(tree):
-                lease = self.cache.lease(cached.path.name)  # else its files could be removed meanwhile
-                if lease is not None:
-                    stack.callback(lease.release)
-                try:
-                    near = Cached(self.wish.repo, self.wish.tree, cached, link=link, full=self.full)
-                except (OSError, IntegrityError):
-                    continue  # the cache is a hint: without it everything is read from the repository
-                stack.callback(near.close)
-                sources.append(near)
-        return sources
+                yield source
 
-    def _near(self) -> set[str]:
-        """Return the names of the cached folders whose files this fetch reuses."""
-        found = (self.cache.of_tree(digest) for digest in (self.wish.tree, *self.near))
-        return {cached.path.name for cached in chain.from_iterable(found)}
+    def _cached(self, *, link: bool) -> CachedFiles:
+        """Return the files of the cached folders, those of this tree and of near ones first."""
+        wish = self.wish
+        return CachedFiles(wish.repo, self.cache, (wish.tree, *self.near), link=link, full=self.full)
 
 
 @contextmanager
@@ -380,8 +372,8 @@ def _rows(
     left_out: set[str],
     stamps: Sequence[int] = (),
     passed: Callable[[str], None] | None = None,
-) -> Iterator[Row]:
-    """Yield the manifest rows of all written entries.
+) -> Iterator[list[Row]]:
+    """Yield the manifest rows of all written entries, a leaf at a time.
 
     Args:
         wish: the fetched selection.
@@ -392,19 +384,27 @@ def _rows(
     """
     known = iter(stamps)
     for rows, numbers in wish.parts():
+        found = []
         for number in numbers:
-            path, kind, stamp = rows.paths[number], rows.kinds[number], next(known, 0)
+            path, kind, size, stamp = (
+                rows.paths[number],
+                rows.kinds[number],
+                rows.sizes[number],
+                next(known, 0),
+            )
+            extents = rows.entry(number).extents if size >= LARGE else ()
             if kind == _EMPTY_FOLDER:
-                yield Row(path, kind, 0, 0)
+                found.append(Row(path, kind, 0, 0))
                 path += "/"
             elif stamp:
-                yield Row(path, kind, rows.sizes[number], stamp)
+                found.append(Row(path, kind, size, stamp, rows.file_digest(number), extents))
             elif path not in left_out:
-                with located(root, path) as (here, name):
-                    status = os.stat(name, dir_fd=here, follow_symlinks=False)
-                yield Row(path, kind, status.st_size, status.st_mtime_ns)
+                status = status_of(root, path)
+                name = rows.file_digest(number)
+                found.append(Row(path, kind, status.st_size, status.st_mtime_ns, name, extents))
             if passed is not None:
                 passed(path)
+        yield found
 
 
 @contextmanager

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["LONG", "Folder", "located"]
+__all__ = ["LONG", "Folder", "located", "status_of"]
 
 LONG: Final = 1000  # characters; longer paths are walked, because the system takes 4,096 bytes at most
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -49,6 +49,14 @@ def located(root: int, path: str) -> Iterator[tuple[int, str]]:
         yield here, name
     finally:
         os.close(here)
+
+
+def status_of(root: int, path: str) -> os.stat_result:
+    """Return the stat values of an entry below an open folder, without following a link."""
+    if len(path) < LONG:  # `located` takes as long as the system call
+        return os.stat(path, dir_fd=root, follow_symlinks=False)  # a descriptor
+    with located(root, path) as (here, name):
+        return os.stat(name, dir_fd=here, follow_symlinks=False)  # a descriptor
 
 
 class Folder:

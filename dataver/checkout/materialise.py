@@ -17,14 +17,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dataver.checkout.plan import (
-    WINDOW_ENTRIES,
-    WINDOW_EXTENTS,
-    WINDOW_FAR,
-    WINDOW_NEAR,
-    FetchedFile,
-    positions,
-)
+from dataver.checkout.local_sources import planned
+from dataver.checkout.plan import WINDOW_ENTRIES, WINDOW_EXTENTS, WINDOW_FAR, WINDOW_NEAR
 from dataver.checkout.selection import FILES, Part
 from dataver.checkout.transfer import FileWindow, PlannedFile, Transfer
 from dataver.errors import DataverError, IntegrityError, StoreError
@@ -41,7 +35,7 @@ if TYPE_CHECKING:
     from dataver.progress import Progress
     from dataver.repository import RepositoryCore
 
-__all__ = ["Filled", "check_space", "fill", "fill_entries", "local_errors"]
+__all__ = ["Filled", "check_space", "fill", "local_errors", "parts_of"]
 
 _NOTHING: Final = digest(b"")
 _AT_ONCE: Final = 2_000  # entries; as many as a leaf has
@@ -125,15 +119,9 @@ def fill(
     return Filled(transfer.transferred, reused, filling.problems, filling.stamps)
 
 
-def fill_entries(
-    repo: RepositoryCore,
-    entries: Iterable[Entry],
-    folder: Folder,
-    sources: Sequence[LocalSource],
-    progress: Progress,
-) -> Filled:
-    """Do the same as `fill` with single entries instead of leaves."""
-    return fill(repo, map(_part_of, _some(entries)), folder, sources, progress)
+def parts_of(entries: Iterable[Entry]) -> Iterator[Part]:
+    """Yield single entries as parts."""
+    return map(_part_of, _some(entries))
 
 
 class _Loose(NamedTuple):
@@ -143,6 +131,9 @@ class _Loose(NamedTuple):
     paths: list[str]
     kinds: list[int]
     sizes: list[int]
+
+    def file_digest(self, number: int) -> bytes:
+        return self.held[number].digest
 
     def entry(self, number: int) -> Entry:
         return self.held[number]
@@ -207,7 +198,7 @@ class _Filling:
         for number in left:
             kind = rows.kinds[number]
             if kind in FILES and rows.sizes[number]:
-                yield self._wanted(rows.entry(number))
+                yield planned(rows.entry(number), self._sources)
             else:
                 self._other(rows.entry(number))
 
@@ -222,14 +213,6 @@ class _Filling:
         else:
             self._folder.write(entry.path, entry.kind == Kind.EXECUTABLE, b"")
             self._progress.advance(1, 0)
-
-    def _wanted(self, entry: Entry) -> PlannedFile:
-        target = FetchedFile.of(entry)
-        for source in self._sources:
-            wanted = source.share(entry, target)
-            if wanted is not None:
-                return wanted
-        return PlannedFile(target, positions(entry.extents))
 
     def make_links(self) -> None:
         """Create the symbolic links, after all files, so that no file is written through a link."""

@@ -8,10 +8,10 @@ and chunks that match are not fetched again (invariant 1). A hole reads as zeros
 import errno
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from dataver.checkout.plan import positions, raw_extents, raw_start
-from dataver.formats.entry import Entry, Extent
+from dataver.formats.entry import Extent
 from dataver.formats.pack import Footer
 from dataver.hashing.digest import digest
 
@@ -22,16 +22,16 @@ LEAST = 4 << 20
 
 
 def arrived(
-    fd: int, entry: Entry, footer: Callable[[bytes], Footer]
+    fd: int, extents: Iterable[tuple[Extent, int]], footer: Callable[[bytes], Footer]
 ) -> tuple[list[tuple[int, int, int]], list[tuple[Extent, int]]]:
-    """Compare an unfinished file with its entry.
+    """Compare an unfinished file with the extents of its entry, given with their positions.
 
     Returns:
         Intact spans, as `(position, position, length)`, and the missing extents with their positions.
     """
     spans: list[tuple[int, int, int]] = []
     rest: list[tuple[Extent, int]] = []
-    for extent, position in positions(entry.extents):
+    for extent, position in extents:
         if _is_hole(fd, position, extent.length):  # needs no footer
             rest.append((extent, position))
             continue

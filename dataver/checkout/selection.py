@@ -51,6 +51,10 @@ class Rows(Protocol):
         """Bytes of their files."""
         ...
 
+    def file_digest(self, number: int) -> bytes:
+        """Return an entry's digest; empty if the entry is not a file."""
+        ...
+
     def entry(self, number: int) -> Entry:
         """Return an entry, with its extents."""
         ...

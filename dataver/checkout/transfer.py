@@ -27,7 +27,7 @@ from dataver.hashing.digest import digest
 from dataver.storage.holes import ZEROS, is_zero, nonzero_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from queue import SimpleQueue
 
@@ -88,7 +88,7 @@ class PlannedFile(NamedTuple):
 
     target: FetchedFile
     extents: Iterable[tuple[Extent, int]]
-    copy: LocalCopy | None = None
+    copies: Sequence[LocalCopy] = ()
 
 
 class FileWindow(NamedTuple):
@@ -162,10 +162,10 @@ class Transfer:
         for batch in window.copies:
             yield self._copies_job(batch), _SPAN
         ranges = plan(((wanted.target, wanted.extents) for wanted in window.wanted), self._repo.packs.footers)
-        for target, _, copy in window.wanted:
+        for target, _, copies in window.wanted:
             if not target.whole:
                 self._folder.create(target.path)
-            if copy is not None:
+            for copy in copies:
                 yield self._copy_job(target, copy), _SPAN
         for one in ranges:
             yield self._range_job(one), one.length + one.raw

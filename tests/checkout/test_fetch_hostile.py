@@ -6,7 +6,8 @@ import unicodedata
 import pytest
 
 from dataver.checkout.folder import Folder
-from dataver.checkout.materialise import fill_entries
+from dataver.checkout.materialise import fill as write_entries
+from dataver.checkout.materialise import parts_of
 from dataver.checkout.selection import FetchRequest, folding_of, survey
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.entry import Entry, Extent, Kind, safe_link
@@ -33,7 +34,7 @@ def stored(world):
 
 def fill(repo, path, entries):
     with Folder(path, writable=True) as folder:
-        return fill_entries(repo._core, entries, folder, (), SILENT)
+        return write_entries(repo._core, parts_of(entries), folder, (), SILENT)
 
 
 def empty(path, kind=Kind.FILE, target=""):
@@ -164,7 +165,7 @@ def test_a_path_of_4096_bytes_is_written_and_read_back(world):
     entry = world.version().entry("good")._replace(path=path)
     jail = world.root / "long"
     with Folder(jail, writable=False) as folder:
-        fill_entries(world.repo._core, [entry], folder, (), SILENT)
+        write_entries(world.repo._core, parts_of([entry]), folder, (), SILENT)
         folder.seal()
         here = os.dup(folder.fd)
         for part in path.split("/")[:-1]:
