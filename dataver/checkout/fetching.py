@@ -427,13 +427,13 @@ def _staging(dest: Path, wish: FetchRequest) -> Iterator[Path]:
     """Provide a path for a private folder below `dest`, which no entry can have."""
     parent = dest / ".dataver"
     ours = not os.path.lexists(parent)
-    if ours:
-        parent.mkdir()
-    os.close(open_folder(parent))  # a link there would lead elsewhere
-    ours = ours or any(
-        path.name.startswith(_STAGING) for path in parent.iterdir()
-    )  # left by an interrupted fetch
     try:
+        if ours:
+            parent.mkdir()
+        os.close(open_folder(parent))  # a link there would lead elsewhere
+        ours = ours or all(
+            path.name.startswith(_STAGING) for path in parent.iterdir()
+        )  # left by an interrupted fetch, if it is empty as well
         yield parent / f"{_STAGING}{wish.name[:90]}"
     finally:
         if ours:
