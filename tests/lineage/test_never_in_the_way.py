@@ -266,11 +266,13 @@ def test_forked_children_add_to_the_run_of_their_parent(lab, early) -> None:
     assert {event.run.outcome for event in lab.events() if event.run.sequence} == {"finished"}
 
 
-def test_a_child_forked_while_another_thread_imports_does_not_wait_for_ever(lab) -> None:
-    """Of a module of dataver; its lock would stay taken in the child."""
+@pytest.mark.parametrize("seconds", [0.2, 3.0], ids=["parent waits", "parent does not wait so long"])
+def test_a_child_forked_while_another_thread_imports_does_not_wait_for_ever(lab, seconds: float) -> None:
+    """Of a module of dataver; its lock would stay taken in the child, and the module half executed."""
     lab.run(
-        """
+        f"""
         import importlib, os, signal, sys, threading, time
+        from importlib.machinery import PathFinder
         import dataver
         dataver.fetch("cats")
         main, name, begun = threading.main_thread(), "dataver.api.lockfile", threading.Event()
@@ -278,9 +280,18 @@ def test_a_child_forked_while_another_thread_imports_does_not_wait_for_ever(lab)
 
         class Slow:
             def find_spec(found, path=None, target=None):
-                if found == name and threading.current_thread() is not main:
+                if found != name or threading.current_thread() is main:
+                    return None
+                spec = PathFinder.find_spec(found, path)
+                execute = spec.loader.exec_module
+
+                def execute_slowly(module):
                     begun.set()
-                    time.sleep(0.3)
+                    time.sleep({seconds})
+                    execute(module)
+
+                spec.loader.exec_module = execute_slowly
+                return spec
 
         sys.meta_path.insert(0, Slow)
         thread = threading.Thread(target=importlib.import_module, args=[name])
@@ -289,8 +300,7 @@ def test_a_child_forked_while_another_thread_imports_does_not_wait_for_ever(lab)
         child = os.fork()
         if child == 0:
             signal.alarm(20)
-            importlib.import_module(name)
-            os._exit(0)
+            os._exit(0 if importlib.import_module(name).LockFile else 1)
         assert os.waitpid(child, 0)[1] == 0
         thread.join()
         """

@@ -264,18 +264,34 @@ def _before_fork() -> None:
 
 
 def _await_imports() -> None:
-    """Wait, with a limit, while other threads import modules of dataver.
-
-    Python locks each module during its import and does not reset the locks in a forked child
-    (`importlib._bootstrap`): a child that imports such a module would wait forever.
-    """
-    locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
-    me, until = threading.get_ident(), time.monotonic() + _FORK_SECONDS
-    while time.monotonic() < until:
-        held = [reference() for name, reference in list(locks.items()) if name.startswith("dataver")]
-        if all(getattr(lock, "owner", None) in (None, me) for lock in held):
-            return
+    """Wait, with a limit, while other threads import modules of dataver; an import may begin afterwards."""
+    until = time.monotonic() + _FORK_SECONDS
+    while any(name.startswith("dataver") for name in _imported_elsewhere()) and time.monotonic() < until:
         time.sleep(0.001)
+
+
+def _imported_elsewhere() -> list[str]:
+    """Return the names of modules that other threads are importing."""
+    me = threading.get_ident()
+    locks = [(name, reference()) for name, reference in list(_module_locks().items())]
+    return [name for name, lock in locks if getattr(lock, "owner", None) not in (None, me)]
+
+
+def _module_locks() -> dict[str, Any]:
+    return getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+
+
+def _drop_unfinished_imports() -> None:
+    """Forget, in a forked child, the modules that other threads of the parent were importing.
+
+    Python locks each module during its import and does not reset these locks in a child
+    (`importlib._bootstrap`): an import of such a module would wait forever. It begins again instead.
+    """
+    for name in _imported_elsewhere():
+        del _module_locks()[name]
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if getattr(spec, "_initializing", False):
+            del sys.modules[name]
 
 
 def _after_fork() -> None:
@@ -285,6 +301,7 @@ def _after_fork() -> None:
 
 def _in_child() -> None:
     """Initialise a forked child, in the scope of the thread that forked."""
+    _drop_unfinished_imports()
     scope = here()
     if STATE.recorder is not None:
         STATE.recorder.notes.close()  # they belong to the parent
