@@ -31,7 +31,7 @@ USE = Use(
 def nothing_announced(monkeypatch: pytest.MonkeyPatch) -> None:
     """No run in the environment but what a test puts there."""
     for tracker in ANNOUNCED:
-        for name in (*tracker.variables, *tracker.around):
+        for name in (*tracker.row.run, *tracker.row.around):
             monkeypatch.delenv(name, raising=False)
 
 
