@@ -31,7 +31,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 
 
 class Bash(BashComplete):
-    """Bash's completion of whole words, whatever COMP_WORDBREAKS contains."""
+    """Completion of whole words in bash, for any value of COMP_WORDBREAKS."""
 
     source_template = _SOURCE
 

@@ -164,7 +164,7 @@ class Fields:
         return None if self.is_null(name) else self.text(name)
 
     def has(self, name: str) -> bool:
-        """Return whether the key exists, whatever its value."""
+        """Return whether the key exists; its value may be null."""
         return name in self._values
 
     def is_null(self, name: str) -> bool:

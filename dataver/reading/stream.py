@@ -6,7 +6,7 @@ thread. Memory: two windows of 8 MiB at most for each thread that reads on, and 
 file of a fetched version is read through a small buffer; the system's page cache does the rest.
 
 Threads: DuckDB and others seek and read one open file from many threads without a lock, so each thread that
-seeks gets a reader of its own, which goes on from there whatever the others do. A thread that never sought
+seeks gets a reader of its own, which continues there independently of the others. A thread that never sought
 goes on where the file was last used. Once one has done so with another's reader, the file is passed around
 (thread pools, `asyncio.to_thread`): from then on a seek holds for the next read of its thread, and every
 other read goes on where the last one ended.

@@ -4,8 +4,8 @@ The idea: write first, list second. A writer puts a claim of its own beside the 
 Of two writers, the later one sees the other's claim, so they never both continue. A writer without rivals
 continues. The others withdraw, except the one whose name sorts first, which waits until it has no rivals.
 
-A writer that withdrew puts no new claim before it has seen a listing without any. Without this rule, there is
-always somebody's claim in a slow store, and nobody continues.
+A writer that withdrew puts no new claim before it has seen a listing without any. Without this rule, in a
+slow store, every listing would contain a claim, and no writer would continue.
 
 Assumptions: a listing includes every object that was put before it began, and a writer that holds a claim
 writes within a minute. A claim is ignored after two minutes, in case its writer died; so a writer that is

@@ -2,7 +2,7 @@
 
 A block ends after an item whose path hashes to a multiple of 2,048 at its level, or at a limit of items or
 path bytes. Since only the items since the last boundary count, the blocks are a function of the sorted items
-alone: a tree has one form, whatever the order of its edits.
+alone: a tree has one form, independent of the order of its edits.
 """
 
 from dataclasses import dataclass

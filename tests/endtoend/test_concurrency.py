@@ -211,7 +211,7 @@ class _SlowStore(MemoryStore):
 
 
 def test_many_writers_at_a_slow_store_all_have_their_turn(monkeypatch):
-    """A writer that waits has no claim: otherwise there is always somebody's claim, and nobody continues."""
+    """A writer that waits has no claim: otherwise every listing contains one, and no writer continues."""
     module = sys.modules[claimed.__wrapped__.__module__]
     monkeypatch.setattr(module, "_PAUSE", 0.002)
     monkeypatch.setattr(module, "_TRIES", 200)
