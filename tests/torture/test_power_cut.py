@@ -5,6 +5,7 @@ names of all files and the bytes of none that was not flushed.
 """
 
 import os
+import posix
 import subprocess
 
 import pytest
@@ -26,6 +27,7 @@ def disk(tmp_path, monkeypatch):
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("only root can attach a file system, and only where there are loop devices")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "fsync", posix.fsync)  # `tests/conftest.py` leaves it out
     monkeypatch.setenv("DATAVER_CACHE", str(found.mount / "cache"))
     yield found
     found.detach()
