@@ -8,7 +8,7 @@
     draft.finalize("July photos")
     version = draft.upload().version                     # visible to everyone, atomically
 
-    path = dataver.fetch("vision/cats@1.0.0")            # in the training job: a read-only folder
+    folder = dataver.fetch("vision/cats@1.0.0").path     # in the training job: read-only
 
 What is listed in `__all__` is public; every other name may change without notice. Names are imported when
 they are first used, so that `import dataver` costs a training job nothing.
@@ -20,6 +20,7 @@ from dataver._about import __version__
 
 if TYPE_CHECKING:
     from dataver.api.config import Config
+    from dataver.api.diff import Diff
     from dataver.api.draft import Draft
     from dataver.api.lockfile import LockedVersion, LockFile
     from dataver.api.opening import fetch, init, open  # noqa: A004
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from dataver.api.run import Run, run, use
     from dataver.api.sync import SyncReport
     from dataver.api.transfer import mirror
-    from dataver.api.version import DatasetSummary, Diff, UploadReport, Version
+    from dataver.api.version import DatasetSummary, UploadReport, Version
+    from dataver.checkout.fetching import FetchReport
     from dataver.errors import (
         AlreadyExists,
         Conflict,
@@ -58,6 +60,7 @@ __all__ = [
     "Diff",
     "Draft",
     "Entry",
+    "FetchReport",
     "Files",
     "FormatTooNew",
     "Incomplete",
@@ -89,6 +92,7 @@ __all__ = [
 
 _HOMES = {
     "dataver.api.config": ("Config",),
+    "dataver.api.diff": ("Diff",),
     "dataver.api.draft": ("Draft",),
     "dataver.api.lockfile": ("LockFile", "LockedVersion"),
     "dataver.api.transfer": ("mirror",),
@@ -96,7 +100,8 @@ _HOMES = {
     "dataver.api.repository": ("Repository",),
     "dataver.api.run": ("Run", "run", "use"),
     "dataver.api.sync": ("SyncReport",),
-    "dataver.api.version": ("DatasetSummary", "Diff", "UploadReport", "Version"),
+    "dataver.api.version": ("DatasetSummary", "UploadReport", "Version"),
+    "dataver.checkout.fetching": ("FetchReport",),
     "dataver.formats.entry": ("Entry", "Kind"),
     "dataver.machine.configuration": ("Setting",),
     "dataver.ingest.add_operation": ("AddReport",),

@@ -134,7 +134,7 @@ def walk(kind: str, name: str, folders: list[Path], repository: dataver.Reposito
     raw = sum(version.size for version in versions)
     stored = sum(info.size for info in repository._core.store.list())
     return (
-        f"| {kind} | {name} | {len(versions)} | {versions[-1].files:,} | {raw / 1e6:.1f} "
+        f"| {kind} | {name} | {len(versions)} | {versions[-1].file_count:,} | {raw / 1e6:.1f} "
         f"| {stored / 1e6:.1f} "
         f"| {made:.1f} | {fetched:.1f} |"
     )

@@ -39,7 +39,7 @@ def table(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 mlflow.set_experiment("digits")
 with mlflow.start_run():
-    data = dataver.fetch(sys.argv[1])
+    data = dataver.fetch(sys.argv[1]).path
     model = LogisticRegression(max_iter=1000).fit(*table(data / "train"))
     score = model.score(*table(data / "test"))
     mlflow.log_metric("accuracy", score)
@@ -58,7 +58,7 @@ from pathlib import Path
 import dataver
 import numpy as np
 
-data = dataver.fetch(sys.argv[1], paths="train")
+data = dataver.fetch(sys.argv[1], include="train").path
 shutil.rmtree("clean", ignore_errors=True)
 Path("clean").mkdir()
 for part in sorted(data.glob("train/*.csv")):
@@ -139,10 +139,10 @@ def walk(folder: Path) -> None:
     shell.type(f"dataver lineage run mlflow:{bad[:8]}")
     shell.type(f"dataver lineage compare {bad[:8]} {good[:8]}")
     shell.type("dataver lineage file suspect.csv")
-    shell.type("dataver lineage impact vision/digits@1.0.0 --paths train/part-3.csv")
+    shell.type("dataver lineage impact vision/digits@1.0.0 --include train/part-3.csv")
     for version in ("vision/digits@1.0.0", "vision/digits@1.0.1"):
         shell.type(f"python clean.py {version}")
-    shell.type("dataver lineage impact vision/digits@1.0.0 --paths train/part-3.csv")
+    shell.type("dataver lineage impact vision/digits@1.0.0 --include train/part-3.csv")
     shell.type("dataver lineage version models/digits@1.0.1 --up")
     check(shell, bad, good)
 
@@ -160,7 +160,7 @@ def check(shell: Walk, bad: str, good: str) -> None:
     assert [each["path"] for each in pair["diff"]["modified"]] == ["train/part-3.csv"], pair
     saw = ask("dataver lineage file suspect.csv")["runs"]
     assert {each["run"] for each in saw if each["link"]["role"] == "input"} >= {f"mlflow:{bad}"}, saw  # type: ignore[attr-defined]
-    tainted = ask("dataver lineage impact vision/digits@1.0.0 --paths train/part-3.csv")
+    tainted = ask("dataver lineage impact vision/digits@1.0.0 --include train/part-3.csv")
     assert {each["ref"] for each in tainted["versions"]} >= {"models/digits@1.0.0", "clean/digits@1.0.0"}, (
         tainted
     )  # type: ignore[attr-defined]

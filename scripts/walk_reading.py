@@ -43,9 +43,9 @@ def sample(path: str, data: bytes) -> tuple[torch.Tensor, int]:
 
 def main(version: str) -> None:
     torch.manual_seed(0)
-    stream = FileStream(version, paths="train/**", decode=sample, shuffle=True)
+    stream = FileStream(version, include="train/**", decode=sample, shuffle=True)
     train = Loader(stream, batch_size=32, num_workers=2, persistent_workers=True)
-    test = Loader(FileStream(version, paths="test/**", decode=sample), batch_size=32)
+    test = Loader(FileStream(version, include="test/**", decode=sample), batch_size=32)
     network = nn.Sequential(
         nn.Conv2d(1, 16, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2),

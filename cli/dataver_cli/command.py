@@ -178,7 +178,11 @@ rebase_option = click.option(
 def include_option(help: str) -> Callable[[Function], Function]:  # noqa: A002  # as in click
     """Declare `--include`: patterns of the files that a command takes."""
     return option(
-        "--include", also=["--wildcard", "--paths", "--path"], multiple=True, metavar="PATTERN", help=help
+        "--include",
+        also=["--paths", "--path", "--filter", "--wildcard"],
+        multiple=True,
+        metavar="PATTERN",
+        help=help,
     )
 
 

@@ -88,7 +88,7 @@ _EXAMPLES = (
     "$ dataver create vision/cats && dataver add photos/ --dest train",
     '$ dataver finalize -m "July photos" && dataver upload',
     '$ dataver sync photos/ --name vision/cats --dest train -m "July photos"   # all in one step',
-    "$ dataver fetch vision/cats@1.0.1 --dest work/ --paths 'train/**'",
+    "$ dataver fetch vision/cats@1.0.1 --dest work/ --include 'train/**'",
 )
 
 

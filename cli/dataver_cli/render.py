@@ -43,7 +43,7 @@ def version_values(version: "Version", tags: Iterable[str] | None = None) -> dic
         "created": version.created.isoformat(),
         "author": version.author,
         "message": version.message,
-        "files": version.files,
+        "files": version.file_count,
         "size": version.size,
         "line": version.line,
         "parents": [
@@ -209,7 +209,7 @@ def version_lines(version: "Version", tags: Iterable[str]) -> list[tuple[str, st
         ("digest", version.digest),
         ("record", version.record_id or "(not uploaded)"),
         ("tags", ", ".join(sorted(tags)) or "-"),
-        ("files", f"{version.files:,}"),
+        ("files", f"{version.file_count:,}"),
         ("size", f"{size(version.size)} ({version.size:,} bytes)"),
         ("created", when(version.created)),
         ("author", version.author),

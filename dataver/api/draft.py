@@ -9,28 +9,26 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 from dataver.api.author import author as default_author
-from dataver.api.version import Diff, UploadReport, Version
+from dataver.api.diff import Diff
+from dataver.api.version import UploadReport, Version
 from dataver.errors import InvalidInput
-from dataver.formats.names import check_dataset_name
 from dataver.formats.record import ParentRef
-from dataver.ingest import AddReport, DraftCore, current_draft, find_draft, list_drafts
+from dataver.ingest import AddReport, DraftCore
 from dataver.ingest.add_plan import AddPlan, plan_add
-from dataver.ingest.draft_place import belongs
 from dataver.ingest.pack_uploader import SPOOL
 from dataver.ingest.publish_draft import publish_draft
 from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.lineage.record.recorder import record_made
-from dataver.machine.paths import find_workspace, workspace_of
 from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
-from dataver.repository import Published, Ref, RepositoryCore
+from dataver.repository import Published
 from dataver.tree import Given, Tree, new_name_problems
 
 if TYPE_CHECKING:
     from dataver.ingest.external import ExternalPlan, ExternalReport
     from dataver.ingest.upload_plan import UploadPlan
 
-__all__ = ["Draft", "create_draft", "open_draft", "open_drafts"]
+__all__ = ["Draft", "check_created"]
 
 BytesMode: TypeAlias = Literal["rb", "wb", "xb", "ab", "r+b", "w+b", "x+b", "a+b", "rb+", "wb+", "xb+", "ab+"]
 TextMode: TypeAlias = Literal["r", "w", "x", "a", "r+", "w+", "x+", "a+", "rt", "wt", "xt", "at"]
@@ -482,43 +480,3 @@ def check_created(moment: datetime, parents: Iterable[Published]) -> None:
                 f"the time {moment} is not after that of {parent.ref}, a parent: {parent.record.created}.",
                 hint="versions are ordered by time: import old ones first",
             )
-
-
-def create_draft(
-    core: RepositoryCore,
-    url: str,
-    name: str,
-    parents: Ref | Sequence[Ref],
-    workspace: str | Path | None,
-    *,
-    spool: int,
-) -> Draft:
-    """Start a draft; see `dataver.Repository.create`."""
-    check_dataset_name(name)
-    wanted = list(parents) if isinstance(parents, Sequence) and not isinstance(parents, str) else [parents]
-    found = [core.resolve(ref) for ref in wanted]
-    if name not in {each.record.dataset for each in found}:
-        core.records.refuse_dataset(name)
-    folder = Path.cwd() if workspace is None else None
-    return Draft(DraftCore.start(core, url, workspace_of(workspace), name, found, folder=folder, spool=spool))
-
-
-def open_draft(core: RepositoryCore, draft_id: str | None, workspace: str | Path | None) -> Draft:
-    """Open a draft of a workspace; see `dataver.Repository.draft`."""
-    start = Path(workspace) if workspace is not None else None
-    if draft_id is None:
-        home, draft_id = current_draft(start)
-    else:
-        home = find_workspace(start) or workspace_of(workspace)
-        draft_id = find_draft(home, draft_id)
-    return Draft(DraftCore.load(core, home, draft_id))
-
-
-def open_drafts(core: RepositoryCore, workspace: str | Path | None) -> list[Draft]:
-    """Open the drafts of a workspace; see `dataver.Repository.drafts`."""
-    home = find_workspace(Path(workspace) if workspace is not None else None)
-    return [
-        Draft(DraftCore(core, home, state))
-        for state in (list_drafts(home) if home else [])
-        if home and state.status != "uploaded" and belongs(state, core)
-    ]

@@ -28,7 +28,7 @@ def fetch(
     ref: Ref,
     *,
     dest: str | Path | None = None,
-    paths: Given | Selection | None = None,
+    include: Given | Selection | None = None,
     exclude: Given = (),
     shard: "tuple[int | Iterable[int], int] | str | None" = None,
     verify: str = "stat",
@@ -41,7 +41,7 @@ def fetch(
         raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
     linked = _is_linked(run)
     published = core.resolve(ref)
-    selection = _selection(core, published, paths, exclude, shard)
+    selection = _selection(core, published, include, exclude, shard)
     cache, uncached = _cache(needed=dest is None)
     with receiver(progress, "Fetching") as shown:
         report = check_out(
@@ -68,7 +68,7 @@ def plan_fetch(
     ref: Ref,
     *,
     dest: str | Path | None,
-    paths: Given | Selection | None,
+    include: Given | Selection | None,
     exclude: Given,
     shard: "tuple[int | Iterable[int], int] | str | None",
     measure: bool,
@@ -82,7 +82,7 @@ def plan_fetch(
         published.record.tree,
         cache=_cache(needed=False)[0],
         dest=local_folder(dest) if dest is not None else None,
-        selection=_selection(core, published, paths, exclude, shard),
+        selection=_selection(core, published, include, exclude, shard),
         near=_near(published),
         measure=measure,
     )
@@ -97,7 +97,7 @@ def fetch_run(
     reports = {}
     for ref, selection in readings:
         folder = top if top is None or len(readings) == 1 else Path(top, *ref.split("/"))
-        reports[ref] = fetch(core, ref, dest=folder, paths=selection, progress=progress)
+        reports[ref] = fetch(core, ref, dest=folder, include=selection, progress=progress)
     return reports
 
 
@@ -137,7 +137,7 @@ def _near(published: Published) -> list[bytes]:
 def _selection(
     core: RepositoryCore,
     published: Published,
-    paths: Given | Selection | None,
+    include: Given | Selection | None,
     exclude: Given,
     shard: object,
 ) -> Selection:
@@ -146,7 +146,7 @@ def _selection(
         from dataver.checkout.distributed_rank import as_shard
 
         part = as_shard(shard)
-    return Selection.of(core.tree(published.record.tree), paths, exclude, part)
+    return Selection.of(core.tree(published.record.tree), include, exclude, part)
 
 
 def _link(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dataver.api.repository import Repository
 from dataver.errors import NotFound
@@ -11,6 +11,9 @@ from dataver.machine.paths import absolute_url, default_repository
 from dataver.progress import SILENT, Progress
 from dataver.repository import Ref, init_repository, open_repository, ref_text
 from dataver.storage.url import check_spelling
+
+if TYPE_CHECKING:
+    from dataver.checkout import FetchReport
 
 __all__ = ["fetch", "init", "open"]
 
@@ -70,7 +73,7 @@ def fetch(
     ref: Ref,
     *,
     dest: str | Path | None = None,
-    paths: str | Iterable[str] | None = None,
+    include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] = (),
     shard: tuple[int | Iterable[int], int] | str | None = None,
     verify: str = "stat",
@@ -79,27 +82,27 @@ def fetch(
     run: object = None,
     repo: str | Path | Repository | None = None,
     progress: Progress | bool = SILENT,
-) -> Path:
-    """Fetch a version and return its folder; see `Repository.fetch`.
+) -> "FetchReport":
+    """Fetch a version; the result can be used as the path of its folder. See `Repository.fetch`.
 
-        folder = dataver.fetch("vision/cats@1.2.0", paths="train/**")
+        folder = dataver.fetch("vision/cats@1.2.0", include="train/**").path
 
     Args:
         ref: the version, such as `vision/cats@1.0.0`.
         dest: the folder for a writable working copy; None returns a read-only view in the cache.
-        paths: globs; only matching files are fetched.
-        exclude: globs; matching files are not fetched, even if `paths` matches them.
+        include: globs; only matching files are fetched.
+        exclude: globs; matching files are not fetched, even if `include` matches them.
         shard: `(rank, world)`, "rank" or "node": only that shard of the matching files.
         verify: "stat" or "full".
         overwrite: replace files in `dest` that differ.
         locked: fetch the version that the project's `dataver.lock` pins for `ref`.
         run: the run to link it to, as for `Repository.fetch`; None means the current one.
         repo: the repository, or its URL; None means the one that `dataver.open()` opens.
-        progress: receives counts of files and bytes; True shows a progress bar; True shows a bar.
+        progress: receives counts of files and bytes; True shows a bar.
 
     Raises:
         NotFound: the repository or the version does not exist, or `locked` is set and `ref` is not locked.
-        PathNotFound: a pattern of `paths` matches nothing.
+        PathNotFound: a pattern of `include` matches nothing.
         InvalidInput: `run`, `shard` or the lock file is invalid.
         Conflict: files in `dest` differ and `overwrite` is off, or `ref` is locked in another repository.
         IntegrityError: the repository holds damaged bytes, or other content than the locked one.
@@ -110,10 +113,10 @@ def fetch(
         from dataver.api.lockfile import LockFile
 
         ref = LockFile.find().pinned(opened, ref_text(ref))
-    report = opened.fetch(
+    return opened.fetch(
         ref,
         dest=dest,
-        paths=paths,
+        include=include,
         exclude=exclude,
         shard=shard,
         verify=verify,
@@ -121,7 +124,6 @@ def fetch(
         run=run,
         progress=progress,
     )
-    return report.path
 
 
 def _place_of(url: str | Path) -> str:

@@ -51,7 +51,7 @@ class Run:
         self,
         version: Version | str,
         *,
-        paths: Given | None = None,
+        include: Given | None = None,
         exclude: Given = (),
         repo: "Repository | None" = None,
     ) -> None:
@@ -59,7 +59,7 @@ class Run:
 
         Args:
             version: the version, or a reference to it.
-            paths: patterns, if only a part was used.
+            include: patterns, if only a part was used.
             exclude: patterns of files that were not used.
             repo: the repository of the reference; None means the one that `dataver.open()` opens.
 
@@ -67,7 +67,7 @@ class Run:
             NotFound: the version does not exist, or a pattern matches nothing in it.
             InvalidInput: the version is not uploaded.
         """
-        use(version, paths=paths, exclude=exclude, run=self._key, repo=repo)
+        use(version, include=include, exclude=exclude, run=self._key, repo=repo)
 
     def produced(self, version: Version | str, *, repo: "Repository | None" = None) -> None:
         """Record that it produced a version which was finalized elsewhere.
@@ -122,7 +122,7 @@ def run(name: str | None = None, *, key: str | None = None) -> Run:
 def use(
     version: Version | str,
     *,
-    paths: Given | None = None,
+    include: Given | None = None,
     exclude: Given = (),
     run: object = None,
     repo: "Repository | None" = None,
@@ -133,7 +133,7 @@ def use(
 
     Args:
         version: the version, or a reference to it.
-        paths: patterns, if only a part was used.
+        include: patterns, if only a part was used.
         exclude: patterns of files that were not used.
         run: the run, as in `fetch`; None means the current one.
         repo: the repository of the reference; None means the one that `dataver.open()` opens.
@@ -145,7 +145,7 @@ def use(
     found = _version(version, repo)
     if found.record_id is None:
         raise InvalidInput(f"{found.ref} is not uploaded yet; no run can use it.", hint="upload it first")
-    selection = Selection.of(found.tree, paths, exclude)
+    selection = Selection.of(found.tree, include, exclude)
     files, size = _chosen(found, selection)
     record_input(
         found._repository,
@@ -173,7 +173,7 @@ def _version(version: Version | str, repo: "Repository | None") -> Version:
 def _chosen(version: Version, selection: Selection) -> tuple[int, int]:
     """Return the number of files in a selection and their bytes."""
     if selection.whole:
-        return version.files, version.size
+        return version.file_count, version.size
     selection.require(version.tree)
     sizes = [
         leaf.sizes[number]

@@ -1,14 +1,15 @@
-"""Public versions: their records, files and differences."""
+"""Public versions: their records and files."""
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataver.api.author import author
+from dataver.api.diff import Diff, compare
 from dataver.errors import InvalidInput, NotFound, PathNotFound
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
@@ -16,17 +17,18 @@ from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
 from dataver.repository import Published
 from dataver.short_repr import short_repr
-from dataver.tree import Change, Selection, Tree, diff, find_renames, path_of
+from dataver.tree import Selection, Tree, path_of
+from dataver.tree.selection import literal
 
 if TYPE_CHECKING:
     from dataver.checkout import FetchReport
     from dataver.ingest import Sent
+    from dataver.reading import Files
     from dataver.reading.stream import FileReader
     from dataver.repository import RepositoryCore
-    from dataver.tree.checked_descent import Load
     from dataver.tree.selection import Given
 
-__all__ = ["DatasetSummary", "Diff", "UploadReport", "Version"]
+__all__ = ["DatasetSummary", "UploadReport", "Version"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Version:
         self._uploader = uploader
 
     def __repr__(self) -> str:
-        return f"Version({self.ref!r}, {self.digest[:16]}…, files={self.files})"
+        return f"Version({self.ref!r}, {self.digest[:16]}…, files={self.file_count})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Version):
@@ -155,7 +157,7 @@ class Version:
         return self._record.message
 
     @property
-    def files(self) -> int:
+    def file_count(self) -> int:
         """The number of its files."""
         return self._record.files
 
@@ -256,16 +258,46 @@ class Version:
             PathNotFound: the path does not exist.
             InvalidInput: it is not a file, or the version is not uploaded.
         """
+        return self.files().open(path)
+
+    def files(self, *, run: object = None) -> "Files":
+        """Return its files for reading on demand, without fetching them first.
+
+        Args:
+            run: the run to link the read files to, as for `Repository.fetch`; None means the current one.
+
+        Raises:
+            InvalidInput: it is not uploaded, or `run` is invalid.
+        """
         from dataver.reading import Files
 
-        return Files(self._repository, self._published()).open(path_of(path))
+        published, key = self._published(), None
+        if run is not None:
+            from dataver.lineage.attribution.owner import key_of
+
+            key, _ = key_of(run)
+        return Files(self._repository, published, run=key)
+
+    def path(self, path: str | os.PathLike[str]) -> Path:
+        """Fetch one file, or a folder and everything below it, and return its path in the cache, read-only.
+
+        Raises:
+            PathNotFound: the path does not exist.
+            InvalidInput: it is not uploaded.
+            IntegrityError: the repository holds other bytes.
+            StoreError: the store failed; repeating the call continues.
+        """
+        name = path_of(path)
+        return self.fetch(include=literal(name)).path / name
 
     def fetch(
         self,
         *,
         dest: str | Path | None = None,
-        paths: "Given | Selection | None" = None,
+        include: "Given | Selection | None" = None,
         exclude: "Given" = (),
+        shard: "tuple[int | Iterable[int], int] | str | None" = None,
+        verify: str = "stat",
         overwrite: bool = False,
         run: object = None,
         progress: Progress | bool = SILENT,
@@ -276,10 +308,12 @@ class Version:
         self._published()
         return fetch(
             self._repository,
-            self.ref,
+            self,
             dest=dest,
-            paths=paths,
+            include=include,
             exclude=exclude,
+            shard=shard,
+            verify=verify,
             overwrite=overwrite,
             run=run,
             progress=progress,
@@ -287,7 +321,7 @@ class Version:
 
     def diff(
         self, other: "Version | None" = None, *, include: "Given | None" = None, exclude: "Given" = ()
-    ) -> "Diff":
+    ) -> Diff:
         """Return the changes from this version to another one, or from its first parent to it.
 
         Args:
@@ -302,9 +336,9 @@ class Version:
         """
         if other is not None:
             load = (self if self._record_id is None else other)._tree._load  # a draft's loads blocks of both
-            return _changes(self._tree, other._tree, load, include, exclude)
+            return compare(self._tree, other._tree, load, include, exclude)
         parent = self._parent_tree()
-        return _changes(parent, self._tree, self._tree._load, include, exclude)
+        return compare(parent, self._tree, self._tree._load, include, exclude)
 
     def _parent_tree(self) -> Tree | None:
         if not self.parents:
@@ -336,7 +370,22 @@ class Version:
         bump: str = "patch",
         metadata: Mapping[str, Any] | None = None,
     ) -> UploadReport:
-        """Publish its content as the latest version. Arguments and errors as for `Repository.restore`."""
+        """Publish its content as the latest version of its dataset; transfer no data.
+
+        The new version is a child of the latest one, and its message names this one. If the latest version
+        has that content already, no version is made (`UploadReport.already`).
+
+        Args:
+            message: the description of the new version, to which the name of this one is added.
+            label: the label; None means the next free one.
+            bump: the part of the highest label to increment: "major", "minor" or "patch".
+            metadata: JSON values to attach; None means those of this version.
+
+        Raises:
+            NotFound: this version was deleted.
+            InvalidInput: the label or the metadata is invalid, or this version is not uploaded.
+            Conflict: the label is taken.
+        """
         from dataver.lineage.record.recorder import record_made
         from dataver.maintenance.restore import restore
 
@@ -419,19 +468,6 @@ class Version:
         return cls(repository, published.record, published.record_id, repository.tree(published.record.tree))
 
 
-def _changes(old: Tree | None, new: Tree, load: "Load", include: "Given | None", exclude: "Given") -> "Diff":
-    changes = (
-        (Change(entry.path, None, entry) for entry in new.iterate())
-        if old is None
-        else diff(old.digest, new.digest, load)
-    )
-    if include is None and not exclude:
-        return Diff.of(changes)
-    trees = [Tree(tree.digest, load) for tree in (old, new) if tree is not None]
-    matches = Selection.across(trees, include, exclude).matcher()
-    return Diff.of(change for change in changes if matches(change.path))
-
-
 @dataclass(frozen=True)
 class DatasetSummary:
     """Summary of a dataset.
@@ -450,62 +486,3 @@ class DatasetSummary:
     def created(self) -> datetime:
         """The creation time of the latest version."""
         return self.latest.created
-
-
-@dataclass(frozen=True)
-class Diff:
-    """Difference between two trees.
-
-    Attributes:
-        added: new paths.
-        removed: paths that no longer exist.
-        modified: paths whose content, kind or link target differs.
-        renamed: `(old, new)` entries of equal content that changed their path; in neither list above.
-    """
-
-    added: list[Entry] = field(default_factory=list)
-    removed: list[Entry] = field(default_factory=list)
-    modified: list[Change] = field(default_factory=list)
-    renamed: list[tuple[Entry, Entry]] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return f"Diff({', '.join(f'{each.name}={len(getattr(self, each.name))}' for each in fields(self))})"
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.modified or self.renamed)
-
-    @classmethod
-    def of(cls, changes: Iterator[Change]) -> "Diff":
-        """Group the changes of a tree diff by kind."""
-        everything = list(changes)
-        pairs = find_renames(everything)
-        left = {old.path for old, _ in pairs}
-        arrived = {new.path for _, new in pairs}
-        diff = cls(renamed=list(pairs))
-        for change in everything:
-            if change.old is None and change.new is not None:
-                if change.path not in arrived:
-                    diff.added.append(change.new)
-            elif change.new is None and change.old is not None:
-                if change.path not in left:
-                    diff.removed.append(change.old)
-            else:
-                diff.modified.append(change)
-        return diff
-
-    def summary(self) -> dict[str, int]:
-        """Return the numbers of paths, by the names of the attributes, and `size_added` and `size_removed`.
-
-        The sizes are bytes of whole files. A modified file counts with its new size as added and with its old
-        size as removed.
-        """
-        grown = sum(change.new.size for change in self.modified if change.new)
-        shrunk = sum(change.old.size for change in self.modified if change.old)
-        return {
-            "added": len(self.added),
-            "removed": len(self.removed),
-            "modified": len(self.modified),
-            "renamed": len(self.renamed),
-            "size_added": sum(entry.size for entry in self.added) + grown,
-            "size_removed": sum(entry.size for entry in self.removed) + shrunk,
-        }

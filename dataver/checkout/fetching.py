@@ -54,7 +54,7 @@ _NO_CACHE: Final = "set DATAVER_CACHE to a folder that can be written, or fetch 
 
 @dataclass(slots=True)
 class FetchReport:
-    """Result of a fetch.
+    """Result of a fetch. It can be used as the path of the folder: `open(report / "a.csv")`.
 
     Attributes:
         path: the folder.
@@ -81,6 +81,15 @@ class FetchReport:
     uncached: str = ""
 
     __repr__ = short_repr
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> Path:
+        return self.path / name
+
+    def __str__(self) -> str:
+        return str(self.path)
 
 
 def fetch(

@@ -94,7 +94,7 @@ class Subset(NamedTuple):
     """The part of a version that was read; an empty `Subset()` is the whole version.
 
     Attributes:
-        patterns: globs that selected the files, as in `fetch(paths=…)`.
+        patterns: globs that selected the files, as in `fetch(include=…)`.
         paths: the files, sorted, if they were read one by one.
         listed: the attachment (64 hex) that lists the files, if they are too many for `paths`.
         shard: `(rank, world)` if the files were split; of those that `patterns` and `exclude` select.

@@ -76,27 +76,27 @@ class DataverDatasetSource(DatasetSource):
         dst_path: str | Path | None = None,
         *,
         repo: "str | Path | dataver.Repository | None" = None,
-        paths: "str | Iterable[str] | None" = None,
+        include: "str | Iterable[str] | None" = None,
     ) -> str:
         """Fetch the version, or the source's part of it, and return the folder.
 
         Args:
             dst_path: folder of a writable working copy; None returns a read-only folder in the cache.
             repo: the repository or its URL; None means the one that `dataver.open()` opens.
-            paths: globs that replace the source's part.
+            include: globs that replace the source's part.
 
         Raises:
             NotFound: the repository does not have the version.
         """
         opened = _opened(repo)
         ref = self._ref(opened)
-        if paths is not None or not self.subset:
-            return str(opened.fetch(ref, dest=dst_path, paths=paths).path)
+        if include is not None or not self.subset:
+            return str(opened.fetch(ref, dest=dst_path, include=include).path)
         from dataver.lineage.queries.content import parse_listing
         from dataver.lineage.queries.reproduce import selected
 
         part = selected(self.subset, lambda digest: parse_listing(opened._core.events.attachment(digest)))
-        return str(opened.fetch(ref, dest=dst_path, paths=part).path)
+        return str(opened.fetch(ref, dest=dst_path, include=part).path)
 
     def _ref(self, opened: "dataver.Repository") -> str:
         """Return the ref of the newest version of the dataset with this content."""

@@ -2,7 +2,7 @@
 
     from dataver.integrations.torch import FileStream, Loader
 
-    stream = FileStream("vision/cats@1.2.0", paths="train/**", decode=to_tensor, shuffle=True, shard="rank")
+    stream = FileStream("vision/cats@1.2.0", include="train/**", decode=to_tensor, shuffle=True, shard="rank")
     loader = Loader(stream, batch_size=64, num_workers=8)
     for epoch in range(10):
         for batch in loader: ...                 # each epoch in an order of its own
@@ -68,7 +68,7 @@ class _Source:
     def __init__(
         self,
         ref: Ref,
-        paths: str | Iterable[str] | None,
+        include: str | Iterable[str] | None,
         listing: Iterable[str] | None,
         shard: ShardLike,
         decode: Decode | None,
@@ -84,13 +84,13 @@ class _Source:
         self.shard, self.decode, self.opened = as_shard(shard), decode, opened
         self.selection: Selection | None = None
         if listing is not None:
-            if paths is not None or exclude:
-                raise InvalidInput("`listing` cannot be combined with `paths` or `exclude`.")
+            if include is not None or exclude:
+                raise InvalidInput("`listing` cannot be combined with `include` or `exclude`.")
             named = [listing] if isinstance(listing, str) else listing
             self.listing = Listing.chosen(((path, self.files.size(path)) for path in named), self.shard)
         else:
             tree = self.files.published.record.tree
-            self.selection = Selection.of(core.tree(tree), paths, exclude, self.shard)
+            self.selection = Selection.of(core.tree(tree), include, exclude, self.shard)
             self.listing = Listing.of(core, tree, self.selection)
 
     def sample(self, path: str, data: Any) -> Any:
@@ -141,7 +141,7 @@ class FileDataset(_OfVersion, Dataset[Any]):
         self,
         ref: Ref,
         *,
-        paths: str | Iterable[str] | None = None,
+        include: str | Iterable[str] | None = None,
         exclude: str | Iterable[str] = (),
         listing: Iterable[str] | None = None,
         shard: ShardLike = None,
@@ -154,7 +154,7 @@ class FileDataset(_OfVersion, Dataset[Any]):
 
         Args:
             ref: the version, such as `vision/cats@1.2.0`.
-            paths: globs, as in `fetch`; None means all files, in path order.
+            include: globs, as in `fetch`; None means all files, in path order.
             exclude: globs of files to leave out, as in `fetch`.
             listing: instead of globs, exact paths in the order of the dataset; duplicates are allowed.
             shard: `(rank, world)`; only the files of one of several readers, balanced by bytes, as in
@@ -170,7 +170,9 @@ class FileDataset(_OfVersion, Dataset[Any]):
             PathNotFound: the globs match no file, or a path of the listing does not exist.
             InvalidInput: an argument is not valid.
         """
-        self._source = _Source(ref, paths, listing, shard, decode, run, repo, exclude=exclude, opened=opened)
+        self._source = _Source(
+            ref, include, listing, shard, decode, run, repo, exclude=exclude, opened=opened
+        )
         self._announced = False
 
     def __len__(self) -> int:
@@ -216,7 +218,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         self,
         ref: Ref,
         *,
-        paths: str | Iterable[str] | None = None,
+        include: str | Iterable[str] | None = None,
         exclude: str | Iterable[str] = (),
         listing: Iterable[str] | None = None,
         shard: ShardLike = None,
@@ -233,7 +235,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
 
         Args:
             ref: the version.
-            paths: globs.
+            include: globs.
             exclude: globs of files to leave out.
             listing: exact paths instead.
             shard: the part of one of several readers.
@@ -248,7 +250,9 @@ class FileStream(_OfVersion, IterableDataset[Any]):
             run: the run.
             repo: the repository.
         """
-        self._source = _Source(ref, paths, listing, shard, decode, run, repo, exclude=exclude, opened=opened)
+        self._source = _Source(
+            ref, include, listing, shard, decode, run, repo, exclude=exclude, opened=opened
+        )
         self._plan = Plan(self._source.listing, shuffle, seed, max(memory // 2, 1), even).checked()
         self._shared = torch.zeros(1, dtype=torch.int64).share_memory_()  # the epoch
         self._starts: torch.Tensor | None = (

@@ -82,7 +82,7 @@ class VersionMaterializer(BaseMaterializer):
             "digest": data.digest,
             "record": data.record_id,
             "repository": data.repository_url,
-            "files": data.files,
+            "files": data.file_count,
             "size": data.size,
             "message": data.message,
         }

@@ -59,7 +59,7 @@ class Lineage:
 
         for run in repo.lineage.runs(version="vision/cats@1.0.0"):
             print(run.key, run.name, run.outcome)
-        tainted = repo.lineage.impact("vision/cats@1.0.0", paths="bad/**")
+        tainted = repo.lineage.impact("vision/cats@1.0.0", include="bad/**")
 
     Attributes:
         unsent: the error of the last attempt to send this machine's records, or None; they are kept, and
@@ -302,12 +302,12 @@ class Lineage:
             )
         return answer
 
-    def impact(self, ref: Ref, paths: Given | None = None, *, conservative: bool = False) -> Tainted:
+    def impact(self, ref: Ref, include: Given | None = None, *, conservative: bool = False) -> Tainted:
         """Return the runs and versions that are tainted if a version, or matching files of it, are incorrect.
 
         Args:
             ref: the version.
-            paths: patterns of the incorrect files; None means all files.
+            include: patterns of the incorrect files; None means all files.
             conservative: count children of tainted versions as tainted, even if runs produced them from other
                 data.
 
@@ -321,10 +321,10 @@ class Lineage:
 
         with self._asking(changes=True) as db:
             number = find_version(db, ref_text(ref))
-            if paths is None:
+            if include is None:
                 return impact_of_version(db, number, conservative=conservative)
             version = versions_of(db, [number])[number]
-        contents = self._contents(version, paths)
+        contents = self._contents(version, include)
         with self._asking(changes=True) as db:
             return impact_of_contents(db, contents, self._covers(), conservative=conservative)
 
@@ -408,13 +408,13 @@ class Lineage:
         with self._index.overlay(events) if events else self._index.asking() as db:
             yield db
 
-    def _contents(self, version: IndexedVersion, paths: Given) -> set[bytes]:
+    def _contents(self, version: IndexedVersion, include: Given) -> set[bytes]:
         """Return the contents of files of a version; from the index if a deleted one's tree is missing."""
         from dataver.lineage.queries.content import CONTENT_SIZE, files_of
 
         try:
             tree = self._repository.tree(bytes.fromhex(version.tree or ""))
-            selection = Selection.of(tree, paths)
+            selection = Selection.of(tree, include)
             selection.require(tree, (Kind.FILE, Kind.EXECUTABLE), where=version.ref)
             chosen = (leaf.entry(number) for leaf, numbers in selection.parts(tree) for number in numbers)
             return {each.digest[:CONTENT_SIZE] for each in chosen if each.digest}
@@ -430,7 +430,7 @@ class Lineage:
                     f"the files of {version.ref} are unknown: its tree is missing.",
                     hint=f"`dataver lineage impact {version.ref}` uses the whole version",
                 ) from error
-        return _chosen(files, paths, version.ref)
+        return _chosen(files, include, version.ref)
 
     def _known(self, link: IndexedLink) -> set[bytes] | None:
         """Return the prefixes of the digests that a link read, from the index, or None."""
@@ -458,10 +458,10 @@ class Lineage:
         return parse_listing(self._repository.events.attachment(digest))
 
 
-def _chosen(files: dict[str, bytes], paths: Given, where: str) -> set[bytes]:
+def _chosen(files: dict[str, bytes], include: Given, where: str) -> set[bytes]:
     """Return the contents of matching files, from the index."""
     found: set[bytes] = set()
-    for given in [paths] if isinstance(paths, str | PathText) else paths:
+    for given in [include] if isinstance(include, str | PathText) else include:
         path = path_of(given)
         matches = Selection((literal(path) if path in files else path,)).matcher()
         chosen = {content for name, content in files.items() if matches(name)}

@@ -149,7 +149,7 @@ class Catalogue:
                 f"{name}@{version.label}/",
                 f"../{last}@{version.label}/",
                 (
-                    f"{version.files:,}",
+                    f"{version.file_count:,}",
                     f"{version.size:,}",
                     f"{version.created:%Y-%m-%d %H:%M}",
                     ", ".join(tagged.get(version.label or "", [])),
@@ -160,7 +160,7 @@ class Catalogue:
                     "type": "version",
                     "label": version.label,
                     "digest": version.digest,
-                    "files": version.files,
+                    "files": version.file_count,
                     "size": version.size,
                     "created": version.created.isoformat(),
                     "tags": tagged.get(version.label or "", []),

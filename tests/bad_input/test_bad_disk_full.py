@@ -83,7 +83,7 @@ def test_fetching_to_a_full_disk_leaves_no_folder(repo, source, tmp_path, small_
 def test_an_existing_folder_on_a_full_disk_stays_as_it_was(repo, source, small_disk):
     """Files of the user and of the last fetch are neither replaced nor lost."""
     repo.sync(source, "d")
-    repo.fetch("d", dest=small_disk / "own", paths=["0?"])
+    repo.fetch("d", dest=small_disk / "own", include=["0?"])
     (small_disk / "own" / "mine").write_text("mine")
     before = contents(small_disk / "own")
     with pytest.raises(StoreError, match="free"):

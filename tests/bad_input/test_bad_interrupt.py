@@ -62,7 +62,7 @@ def test_an_interrupted_add_leaves_the_draft_as_it_was(repo, source, tmp_path):
     assert list(again.tree.iterate()) == []
     assert again.add(source).files == 30
     again.finalize()
-    assert again.upload().version.files == 30
+    assert again.upload().version.file_count == 30
     assert repo.verify("d").ok
 
 

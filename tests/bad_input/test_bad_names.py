@@ -176,7 +176,7 @@ def test_twins_are_refused_where_the_file_system_cannot_hold_both(
         for name in (one.split("/")[0], other.split("/")[0]):
             assert name in str(caught.value)
     assert not (tmp_path / "target").exists()
-    assert contents(repo.fetch("d", dest=tmp_path / "part", paths=[one]).path) == {one: one.encode()}
+    assert contents(repo.fetch("d", dest=tmp_path / "part", include=[one]).path) == {one: one.encode()}
 
 
 def test_names_that_are_not_utf8_are_refused_and_the_rest_is_published(repo, tmp_path):

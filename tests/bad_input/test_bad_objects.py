@@ -169,7 +169,7 @@ def test_a_child_of_a_damaged_version_is_still_whole_where_it_shares_nothing(
     spoil(pack, "it is zeros")
     repo = new_machine(tmp_path, monkeypatch)
     assert repo.version("d").read("new") == (source / "new").read_bytes()
-    assert contents(repo.fetch("d", dest=tmp_path / "part", paths=["new"]).path) == {
+    assert contents(repo.fetch("d", dest=tmp_path / "part", include=["new"]).path) == {
         "new": (source / "new").read_bytes()
     }
     findings = dict(repo.verify("d").findings)

@@ -21,7 +21,7 @@ def test_nothing_is_something(repo, tmp_path):
     (top / "zero").touch()
     (top / "beside" / "zero").touch()
     version = repo.sync(top, "d").version
-    assert (version.files, version.size) == (2, 0)
+    assert (version.file_count, version.size) == (2, 0)
     assert version.entry("zero").digest == digest(b"")
     assert version.read("zero") == b""
     for path in (repo.fetch("d").path, repo.fetch("d", dest=tmp_path / "own").path):
@@ -46,7 +46,7 @@ def test_an_empty_folder_makes_no_version_by_itself(repo, tmp_path):
     with pytest.raises(InvalidInput, match="changes nothing"):
         draft.finalize()
     draft.finalize(allow_empty=True)
-    assert draft.upload().version.files == 0
+    assert draft.upload().version.file_count == 0
     assert list(repo.fetch("d").path.iterdir()) == []
     assert repo.verify("d").ok
 
@@ -132,7 +132,7 @@ def test_a_folder_of_many_files_comes_back(repo, tmp_path):
     for number in range(3000):
         (top / f"{number:06d}").write_bytes(b"%d" % number)
     version = repo.sync(top, "d").version
-    assert version.files == 3000
+    assert version.file_count == 3000
     assert contents(repo.fetch("d").path) == contents(top)
 
 
@@ -143,7 +143,7 @@ def test_a_hundred_thousand_files_in_one_folder(repo, tmp_path):
     top.mkdir()
     for number in range(100_000):
         (top / f"{number:06d}").write_bytes(b"%d" % number)
-    assert repo.sync(top, "d").version.files == 100_000
+    assert repo.sync(top, "d").version.file_count == 100_000
     (top / "050000").write_bytes(b"changed")
     report = repo.sync(top, "d")
     assert report.upload.blocks <= 3

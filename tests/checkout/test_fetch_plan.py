@@ -57,9 +57,9 @@ def test_a_fetch_moves_what_its_plan_says(
         ("vision/cats@1.0.0", None),
         ("vision/cats@1.0.1", None),
     ):
-        plan = repo.plan_fetch(ref, paths=paths, measure=False)
+        plan = repo.plan_fetch(ref, include=paths, measure=False)
         before = len(network.seen)
-        report = repo.fetch(ref, paths=paths)
+        report = repo.fetch(ref, include=paths)
         assert (plan.files, plan.size) == (report.files, report.size)
         assert (plan.transferred, plan.reused) == (report.transferred, report.reused)
         assert plan.requests == _packs_read(network, before)
@@ -83,7 +83,7 @@ def test_an_own_copy_is_compared(photos: Path, tmp_path: Path) -> None:
     (dest / "a.bin").write_bytes(b"other")
     assert repo.plan_fetch("vision/cats", dest=dest).differing == 1
     with pytest.raises(PathNotFound):
-        repo.plan_fetch("vision/cats", paths="*.jpg")
+        repo.plan_fetch("vision/cats", include="*.jpg")
 
 
 def test_an_upload_sends_what_its_plan_says(

@@ -82,7 +82,7 @@ def test_each_pack_is_read_about_once(edited, remote):
     repo = type(edited.repo)(Core(store, edited.repo._core.config), edited.repo.url)
     report = verify_version(repo._core, version.tree.digest)
     assert report.ok
-    assert (report.files, report.size, report.packs) == (version.files, version.size, len(packs))
+    assert (report.files, report.size, report.packs) == (version.file_count, version.size, len(packs))
     frames = sum(path.stat().st_size for path in packs)
     assert 0.99 * frames < store.read < 1.1 * frames
 

@@ -19,9 +19,9 @@ def test_a_sound_version_has_no_findings(filled):
         counters = Counters()
         report = verify_version(filled.repo._core, version.tree.digest, quick=quick, progress=counters)
         assert report.ok
-        assert (report.files, report.size) == (version.files, version.size)
+        assert (report.files, report.size) == (version.file_count, version.size)
         assert report.packs == len(filled.packs())
-        assert (counters.files, counters.size) == (version.files, version.size)
+        assert (counters.files, counters.size) == (version.file_count, version.size)
 
 
 @pytest.mark.parametrize("quick", [False, True])

@@ -1,5 +1,7 @@
 """What a version object does by itself: read, fetch, compare, tag, delete."""
 
+import os
+
 import pytest
 
 import dataver
@@ -27,8 +29,33 @@ def test_a_version_is_opened_and_fetched(repo, tmp_path):
     with pytest.raises(PathNotFound):
         old.open("missing")
     assert (new.fetch().path / "other").read_bytes() == b"new"
-    part = new.fetch(dest=tmp_path / "out", paths="same")
+    part = new.fetch(dest=tmp_path / "out", include="same")
     assert [path.name for path in part.path.iterdir() if path.is_file()] == ["same"]
+    assert old.files().read("other") == repo.files("cats@1.0.0").read("other") == b"old"
+    shards = [new.fetch(dest=tmp_path / f"{rank}", shard=(rank, 2), verify="full") for rank in (0, 1)]
+    assert sum(each.files for each in shards) == new.file_count == 2
+
+
+def test_a_file_and_a_folder_have_a_path(repo, tmp_path):
+    """Only they are fetched; names with wildcards are names."""
+    (tmp_path / "data" / "sub").mkdir()
+    (tmp_path / "data" / "sub" / "[a]*").write_bytes(b"odd")
+    version = repo.sync(tmp_path / "data", "cats", workspace=tmp_path).version
+    path = version.path("sub/[a]*")
+    assert path.read_bytes() == b"odd" and not (path.parent.parent / "other").exists()
+    assert [each.name for each in version.path("sub").iterdir()] == ["[a]*"]
+    with pytest.raises(PathNotFound):
+        version.path("missing")
+
+
+def test_a_report_of_a_fetch_is_a_path(repo, tmp_path):
+    """In the library's function and in the methods, for everything that takes a path."""
+    for folder in (dataver.fetch("cats", repo=repo), repo.fetch("cats"), repo.version("cats").fetch()):
+        assert isinstance(folder, dataver.FetchReport)
+        assert (folder / "other").read_bytes() == b"new"
+        assert os.listdir(folder) == os.listdir(folder.path)
+        assert f"{folder}" == os.fspath(folder) == str(folder.path)
+        assert repr(folder).startswith("FetchReport(path=")
 
 
 def test_a_version_is_compared_tagged_and_deleted(repo):
@@ -55,6 +82,9 @@ def test_a_version_that_is_not_uploaded_has_only_names(repo, tmp_path):
     version = draft.finalize("smaller")
     for use in (
         version.fetch,
+        version.files,
+        version.restore,
+        lambda: version.path("other"),
         version.delete,
         lambda: version.open("other"),
         lambda: version.read("other"),

@@ -43,7 +43,7 @@ def test_init_remembers_how_the_repository_is_reached(
     assert "path_style = true" in text
     run("sync", photos, "--name", "vision/cats", "-m", "first")
     assert run("fetch", "vision/cats@1.0.0", "--dest", "out", "--json").json["files"] == 5
-    assert dataver.open().version("vision/cats").files == 5
+    assert dataver.open().version("vision/cats").file_count == 5
     (work / "below").mkdir()
     monkeypatch.chdir(work / "below")
     assert "vision/cats" in run("list").out

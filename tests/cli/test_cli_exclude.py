@@ -21,10 +21,10 @@ def fetch_as(key: str, *arguments: str) -> None:
 
 
 def test_excluded_files_do_not_arrive(run: Run, two_versions: Path, work: Path) -> None:
-    """With and without `--paths`, once or often; the plan, the cache and the errors know it."""
+    """With and without `--include`, once or often; the plan, the cache and the errors know it."""
     run("fetch", "vision/cats", "--exclude", "*.jpg", "--exclude", "empty", "--dest", "out")
     assert names(work / "out") == ["labels.csv", "new.txt"]
-    got = run("fetch", "vision/cats", "--paths", "*.jpg", "--exclude", "sub", "--json").json
+    got = run("fetch", "vision/cats", "--include", "*.jpg", "--exclude", "sub", "--json").json
     assert names(Path(got["path"])) == ["z.jpg"]
     planned = run("fetch", "vision/cats", "--exclude", "*.jpg", "--plan", "--json").json
     assert planned["files"] == 3
@@ -39,12 +39,14 @@ def test_a_run_says_what_it_left_out(run: Run, two_versions: Path, work: Path, m
     monkeypatch.setenv("DATAVER_LINEAGE", "on")
     monkeypatch.setenv("DATAVER_STATE", str(work / "state"))
     fetch_as("mlflow:without", "vision/cats@1.0.1", "--exclude", "*.jpg")
-    fetch_as("mlflow:part", "vision/cats@1.0.1", "--paths", "sub", "--paths", "z.jpg", "--exclude", "sub/*")
+    fetch_as(
+        "mlflow:part", "vision/cats@1.0.1", "--include", "sub", "--include", "z.jpg", "--exclude", "sub/*"
+    )
     (read,) = run("lineage", "run", "mlflow:without", "--json").json["inputs"]
     assert (read["subset"], read["files"]) == ({"exclude": ["*.jpg"]}, 3)
     assert "without *.jpg" in run("lineage", "run", "mlflow:without").out
     assert "sub z.jpg, without sub/*" in run("lineage", "run", "mlflow:part").out
-    tainted = run("lineage", "impact", "vision/cats@1.0.1", "--paths", "z.jpg", "--json").json
+    tainted = run("lineage", "impact", "vision/cats@1.0.1", "--include", "z.jpg", "--json").json
     assert [each["run"] for each in tainted["runs"]] == ["mlflow:part"]
     fetch_as("mlflow:again", "--run", "mlflow:without", "--dest", "again")
     assert names(work / "again") == ["empty", "labels.csv", "new.txt"]

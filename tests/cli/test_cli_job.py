@@ -204,8 +204,8 @@ def test_tags_move_and_remember(run: Run, two_versions: Path) -> None:
 
 
 def test_fetch_takes_a_part(run: Run, two_versions: Path, work: Path) -> None:
-    """--paths fetches only what matches, and tells in JSON what it cost."""
-    report = run("fetch", "vision/cats@1.0.0", "--dest", "part", "--paths", "*.jpg", "--json").json
+    """--include fetches only what matches, and tells in JSON what it cost."""
+    report = run("fetch", "vision/cats@1.0.0", "--dest", "part", "--include", "*.jpg", "--json").json
     assert sorted(snapshot(work / "part")) == ["a.jpg", "b.jpg", "sub/c.jpg"]
     assert report["files"] == 3
 

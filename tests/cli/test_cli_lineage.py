@@ -11,7 +11,7 @@ from command_line import Run
 import dataver
 from dataver.formats.event import new_event_id, parse_event
 
-READ = "import dataver; dataver.fetch('vision/cats@1.0.0', paths='labels.csv')"
+READ = "import dataver; dataver.fetch('vision/cats@1.0.0', include='labels.csv')"
 MAKE = (
     "import dataver, pathlib; dataver.fetch('vision/cats'); pathlib.Path('m').mkdir();"
     "pathlib.Path('m/net.bin').write_text('weights'); dataver.open().sync('m', 'models/net')"
@@ -61,7 +61,7 @@ def test_from_data_to_runs(run: Run, traced: list[str], two_versions: Path) -> N
     assert {each["run"] for each in saw["runs"]} == {traced[1]}
     tainted = run("lineage", "impact", "vision/cats@1.0.1", "--json").json
     assert "models/net@1.0.0" in {each["ref"] for each in tainted["versions"]}
-    assert "1 run are tainted" in run("lineage", "impact", "vision/cats@1.0.0", "--paths", "labels.csv").err
+    assert "1 run are tainted" in run("lineage", "impact", "vision/cats@1.0.0", "--include", "labels.csv").err
 
 
 def test_compare_says_what_differs(run: Run, traced: list[str]) -> None:
@@ -126,6 +126,6 @@ def test_bad_input_gets_a_sentence(run: Run, traced: list[str]) -> None:
     assert "matches several runs" in run("lineage", "run", "dataver:", expect=1).err
     run("lineage", "version", "nothing@1", expect=4)
     run("lineage", "file", "no/such/file", expect=4)
-    run("lineage", "impact", "vision/cats@1.0.0", "--paths", "none/**", expect=4)
+    run("lineage", "impact", "vision/cats@1.0.0", "--include", "none/**", expect=4)
     run("runs", "--since", "yesterday", expect=2)
     run("runs", "vision/cats@'; DROP TABLE runs; --", expect=4)

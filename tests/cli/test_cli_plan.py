@@ -25,7 +25,7 @@ def test_plans_are_shown_and_nothing_is_done(run: Run, work: Path, photos: Path)
     assert "to move" in done.out
     assert "just now" in done.out
     assert not (work / "out").exists()
-    planned = run("fetch", "vision/cats", "--plan", "--dest", "out", "--paths", "*.jpg", "--json").json
-    got = run("fetch", "vision/cats", "--dest", "out", "--paths", "*.jpg", "--json").json
+    planned = run("fetch", "vision/cats", "--plan", "--dest", "out", "--include", "*.jpg", "--json").json
+    got = run("fetch", "vision/cats", "--dest", "out", "--include", "*.jpg", "--json").json
     assert (planned["files"], planned["transferred"]) == (got["files"], got["transferred"])
     run("fetch", "--run", "x:1", "--plan", expect=2)

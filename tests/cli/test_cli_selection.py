@@ -11,7 +11,7 @@ import dataver
 from dataver.errors import InvalidInput, PathNotFound
 
 
-@pytest.mark.parametrize("name", ["add", "add-external", "sync", "remove", "ls", "diff", "verify"])
+@pytest.mark.parametrize("name", ["add", "add-external", "sync", "remove", "ls", "diff", "verify", "fetch"])
 def test_commands_that_choose_files_share_their_words(name: str) -> None:
     """Each accepts `--include` and `--exclude`, `remove` the former as another name for its arguments."""
     words = set()
@@ -19,6 +19,13 @@ def test_commands_that_choose_files_share_their_words(name: str) -> None:
         if isinstance(parameter, click.Option):
             words |= {*parameter.opts, *getattr(parameter, "also", ())}
     assert {"--include", "--exclude"} <= words
+
+
+def test_the_older_word_chooses_the_same(run: Run, two_versions: Path) -> None:
+    """Scripts with `--paths` continue to work."""
+    for word in ("--include", "--paths"):
+        assert run("fetch", "vision/cats", word, "sub", "--plan", "--json").json["files"] == 1
+        assert run("lineage", "impact", "vision/cats", word, "sub", "--json").json["runs"] == []
 
 
 def test_ls_lists_what_is_chosen(run: Run, two_versions: Path) -> None:
@@ -58,7 +65,7 @@ def test_remove_keeps_what_is_excluded(run: Run, two_versions: Path) -> None:
 
 def test_a_part_of_a_folder_is_verified(run: Run, two_versions: Path) -> None:
     """Files that are not chosen may be missing, differ or be added."""
-    run("fetch", "vision/cats", "--dest", "part", "--paths", "*.jpg")
+    run("fetch", "vision/cats", "--dest", "part", "--include", "*.jpg")
     run("verify", "vision/cats", "part", expect=6)
     assert "2 files" in run("verify", "vision/cats", "part", "--include", "*.jpg").err
     Path("part", "more.jpg").write_text("more")

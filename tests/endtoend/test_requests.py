@@ -96,7 +96,7 @@ def test_a_part_reads_its_ranges_only(tiny, machines):
     world.open().sync(tiny, "d")
     stored = sum(len(data) for key, data in world.inner.objects.items() if key.startswith("packs/"))
     second.sit_down()
-    report = world.open().fetch("d", paths=["07"])
+    report = world.open().fetch("d", include=["07"])
     assert report.files == 50
     ranges = [
         request for request in world.store.requests if request.method == "get" and request.key[:6] == "packs/"

@@ -213,7 +213,7 @@ def test_the_same_files_of_another_dataset_move_nothing(wire, history):
 def test_a_part_is_shared_as_a_whole_version_is(wire, history):
     """Files of a fetched part are not moved again, by a larger part, a shard or another version."""
     wire.use("parts")
-    part, _ = wire.fetch("data/one@1.0.3", paths=["medium", "small/0*"])
+    part, _ = wire.fetch("data/one@1.0.3", include=["medium", "small/0*"])
     assert part.transferred
     for options in ({"paths": ["medium"]}, {"paths": ["medium/0[5-7]"]}):
         report, moved = wire.fetch("data/one@1.0.3", **options)

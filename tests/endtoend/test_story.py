@@ -88,7 +88,7 @@ def test_the_story(place, photos, machines, tmp_path):
     (own.path / "labels.csv").write_text("mine")
     with pytest.raises(Conflict, match=r"labels\.csv"):
         there.fetch("vision/cats", dest=tmp_path / "own")
-    part = first.open(place).fetch("vision/cats", dest=tmp_path / "part", paths="train/01*")
+    part = first.open(place).fetch("vision/cats", dest=tmp_path / "part", include="train/01*")
     assert sorted(contents(part.path)) == [f"train/01{number}.jpg" for number in range(10)]
     assert part.transferred < 200_000
 

@@ -27,7 +27,7 @@ def bucket(s3_server, world, monkeypatch, request):
 def test_objects_are_recorded_and_fetched(bucket):
     """A repository on this machine names objects in a bucket; each comes back, and nothing was copied."""
     version = bucket.record(bucket.url)
-    assert (version.files, bucket.report.read) == (31, version.size) and bucket.objects("packs") == []
+    assert (version.file_count, bucket.report.read) == (31, version.size) and bucket.objects("packs") == []
     repo = bucket.fresh()
     out = repo.fetch("ext", dest=bucket.root / "out").path
     assert (out / "large").read_bytes() == bucket.store.get("large")
@@ -55,7 +55,7 @@ def test_a_changed_object_is_told_by_name(bucket, key, change):
             look()
     assert [path for path, _ in repo.verify("ext", quick=True).findings] == [key]
     assert [path for path, _ in repo.verify("ext").findings] == [key]
-    assert repo.fetch("ext", paths="small/1*").files == 10
+    assert repo.fetch("ext", include="small/1*").files == 10
 
 
 def test_a_pinned_read_fails_where_the_object_was_replaced(bucket):

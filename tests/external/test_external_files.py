@@ -91,7 +91,7 @@ def test_a_changed_file_is_told_by_name(filled, change, name):
     report = repo.verify("ext")
     assert [path for path, _ in report.findings] == [name]
     others = [f"small/{number:02d}" for number in range(40) if name != f"small/{number:02d}"]
-    assert repo.fetch("ext", paths=[*others, "run.sh"]).files == len(others) + 1
+    assert repo.fetch("ext", include=[*others, "run.sh"]).files == len(others) + 1
 
 
 def test_a_quick_look_reads_only_what_looks_changed(filled):
@@ -161,7 +161,7 @@ def test_what_is_added_never_depends_on_external_files(filled):
     assert not any(is_external(extent.pack) for extent in entries["small/07"].extents)
     assert any(is_external(extent.pack) for extent in entries["large"].extents)
     shutil.rmtree(filled.raw / "small")
-    assert filled.fresh().fetch("ext", paths="small").files == 40
+    assert filled.fresh().fetch("ext", include="small").files == 40
 
 
 @pytest.mark.parametrize("whose", ["the same dataset", "another dataset"])

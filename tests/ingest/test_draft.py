@@ -78,7 +78,7 @@ def test_what_was_added_is_what_is_read_back(repo, source):
     assert version.ref == "d@1.0.0"
     assert stored(version) == contents(source)
     assert repo.version("d").digest == version.digest
-    assert (version.files, version.size) == (32, sum(map(len, contents(source).values())))
+    assert (version.file_count, version.size) == (32, sum(map(len, contents(source).values())))
 
 
 def test_an_uploaded_draft_still_tells_its_changes(repo, source):

@@ -39,17 +39,17 @@ def test_less_than_half_is_refused_and_nothing_is_published(repo, tmp_path, left
         repo.sync("photos", "d", dest="train")
     assert repo.version("d").label == "1.0.0"
     assert [state for state in repo.drafts() if state.status != "uploaded"] == []
-    assert repo.sync("photos", "d", dest="train", allow_shrink=True).version.files == left + 1
+    assert repo.sync("photos", "d", dest="train", allow_shrink=True).version.file_count == left + 1
 
 
 def test_half_and_other_names_are_mirrored(repo, tmp_path):
     """Five of ten files are enough, and so are ten files of other names."""
     shutil.rmtree(tmp_path / "photos")
     fill(tmp_path / "photos", 5)
-    assert repo.sync("photos", "d", dest="train").version.files == 6
+    assert repo.sync("photos", "d", dest="train").version.file_count == 6
     shutil.rmtree(tmp_path / "photos")
     fill(tmp_path / "photos", 5, "g")
-    assert repo.sync("photos", "d", dest="train").version.files == 6
+    assert repo.sync("photos", "d", dest="train").version.file_count == 6
 
 
 def test_a_draft_stays_as_it_was(repo, tmp_path):

@@ -87,7 +87,7 @@ def sync(name, files):
 
 def act(what, *rest):
     if what in ("fetch", "fail"):
-        dataver.fetch(rest[0], paths=list(rest[1:]) or None)
+        dataver.fetch(rest[0], include=list(rest[1:]) or None)
         if what == "fail":
             raise ArithmeticError
     elif what == "read":
@@ -95,7 +95,7 @@ def act(what, *rest):
             repo.files(rest[0]).read(path)
     else:  # `c.csv` goes on as it is, all else in one text
         name, _, source = rest
-        folder = dataver.fetch(source)
+        folder = dataver.fetch(source).path
         paths = sorted(each for each in folder.rglob("*") if each.is_file())
         made = {"all.txt": f"{name} of " + " ".join(each.read_text() for each in paths)}
         made |= {each.name: each.read_text() for each in paths if name == "clean" and each.name == "c.csv"}

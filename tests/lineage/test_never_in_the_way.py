@@ -198,7 +198,7 @@ def test_ctrl_c_in_the_middle_of_many_fetches(lab) -> None:
             try:
                 print("ready", flush=True)
                 for number in range(100_000):
-                    repo.fetch("cats@1.0.0", paths=f"train/a.jp[g{number}]")
+                    repo.fetch("cats@1.0.0", include=f"train/a.jp[g{number}]")
             except KeyboardInterrupt:
                 print("interrupted")
             """
@@ -317,7 +317,7 @@ def test_workers_of_multiprocessing_belong_to_the_run(lab, method) -> None:
 
         def work(number):
             dataver.fetch("cats@1.0.0")
-            dataver.fetch("cats@1.0.1", paths=["**", ("train/**", "labels.csv", "*.jpg", "*.csv")[number]])
+            dataver.fetch("cats@1.0.1", include=["**", ("train/**", "labels.csv", "*.jpg", "*.csv")[number]])
             time.sleep(0.2)
             if number == 3:
                 os.kill(os.getpid(), signal.SIGKILL)

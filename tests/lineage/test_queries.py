@@ -26,7 +26,7 @@ def link(version: dataver.Version, role: str = "input", **values: object) -> Lin
         "label": version.label,
         "record": version.record_id,
         "tree": version.digest.removeprefix("dv1:"),
-        "files": version.files,
+        "files": version.file_count,
         "size": version.size,
         "time": START,
         "how": "fetch" if role == "input" else "finalize",

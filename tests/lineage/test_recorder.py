@@ -13,7 +13,7 @@ FETCH = "import dataver; dataver.fetch('cats@1.0.0')"
 
 def test_a_fetch_of_a_script_is_linked_to_a_run_of_its_own(lab) -> None:
     """Without a line of code: which version, which part, by whom, with what."""
-    lab.run("import dataver; dataver.fetch('cats', paths=['train/**'])", "--epochs", "3")
+    lab.run("import dataver; dataver.fetch('cats', include=['train/**'])", "--epochs", "3")
     (event,) = lab.events()
     (link,) = event.links
     assert event.run.key.startswith("dataver:")
@@ -33,8 +33,8 @@ def test_the_same_fetch_twice_is_one_link_and_one_object(lab) -> None:
         import dataver
         for _ in range(3):
             dataver.fetch("cats@1.0.0")
-            dataver.fetch("cats", paths="train/**")
-            dataver.fetch("cats", paths=["train/**", "train/**"])
+            dataver.fetch("cats", include="train/**")
+            dataver.fetch("cats", include=["train/**", "train/**"])
         """
     )
     (event,) = lab.events()
@@ -86,7 +86,7 @@ def test_runs_that_the_user_names_nest(lab) -> None:
                     raise ValueError
             except ValueError:
                 pass
-            dataver.fetch("cats@1.0.1", paths="labels.csv")
+            dataver.fetch("cats@1.0.1", include="labels.csv")
         print(outer.key)
         """
     )
@@ -106,8 +106,8 @@ def test_a_run_declares_what_it_did_by_other_means(lab) -> None:
         import dataver
         repo = dataver.open()
         with dataver.run("by hand") as run:
-            dataver.use("cats@1.0.0", paths="labels.csv")
-            run.use("cats@1.0.0", paths="train/**")
+            dataver.use("cats@1.0.0", include="labels.csv")
+            run.use("cats@1.0.0", include="train/**")
             run.produced(repo.version("cats@1.0.1"))
             try:
                 run.use("cats@9.9.9")
@@ -282,7 +282,7 @@ def test_threads_share_the_run(lab) -> None:
         def work(number):
             with dataver.run(f"thread {number}", key=f"t:{number}"):
                 dataver.fetch("cats@1.0.0")
-            dataver.fetch("cats@1.0.1", paths=["**", "*" * (number + 3)])
+            dataver.fetch("cats@1.0.1", include=["**", "*" * (number + 3)])
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         [thread.start() for thread in threads]
         [thread.join() for thread in threads]

@@ -99,7 +99,7 @@ def test_a_fetch_of_a_shard_says_so(lab):
     lab.run(
         """
         import dataver
-        dataver.fetch("cats", shard=(1, 2), paths=["train/**"], run="mlflow:a")
+        dataver.fetch("cats", shard=(1, 2), include=["train/**"], run="mlflow:a")
         dataver.fetch("cats", shard=([0, 1], 3), run="mlflow:b")
         dataver.fetch("cats", shard=(0, 1), run="mlflow:c")
         """
@@ -124,10 +124,10 @@ def test_a_fetch_with_exclusions_says_so(lab):
         """
         import dataver
         dataver.fetch("cats", exclude="*.csv", run="mlflow:a")
-        dataver.fetch("cats", paths="**", exclude=["*.csv", "none"], shard=(0, 2), run="mlflow:b")
+        dataver.fetch("cats", include="**", exclude=["*.csv", "none"], shard=(0, 2), run="mlflow:b")
         dataver.use("cats", exclude="train", run="mlflow:c")
         with dataver.run(key="mlflow:d") as run:
-            run.use("cats", paths="*.jpg", exclude="labels.csv")
+            run.use("cats", include="*.jpg", exclude="labels.csv")
         dataver.open().version("cats").fetch(exclude="*.csv", run="mlflow:e")
         """
     )

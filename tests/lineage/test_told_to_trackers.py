@@ -23,7 +23,7 @@ def test_a_read_that_is_linked_before_the_thread_tells_of_it_takes_nothing_back(
     """The thread is busy with the fetch while the end of the run makes a link of what was read."""
     said = hal.run(f"""{TOLD}
 hal.start("1")
-dataver.fetch("cats@1.0.0", paths="labels.csv")
+dataver.fetch("cats@1.0.0", include="labels.csv")
 assert first.wait(60)
 read("train/a.jpg")
 STATE.recorder.notes.gather("hal:1")
@@ -41,7 +41,7 @@ go_on.set()
 hal.start("1")
 read("train/a.jpg")
 assert first.wait(60)
-dataver.fetch("cats@1.0.0", paths="labels.csv")
+dataver.fetch("cats@1.0.0", include="labels.csv")
 flush()
 print(json.dumps(told))
 """)

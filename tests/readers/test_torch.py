@@ -66,7 +66,7 @@ def everything(samples) -> dict[str, bytes]:
 
 def test_a_dataset_is_a_map_of_numbers_to_files(folder: Path) -> None:
     """Length, paths in order, samples by number, from the end too; globs choose."""
-    data = FileDataset(REF, paths="train/**")
+    data = FileDataset(REF, include="train/**")
     expected = there(folder, "train")
     assert list(data.paths) == list(expected)
     assert len(data) == len(expected) == 240
@@ -107,10 +107,10 @@ def test_ranks_and_workers_read_every_file_once(folder: Path, workers: int) -> N
 
 def test_a_shard_is_the_one_that_fetch_brings(repo: dataver.Repository) -> None:
     """Who fetched a shard finds in it what its loader asks for."""
-    brought = repo.fetch(REF, paths="train/**", shard=(1, 4)).path
-    assert set(FileStream(REF, paths="train/**", shard=(1, 4)).paths) == set(there(brought))
-    brought = repo.fetch(REF, paths="train", exclude="*1.bin", shard=(1, 4)).path
-    assert set(FileStream(REF, paths="train", exclude="*1.bin", shard=(1, 4)).paths) == set(there(brought))
+    brought = repo.fetch(REF, include="train/**", shard=(1, 4)).path
+    assert set(FileStream(REF, include="train/**", shard=(1, 4)).paths) == set(there(brought))
+    brought = repo.fetch(REF, include="train", exclude="*1.bin", shard=(1, 4)).path
+    assert set(FileStream(REF, include="train", exclude="*1.bin", shard=(1, 4)).paths) == set(there(brought))
 
 
 def test_the_launcher_says_which_rank_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +183,7 @@ def test_a_pass_that_is_left_early_is_an_epoch(kind: str) -> None:
 def test_a_state_that_means_nothing_here_is_refused(repo: dataver.Repository, folder: Path) -> None:
     """Another seed, choice, version or number of workers: the position would be of other files."""
     state = Loader(FileStream(REF, shuffle=True), num_workers=2).state_dict()
-    for stream in (FileStream(REF, shuffle=True, seed=1), FileStream(REF, paths="train/**", shuffle=True)):
+    for stream in (FileStream(REF, shuffle=True, seed=1), FileStream(REF, include="train/**", shuffle=True)):
         with pytest.raises(InvalidInput, match="position is not valid"):
             Loader(stream, num_workers=2).load_state_dict(state)
     with pytest.raises(InvalidInput, match="2 workers, this loader has 3"):
@@ -234,7 +234,7 @@ def test_a_listing_is_read_in_its_order() -> None:
     with pytest.raises(PathNotFound, match="no/such"):
         FileDataset(REF, listing=["no/such"])
     with pytest.raises(InvalidInput):
-        FileDataset(REF, listing=wanted, paths="train/**")
+        FileDataset(REF, listing=wanted, include="train/**")
 
 
 def first_bytes(path: str, file) -> bytes:
@@ -246,7 +246,7 @@ def first_bytes(path: str, file) -> bytes:
 @pytest.mark.parametrize("kind", [FileDataset, FileStream])
 def test_large_files_are_given_open(kind: type) -> None:
     """With `opened`, `decode` reads what it needs of a seekable file."""
-    data = kind(REF, paths="train/00*", decode=first_bytes, opened=True)
+    data = kind(REF, include="train/00*", decode=first_bytes, opened=True)
     assert [int.from_bytes(one) for one in data] == [1, 2, 3, 4, 6, 7, 8, 9]
 
 
@@ -353,7 +353,7 @@ def test_lineage_says_which_share_was_read(machine: Path) -> None:
         from dataver.integrations.torch import FileStream, Loader
         if __name__ == "__main__":
             for more in ({"run": "mlflow:whole"}, {"run": "mlflow:part", "exclude": "*1.bin"}):
-                stream = FileStream("the/set@1.0.0", paths="train/**", shard="rank", **more)
+                stream = FileStream("the/set@1.0.0", include="train/**", shard="rank", **more)
                 for batch in Loader(stream, 16, num_workers=2):
                     pass
             stream = FileStream("the/set@1.0.0", listing=["train/001.bin", "test/000.bin"], run="mlflow:two")
@@ -373,13 +373,13 @@ def test_lineage_says_which_share_was_read(machine: Path) -> None:
         ((rank, 3), ("train/**",)) for rank in (0, 1)
     }
     for link in links:
-        assert link.files == len(FileStream(REF, paths="train/**", shard=link.subset.shard))
+        assert link.files == len(FileStream(REF, include="train/**", shard=link.subset.shard))
     links = lineage.run("mlflow:part").inputs
     assert {(link.subset.shard, link.subset.exclude) for link in links} == {
         ((rank, 3), ("*1.bin",)) for rank in (0, 1)
     }
     for link in links:
-        stream = FileStream(REF, paths="train/**", exclude="*1.bin", shard=link.subset.shard)
+        stream = FileStream(REF, include="train/**", exclude="*1.bin", shard=link.subset.shard)
         assert link.files == len(stream)
     for link in lineage.run("mlflow:two").inputs:
         assert link.subset.paths == ("test/000.bin", "train/001.bin")
@@ -387,7 +387,7 @@ def test_lineage_says_which_share_was_read(machine: Path) -> None:
 
 def test_tensors_are_collated_as_ever() -> None:
     """What `decode` makes is collated by torch, and a `collate_fn` of one's own is used."""
-    (batch,) = Loader(FileStream(REF, paths="test/**", decode=number_of), 60)
+    (batch,) = Loader(FileStream(REF, include="test/**", decode=number_of), 60)
     assert torch.equal(batch, torch.arange(0, 300, 5))
-    (batch,) = Loader(FileStream(REF, paths="test/**", decode=number_of), 60, collate_fn=tuple)
+    (batch,) = Loader(FileStream(REF, include="test/**", decode=number_of), 60, collate_fn=tuple)
     assert batch == tuple(range(0, 300, 5))

@@ -165,7 +165,7 @@ def test_a_version_is_listed_as_fetch_splits_it(version):
     for patterns in ((), ("train/**",)):
         for rank in range(3):
             mine = Listing.of(repo._core, tree, Selection(patterns, shard=Shard((rank,), 3)))
-            folder = repo.fetch("d", paths=patterns or None, shard=(rank, 3)).path
+            folder = repo.fetch("d", include=patterns or None, shard=(rank, 3)).path
             there = {
                 path.relative_to(folder).as_posix(): path.stat().st_size
                 for path in folder.rglob("*")

@@ -27,11 +27,11 @@ def test_the_content_of_an_old_version_becomes_the_latest(world):
     old = world.publish("cats", message="first", metadata={"camera": 7})
     last = world.publish("cats")
     before = set(world.inner.objects)
-    report = world.repo.restore("cats@1.0.0")
+    report = world.repo.version("cats@1.0.0").restore()
     new = report.version
     assert (new.ref, new.digest, report.already) == ("cats@1.0.2", old.digest, False)
     assert [each.record for each in new.parents] == [last.record_id]
-    assert (new.message, new.metadata, new.files, new.size) == (
+    assert (new.message, new.metadata, new.file_count, new.size) == (
         "Restore cats@1.0.0",
         {"camera": 7},
         1,
@@ -58,13 +58,13 @@ def test_labels_and_metadata_are_the_callers(world):
     world.repo.tag("cats", "best")
     for label in ("1.0.1", "best"):
         with pytest.raises(Conflict):
-            world.repo.restore(old, label=label)
+            old.restore(label=label)
     with pytest.raises(InvalidInput):
-        world.repo.restore(old, metadata={"when": object()})
+        old.restore(metadata={"when": object()})
     with pytest.raises(InvalidInput):
-        world.repo.restore(old, bump="all")
+        old.restore(bump="all")
     assert len(world.repo.versions("cats")) == 2
-    new = world.repo.restore(old, bump="major", metadata={}).version
+    new = old.restore(bump="major", metadata={}).version
     assert (new.label, new.metadata) == ("2.0.0", {})
     assert not [key for key in world.inner.objects if key.startswith(HOLDS)]
 
@@ -73,7 +73,7 @@ def test_a_version_published_meanwhile_is_the_parent(world):
     """The restored version follows the version that another writer published."""
     old, _ = world.publish("cats"), world.publish("cats")
     repo = world.open(Interrupted(world.inner, lambda: world.publish("cats")))
-    new = repo.restore(old.ref).version
+    new = repo.version(old.ref).restore().version
     assert (new.ref, new.parents[0].label) == ("cats@1.0.3", "1.0.2")
 
 
@@ -82,7 +82,7 @@ def test_a_version_deleted_meanwhile_is_not_restored(world):
     old, _ = world.publish("cats"), world.publish("cats")
     repo = world.open(Interrupted(world.inner, old.delete))
     with pytest.raises(NotFound, match=r"cats@1\.0\.0 was deleted"):
-        repo.restore(old.ref)
+        repo.version(old.ref).restore()
     assert [each.ref for each in world.repo.versions("cats")] == ["cats@1.0.1"]
 
 
@@ -94,9 +94,9 @@ def test_an_interrupted_restore_is_completed_by_repeating_it(world, fault):
         last = world.publish("cats")
         store = FaultyStore(world.inner, {number: fault})
         try:
-            world.open(store).restore(old.ref)
+            world.open(store).version(old.ref).restore()
         except (Crash, DataverError):
-            world.open(world.inner).restore(old.ref)
+            world.open(world.inner).version(old.ref).restore()
         after = world.repo.version("cats")
         assert (after.digest, after.parents[0].record) == (old.digest, last.record_id)
         if number > len(store.writes):

@@ -62,7 +62,7 @@ def test_two_versions_and_an_output_stand_side_by_side(repo: dataver.Repository,
     """A second version of a dataset does not replace the first, and outputs have a section of their own."""
     more = """
 dataver.fetch("vision/cats@1.0.0")
-dataver.fetch("vision/cats@1.0.0", paths="train/1.txt")
+dataver.fetch("vision/cats@1.0.0", include="train/1.txt")
 repo = dataver.open()
 draft = repo.create("vision/clean")
 draft.add(folder / "train")

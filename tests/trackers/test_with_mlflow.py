@@ -117,7 +117,7 @@ def test_a_source_loads_into_a_folder_from_a_named_repository(
     with pytest.raises(dataver.NotFound) as caught:
         source.load()
     assert repo.id in str(caught.value.hint)
-    folder = source.load(tmp_path / "copy", repo=tmp_path / "repo", paths="train/1.txt")
+    folder = source.load(tmp_path / "copy", repo=tmp_path / "repo", include="train/1.txt")
     assert [each.name for each in Path(folder, "train").iterdir()] == ["1.txt"]
 
 
@@ -191,7 +191,7 @@ def test_a_source_loads_the_part_that_was_read(repo: dataver.Repository, program
     """Each run's source brings its own part, files read one by one and shards too, whatever came first."""
     parts = {
         "dataver.fetch('vision/cats@1.1.0')": 5,
-        "dataver.fetch('vision/cats@1.1.0', paths='train/[01].txt')": 2,
+        "dataver.fetch('vision/cats@1.1.0', include='train/[01].txt')": 2,
         "dataver.open().files('vision/cats@1.1.0').read('train/3.txt')": 1,
     }
     digests = set()
@@ -218,7 +218,9 @@ def test_the_url_of_a_file_is_a_source(repo: dataver.Repository, tmp_path: Path)
 
 def test_a_subset_is_told_in_a_tag(repo: dataver.Repository, program: Script) -> None:
     """What of the version was read stands in the input's tag."""
-    ran = program(TRAIN.replace('"vision/cats@production"', '"vision/cats@1.1.0", paths=["train/[01].txt"]'))
+    ran = program(
+        TRAIN.replace('"vision/cats@production"', '"vision/cats@1.1.0", include=["train/[01].txt"]')
+    )
     (told,) = mlflow.get_run(ran["run"]).inputs.dataset_inputs
     tags = {tag.key: tag.value for tag in told.tags}
     assert json.loads(tags["dataver.subset"]) == {"patterns": ["train/[01].txt"]}
@@ -229,7 +231,7 @@ def test_a_subset_is_told_in_a_tag(repo: dataver.Repository, program: Script) ->
 def test_a_very_long_subset_keeps_mlflows_limit(repo: dataver.Repository, program: Script) -> None:
     """Hundreds of patterns are shortened to what a tag holds, and the input is there."""
     patterns = [f"train/[0{chr(0x100 + number)}].txt" for number in range(300)]
-    ran = program(TRAIN.replace('"vision/cats@production"', f'"vision/cats@1.1.0", paths={patterns!r}'))
+    ran = program(TRAIN.replace('"vision/cats@production"', f'"vision/cats@1.1.0", include={patterns!r}'))
     (told,) = mlflow.get_run(ran["run"]).inputs.dataset_inputs
     subset = next(tag.value for tag in told.tags if tag.key == "dataver.subset")
     assert len(subset) <= 500

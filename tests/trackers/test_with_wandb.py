@@ -149,7 +149,7 @@ def test_what_is_read_is_told_before_the_run_is_finished(repo: dataver.Repositor
     program("""
 import wandb, dataver
 with wandb.init(project="cats", entity="team") as run:
-    dataver.fetch("vision/cats@1.0.0", paths="train/0.txt")
+    dataver.fetch("vision/cats@1.0.0", include="train/0.txt")
     dataver.open().files("vision/cats@1.0.0").read("train/1.txt")
 result = {"run": run.id}
 """)

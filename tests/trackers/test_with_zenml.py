@@ -113,7 +113,7 @@ import dataver
 from zenml import pipeline, step
 @step(enable_cache=False)
 def good() -> int:
-    return len(list(dataver.fetch("vision/cats@1.0.0").rglob("*.txt")))
+    return len(list(dataver.fetch("vision/cats@1.0.0").path.rglob("*.txt")))
 @step(enable_cache=False)
 def bad(count: int) -> None:
     dataver.fetch("vision/cats@1.1.0")

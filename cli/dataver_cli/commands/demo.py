@@ -118,7 +118,7 @@ def _train(place: Path) -> int:
     if code:
         return code
     click.echo("\n# Later: train/0001.jpg of version 1.0.1 shows a dog. What was made from it?")
-    return _run([("lineage", "impact", "vision/cats@1.0.1", "--paths", "train/0001.jpg")])
+    return _run([("lineage", "impact", "vision/cats@1.0.1", "--include", "train/0001.jpg")])
 
 
 def _run(steps: Sequence[Sequence[str]]) -> int:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import option, plan_option, ref_argument, subcommand
+from dataver_cli.command import exclude_option, include_option, option, plan_option, ref_argument, subcommand
 from dataver_cli.output import count, duration, size
 from dataver_cli.session import Session
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     examples="""
         dataver fetch vision/cats@1.0.1                          # prints a read-only folder in the cache
         dataver fetch vision/cats@production --dest work/        # a writable copy
-        dataver fetch vision/cats --dest work/ --paths 'train/**' --paths '*.csv'
-        dataver fetch vision/cats --paths train --exclude '*.tmp'
+        dataver fetch vision/cats --dest work/ --include 'train/**' --include '*.csv'
+        dataver fetch vision/cats --include train --exclude '*.tmp'
         dataver fetch vision/cats@1.0.1 --shard 3/8              # the part of the fourth of eight readers
         dataver fetch --locked vision/cats@production            # the version in dataver.lock
         dataver fetch --run mlflow:4f1c --dest again/            # exactly the files that the run read
@@ -29,19 +29,8 @@ if TYPE_CHECKING:
 )
 @ref_argument(required=False)
 @option("--dest", also=["--copy"], type=click.Path(), metavar="DIR", help="Write a writable copy to DIR.")
-@option(
-    "--paths",
-    also=["--path", "--filter"],
-    multiple=True,
-    metavar="GLOB",
-    help="Only matching files. Repeatable.",
-)
-@click.option(
-    "--exclude",
-    multiple=True,
-    metavar="GLOB",
-    help="No matching files, even if --paths matches them. Repeatable.",
-)
+@include_option("Only matching files. Repeatable.")
+@exclude_option("No matching files, even if --include matches them. Repeatable.")
 @click.option(
     "--shard",
     metavar="R/W",
@@ -64,7 +53,7 @@ def command(
     ref: str | None,
     *,
     dest: str | None,
-    paths: tuple[str, ...],
+    include: tuple[str, ...],
     exclude: tuple[str, ...],
     shard: str | None,
     verify: str,
@@ -78,7 +67,7 @@ def command(
     REF is name, name@label, name@tag, name@latest or dv1:<digest>. Only missing data is transferred: files
     and parts of files from other versions in the cache are reused. Prints the folder.
     """
-    told = paths or exclude or shard or locked or plan or overwrite or verify != "stat"
+    told = include or exclude or shard or locked or plan or overwrite or verify != "stat"
     if (ref is None) == (run is None) or (run and told):
         raise click.UsageError("missing version: dataver fetch REF, or dataver fetch --run RUN [--dest DIR]")
     repository = session.repository()
@@ -90,7 +79,7 @@ def command(
     if plan and ref:
         from dataver_cli.planning import fetch_plan_lines, plan_values
 
-        planned = repository.plan_fetch(ref, dest=dest, paths=paths or None, exclude=exclude, shard=part)
+        planned = repository.plan_fetch(ref, dest=dest, include=include or None, exclude=exclude, shard=part)
         session.out.show({"ref": ref, **plan_values(planned)}, fetch_plan_lines(planned))
         return
     with session.progress("Fetching", fresh="moved") as progress:
@@ -101,7 +90,7 @@ def command(
             report = repository.fetch(
                 ref,
                 dest=dest,
-                paths=paths or None,
+                include=include or None,
                 exclude=exclude,
                 shard=part,
                 verify=verify,

@@ -66,7 +66,7 @@ def command(
     _warn(session, target)
     if not upload:
         session.out.show({"draft": target.id, **version_values(version)}, [version.digest])
-        held = f"{count(version.files, 'file')}, {size(version.size)}"
+        held = f"{count(version.file_count, 'file')}, {size(version.size)}"
         if version.uploaded:
             session.out.note(f"{version.ref} is already in {repository.url}: {held}.")
         else:

@@ -28,7 +28,7 @@ command = LazyGroup(
         "$ dataver lineage run mlflow:4f1c",
         "$ dataver lineage version vision/cats@1.0.1 --down",
         "$ dataver lineage file train/img_0042.jpg",
-        "$ dataver lineage impact vision/cats@1.0.0 --paths 'train/bad/**'",
+        "$ dataver lineage impact vision/cats@1.0.0 --include 'train/bad/**'",
         "$ dataver lineage compare mlflow:4f1c mlflow:9d02",
     ),
     no_args_is_help=True,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ORDERS: dict[str, Callable[["Version"], Any]] = {
     "created": lambda version: version.created,
     "size": lambda version: version.size,
-    "files": lambda version: version.files,
+    "files": lambda version: version.file_count,
 }
 
 
@@ -161,7 +161,7 @@ def _show_datasets(
             each.name,
             str(each.versions),
             each.latest.label or "",
-            f"{each.latest.files:,}",
+            f"{each.latest.file_count:,}",
             size(each.latest.size),
             when(each.created),
         )
@@ -192,7 +192,7 @@ def _show_versions(
         (
             each.ref,
             each.digest[: 4 + SHORT],
-            f"{each.files:,}",
+            f"{each.file_count:,}",
             size(each.size),
             when(each.created),
             ", ".join(tags.get(each.ref, ())) or "-",

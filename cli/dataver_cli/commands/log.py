@@ -74,7 +74,7 @@ def _tags(repository: "Repository", datasets: set[str]) -> dict[str, list[str]]:
 def _text(version: "Version", tags: list[str]) -> list[str]:
     named = f"  ({', '.join(tags)})" if tags else ""
     message = f"  {version.message.splitlines()[0]}" if version.message else ""
-    what = f"{count(version.files, 'file')}, {size(version.size)}"
+    what = f"{count(version.file_count, 'file')}, {size(version.size)}"
     return [
         f"{version.ref}{named}{message}",
         f"{version.digest[: 4 + SHORT]}  {what}, {when(version.created)}, {version.author}",

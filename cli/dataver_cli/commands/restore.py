@@ -31,14 +31,14 @@ def command(session: Session, ref: str, tag: tuple[str, ...], **how: Any) -> Non
     """
     repository = session.repository()
     source = repository.version(ref)
-    report = repository.restore(source, **how)
+    report = source.restore(**how)
     version = report.version
     tagged = session.tag(repository, version, tag)
     session.out.show({"restored": source.ref, **upload_values(report)}, [f"{version.ref}  {version.digest}"])
     if report.already:
         session.out.note(f"Nothing changed: {version.ref} has the content of {source.ref} already.")
     else:
-        held = f"{count(version.files, 'file')}, {size(version.size)}"
+        held = f"{count(version.file_count, 'file')}, {size(version.size)}"
         session.out.note(
             f"Restored {source.ref} as {version.ref} in {repository.url}: {held}, none transferred."
         )

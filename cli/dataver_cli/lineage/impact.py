@@ -2,7 +2,7 @@
 
 import click
 
-from dataver_cli.command import option, ref_argument, subcommand
+from dataver_cli.command import include_option, ref_argument, subcommand
 from dataver_cli.output import count, table
 from dataver_cli.render_lineage import (
     indented,
@@ -20,21 +20,15 @@ from dataver_cli.session import Session
     "impact",
     examples="""
         dataver lineage impact vision/cats@1.0.0
-        dataver lineage impact vision/cats@1.0.0 --paths 'train/bad/**'   # only the impact of these files
+        dataver lineage impact vision/cats@1.0.0 --include 'train/bad/**'   # only the impact of these files
     """,
 )
 @ref_argument()
-@option(
-    "--paths",
-    also=["--path", "--include"],
-    multiple=True,
-    metavar="GLOB",
-    help="Only these files are incorrect. Repeatable.",
-)
+@include_option("Only these files are incorrect. Repeatable.")
 @click.option(
     "--conservative", is_flag=True, help="Count versions that were produced again from other data as tainted."
 )
-def command(session: Session, ref: str, paths: tuple[str, ...], conservative: bool) -> None:
+def command(session: Session, ref: str, include: tuple[str, ...], conservative: bool) -> None:
     """Show which runs and versions are affected if some data is incorrect.
 
     A version is tainted if it contains the incorrect content under any name, was made from a version that is
@@ -42,7 +36,7 @@ def command(session: Session, ref: str, paths: tuple[str, ...], conservative: bo
     a tainted version. A child of a tainted version that was produced from other data only is listed as
     mended, and is not tainted.
     """
-    found = open_lineage(session).impact(ref, list(paths) or None, conservative=conservative)
+    found = open_lineage(session).impact(ref, list(include) or None, conservative=conservative)
     values = {
         "versions": [{**traced_values(each), "reason": reason} for each, reason in found.versions],
         "runs": [
