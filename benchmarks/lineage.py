@@ -21,7 +21,9 @@ from typing import NoReturn
 
 from dataver.errors import NotFound
 from dataver.formats.event import Link, Subset, link_id
-from dataver.lineage.index.schema import MIGRATIONS, SCHEMA, run_number, version_number
+from dataver.lineage.index.index import migrate
+from dataver.lineage.index.row_numbers import run_number, version_number
+from dataver.lineage.index.schema import MIGRATIONS
 from dataver.lineage.queries.compare import compare_inputs
 from dataver.lineage.queries.content import CONTENT_SIZE, Covers, contents_at, describe_content, files_of
 from dataver.lineage.queries.impact import impact_of_contents, impact_of_version
@@ -90,7 +92,7 @@ def build(path: Path, *, runs: int, versions: int, files: int, changed: int) -> 
     """Fill an index with the rows of a long history."""
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000;")
-    db.executescript("".join(MIGRATIONS))
+    migrate(db, MIGRATIONS, path)
     db.execute("BEGIN")
     names = ["cats", *(f"models/{number}" for number in range(_DATASETS))]
     db.executemany("INSERT INTO datasets VALUES (?)", ((name,) for name in names))
@@ -102,7 +104,6 @@ def build(path: Path, *, runs: int, versions: int, files: int, changed: int) -> 
     for number in range(runs):
         _add_run(db, number, versions)
     db.execute("COMMIT")
-    db.executescript(f"PRAGMA user_version = {SCHEMA};")
     db.close()
 
 

@@ -1,20 +1,25 @@
 """The index follows from the set of what was said; damage, locks and full disks lose nothing and say so."""
 
+import contextlib
 import multiprocessing
 import random
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlite_utils import Database, Migrations
 
 from dataver.errors import FormatTooNew, IntegrityError, StoreError
 from dataver.formats.event import Context
 from dataver.lineage.index import event_rows
-from dataver.lineage.index.index import LineageIndex, default_path, migrate, publish_index
-from dataver.lineage.index.schema import MIGRATIONS, run_number, version_number
+from dataver.lineage.index.index import SCHEMA, LineageIndex, default_path, migrate, publish_index
+from dataver.lineage.index.row_numbers import run_number, version_number
+from dataver.lineage.index.schema import MIGRATIONS
 
 from .index_models import (
     EVENTS,
@@ -164,25 +169,6 @@ def test_links_of_a_launch_are_those_of_the_one_run_in_it(tmp_path):
         assert rows(index, question) == [("torchrun:2", None)]
 
 
-def test_an_older_index_learns_of_launches():
-    """Brought up from the schema before, an index has the rows that a new one has."""
-    events = [event_of(number, number % 4, 0, 0, 1 + number, [number]) for number in range(4)]
-    with memory_index() as index, memory_index() as new:
-        index.apply_events(events)
-        assert rows(index, "SELECT count(*) FROM links WHERE said IS NOT NULL") != [(0,)]
-        for statement in (
-            "UPDATE links SET run = coalesce(said, run)",
-            "UPDATE runs SET part_of = NULL WHERE key >= 'torchrun:' AND key < 'torchrun;'",
-            "DROP INDEX links_by_said",
-            "ALTER TABLE links DROP COLUMN said",
-            "PRAGMA user_version = 2",
-        ):
-            index.db.execute(statement)
-        migrate(index.db, MIGRATIONS, index.file)
-        new.apply_events(events)
-        assert dump(index) == dump(new)
-
-
 def test_an_output_finds_its_version_once_it_is_published(tmp_path):
     """By the write id, whichever of event and record comes first; deleted, it is unknown again."""
     link = link_of(0)._replace(record=None, write_id=SECOND.record.write_id)
@@ -315,25 +301,64 @@ def test_a_newer_schema_is_left_alone(tmp_path):
         index.db.execute("PRAGMA user_version = 99")
         file = index.file
     content = file.read_bytes()
-    with pytest.raises(FormatTooNew, match=rf"schema 99.*supports {len(MIGRATIONS)}") as caught:
+    with pytest.raises(FormatTooNew, match=rf"schema 99.*supports {SCHEMA}") as caught:
         new_index(tmp_path)
     assert "newer dataver" in caught.value.hint
     assert file.read_bytes() == content
 
 
-def test_an_older_schema_is_brought_up_in_whole_steps(tmp_path):
-    """Each step is a transaction: one that fails leaves the version before it; a repeat goes on."""
+def later_migrations():
+    """Return the migrations of a newer dataver: one more than ours."""
+    newer = Migrations(MIGRATIONS.name)
+    for each in MIGRATIONS.pending(Database(memory=True)):
+        newer(name=each.name)(each.fn)
+    newer(name="later")(lambda db: db.table("later").insert_all(db.table("runs").rows))
+    return newer
+
+
+def test_an_older_index_is_migrated_or_left_as_it_was(tmp_path):
+    """A migration sees the rows of the index; one that fails undoes those before it."""
     with new_index(tmp_path) as index:
+        assert rows(index, "PRAGMA user_version") == [(SCHEMA,)]
         index.apply_events([event_of(1, 1, 1, 1, 1, [1])])
-        good = "CREATE TABLE later (x);\nINSERT INTO later SELECT key FROM runs;\n"
-        bad = "CREATE TABLE last (x);\nINSERT INTO nowhere VALUES (1);\n"
-        with pytest.raises(sqlite3.OperationalError):
-            migrate(index.db, [*MIGRATIONS, good, bad], index.file)
-        assert rows(index, "PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
-        assert rows(index, "SELECT x FROM later") == [("dataver:1",)]
-        assert rows(index, "SELECT 1 FROM sqlite_master WHERE name = 'last'") == []
-        migrate(index.db, [*MIGRATIONS, good, "CREATE TABLE last (x);\n"], index.file)
-        assert rows(index, "PRAGMA user_version") == [(len(MIGRATIONS) + 2,)]
+        broken = later_migrations()
+        broken(name="broken")(lambda db: db.execute("INSERT INTO nowhere VALUES (1)"))
+        with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+            migrate(index.db, broken, index.file)
+        assert rows(index, "PRAGMA user_version") == [(SCHEMA,)]
+        assert rows(index, "SELECT 1 FROM sqlite_master WHERE name = 'later'") == []
+        migrate(index.db, later_migrations(), index.file)
+        assert rows(index, "PRAGMA user_version") == [(SCHEMA + 1,)]
+        assert rows(index, "SELECT key FROM later") == [("dataver:1",)]
+
+
+def test_an_index_that_several_open_at_once_is_migrated_once(tmp_path):
+    """All of them succeed, whichever is first."""
+    new_index(tmp_path).close()
+    ready = threading.Barrier(4)
+
+    def open_and_migrate(_):
+        with new_index(tmp_path) as index:
+            ready.wait(60)
+            migrate(index.db, later_migrations(), index.file)
+            return rows(index, "SELECT count(*) FROM _sqlite_migrations")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(open_and_migrate, range(4))) == [[(SCHEMA + 1,)]] * 4
+
+
+def test_a_file_of_another_program_is_not_changed(tmp_path):
+    """Its tables are left alone, and the error says what to do."""
+    with new_index(tmp_path) as index:
+        file = index.file
+    file.unlink()
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE recipes (name)")
+    with pytest.raises(IntegrityError, match="is not a lineage index") as caught:
+        new_index(tmp_path)
+    assert "dataver lineage rebuild" in caught.value.hint
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
 
 
 def damages():
@@ -446,16 +471,19 @@ def test_an_index_is_replaced_under_its_readers(tmp_path):
     assert [path.name for path in tmp_path.glob("index-*")] == [fresh.file.name]
 
 
-def test_looking_for_an_index_imports_no_sqlite():
-    """A fetch that notes its run must not wait for SQLite or sqlite-utils."""
+def test_looking_for_an_index_imports_no_sqlite(tmp_path):
+    """A fetch must not wait for SQLite, nor a query of an existing index for sqlite-utils."""
+    new_index(tmp_path).close()
     code = (
         "import sys, dataver, dataver.lineage, dataver.formats.event, dataver.repository.events\n"
         "bad = {'sqlite3', 'sqlite_utils', 'pluggy'} & set(sys.modules)\n"
         "assert not bad, bad\n"
-        "import dataver.lineage.index.index, dataver.lineage.index.pull\n"
+        "import pathlib, dataver.lineage.index.pull\n"
+        "from dataver.lineage.index.index import LineageIndex\n"
+        "LineageIndex.open('x', pathlib.Path(sys.argv[1])).close()\n"
         "assert 'sqlite_utils' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code, tmp_path / "index.sqlite"], check=True, timeout=60)
 
 
 def test_runs_have_numbers_of_their_own():

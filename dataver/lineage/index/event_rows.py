@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dataver.formats.canonical_json import format_time
 from dataver.formats.event import link_id
 from dataver.lineage.index.launches import assign_launches
-from dataver.lineage.index.schema import run_number, version_number
+from dataver.lineage.index.row_numbers import run_number, version_number
 from dataver.repository.records import Published
 
 if TYPE_CHECKING:

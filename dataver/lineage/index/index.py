@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from dataver.errors import FormatTooNew, IntegrityError, InternalError, StoreError
 from dataver.lineage.index import event_rows
-from dataver.lineage.index.schema import MIGRATIONS
 from dataver.machine.paths import make_private, state_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from sqlite_utils import Migrations
 
     from dataver.formats.event import Event
     from dataver.repository.records import Published
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["LineageIndex", "default_path", "publish_index"]
 
 APPLICATION: Final = 0x4456_4C49  # "DVLI", in the file's header
+SCHEMA: Final = 3  # migrations in `schema.py`
 BUSY: Final = 30.0  # seconds to wait for another writer; the longest transaction takes ten
 
 _REBUILD: Final = "run `dataver lineage rebuild` to make it again from the repository"
@@ -304,45 +306,35 @@ def _connect(file: Path, timeout: float) -> sqlite3.Connection:
 
 def _check_version(db: sqlite3.Connection, file: Path) -> None:
     version = _number(db, "user_version")
-    if version < len(MIGRATIONS):
+    if version < SCHEMA:
+        from dataver.lineage.index.schema import MIGRATIONS
+
         migrate(db, MIGRATIONS, file)
-    elif version > len(MIGRATIONS):
+    elif version > SCHEMA:
         raise FormatTooNew(
-            f"the lineage index {file} has schema {version}; this dataver supports {len(MIGRATIONS)}.",
+            f"the lineage index {file} has schema {version}; this dataver supports {SCHEMA}.",
             hint="install a newer dataver, or set DATAVER_STATE to use another index",
         )
     if _number(db, "application_id") != APPLICATION:
         raise IntegrityError(f"{file} is not a lineage index.", hint=_REBUILD)
 
 
-def migrate(db: sqlite3.Connection, migrations: Sequence[str], file: Path) -> None:
-    """Migrate an older index to the newest schema, each step in a transaction of its own."""
-    while True:
-        db.execute("BEGIN IMMEDIATE")  # a concurrent process then finds the migration done
-        try:
-            version = _number(db, "user_version")
-            if version >= len(migrations):
-                return
-            if version == 0 and db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-                raise IntegrityError(f"{file} is not a lineage index.", hint=_REBUILD)
-            for statement in _statements(migrations[version]):
-                db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION}")
-            db.execute(f"PRAGMA user_version = {version + 1}")
-            db.execute("COMMIT")
-        finally:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+def migrate(db: sqlite3.Connection, migrations: Migrations, file: Path) -> None:
+    """Apply the migrations that an index lacks, in one transaction."""
+    import sqlite_utils
 
-
-def _statements(script: str) -> Iterator[str]:
-    """Yield the statements of a script; `executescript` would end the transaction first."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+    database = sqlite_utils.Database(db, recursive_triggers=False, execute_plugins=False)
+    db.execute("BEGIN IMMEDIATE")  # a concurrent process then finds the migrations applied
+    try:
+        if database.table_names() and not database.table(migrations.migrations_table).exists():
+            raise IntegrityError(f"{file} is not a lineage index of this dataver.", hint=_REBUILD)
+        migrations.apply(database)
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute(f"PRAGMA user_version = {len(migrations.applied(database))}")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
 
 def _number(db: sqlite3.Connection, pragma: str) -> int:
