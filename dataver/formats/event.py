@@ -32,6 +32,7 @@ from dataver.hashing.digest import CONTEXT_LINK, derived
 
 __all__ = [
     "KINDS",
+    "OUTCOMES",
     "Context",
     "Event",
     "Link",

@@ -203,8 +203,10 @@ class Lineage:
             limit: the maximum number of runs; None means all.
 
         Raises:
-            InvalidInput: a time has no time zone.
+            InvalidInput: a time has no time zone, there is no such outcome, or the limit is negative.
+            NotFound: there is no such version or dataset.
         """
+        _check_count("limit", limit)
         chosen = RunFilter(
             version=None if version is None else ref_text(version),
             system=system,
@@ -242,9 +244,11 @@ class Lineage:
 
         Raises:
             NotFound: there is no such version.
+            InvalidInput: the depth is negative.
         """
         from dataver.lineage.queries.versions import graph_of_version
 
+        _check_count("depth", depth)
         with self._asking() as db:
             return graph_of_version(db, ref_text(ref), up=up, down=down, depth=depth)
 
@@ -261,11 +265,12 @@ class Lineage:
 
         Raises:
             NotFound: there is no such run.
-            InvalidInput: several runs match.
+            InvalidInput: several runs match, or the depth is negative.
         """
         from dataver.lineage.queries.resolve import find_run
         from dataver.lineage.queries.versions import graph_of_run
 
+        _check_count("depth", depth)
         with self._asking() as db:
             return graph_of_run(db, find_run(db, run).number, up=up, down=down, depth=depth)
 
@@ -278,6 +283,7 @@ class Lineage:
 
         Raises:
             NotFound: no version ever contained it.
+            InvalidInput: the limit is negative.
         """
         from dataver.lineage.queries.content import (
             CONTENT_SIZE,
@@ -286,6 +292,7 @@ class Lineage:
             describe_content,
         )
 
+        _check_count("limit", limit)
         text, covers = os.fspath(what), self._covers()
         with self._asking(changes=True) as db:
             if os.path.isfile(text):  # noqa: PTH113  # never raises
@@ -456,6 +463,11 @@ class Lineage:
         from dataver.lineage.queries.content import parse_listing
 
         return parse_listing(self._repository.events.attachment(digest))
+
+
+def _check_count(name: str, count: int | None) -> None:
+    if count is not None and count < 0:
+        raise InvalidInput(f"the {name} is {count}; it cannot be negative.", hint="None means no limit")
 
 
 def _chosen(files: dict[str, bytes], include: Given, where: str) -> set[bytes]:

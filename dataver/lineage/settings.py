@@ -15,7 +15,10 @@ import warnings
 
 from dataver.lineage.attribution.state import STATE
 
-__all__ = ["LineageWarning", "enabled", "implicit_runs", "no_implicit_runs", "warn"]
+__all__ = ["LineageWarning", "enabled", "implicit_runs", "no_implicit_runs", "setting", "warn"]
+
+_OFF = ("off", "0", "no", "false")
+_ON = ("", "on", "1", "yes", "true")
 
 
 class LineageWarning(UserWarning):
@@ -24,7 +27,18 @@ class LineageWarning(UserWarning):
 
 def enabled() -> bool:
     """Return whether lineage is recorded."""
-    return os.environ.get("DATAVER_LINEAGE", "").lower() not in ("off", "0", "no", "false")
+    return setting("DATAVER_LINEAGE", unknown="on") != "off"
+
+
+def setting(variable: str, *others: str, unknown: str) -> str:
+    """Return `on`, `off` or one of the other values of a variable; warn about an unknown one."""
+    said = os.environ.get(variable, "").lower()
+    if said in _ON or said in _OFF:
+        return "on" if said in _ON else "off"
+    if said in others:
+        return said
+    warn(f"unknown value '{said}' of {variable}, which counts as {unknown}.")
+    return unknown
 
 
 def implicit_runs() -> bool:

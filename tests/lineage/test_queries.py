@@ -491,6 +491,28 @@ def test_runs_are_filtered(repo: dataver.Repository, history: dict[str, dataver.
     assert keys(until=START + timedelta(minutes=1)) == ["mlflow:aaa111"]
 
 
+def test_unknown_values_of_a_query_are_refused(
+    repo: dataver.Repository, history: dict[str, dataver.Version]
+) -> None:
+    """A mistyped outcome or name is an error, not an empty answer; a negative number is not "all"."""
+    lineage = repo.lineage
+    with pytest.raises(InvalidInput, match="unknown outcome 'zz'") as caught:
+        lineage.runs(outcome="zz")
+    assert caught.value.hint == "choose one of finished, failed, killed, open"
+    for query in (
+        lambda: lineage.runs(limit=-1),
+        lambda: lineage.file("bad.txt", limit=-1),
+        lambda: lineage.graph("raw", depth=-1),
+        lambda: lineage.graph_of_run("mlflow:aaa111", depth=-1),
+        lambda: lineage.runs(since=datetime(2026, 1, 1)),  # without a time zone
+    ):
+        with pytest.raises(InvalidInput):
+            query()
+    for version in ("rwa", "raw@9.9.9"):
+        with pytest.raises(NotFound, match=version):
+            lineage.runs(version=version)
+
+
 def test_openlineage_events_name_exact_versions(
     repo: dataver.Repository, history: dict[str, dataver.Version]
 ) -> None:

@@ -73,6 +73,13 @@ def test_turned_off_nothing_is_noted(lab) -> None:
     assert lab.events() == lab.waiting() == []
 
 
+def test_a_mistyped_switch_is_told(lab) -> None:
+    """It does not turn lineage off."""
+    told = lab.run(FETCH, environment={"DATAVER_LINEAGE": "of"})
+    assert "unknown value 'of' of DATAVER_LINEAGE, which counts as on" in told
+    assert len(lab.events()) == 1
+
+
 def test_runs_that_the_user_names_nest(lab) -> None:
     """Each gets what happens inside; the inner one knows the outer one; an exception makes it fail."""
     lab.run(
@@ -251,7 +258,9 @@ def test_the_commit_of_the_start_and_the_uncommitted_diff_are_kept(lab) -> None:
     git("add", "login.py")
     lab.run(FETCH)
     lab.run(FETCH, environment={"DATAVER_LINEAGE_DIFF": "off"})
-    clean, dirty, off = (event.run.facts["git"] for event in lab.events())
+    told = lab.run(FETCH, environment={"DATAVER_LINEAGE_DIFF": "none"})
+    assert "unknown value 'none' of DATAVER_LINEAGE_DIFF, which counts as off" in told
+    clean, dirty, off, unknown = (event.run.facts["git"] for event in lab.events())
     assert clean == {
         "commit": git("rev-parse", "HEAD"),
         "branch": "main",
@@ -261,6 +270,7 @@ def test_the_commit_of_the_start_and_the_uncommitted_diff_are_kept(lab) -> None:
     assert b"+x = 2" in lab.attachment(dirty["diff"])
     assert b"sesame12" not in lab.attachment(dirty["diff"])
     assert (off["dirty"], off["diff_left_out"]) == (True, "not wanted")
+    assert unknown == off
 
 
 def test_surroundings_are_recorded_and_name_the_run(lab) -> None:

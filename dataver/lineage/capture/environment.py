@@ -13,12 +13,13 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from dataver.lineage.settings import setting
+
 __all__ = [
     "MAX_DIFF",
     "arguments",
     "at_once",
     "code_folder",
-    "diff_kind",
     "git_facts",
     "head",
     "later",
@@ -116,12 +117,6 @@ def head(folder: Path) -> str | None:
     return None
 
 
-def diff_kind() -> str:
-    """Return the recorded part of uncommitted changes: `off`, `stat` (names and counts) or `full`."""
-    said = os.environ.get("DATAVER_LINEAGE_DIFF", "").lower()
-    return "off" if said in ("off", "0", "no", "false") else "stat" if said == "stat" else "full"
-
-
 def git_facts(folder: Path, commit: str | None) -> tuple[dict[str, Any], bytes | None]:
     """Run git to capture its facts; takes 10 to 50 ms, more in a large work tree.
 
@@ -158,13 +153,13 @@ def git_facts(folder: Path, commit: str | None) -> tuple[dict[str, Any], bytes |
     facts["dirty"] = bool(changed)
     if not changed:
         return facts, None
-    kind = diff_kind()
+    kind = setting("DATAVER_LINEAGE_DIFF", "stat", "full", unknown="off")
     if kind == "off":
         facts["diff_left_out"] = "not wanted"
     elif len(changed) > MAX_DIFF:
         facts["diff_left_out"] = f"longer than {MAX_DIFF} bytes"
     else:
-        shown = redact_diff(changed.decode("utf-8", "replace"), lines=kind == "full")
+        shown = redact_diff(changed.decode("utf-8", "replace"), lines=kind != "stat")
         return facts, shown.encode("utf-8")
     return facts, None
 

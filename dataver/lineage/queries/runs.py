@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dataver.errors import InvalidInput, NotFound
 from dataver.formats.canonical_json import format_time
+from dataver.formats.event import OUTCOMES
 from dataver.lineage.queries.resolve import find_run, find_version
 from dataver.lineage.queries.results import IndexedRun, RunAnswer
 from dataver.lineage.queries.rows import links_where, runs_of
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RunFilter", "describe_run", "list_runs"]
 
+_OUTCOMES = (*OUTCOMES, "open")
 _MANY = 2_000
+_DATASET = "SELECT 1 FROM datasets WHERE name = ? UNION ALL SELECT 1 FROM links WHERE dataset = ? LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,9 @@ class RunFilter:
         since: started at this time or later.
         until: started before this time.
         everything: also list runs whose links were assigned to another run.
+
+    Raises:
+        InvalidInput: there is no such outcome.
     """
 
     version: str | None = None
@@ -47,6 +54,12 @@ class RunFilter:
     since: datetime | None = None
     until: datetime | None = None
     everything: bool = False
+
+    def __post_init__(self) -> None:
+        if self.outcome not in (None, *_OUTCOMES):
+            raise InvalidInput(
+                f"unknown outcome '{self.outcome}'.", hint=f"choose one of {', '.join(_OUTCOMES)}"
+            )
 
 
 def describe_run(db: sqlite3.Connection, text: str) -> RunAnswer:
@@ -78,7 +91,7 @@ def list_runs(db: sqlite3.Connection, chosen: RunFilter, limit: int | None = Non
     """Return runs, latest first.
 
     Raises:
-        NotFound: the filter's version does not exist.
+        NotFound: the filter's version or dataset does not exist.
     """
     conditions, values = _conditions(db, chosen)
     where = " AND ".join(conditions) or "TRUE"
@@ -132,6 +145,11 @@ def _of_system(system: str) -> tuple[str, list[object]]:
 def _of_version(db: sqlite3.Connection, ref: str) -> tuple[str, list[object]]:
     if "@" in ref or ref.startswith("dv1:"):
         return "r.id IN (SELECT run FROM links WHERE version = ?)", [find_version(db, ref)]
+    if not db.execute(_DATASET, [ref, ref]).fetchone():
+        raise NotFound(
+            f"there is no dataset '{ref}' in the lineage.",
+            hint="list the datasets with `dataver list`; fetch the newest with `dataver lineage sync`",
+        )
     linked = "links WHERE version IN (SELECT id FROM versions WHERE dataset = ?)"
     (many,) = db.execute(f"SELECT count(*) FROM (SELECT 1 FROM {linked} LIMIT {_MANY})", [ref]).fetchone()  # noqa: S608
     if many < _MANY:
