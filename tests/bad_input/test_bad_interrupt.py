@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 import dataver
+from waiting import until
 
 from .conftest import contents
 
@@ -40,7 +40,7 @@ def run(tmp_path, call, after=1):
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         cwd=tmp_path / "work",
         env=environment,
     )
@@ -145,13 +145,10 @@ def start(tmp_path, *words):
 
 def interrupt(process, began):
     """Send SIGINT as soon as `began` says that the work is under way; return exit code and streams."""
-    end = time.monotonic() + 60
-    while not began():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.002)
+    until(lambda: began() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 
@@ -195,11 +192,9 @@ def test_a_process_that_is_killed_holds_no_lock(repo, tmp_path, huge):
     """SIGKILL in the middle of an add: the next command neither waits nor finds half a file."""
     draft = repo.create("d")
     process = start(tmp_path, "add", str(huge))
-    end = time.monotonic() + 60
     lock = tmp_path / "work" / ".dataver" / "drafts" / draft.id / "lock"
-    while not lock.exists():
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.002)
+    until(lambda: lock.exists() or process.poll() is not None)
+    assert process.poll() is None
     process.kill()
     process.communicate()
     os.truncate(huge / "file", 5)

@@ -5,7 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from dataver.cache.limit import cache_limit, parse_limit
 from dataver.checkout.verify_cache import verify_cache
 from dataver.errors import InvalidInput
 from dataver.machine.configuration import user_config_path
+from waiting import until
 
 from .conftest import write
 
@@ -113,10 +113,7 @@ def test_what_a_live_process_uses_is_never_removed(three, monkeypatch, forked):
         os.kill(user, signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    deadline = time.monotonic() + 30
-    while cached(three) and time.monotonic() < deadline:
-        make_room(three.cache, 0)
-    assert cached(three) == []
+    until(lambda: (make_room(three.cache, 0), not cached(three))[1])
 
 
 def test_many_fetched_folders_take_one_descriptor(three):

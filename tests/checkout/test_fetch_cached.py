@@ -209,7 +209,7 @@ def test_processes_share_one_download(filled):
     processes = [context.Process(target=_fetch_in_process, args=arguments) for _ in range(3)]
     for process in processes:
         process.start()
-    found = [results.get(timeout=60) for _ in processes]
+    found = [results.get(timeout=120) for _ in processes]
     for process in processes:
         process.join()
     assert len({path for path, _ in found}) == 1

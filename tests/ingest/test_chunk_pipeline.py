@@ -3,7 +3,6 @@
 import os
 import random
 import threading
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from dataver.hashing import digest
 from dataver.ingest.dedup_lookup import KnownChunks
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
+from waiting import until
 
 from .conftest import repository
 
@@ -36,10 +36,11 @@ class Forgetful(FaultyStore):
             raise StoreError("the network is down.")
 
 
-def threads():
-    """Return the threads of dataver, except for that of a recorder that another test left."""
-    found = [thread for thread in threading.enumerate() if thread.name.startswith("dataver-")]
-    return [thread for thread in found if thread.name != "dataver-lineage"]
+@pytest.fixture
+def new_threads():
+    """Return the threads that began since; those of pools that earlier tests left live on."""
+    before = set(threading.enumerate())
+    return lambda: [thread for thread in threading.enumerate() if thread not in before]
 
 
 def entries(draft):
@@ -68,16 +69,16 @@ def source(tmp_path):
     return folder
 
 
-def test_files_of_all_sizes_keep_their_bytes(source, tmp_path):
+def test_files_of_all_sizes_keep_their_bytes(source, tmp_path, new_threads):
     """Every size and digest is the file's own, whichever thread hashed it, and the threads are gone."""
     draft = repository(MemoryStore(), pack_size=PACK).create("d", workspace=tmp_path)
     report = draft.add(source)
     assert entries(draft) == facts(source)
     assert (report.files, report.problems) == (len(facts(source)), [])
-    assert threads() == []
+    assert new_threads() == []
 
 
-def test_a_failure_in_the_cutting_thread_is_the_callers(source, tmp_path):
+def test_a_failure_in_the_cutting_thread_is_the_callers(source, tmp_path, new_threads):
     """A store that breaks while known packs are asked for ends `add`, does not hang it, and a retry works."""
     store = Forgetful(MemoryStore())
     repo = repository(store, pack_size=PACK)
@@ -89,14 +90,14 @@ def test_a_failure_in_the_cutting_thread_is_the_callers(source, tmp_path):
     store.broken = True
     with pytest.raises(StoreError, match="network is down"):
         draft.add(source)
-    assert threads() == []
+    assert new_threads() == []
     assert entries(draft) == before
     store.broken = False
     assert draft.add(source).new_size < 200_000
     assert entries(draft) == facts(source)
 
 
-def test_an_interrupt_ends_the_threads_and_leaves_the_draft_as_it_was(source, tmp_path):
+def test_an_interrupt_ends_the_threads_and_leaves_the_draft_as_it_was(source, tmp_path, new_threads):
     """Ctrl-C while windows are on their way."""
 
     class Impatient:
@@ -113,7 +114,7 @@ def test_an_interrupt_ends_the_threads_and_leaves_the_draft_as_it_was(source, tm
     draft = repository(MemoryStore(), pack_size=PACK).create("d", workspace=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         draft.add(source, progress=Impatient())
-    assert threads() == []
+    assert new_threads() == []
     assert entries(draft) == {}
     draft.add(source)
     assert entries(draft) == facts(source)
@@ -170,9 +171,7 @@ def test_memory_of_own_chunks_is_bounded_and_nothing_is_stored_twice(tmp_path, m
 
     class Watched(KnownChunks):
         def find(self, digests):
-            until = time.monotonic() + 20
-            while last - self._finished > 2 << 20 and time.monotonic() < until:
-                time.sleep(0.001)  # a slow disk keeps more packs open
+            until(lambda: last - self._finished <= 2 << 20)  # a slow disk keeps more packs open
             return super().find(digests)
 
         def remember(self, digest, position):
@@ -204,13 +203,11 @@ def test_own_chunks_are_not_forgotten_between_looking_them_up_and_placing_them(t
             windows += 1
             if windows == 7:  # the first of the repetition; no pack was finished before
                 gate.set()
-                until = time.monotonic() + 20
-                while self._finished <= self._turned and time.monotonic() < until:
-                    time.sleep(0.01)
+                until(lambda: self._finished > self._turned)
             return found
 
         def finished(self, footer):
-            assert gate.wait(20)
+            assert gate.wait(120)
             super().finished(footer)
 
     monkeypatch.setattr("dataver.ingest.session.KnownChunks", Watched)

@@ -24,7 +24,7 @@ class Receiver:
 
     def advance(self, files: int, size: int, /, new: int = 0) -> None:
         if not self.silent:
-            assert self._counted.wait(30)
+            assert self._counted.wait(120)
         self.files += files
         self.size += size
 

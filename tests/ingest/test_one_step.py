@@ -188,12 +188,12 @@ def test_two_calls_at_once_leave_each_other_alone(tmp_path):
 
         def advance(self, files, size, /, new=0):
             reached.set()
-            gate.wait(60)
+            gate.wait(120)
 
     first = []
     thread = threading.Thread(target=lambda: first.append(world.sync(progress=Slow())))
     thread.start()
-    assert reached.wait(60)
+    assert reached.wait(120)
     try:
         second = world.sync()
     finally:

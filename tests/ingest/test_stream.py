@@ -20,6 +20,7 @@ from dataver.ingest.pack_uploader import sent_before
 from dataver.repository import RepositoryCore as Core
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Crash, Fault, FaultyStore
+from waiting import until
 
 from .conftest import repository
 
@@ -97,7 +98,7 @@ class Gated(MemoryStore):
         self.gate = threading.Event()
 
     def put_file_new(self, key, path):
-        self.gate.wait(60)
+        self.gate.wait(120)
         return super().put_file_new(key, path)
 
 
@@ -111,11 +112,11 @@ def test_the_reader_waits_for_the_network(tmp_path):
     adding = threading.Thread(target=draft.add, args=[tmp_path / "src"], kwargs={"progress": counters})
     adding.start()
     try:
-        size, since = -1, time.monotonic()
-        while time.monotonic() - since < 1.5:
-            if counters.size != size:
-                size, since = counters.size, time.monotonic()
-            time.sleep(0.05)
+        until(lambda: counters.size > 8 << 20)
+        size = -1
+        while counters.size != size:  # no event says that nothing more is read
+            size = counters.size
+            time.sleep(1.5)
         assert 8 << 20 < size < 36 << 20 < 60 * 700_000
         assert sum(path.stat().st_size for path in draft._core.spool.iterdir()) <= SPOOL
     finally:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import PATIENCE, until
+
 from .lab import Lab
 
 FETCH = "import dataver; dataver.fetch('cats@1.0.0')"
@@ -137,9 +139,7 @@ def test_a_process_that_is_killed_leaves_its_links(lab) -> None:
     """SIGKILL: the next process says for it that it was killed."""
     process = lab.start(f"{FETCH}\nprint('fetched', flush=True)\ninput()")
     process.stdout.readline()
-    until = time.monotonic() + 30
-    while not lab.waiting() and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lab.waiting)
     assert lab.events() == []
     lab.run(FETCH, environment={"DATAVER_RUN": "t:early"})
     assert len(lab.events()) == 1  # the file of a living process is its own
@@ -155,9 +155,7 @@ def test_a_damaged_queue_is_set_aside(lab) -> None:
     """Lines that can be read are sent, the file is kept, and that is said once."""
     process = lab.start(f"{FETCH}\nprint('fetched', flush=True)\ninput()")
     process.stdout.readline()
-    until = time.monotonic() + 30
-    while len(list(lab.queue.glob("*.part"))) < 1 and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: list(lab.queue.glob("*.part")))
     process.kill()
     process.communicate()
     (path,) = lab.queue.glob("*.json")
@@ -174,7 +172,7 @@ def _interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
     Importing a module ends in a callback of a weak reference (`_get_module_lock`), which cannot raise.
     """
     process.send_signal(signal.SIGINT)
-    until, dropped = time.monotonic() + 60, False
+    end, dropped = time.monotonic() + PATIENCE, False
     while True:
         try:
             return process.communicate(timeout=1)
@@ -183,7 +181,7 @@ def _interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
             if not dropped and _DROPPED.search(said):
                 dropped = True
                 process.send_signal(signal.SIGINT)
-            elif time.monotonic() > until:
+            elif time.monotonic() > end:
                 process.kill()
                 raise AssertionError(f"one interrupt did not end it: {process.communicate()}") from None
 
@@ -299,7 +297,7 @@ def test_a_child_forked_while_another_thread_imports_does_not_wait_for_ever(lab,
         begun.wait()
         child = os.fork()
         if child == 0:
-            signal.alarm(20)
+            signal.alarm(120)
             os._exit(0 if importlib.import_module(name).LockFile else 1)
         assert os.waitpid(child, 0)[1] == 0
         thread.join()
@@ -355,9 +353,7 @@ def test_a_forked_child_that_outlives_its_parent_sends_itself(lab) -> None:
             dataver.fetch("cats@1.0.1")
         """
     )
-    until = time.monotonic() + 30
-    while len(lab.events()) < 2 and time.monotonic() < until:
-        time.sleep(0.05)
+    until(lambda: len(lab.events()) > 1)
     assert links_of_one_run(lab) == {INPUT, ("input", "1.0.1", "fetch")}
 
 

@@ -12,7 +12,7 @@ told, first, go_on = [], threading.Event(), threading.Event()
 def note(context, use):
     told.append([use.how, use.files, *use.subset.patterns, *use.subset.paths])
     first.set()
-    assert go_on.wait(60)
+    assert go_on.wait(120)
 
 hal_dataver.TRACKER.updates, hal_dataver.TRACKER.note = True, note
 read = dataver.open().files("cats@1.0.0").read
@@ -24,7 +24,7 @@ def test_a_read_that_is_linked_before_the_thread_tells_of_it_takes_nothing_back(
     said = hal.run(f"""{TOLD}
 hal.start("1")
 dataver.fetch("cats@1.0.0", include="labels.csv")
-assert first.wait(60)
+assert first.wait(120)
 read("train/a.jpg")
 STATE.recorder.notes.gather("hal:1")
 go_on.set()
@@ -40,7 +40,7 @@ def test_a_fetch_after_a_read_takes_nothing_back(hal) -> None:
 go_on.set()
 hal.start("1")
 read("train/a.jpg")
-assert first.wait(60)
+assert first.wait(120)
 dataver.fetch("cats@1.0.0", include="labels.csv")
 flush()
 print(json.dumps(told))
@@ -57,7 +57,7 @@ go_on.set()
 read("labels.csv")
 hal.start("1")
 read("train/a.jpg")
-assert first.wait(60)
+assert first.wait(120)
 flush()
 print(json.dumps(told))
 """)

@@ -135,7 +135,7 @@ def both(world, draft, first, second):
 
     def pause():
         stopped.set()
-        go_on.wait(30)
+        go_on.wait(120)
 
     sweeping = Stepped(world.store, second, pause)
 
@@ -151,7 +151,7 @@ def both(world, draft, first, second):
 
     def begin_sweep():
         thread.start()
-        stopped.wait(30)
+        stopped.wait(120)
 
     uploading = Stepped(world.store, first, begin_sweep)
     try:

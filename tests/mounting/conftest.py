@@ -51,7 +51,7 @@ class Mounted:
         """Send a signal; return the exit code and what stood on stderr."""
         if with_signal is not None:
             self.process.send_signal(with_signal)
-        _, said = self.process.communicate(timeout=20)
+        _, said = self.process.communicate(timeout=120)
         return self.process.returncode, said
 
 

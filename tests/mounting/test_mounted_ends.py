@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from dataver.mounting import device
 from dataver.mounting.device import check_folder, detach
 from servers import Server
 from servers.proxy import Break, FaultyNetwork, Seen
+from waiting import until
 
 from .conftest import NOISE, Mounted, Mounting, command
 
@@ -104,7 +106,7 @@ def test_a_folder_is_mounted_on_once(mounting: Mounting) -> None:
     """A second mount on the same folder is a conflict, and the first goes on."""
     mounted = mounting()
     words = command("mount", "some/data", str(mounted.folder))
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 5
     assert "mounted on" in done.stderr
     assert (mounted.folder / "a-b").exists()
@@ -114,7 +116,7 @@ def test_a_version_that_is_not_there_is_not_mounted(source: Path, tmp_path: Path
     """A wrong name ends the command before it touches the folder."""
     (tmp_path / "mnt").mkdir()
     words = command("mount", "some/dato", str(tmp_path / "mnt"))
-    done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 4
     assert "did you mean some/data" in done.stderr
 
@@ -193,6 +195,12 @@ def test_damaged_bytes_never_reach_a_program(mounting: Mounting, tmp_path: Path)
     assert "large.bin" in mounted.end()[1]
 
 
+def _is_blocked(process: int) -> bool:
+    """Return whether a process waits in the kernel."""
+    state = Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    return state in "SD"
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize(("program", "where"), [("cat", "/packs/"), ("ls", "/trees/")])
 def test_a_program_can_be_killed_while_the_network_hangs(
@@ -220,35 +228,41 @@ def test_a_program_can_be_killed_while_the_network_hangs(
         monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "empty cache"))
         words = command("mount", "some/data", str(folder), "--json", "--repo", url)
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        waiting: list[subprocess.Popen[Any]] = []
         try:
             mounted = Mounted(folder, process)
             hangs.set()
-            readers = [
+            waiting.extend(
                 subprocess.Popen([program, folder / "large.bin"], stdout=subprocess.DEVNULL)
                 for _ in range(20)
-            ]
+            )
             code = (
                 "import os, signal, sys; signal.signal(signal.SIGUSR1, print);"
+                "print('ready', flush=True);"
                 "[print(open(path, 'rb').read()) for path in sys.argv[1:] if os.path.exists(path)]"
             )  # of a name of its own, for of one name the kernel asks for one program only
-            patient = subprocess.Popen([sys.executable, "-c", code, folder / "gone", folder / "large.bin"])
-            until = time.monotonic() + 20
-            while not network.broken[Break.HANG] and time.monotonic() < until:
-                time.sleep(0.02)
-            assert network.broken[Break.HANG]
-            time.sleep(1.0)  # for the last one to have set its handler, and to wait as the others do
+            patient = subprocess.Popen(
+                [sys.executable, "-c", code, folder / "gone", folder / "large.bin"],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            waiting.append(patient)
+            until(lambda: network.broken[Break.HANG])
+            assert patient.stdout is not None and patient.stdout.readline() == "ready\n"
+            until(lambda: _is_blocked(patient.pid))
             patient.send_signal(signal.SIGUSR1)
-            time.sleep(0.5)
+            time.sleep(0.5)  # no event says that it waits on
             assert patient.poll() is None
-            for reader in (*readers, patient):
+            for reader in waiting:
                 reader.kill()
-            assert {reader.wait(10) for reader in (*readers, patient)} == {-signal.SIGKILL}
+            assert {reader.wait(120) for reader in waiting} == {-signal.SIGKILL}
             hangs.clear()
             network.closing.set()
             assert (folder / "large.bin").read_bytes() == NOISE
             mounted.process.send_signal(signal.SIGTERM)
-            assert mounted.process.wait(20) == 0
+            assert mounted.process.wait(120) == 0
         finally:
-            process.kill()
-            process.communicate()
+            for each in (process, *waiting):
+                each.kill()
+                each.communicate()
             detach(folder, lazy=True)

@@ -190,6 +190,6 @@ with mounting_module.mount(dataver.open().files("some/data"), {str(folder)!r}):
         assert seen(folder) == seen(source)
         assert "fuse.dataver" in Path("/proc/mounts").read_text()
     finally:
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
     assert process.returncode == 0
     assert os.listdir(folder) == []

@@ -4,7 +4,6 @@ import os
 import random
 import struct
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from dataver.mounting.protocol import FuseRequest, Opcode, error_answer, forgott
 from dataver.mounting.session import MountSession, is_dying
 from dataver.reading import Files, Info
 from dataver.reading.threads import pool
+from waiting import until
 
 from .conftest import NOISE
 
@@ -83,16 +83,15 @@ def test_a_file_read_in_order_is_read_ahead_and_a_jumping_one_is_not(files: File
 def test_a_reader_gets_its_bytes_where_another_one_dropped_the_piece(files: Files) -> None:
     """A piece that was dropped before it was read is read by whoever waits for it."""
     held = threading.Event()
-    blockers = [pool("ahead").submit(held.wait, 20) for _ in range(8)]  # all its threads
+    blockers = [pool("ahead").submit(held.wait, 120) for _ in range(8)]  # all its threads
     file = FarFile(files, "large.bin", len(NOISE), PieceCount())
     with ThreadPoolExecutor(1) as readers:
         waiting = readers.submit(file.read, 0, 100_000)
-        while not file._pieces:
-            time.sleep(0.01)
+        until(lambda: file._pieces)
         file.close()
-        assert b"".join(waiting.result(20)) == NOISE[:100_000]
+        assert b"".join(waiting.result(120)) == NOISE[:100_000]
     held.set()
-    assert all(blocker.result(20) for blocker in blockers)
+    assert all(blocker.result(120) for blocker in blockers)
 
 
 def test_a_file_in_the_cache_that_became_shorter_is_an_error(tmp_path: Path) -> None:

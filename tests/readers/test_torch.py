@@ -292,7 +292,7 @@ def test_a_loader_that_is_left_ends(folder: Path) -> None:
     """
     script = folder.parent / "left.py"
     script.write_text(textwrap.dedent(code))
-    found = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert (found.returncode, found.stdout, found.stderr) == (0, "left\n", "")
 
 

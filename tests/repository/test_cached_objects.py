@@ -185,7 +185,7 @@ def test_footers_of_several_packs_are_read_side_by_side(world):
         together = threading.Barrier(3)
 
         def get_tail(self, key, length):
-            self.together.wait(20)
+            self.together.wait(120)
             return super().get_tail(key, length)
 
     for path in world.cached():

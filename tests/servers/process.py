@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE
+
 __all__ = [
     "BUCKET",
     "KEY",
@@ -42,7 +44,6 @@ _INSTALLED_BY = {
     "azurite-blob": "npm install azurite, and its node_modules/.bin on the PATH",
 }
 _CEPH = "apt-get install --no-install-recommends radosgw ceph-mon ceph-osd ceph-common"
-_PATIENCE = 60.0  # seconds; SeaweedFS is ready in 4 on an idle machine, Ceph in 15
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def ready(
     """Wait until a server answers to `path`, make the bucket, and return it.
 
     Raises:
-        RuntimeError: it ended, or does not answer in a minute; the message is the end of its log.
+        RuntimeError: it ended, or does not answer in `PATIENCE`; the message is the end of its log.
     """
     endpoint = f"http://127.0.0.1:{port}"
     options = {
@@ -137,12 +138,12 @@ def wait_for_answer(address: str, process: subprocess.Popen[bytes], log: Path) -
 
 
 def wait_for(done: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until `done`, for a minute, while the process lives.
+    """Wait until `done`, for `PATIENCE`, while the process lives.
 
     Raises:
-        RuntimeError: it ended, or the minute did; the message is the end of its log.
+        RuntimeError: it ended, or the time did; the message is the end of its log.
     """
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     while not done():
         if process.poll() is not None or time.monotonic() > end:
             tail = log.read_text("utf-8", "replace")[-2000:]

@@ -62,5 +62,5 @@ def test_no_more_are_hashed_at_once_than_leave_room_for_sending(monkeypatch):
 
 
 def test_a_forked_child_does_not_wait_for_threads_that_it_does_not_have():
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _FORKED], timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _FORKED], timeout=120, check=False)
     assert done.returncode == 0

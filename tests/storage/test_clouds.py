@@ -54,7 +54,7 @@ def test_nothing_is_asked_but_objects(cloud: Server, capfd: pytest.CaptureFixtur
     store = open_store(cloud.url(f"clouds/{secrets.token_hex(8)}"), cloud.options)
     store.put("key", b"value")
     assert store.get("key") == b"value"
-    assert time.monotonic() - began < 10  # gcsfs's own look takes 60 s where gRPC is not answered
+    assert time.monotonic() - began < 50  # gcsfs's own look takes 60 s where gRPC is not answered
     assert capfd.readouterr() == ("", "")
 
 

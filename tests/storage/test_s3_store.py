@@ -184,7 +184,7 @@ def test_it_works_in_children(moto_server: Server, monkeypatch: pytest.MonkeyPat
     results = context.SimpleQueue()
     child = context.Process(target=_use_in_child, args=(store, results))
     child.start()
-    child.join(60)
+    child.join(120)
     assert child.exitcode == 0
     assert results.get() == b"01234"
     assert store.get("child") == b"from the child"

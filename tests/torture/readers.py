@@ -160,7 +160,7 @@ def _served(place: Place) -> object:
     said: list[str] = []
     server = serve(dataver.open(place.repo), port=0, report=said.append)
     try:
-        top = HTTPConnection("127.0.0.1", server.port, timeout=20)
+        top = HTTPConnection("127.0.0.1", server.port, timeout=120)
         with contextlib.closing(top):
             found = {path: _page(top, path, said) for path in _PAGES}
             return {path: body.replace(bytes(place.repo), b"") for path, body in found.items()}

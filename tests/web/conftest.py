@@ -51,7 +51,7 @@ class World:
     reports: list[str] = field(default_factory=list)
 
     def connect(self) -> HTTPConnection:
-        return HTTPConnection("127.0.0.1", self.server.port, timeout=20)
+        return HTTPConnection("127.0.0.1", self.server.port, timeout=120)
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> Reply:
         """Ask on a connection of its own; `_` in names of headers stands for `-`."""
@@ -63,7 +63,7 @@ class World:
 
     def raw(self, data: bytes) -> bytes:
         """Send bytes, and return all that comes until the server closes."""
-        with socket.create_connection(("127.0.0.1", self.server.port), timeout=20) as plain:
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=120) as plain:
             plain.sendall(data)
             plain.shutdown(socket.SHUT_WR)
             received = b""
