@@ -6,6 +6,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 import dataver
 from dataver.lineage.record.queue_file import waiting
 from dataver.repository.events import Events
@@ -40,8 +42,10 @@ class Lab:
             (self.work / "photos" / "train" / "a.jpg").write_bytes(b"a" * number)
             (self.work / "photos" / "labels.csv").write_text("a,b\n")
             repo.sync(self.work / "photos", "cats", workspace=self.work)
-        warm = "import dataver; [dataver.fetch(f'cats@1.0.{n}') for n in (0, 1)]"
-        self.run(warm, environment={"DATAVER_LINEAGE": "off"})
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("DATAVER_CACHE", self.environment["DATAVER_CACHE"])
+            for number in (0, 1):
+                repo.fetch(f"cats@1.0.{number}")
 
     @property
     def queue(self) -> Path:
