@@ -18,11 +18,13 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "clearml": ("clearml>=2.1",),
     "zenml": ("zenml[local]>=0.98",),
     "wandb": ("wandb>=0.30",),
+    "trackio": ("trackio>=0.43",),
     "comet": ("comet-ml>=3.58",),
     "neptune": ("neptune==1.14.*",),
     "prefect": ("prefect>=3.8", "fastapi<0.150"),  # 0.165 refuses an argument that prefect 3.8.8 gives
     "dagster": ("dagster>=1.13",),
     "airflow": ("apache-airflow>=3.1",),
+    "notebook": ("papermill>=2.6", "ipykernel>=7"),
     "tutorial": ("mlflow-skinny>=3.17", "sqlalchemy", "alembic", "scikit-learn"),
     "workers": (
         *("mlflow-skinny>=3.17", "sqlalchemy", "alembic"),

@@ -40,6 +40,7 @@ SYSTEMS: Final = (
     System("mlflow", "trackers", ("mlflow",), run=("MLFLOW_RUN_ID",)),
     System("clearml", "trackers", ("clearml",), run=_CLEARML),
     System("wandb", "trackers", ("wandb",), ("WANDB_RUN_ID",), around=("WANDB_ENTITY", "WANDB_PROJECT")),
+    System("trackio", "trackers", ("trackio",)),
     System("comet", "trackers", ("comet_ml",), run=("COMET_EXPERIMENT_KEY",)),
     System("neptune", "trackers", ("neptune",), ("NEPTUNE_CUSTOM_RUN_ID",), around=("NEPTUNE_PROJECT",)),
     System("zenml", "trackers", ("zenml",)),

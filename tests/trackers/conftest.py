@@ -22,11 +22,13 @@ PACKAGES = {
     "clearml": "clearml",
     "zenml": "zenml",
     "wandb": "wandb",
+    "trackio": "trackio",
     "comet": "comet_ml",
     "neptune": "neptune",
     "prefect": "prefect",
     "dagster": "dagster",
     "airflow": "airflow",
+    "notebook": "papermill",
     "tutorial": "",  # MLflow and scikit-learn
     "workers": "ray",
     "hal": "",  # installed by its own test

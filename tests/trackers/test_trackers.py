@@ -98,7 +98,7 @@ def test_looking_for_trackers_imports_none() -> None:
     code = (
         "import sys; from dataver.lineage.trackers.base import trackers; [t.current() for t in trackers()];"
         "print(sorted({m.partition('.')[0] for m in sys.modules} & {'mlflow', 'clearml', 'wandb', 'comet_ml',"
-        " 'neptune', 'zenml'}), 'sqlite3' in sys.modules)"
+        " 'neptune', 'trackio', 'zenml'}), 'sqlite3' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)

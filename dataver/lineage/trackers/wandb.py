@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dataver.lineage.capture.detection import found
 from dataver.lineage.trackers.announced import announced
 from dataver.lineage.trackers.objects import ContextsOfObjects, before_method
-from dataver.lineage.trackers.wording import facts, uri
+from dataver.lineage.trackers.wording import uri, with_use
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,14 +84,7 @@ class Wandb:
         run = _running()
         if run is None or (own := self.of(run)) is None or own.key != context.key:
             raise LookupError(f"the run {context.key} has ended")
-        told = {name: value for name, value in facts(use).items() if name not in ("files", "size")}
-        details = {**told, "files": use.files, "size": use.size}
-        noted = {role: dict(uses) for role, uses in dict(run.config.get("dataver", {})).items()}
-        uses = noted.setdefault(use.role, {})
-        name = use.dataset
-        if uses.get(name, details).get("digest") != details["digest"]:
-            name = use.ref if use.label else uri(use)
-        uses[name] = details
+        noted = with_use(dict(run.config.get("dataver", {})), use)
         run.config.update({"dataver": noted}, allow_val_change=True)
         if not run.offline:
             artifact = artifact_of(use)

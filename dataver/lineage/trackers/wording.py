@@ -10,10 +10,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dataver.formats.event import Subset
     from dataver.lineage.trackers.use import Use
 
-__all__ = ["content", "facts", "subset_text", "uri"]
+__all__ = ["content", "facts", "subset_text", "uri", "with_use"]
 
 
 def content(use: Use) -> str:
@@ -60,6 +62,21 @@ def facts(use: Use, longest: int = 500) -> dict[str, str]:
         "repository_id": use.repository_id,
     }
     return {name: value for name, value in found.items() if value}
+
+
+def with_use(noted: Mapping[str, Mapping[str, Any]], use: Use) -> dict[str, dict[str, Any]]:
+    """Return the uses in a run's config with one more: role → name → details.
+
+    The name is the dataset's; a second version of it is named by its reference.
+    """
+    found = {role: dict(uses) for role, uses in noted.items()}
+    uses = found.setdefault(use.role, {})
+    details = {**facts(use), "files": use.files, "size": use.size}
+    name = use.dataset
+    if uses.get(name, details).get("digest") != details["digest"]:
+        name = use.ref if use.label else uri(use)
+    uses[name] = details
+    return found
 
 
 def _json(values: object) -> str:
