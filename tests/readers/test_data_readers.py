@@ -5,6 +5,7 @@ Each reads a version that nobody has fetched, by its name alone, and gets what i
 
 import gzip
 import io
+import os
 import random
 import subprocess
 import sys
@@ -194,6 +195,35 @@ def test_datasets_streams_compressed_tables_and_tars(machine: Path, repo: datave
             assert [row["name"] for row in rows] == [f"row {number}" for number in range(500)]
         else:
             assert [row["txt"] for row in rows] == [f"text {number}" for number in range(9)]
+
+
+LOAD = """
+import sys, dataver
+from datasets import load_dataset
+_, how, cache = sys.argv
+with dataver.run(key=f"hf:{how}"):
+    if how == "declared":
+        dataver.use("the/set@1.0.0", include="some.csv")
+    rows = load_dataset(
+        "csv", data_files="dataver://the/set@1.0.0/some.csv", split="train", cache_dir=cache
+    )
+    assert len(rows) == 1_000
+"""
+
+
+def test_datasets_from_its_own_cache(machine: Path, repo: dataver.Repository) -> None:
+    """The second call reads no file, so the file was available to the run; `dataver.use` links it as read."""
+    environment = {**os.environ, "DATAVER_LINEAGE": "on", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "0"}
+    found = {}
+    for how in ("read", "cached", "declared"):
+        subprocess.run(
+            [sys.executable, "-c", LOAD, how, str(machine / "hf")], env=environment, check=True, timeout=280
+        )
+        links = repo.lineage.run(f"hf:{how}").inputs
+        found[how] = {(link.how, *link.subset.patterns, *link.subset.paths) for link in links}
+    assert found["read"] == {("read", "some.csv")}
+    assert found["cached"] == {("available",)}
+    assert ("declared", "some.csv") in found["declared"]
 
 
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])

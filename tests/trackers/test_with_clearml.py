@@ -103,6 +103,23 @@ def test_an_offline_session_of_the_oldest_api_has_the_parameters(
     assert "runtime" not in task
 
 
+def test_what_is_read_is_told_before_the_task_is_closed(repo: dataver.Repository, program: Script) -> None:
+    """Two parts of a version, one fetched and one read, though ClearML takes nothing later."""
+    ran = program("""
+import clearml, dataver
+from clearml.backend_api import Session
+Session._offline_default_version = "2.23"
+task = clearml.Task.init("project", "train", auto_connect_frameworks=False, auto_resource_monitoring=False)
+result = {"session": str(task.get_offline_mode_folder())}
+dataver.fetch("vision/cats@1.0.0", include="train/0.txt")
+dataver.open().files("vision/cats@1.0.0").read("train/1.txt")
+task.close()
+""")
+    told = json.loads(session(ran["session"])["runtime"]["dataver.input.vision/cats/1.0.0"])
+    assert json.loads(told["subset"]) == {"patterns": ["train/0.txt"], "paths": ["train/1.txt"]}
+    assert told["files"] == "2"
+
+
 def test_no_task_is_started(repo: dataver.Repository, program: Script) -> None:
     """A fetch in a process that imports ClearML and has no task makes none."""
     ran = program("""

@@ -67,3 +67,22 @@ def test_several_versions_stand_side_by_side(
     found = others(folder)
     assert json.loads(found["dataver.input.vision/cats"])["version"] == "1.1.0"
     assert json.loads(found["dataver.input.vision/cats@1.0.0"])["version"] == "1.0.0"
+
+
+def test_what_is_read_is_told_before_the_experiment_is_ended(
+    repo: dataver.Repository, program: Script, tmp_path: Path
+) -> None:
+    """Two parts of a version, one fetched and one read, though Comet takes nothing later."""
+    folder = tmp_path / "comet"
+    program(f"""
+import comet_ml, dataver
+experiment = comet_ml.OfflineExperiment(
+    project_name="cats", offline_directory={str(folder)!r}, log_code=False, log_env_details=False
+)
+dataver.fetch("vision/cats@1.0.0", include="train/0.txt")
+dataver.open().files("vision/cats@1.0.0").read("train/1.txt")
+experiment.end()
+""")
+    told = json.loads(others(folder)["dataver.input.vision/cats"])
+    assert json.loads(told["subset"]) == {"patterns": ["train/0.txt"], "paths": ["train/1.txt"]}
+    assert told["files"] == "2"
