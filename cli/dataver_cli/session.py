@@ -130,6 +130,11 @@ class Session:
         keep_freed_memory()
         return Bar(verb, shown=self._bars, thing=thing, fresh=fresh)
 
+    def check_tags(self, repository: "Repository", dataset: str, tags: Sequence[str]) -> None:
+        """Raise an error if a tag is protected, so that the version that would get it is not published."""
+        for tag in tags:
+            repository._core.tags.refuse_protected(dataset, tag)
+
     def tag(self, repository: "Repository", version: "Version", tags: Sequence[str]) -> list[str]:
         """Move tags to a new version; return notes on tags that point to a later version and stay."""
         notes = []

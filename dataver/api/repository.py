@@ -4,7 +4,6 @@ The class holds a `dataver.repository` core, and each method calls the module th
 imports: commands that only read metadata start in two thirds of the time.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -308,7 +307,16 @@ class Repository(Upkeep):
 
     # tags
 
-    def tag(self, ref: Ref, tag: str, *, forward: bool = False) -> Version:
+    def tag(
+        self,
+        ref: Ref,
+        tag: str,
+        *,
+        forward: bool = False,
+        protect: bool | None = None,
+        force: bool = False,
+        reason: str = "",
+    ) -> Version:
         """Point a tag at a version; return the version that it points to.
 
         Args:
@@ -316,28 +324,40 @@ class Repository(Upkeep):
             tag: the tag.
             forward: do not move a tag that points to a descendant of this version, as `upload --tag`
                 does: with concurrent writers, the newest version keeps it.
+            protect: whether the tag is protected from now on: then it is moved and removed only with `force`
+                and a reason. None leaves that as it is.
+            force: also move a protected tag.
+            reason: recorded in the tag's history; required by `force`.
 
         Raises:
             NotFound: the version does not exist.
             InvalidInput: the tag is not a valid name, has the form of a label, or differs from another name
-                only in case.
-            Conflict: other writers keep moving the tag.
+                only in case; or `force` is given without a reason.
+            Conflict: the tag is protected, or other writers keep moving it.
         """
         published = self._core.resolve(ref)
         move = self._core.tags.move(
-            published, tag, author=author(), write_id=os.urandom(16).hex(), forward=forward
+            published, tag, author=author(), forward=forward, protect=protect, force=force, reason=reason
         )
         if move.label not in (None, published.record.label):
             published = self._core.records.get(published.record.dataset, str(move.label))
         return Version.of(self._core, published)
 
-    def untag(self, name: str, tag: str) -> None:
+    def untag(self, name: str, tag: str, *, force: bool = False, reason: str = "") -> None:
         """Remove a tag; keep its history.
+
+        Args:
+            name: the dataset.
+            tag: the tag.
+            force: also remove a protected tag.
+            reason: recorded in the tag's history; required by `force`.
 
         Raises:
             NotFound: the tag does not exist.
+            InvalidInput: `force` is given without a reason.
+            Conflict: the tag is protected, and `force` is not set.
         """
-        self._core.tags.remove(name, tag, author=author(), write_id=os.urandom(16).hex())
+        self._core.tags.remove(name, tag, author=author(), force=force, reason=reason)
 
     def tagged(self, name: str) -> dict[str, str]:
         """Return the tags of a dataset and the labels they point to; empty if there is no such dataset."""

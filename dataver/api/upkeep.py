@@ -139,13 +139,15 @@ class Upkeep:
             keep_last: delete all but this many of the newest versions. Like `older_than`, with which it can
                 be combined, it never chooses the latest version or one that has a tag.
             older_than: delete the versions that are older than this, by the store's clock.
-            force: also delete tagged versions that `ref` names; the tags are removed.
-            reason: recorded in the tombstones.
+            force: also delete tagged versions that `ref` names; the tags are removed. If one is protected, a
+                reason is required.
+            reason: recorded in the tombstones, and in the history of the tags.
 
         Raises:
             NotFound: there is no such version or dataset.
             InvalidInput: `keep_last` is less than 1.
-            Conflict: a version has a tag, and `force` is off; nothing was deleted.
+            Conflict: a version has a tag, and `force` is off, or a protected tag, and there is no reason;
+                nothing was deleted.
         """
         from dataver.maintenance.delete import execute_delete, plan_delete
 

@@ -353,14 +353,10 @@ class Version:
             )
         return self._repository.tree(found.record.tree)
 
-    def tag(self, tag: str) -> None:
-        """Point a tag at it.
-
-        Raises:
-            InvalidInput: the tag is not a valid name, or the version is not uploaded.
-        """
+    def tag(self, tag: str, *, protect: bool | None = None, force: bool = False, reason: str = "") -> None:
+        """Point a tag at it. Arguments and errors as for `Repository.tag`."""
         found = self._published()
-        self._repository.tags.move(found, tag, author=author(), write_id=os.urandom(16).hex())
+        self._repository.tags.move(found, tag, author=author(), protect=protect, force=force, reason=reason)
 
     def restore(
         self,

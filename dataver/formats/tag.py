@@ -8,7 +8,7 @@ and 7.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.canonical_json import Fields, decode_json, encode_checked, format_time
@@ -36,6 +36,8 @@ class TagMove:
         created: time of the move, aware UTC.
         author: the name of its author, as configured.
         write_id: 32 random hex digits, by which a writer recognises its own move.
+        protected: whether the next move needs `force` and a reason.
+        reason: the reason of the move; empty if none was given.
     """
 
     number: int
@@ -46,6 +48,8 @@ class TagMove:
     created: datetime
     author: str
     write_id: str
+    protected: bool = False
+    reason: str = ""
 
     __repr__ = short_repr
 
@@ -56,7 +60,7 @@ class TagMove:
             InvalidInput: a value that a move cannot hold.
         """
         what = f"move {self.number} of the tag {self.dataset}@{self.tag}"
-        values = {
+        values: dict[str, Any] = {
             "author": self.author,
             "created": format_time(self.created, what),
             "dataset": self.dataset,
@@ -67,6 +71,10 @@ class TagMove:
             "tag": self.tag,
             "write_id": self.write_id,
         }
+        if self.protected:
+            values["protected"] = True
+        if self.reason:
+            values["reason"] = self.reason
         return encode_checked(values, what, _from_values)
 
 
@@ -102,4 +110,6 @@ def _from_values(fields: Fields) -> TagMove:
         created=fields.time("created"),
         author=fields.text("author"),
         write_id=fields.hex("write_id", 32),
+        protected=fields.has("protected") and fields.value("protected", bool),
+        reason=fields.text("reason") if fields.has("reason") else "",
     )

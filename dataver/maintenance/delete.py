@@ -190,10 +190,15 @@ def execute_delete(
     """Delete the versions of a plan; a repeated call completes an interrupted one.
 
     Raises:
-        Conflict: a version has a tag and `force` is not set; nothing was deleted.
+        Conflict: a version has a tag and `force` is not set, or a protected tag and there is no reason;
+            nothing was deleted.
     """
     if not force:
         refuse_tagged(plan)
+    elif not reason.strip():
+        for each in plan.versions:
+            for tag in each.tags:
+                repo.tags.refuse_protected(each.published.record.dataset, tag)
     tombstones = []
     for each in plan.versions:
         dataset = each.published.record.dataset
@@ -201,7 +206,7 @@ def execute_delete(
             if move.label == each.published.record.label:
                 if tag not in each.tags and not force:
                     raise Conflict(f"{dataset}@{tag} was moved to {each.ref} meanwhile.", hint="try again")
-                _remove_tag(repo, dataset, tag, author)
+                _remove_tag(repo, dataset, tag, author, reason)
         tombstones.append(write_tombstone(repo, each.published, author=author, reason=reason))
     return tombstones
 
@@ -245,9 +250,9 @@ def _all_records(repo: RepositoryCore) -> Iterable[Published]:
     return repo.records.many(repo.records.everything())
 
 
-def _remove_tag(repo: RepositoryCore, dataset: str, tag: str, author: str) -> None:
+def _remove_tag(repo: RepositoryCore, dataset: str, tag: str, author: str, reason: str) -> None:
     try:
-        repo.tags.remove(dataset, tag, author=author, write_id=os.urandom(16).hex())
+        repo.tags.remove(dataset, tag, author=author, force=bool(reason.strip()), reason=reason)
     except NotFound:
         return  # another process removed it
 

@@ -41,7 +41,8 @@ class Change:
         author: the author's name, as configured.
         recorded: time by the author's machine, aware UTC; of a publication, when the draft was finalized.
         stored: time by the store's clock; None if the store states none, or the object was deleted.
-        text: the message of a version, or the reason of a deletion.
+        text: the message of a version, or the reason of a deletion or of a move.
+        protected: whether the tag is protected from then on.
     """
 
     action: Literal["publish", "tag", "untag", "delete"]
@@ -52,6 +53,7 @@ class Change:
     recorded: datetime
     stored: datetime | None
     text: str = ""
+    protected: bool = False
 
     @property
     def when(self) -> datetime:
@@ -172,4 +174,6 @@ def _move(move: TagMove, stored: datetime | None) -> Change:
         author=move.author,
         recorded=move.created,
         stored=stored,
+        text=move.reason,
+        protected=move.protected,
     )

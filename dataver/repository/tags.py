@@ -2,10 +2,16 @@
 
 Keeps invariant 2: a move is created exclusively and never changed; the highest number is current, the others
 are the tag's history. A removal is a move without a version.
+
+A move may protect its tag: then the next move needs `force` and a reason. Since the next move has the next
+number, a tag that was protected meanwhile is never moved by mistake. Versions of dataver that do not know
+protection move the tag regardless, which ends the protection.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound
@@ -21,6 +27,7 @@ from dataver.storage import Store
 __all__ = ["Tags", "refuse_case"]
 
 _MEND = "restore the object from a copy of the repository, or name the version by its label"
+_REASON = "a protected tag is moved or removed with --force and --reason TEXT"
 _TRIES = 200  # moves by other writers between a listing and our write
 
 
@@ -78,16 +85,32 @@ class Tags:
         return self._move(dataset, tag, number)
 
     def move(
-        self, published: Published, tag: str, *, author: str, write_id: str, forward: bool = False
+        self,
+        published: Published,
+        tag: str,
+        *,
+        author: str,
+        forward: bool = False,
+        protect: bool | None = None,
+        force: bool = False,
+        reason: str = "",
     ) -> TagMove:
         """Move a tag to a version; return the tag's current move.
 
-        With `forward` a tag that points to a descendant of the version is not moved, so that a slow writer
-        does not move it back.
+        Args:
+            published: the version.
+            tag: the tag.
+            author: the author of the move.
+            forward: do not move a tag that points to a descendant of the version, so that a slow writer does
+                not move it back.
+            protect: whether the tag is protected from now on; None leaves that as it is.
+            force: move a protected tag.
+            reason: the reason, required by `force`.
 
         Raises:
-            InvalidInput: the tag's name is not allowed, or differs from another one in case only.
-            Conflict: other writers keep moving the tag.
+            InvalidInput: the tag's name is not allowed, or differs from another one in case only, or `force`
+                is given without a reason.
+            Conflict: the tag is protected, or other writers keep moving it.
         """
         check_tag(tag)
         dataset = published.record.dataset
@@ -102,22 +125,22 @@ class Tags:
                 f"'{tag}' cannot be a tag: it has the form of a version's label.",
                 hint="choose a word, such as production",
             )
-        above = published if forward else None
-        return self._append(
-            dataset, tag, published.record_id, published.record.label, author, write_id, above=above
-        )
+        move = _first_move(dataset, tag, published, author, reason)
+        return self._append(move, protect=protect, force=force, above=published if forward else None)
 
-    def remove(self, dataset: str, tag: str, *, author: str, write_id: str) -> None:
+    def remove(self, dataset: str, tag: str, *, author: str, force: bool = False, reason: str = "") -> None:
         """Remove a tag; its history is kept.
 
         Raises:
             NotFound: no such tag.
+            InvalidInput: `force` is given without a reason.
+            Conflict: the tag is protected, and `force` is not set.
         """
         if self.target(dataset, tag) is None:
             raise NotFound(
                 f"{dataset} has no tag '{tag}'.", hint=f"see the tags with `dataver show {dataset}`"
             )
-        self._append(dataset, tag, None, None, author, write_id)
+        self._append(_first_move(dataset, tag, None, author, reason), protect=False, force=force)
 
     def refuse_label(self, dataset: str, label: str) -> None:
         """Raise an error for a label that is currently a tag, whose meaning would change.
@@ -136,42 +159,49 @@ class Tags:
                 hint="choose another label, or remove the tag",
             )
 
+    def refuse_protected(self, dataset: str, tag: str) -> None:
+        """Raise an error if a tag is protected.
+
+        Raises:
+            Conflict: it is.
+        """
+        numbers = self._numbers(dataset, tag)
+        if numbers:
+            _refuse_protected(self._move(dataset, tag, numbers[-1]))
+
     def _append(
-        self,
-        dataset: str,
-        tag: str,
-        record: str | None,
-        label: str | None,
-        author: str,
-        write_id: str,
-        *,
-        above: Published | None = None,
+        self, wanted: TagMove, *, protect: bool | None, force: bool, above: Published | None = None
     ) -> TagMove:
+        dataset, tag = wanted.dataset, wanted.tag
+        if force and not wanted.reason.strip():
+            raise InvalidInput(f"{dataset}@{tag} is moved by force only with a reason.", hint=_REASON)
         for _ in range(_TRIES):
             rows = self._rows(dataset)
             if tag not in rows:
                 refuse_case(dataset, tag, rows, "tag")
             number = rows.get(tag, [0])[-1] + 1
-            if above is not None and number > 1:
-                current = self._move(dataset, tag, number - 1)
-                if current.label is not None and self._is_ahead(current.label, above):
+            current = self._move(dataset, tag, number - 1) if number > 1 else None
+            if current is not None and above is not None and self._is_ahead(current.label, above):
+                return current
+            protected = current is not None and current.protected
+            if current is not None and protected and not force:
+                if current.record == wanted.record and protect is not False:
                     return current
-            move = TagMove(
+                _refuse_protected(current)
+            move = replace(
+                wanted,
                 number=number,
-                tag=tag,
-                dataset=dataset,
-                record=record,
-                label=label,
                 created=datetime.now(UTC),
-                author=author,
-                write_id=write_id,
+                protected=protected if protect is None else protect,
             )
             if create_once(self._store, tag_key(dataset, tag, number), move.encode()) is Outcome.WON:
                 return move
         raise Conflict(f"other processes keep moving the tag {dataset}@{tag}.", hint="try again")
 
-    def _is_ahead(self, label: str, version: Published) -> bool:
+    def _is_ahead(self, label: str | None, version: Published) -> bool:
         """Return whether a label belongs to a version or a descendant of it."""
+        if label is None:
+            return False
         try:
             target = self._records.get(version.record.dataset, label)
         except NotFound:
@@ -209,6 +239,30 @@ class Tags:
                 f"{what} contains move {move.number} of {move.dataset}@{move.tag}.", hint=_MEND
             )
         return move
+
+
+def _first_move(dataset: str, tag: str, published: Published | None, author: str, reason: str) -> TagMove:
+    """Return a move to a version, or to None, as the first of a tag."""
+    return TagMove(
+        number=1,
+        tag=tag,
+        dataset=dataset,
+        record=published.record_id if published else None,
+        label=published.record.label if published else None,
+        created=datetime.now(UTC),
+        author=author,
+        write_id=os.urandom(16).hex(),
+        reason=reason,
+    )
+
+
+def _refuse_protected(current: TagMove) -> None:
+    if current.protected:
+        raise Conflict(
+            f"{current.dataset}@{current.tag} is protected and stays at {current.label}; {current.author} "
+            f"moved it there on {current.created:%Y-%m-%d}.",
+            hint=_REASON,
+        )
 
 
 def refuse_case(dataset: str, name: str, others: Iterable[str], kind: str) -> None:

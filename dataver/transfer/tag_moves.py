@@ -3,10 +3,10 @@
 The idea: a tag is a sequence of numbered, immutable moves (invariant 2). If the target's sequence is empty or
 a prefix of the source's, the rest is copied unchanged, including numbers, times and authors. If the sequences
 have diverged, a new move to the source's version is appended in the target. If the source's sequence is a
-prefix of the target's, the tag was moved further there and is not changed, unless `exact` is set.
+prefix of the target's, the tag was moved further there and is not changed, unless `exact` is set. A tag that
+is protected in the target is moved only by copying: those moves had their reasons.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -135,12 +135,11 @@ def move_tag(source: RepositoryCore, target: RepositoryCore, plan: TagPlan, auth
 
 
 def _append(target: RepositoryCore, plan: TagPlan, author: str) -> None:
-    write_id = os.urandom(16).hex()
     if plan.label is None:
-        target.tags.remove(plan.dataset, plan.tag, author=author, write_id=write_id)
+        target.tags.remove(plan.dataset, plan.tag, author=author)
         return
     published = target.records.get(plan.dataset, plan.label)
-    target.tags.move(published, plan.tag, author=author, write_id=write_id)
+    target.tags.move(published, plan.tag, author=author)
 
 
 def _plan(
@@ -164,6 +163,8 @@ def _plan(
                 return None  # it was moved further in the target
         elif (current.label, current.record) == (goal.label, goal.record):
             return None
+        if current.protected and not copied:
+            raise Conflict(f"it is protected in the target, where it points to {current.label}")
     return TagPlan(*name, goal.label, goal.record, copied, exact)
 
 

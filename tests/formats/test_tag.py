@@ -1,5 +1,6 @@
 """Moves of tags."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +38,18 @@ def test_the_bytes_of_a_move_are_pinned() -> None:
     removal = replace(MOVE, record=None, label=None)
     assert parse_tag_move(removal.encode()) == removal
     assert b'"label":null' in removal.encode()
+
+
+def test_a_protected_tag_has_two_more_keys() -> None:
+    """They are written only where they apply, and readers that do not know them ignore them."""
+    move = replace(MOVE, protected=True, reason="reviewed")
+    values = json.loads(move.encode())
+    known = {name: values.pop(name) for name in ("protected", "reason", "checksum")}
+    assert (known["protected"], known["reason"]) == (True, "reviewed")
+    assert values == {name: value for name, value in json.loads(GOLDEN).items() if name != "checksum"}
+    assert parse_tag_move(move.encode()) == move
+    with pytest.raises(IntegrityError, match="'protected' is missing or not a true or false"):
+        parse_tag_move(OLD.replace(b',"record"', b',"protected":1,"record"'))
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def command(session: Session, name: str | None, since: datetime | None) -> None:
                 "recorded": each.recorded.isoformat(),
                 "stored": each.stored.isoformat() if each.stored else None,
                 "text": each.text,
+                "protected": each.protected,
             }
             for each in found.changes
         ],
@@ -53,5 +54,8 @@ def command(session: Session, name: str | None, since: datetime | None) -> None:
 
 
 def _row(change: "Change") -> list[str]:
-    detail = change.label if change.action == "tag" else (change.text.splitlines() or [""])[0]
-    return [when(change.when), change.author, change.action, change.name, detail or ""]
+    detail = (change.text.splitlines() or [""])[0]
+    if change.action == "tag":
+        state = f"{change.label}, protected" if change.protected else str(change.label)
+        detail = f"{state}: {detail}" if detail else state
+    return [when(change.when), change.author, change.action, change.name, detail]

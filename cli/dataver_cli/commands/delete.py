@@ -42,7 +42,7 @@ _SHOWN = 5
     help="Of the dataset REF, versions older than TIME, such as 30d. Never tagged versions or the latest.",
 )
 @click.option("--entire-dataset", is_flag=True, help="All versions of the dataset REF.")
-@click.option("--force", is_flag=True, help="Also delete tagged versions; the tags are removed.")
+@click.option("--force", is_flag=True, help="Also delete tagged versions; protected tags need --reason.")
 @click.option("--reason", default="", metavar="TEXT", help="Reason, shown to users who request the version.")
 @plan_option("deleted, and its tags, children and runs")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -62,6 +62,7 @@ def command(
     if tag and not upload:
         raise click.UsageError("--tag needs --upload: a local version cannot be tagged")
     target, repository = session.draft_and_repository(draft)
+    session.check_tags(repository, target.dataset, tag)
     version = target.finalize(**how)
     _warn(session, target)
     if not upload:

@@ -31,6 +31,7 @@ def command(session: Session, ref: str, tag: tuple[str, ...], **how: Any) -> Non
     """
     repository = session.repository()
     source = repository.version(ref)
+    session.check_tags(repository, source.dataset, tag)
     report = source.restore(**how)
     version = report.version
     tagged = session.tag(repository, version, tag)

@@ -123,6 +123,7 @@ def _in_one_step(session: Session, folder: str, name: str, how: dict[str, Any]) 
     tags = how.pop("tag")
     how.pop("upload")  # always done with --name
     repository = session.repository()
+    session.check_tags(repository, name, tags)
     with (
         session.progress("Mirroring", fresh="new") as progress,
         session.progress("Uploading", thing="pack") as sending,

@@ -36,6 +36,7 @@ def command(session: Session, tag: tuple[str, ...], draft: str | None, plan: boo
         planned = target.plan_upload()
         session.out.show({"draft": target.id, **plan_values(planned)}, upload_plan_lines(planned))
         return
+    session.check_tags(repository, target.dataset, tag)
     with session.progress("Uploading", "pack") as progress:
         report = target.upload(progress, **how)
     version = report.version
