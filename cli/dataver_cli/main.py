@@ -35,6 +35,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "finalize": "Seal the draft: its content gets a digest and no longer changes.",
         "upload": "Publish the sealed draft.",
         "restore": "Publish the content of an older version as the latest version.",
+        "rename": "Rename a dataset: all its versions and tags.",
         "drafts": "List the drafts of this folder.",
         "discard": "Delete a draft.",
     },

@@ -18,8 +18,6 @@ ANSWERS = {
     "publish": "`dataver upload` publishes a finalized draft",
     "squash": "every version is complete; `dataver create NAME --parent REF --parent REF` merges versions",
     "search": "`dataver list` lists datasets and versions",
-    "rename": "`dataver move` renames files of a draft; `dataver create NAME --parent REF` begins another "
-    "dataset with the same content",
     "set-description": "`dataver finalize -m TEXT` gives a version its message",
     "set-metadata": "`dataver finalize --metadata KEY=VALUE` attaches values to a version",
     "get-metadata": "`dataver show REF` shows the metadata",

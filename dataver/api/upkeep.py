@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dataver.formats.tombstone import Tombstone
     from dataver.maintenance.delete import DeletePlan, DeleteRule
     from dataver.maintenance.gc import GcPlan, GcReport
+    from dataver.maintenance.rename import RenamePlan
     from dataver.maintenance.repack import RepackPlan, RepackReport
     from dataver.maintenance.usage import UsageReport
     from dataver.transfer import MoveReport
@@ -154,6 +155,39 @@ class Upkeep:
         rule = _delete_rule(keep_last, older_than)
         plan = plan_delete(self._core, _ref_texts(ref), dataset=entire_dataset, rule=rule)
         return execute_delete(self._core, plan, author=author(), reason=reason, force=force and rule is None)
+
+    def plan_rename(self, old: str, new: str) -> "RenamePlan":
+        """Return what `rename` would do; arguments and errors as for `rename`."""
+        from dataver.maintenance.rename import plan_rename
+
+        return plan_rename(self._core, old, new)
+
+    def rename(self, old: str, new: str) -> "RenamePlan":
+        """Rename a dataset: all its versions and tags. No data is transferred; repeating it is safe.
+
+        Versions keep label, content, time, author and history. References to the old name raise an error that
+        names the new one, and nothing can be published under the old name. Runs stay linked to the old name;
+        lineage finds them by content.
+
+        Args:
+            old: the dataset.
+            new: its new name.
+
+        Returns:
+            What was renamed.
+
+        Raises:
+            NotFound: no such dataset.
+            InvalidInput: the new name is not valid, or differs from another one in case only.
+            AlreadyExists: the new name has other versions, or had versions with these labels.
+            Conflict: other processes keep publishing versions; repeating the call continues.
+            StoreError: the store failed; repeating the call continues.
+        """
+        from dataver.maintenance.rename import execute_rename, plan_rename
+
+        plan = plan_rename(self._core, old, new)
+        execute_rename(self._core, plan, author=author())
+        return plan
 
     def plan_gc(self, *, grace: timedelta | None = None) -> "GcPlan":
         """Return what `gc` would free; arguments and errors as for `gc`."""

@@ -9,7 +9,7 @@ and 7.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.canonical_json import Fields, decode_json, encode_checked, encode_json, format_time
@@ -39,6 +39,7 @@ class Tombstone:
         reason: the reason given.
         write_id: 32 random hex digits, by which a writer recognises its own tombstone.
         was: the record; None if it was too long.
+        renamed: the dataset that has the version now, if its dataset was renamed; else empty.
     """
 
     dataset: str
@@ -50,6 +51,7 @@ class Tombstone:
     reason: str
     write_id: str
     was: Record | None
+    renamed: str = ""
 
     __repr__ = short_repr
 
@@ -73,7 +75,7 @@ class Tombstone:
 
     def _encode(self, was: Record | None) -> bytes:
         what = f"the tombstone of {self.dataset}@{self.label}"
-        values = {
+        values: dict[str, Any] = {
             "author": self.author,
             "dataset": self.dataset,
             "deleted": format_time(self.deleted, what),
@@ -85,6 +87,8 @@ class Tombstone:
             "was": None if was is None else decode_json(was.encode(), what),
             "write_id": self.write_id,
         }
+        if self.renamed:
+            values["renamed"] = self.renamed
         return encode_checked(values, what, _from_values)
 
 
@@ -101,9 +105,12 @@ def parse_tombstone(data: bytes) -> Tombstone:
 def _from_values(fields: Fields) -> Tombstone:
     fields.expect_format(FORMAT)
     dataset, label = fields.text("dataset"), fields.text("label")
+    renamed = fields.text("renamed") if fields.has("renamed") else ""
     try:
         check_dataset_name(dataset)
         check_label(label)
+        if renamed:
+            check_dataset_name(renamed)
     except InvalidInput as error:
         raise IntegrityError(f"{fields.what}: {error.message}") from error
     record, tree = fields.hex("record", 64), bytes.fromhex(fields.hex("tree", 64))
@@ -117,6 +124,7 @@ def _from_values(fields: Fields) -> Tombstone:
         reason=fields.text("reason"),
         write_id=fields.hex("write_id", 32),
         was=_record(fields, dataset, label, record, tree),
+        renamed=renamed,
     )
 
 

@@ -211,8 +211,10 @@ def execute_delete(
     return tombstones
 
 
-def write_tombstone(repo: RepositoryCore, published: Published, *, author: str, reason: str) -> Tombstone:
-    """Replace a version's record by a tombstone.
+def write_tombstone(
+    repo: RepositoryCore, published: Published, *, author: str, reason: str, renamed: str = ""
+) -> Tombstone:
+    """Replace a version's record by a tombstone; `renamed` is the dataset that has the version now.
 
     Returns:
         The tombstone; of concurrent deletions, the first one.
@@ -228,6 +230,7 @@ def write_tombstone(repo: RepositoryCore, published: Published, *, author: str, 
         reason=reason,
         write_id=os.urandom(16).hex(),
         was=record,
+        renamed=renamed,
     )
     key = tombstone_key(record.dataset, record.label)
     if create_once(repo.store, key, tombstone.encode()) is Outcome.LOST:

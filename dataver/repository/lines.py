@@ -126,11 +126,13 @@ def find_position(
         allow_fork: publish beside the latest version instead of raising `Behind`.
 
     Raises:
-        Conflict: the label belongs to a version or to a deleted version.
+        Conflict: the label belongs to a version or to a deleted version, or the dataset was renamed.
         Behind: the previous version on the line is not among its ancestors.
     """
     found = Stopwatch()
     names = records.names(record.dataset)
+    if not names.labels:
+        records.refuse_renamed(record.dataset)
     taken = {*names.labels, *names.deleted}
     if label is not None:
         _refuse_taken(record.dataset, label, names)

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from dataver import parallel
 from dataver.cache.object_cache import DiskCache
-from dataver.errors import IntegrityError, InvalidInput, NotFound
+from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.names import is_other_case
 from dataver.formats.record import ParentRef, Record, parse_record, record_id
@@ -35,6 +35,9 @@ __all__ = ["Labels", "Listed", "Published", "Records", "VersionNames"]
 _Listing: TypeAlias = dict[tuple[str, str], ObjectInfo]  # by dataset and label
 Labels: TypeAlias = dict[str, ObjectInfo]  # by label, sorted as text
 Listed: TypeAlias = tuple[str, str, ObjectInfo | None]  # dataset, label, and the record's entry in a listing
+
+
+_NEWEST = 4  # tombstones: others of the same second may have been written by a deletion
 
 
 class Published(NamedTuple):
@@ -180,7 +183,10 @@ class Records:
 
         Raises:
             InvalidInput: names the other one.
+            Conflict: a dataset of this name was renamed.
         """
+        if others is None:
+            self.refuse_renamed(name)
         parts = name.split("/")
         for other in self.datasets() if others is None else others:
             for ours, theirs in zip(parts, other.split("/"), strict=False):
@@ -219,6 +225,35 @@ class Records:
         if (found.dataset, found.label) != (dataset, label):
             raise IntegrityError(f"the tombstone stored as {dataset}@{label} belongs to {found.ref}.")
         return found
+
+    def renamed(self, dataset: str) -> Tombstone | None:
+        """Return a tombstone with the new name of a dataset without versions, or None if it was not renamed.
+
+        Those of a rename are the newest ones.
+        """
+        infos = self._listed(record_prefix(dataset))[1]
+        gone = {label: info.modified for (name, label), info in infos.items() if name == dataset}
+        if all(gone.values()):
+            newest = sorted(gone, key=lambda label: (gone[label], label), reverse=True)[:_NEWEST]
+        else:  # the store does not report times
+            newest = sorted(gone, reverse=True)
+        return next(
+            (each for label in newest if (each := self.tombstone(dataset, label)) and each.renamed), None
+        )
+
+    def refuse_renamed(self, dataset: str) -> None:
+        """Raise an error if a dataset was renamed, so that its old name is not used again.
+
+        Raises:
+            Conflict: names the new name.
+        """
+        gone = self.renamed(dataset)
+        if gone is not None:
+            raise Conflict(
+                f"the dataset '{dataset}' was renamed to '{gone.renamed}' on {gone.deleted:%Y-%m-%d} "
+                f"by {gone.author}.",
+                hint=f"use {gone.renamed}, or another name for a new dataset",
+            )
 
     def of_parent(self, parent: ParentRef, info: ObjectInfo | None = None) -> Published | None:
         """Return the record of a parent, from its tombstone if it was deleted, or None.

@@ -74,6 +74,7 @@ def resolve(records: Records, tags: Tags, ref: Ref, where: str) -> Published:
     name, selector = split_ref(ref)
     labels = records.listed(name)
     if not labels:
+        _refuse_renamed(records, name, selector)
         _refuse_deleted(records, name, selector)
         raise NotFound(
             f"there is no dataset '{name}' in {where}.", hint=_near(name, list(records.datasets()))
@@ -101,6 +102,18 @@ def _same(found: Published, given: NamedVersion, where: str) -> Published:
 
 def _refuse_local(given: NamedVersion) -> NoReturn:
     raise InvalidInput(f"{given.ref} is not published.", hint="upload it first")
+
+
+def _refuse_renamed(records: Records, name: str, selector: str | None) -> None:
+    """Raise an error for a reference to the old name of a dataset, with its new name."""
+    gone = records.renamed(name)
+    if gone is not None:
+        at = "" if selector is None else f"@{selector}"
+        raise NotFound(
+            f"the dataset '{name}' was renamed to '{gone.renamed}' on {gone.deleted:%Y-%m-%d} "
+            f"by {gone.author}.",
+            hint=f"write {gone.renamed}{at}",
+        )
 
 
 def _refuse_deleted(records: Records, name: str, selector: str | None) -> None:

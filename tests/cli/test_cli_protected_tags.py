@@ -20,7 +20,7 @@ def test_a_protected_tag_needs_force_and_a_reason(run: Run, two_versions: Path) 
     run("delete", "vision/cats@1.0.0", "--force", "--yes", expect=5)
     (two_versions / "more").write_text("more")
     run("sync", two_versions, "--name", "vision/cats", "--tag", "stable", expect=5)
-    assert [each["label"] for each in run("list", "vision/cats", "--json").json] == ["1.0.0", "1.0.1"]
+    assert [each["label"] for each in run("list", "vision/cats", "--json").json] == ["1.0.1", "1.0.0"]
     run("tag", "vision/cats@1.0.1", "stable", "--force", "--reason", "reviewed by ann")
     assert run("tag", "vision/cats", "stable", "--history", "--json").json[-1]["reason"] == "reviewed by ann"
     assert run("audit", "vision/cats").out.splitlines()[-1].endswith("1.0.1, protected: reviewed by ann")

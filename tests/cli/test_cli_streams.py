@@ -26,6 +26,7 @@ COMMANDS = {
     "finalize": ["finalize", "-m", "m"],
     "upload": ["upload", "--plan"],
     "restore": ["restore", "vision/cats@1.0.0"],
+    "rename": ["rename", "vision/cats", "animals/cats", "--plan"],
     "drafts": ["drafts"],
     "discard": ["discard", "--yes"],
     "fetch": ["fetch", "vision/cats"],

@@ -157,7 +157,7 @@ def test_a_version_at_hand_is_a_reference(tmp_path, monkeypatch):
     second = repo.sync(tmp_path / "source", "d", workspace=tmp_path).version
     assert repo.version(version) == version
     assert (repo.fetch(version).path / "a").read_text() == "one"
-    assert dataver.fetch(version, repo=repo, dest=tmp_path / "out").name == "out"
+    assert dataver.fetch(version, repo=repo, dest=tmp_path / "out").path.name == "out"
     assert repo.files(version).read("a") == b"one"
     assert len(repo.diff(version, second).modified) == 1
     assert repo.verify(version).ok
