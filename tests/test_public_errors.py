@@ -1,7 +1,9 @@
 """Wrong calls of the public functions raise errors that their docstrings list."""
 
 import inspect
+import math
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace as World
 from typing import Any
@@ -58,6 +60,19 @@ WRONG: list[tuple[str, Callable[[World], Any]]] = [
     ("Repository.verify_folder", lambda w: w.repo.verify_folder(w.version, NOWHERE)),
     ("Repository.delete", lambda w: w.repo.delete(NOWHERE)),
     ("Repository.delete", lambda w: w.repo.delete("vision/cats", keep_last=0)),
+    ("Repository.delete", lambda w: w.repo.delete("vision/cats", older_than=timedelta(-1))),
+    ("Repository.sync", lambda w: w.repo.sync("photos", "vision/cats", bump="x")),
+    ("Repository.gc", lambda w: w.repo.gc(grace=timedelta(-1))),
+    ("Repository.repack", lambda w: w.repo.repack(dead=math.nan)),
+    ("Repository.tag", lambda w: w.repo.tag(w.version, "best", force=True)),
+    ("Repository.untag", lambda w: w.repo.untag("vision/cats", "best", force=True)),
+    ("Repository.rename", lambda w: w.repo.rename("vision/cats", "a b")),
+    ("Repository.rename", lambda w: w.repo.rename(NOWHERE, "a")),
+    ("Lineage.runs", lambda w: w.repo.lineage.runs(outcome="x")),
+    ("Lineage.runs", lambda w: w.repo.lineage.runs(limit=-1)),
+    ("Lineage.graph", lambda w: w.repo.lineage.graph(w.version, depth=-1)),
+    ("Lineage.file", lambda w: w.repo.lineage.file("1.txt", limit=-1)),
+    ("Lineage.compact", lambda w: w.repo.lineage.compact(older_than=timedelta(-1))),
     ("Repository.du", lambda w: w.repo.du(NOWHERE)),
     ("Repository.push", lambda w: w.repo.push(NOWHERE)),
     ("Repository.push", lambda w: w.repo.push(w.repo)),

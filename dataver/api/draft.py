@@ -11,7 +11,9 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 from dataver.api.author import author as default_author
 from dataver.api.diff import Diff
 from dataver.api.version import UploadReport, Version
+from dataver.arguments import check_word
 from dataver.errors import InvalidInput
+from dataver.formats.names import BUMPS
 from dataver.formats.record import ParentRef
 from dataver.ingest import AddReport, DraftCore
 from dataver.ingest.add_plan import AddPlan, plan_add
@@ -380,8 +382,7 @@ class Draft:
         Raises:
             InvalidInput: nothing changed, or the label, the metadata or the time is invalid.
         """
-        if bump not in ("major", "minor", "patch"):
-            raise InvalidInput(f"unknown part of a label: '{bump}'.", hint="choose major, minor or patch")
+        check_word("bump", bump, BUMPS)
         values = {
             "message": message,
             "author": author or default_author(),

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataver.arguments import check_word
 from dataver.checkout.fetching import fetch as check_out
-from dataver.errors import InvalidInput
 from dataver.machine.speeds import record_transfer
 from dataver.progress import Progress
 from dataver.progress_bar import receiver
@@ -37,8 +37,7 @@ def fetch(
     progress: Progress | bool,
 ) -> "FetchReport":
     """Fetch a version and link it to a run; see `dataver.Repository.fetch`."""
-    if verify not in ("stat", "full"):
-        raise InvalidInput(f"verify is 'stat' or 'full', not '{verify}'.")
+    check_word("verify", verify, ("stat", "full"))
     linked = _is_linked(run)
     published = core.resolve(ref)
     selection = _selection(core, published, include, exclude, shard)

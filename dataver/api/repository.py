@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 from dataver.api.author import author
 from dataver.api.upkeep import Upkeep
 from dataver.api.version import DatasetSummary, Version
+from dataver.arguments import check_word
+from dataver.formats.names import BUMPS
 from dataver.formats.tag import TagMove
 from dataver.machine.paths import absolute_url, workspace_of
 from dataver.progress import SILENT, Progress
@@ -195,6 +197,7 @@ class Repository(Upkeep):
         from dataver.api.draft import check_created
         from dataver.api.sync import SyncOperation
 
+        check_word("bump", bump, BUMPS)
         if created is not None:  # before the folder is read
             there = self._core.records.labels(name)
             check_created(created, [self._core.resolve(name)] if there else ())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from dataver.api.author import author
-from dataver.errors import InvalidInput
+from dataver.arguments import check_range
 from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
 from dataver.repository import Ref, RepositoryCore, ref_text
@@ -146,7 +146,7 @@ class Upkeep:
 
         Raises:
             NotFound: there is no such version or dataset.
-            InvalidInput: `keep_last` is less than 1.
+            InvalidInput: `keep_last` is less than 1, or `older_than` is negative.
             Conflict: a version has a tag, and `force` is off, or a protected tag, and there is no reason;
                 nothing was deleted.
         """
@@ -195,6 +195,7 @@ class Upkeep:
         from dataver.machine.store_clock import GRACE
         from dataver.maintenance.gc import plan_gc
 
+        check_range("grace", grace, timedelta(0))
         packs, trees = needs_of_drafts(self._core)
         return plan_gc(self._core, grace=GRACE if grace is None else grace, packs=packs, trees=trees)
 
@@ -214,6 +215,7 @@ class Upkeep:
             progress: receives counts of objects and bytes; True shows a bar.
 
         Raises:
+            InvalidInput: `grace` is negative.
             IntegrityError: a version, or a damaged block that an upload or draft needs, cannot be read; its
                 needs are unknown, so nothing was deleted.
             Conflict: a repack is running, or more than half would be deleted.
@@ -223,6 +225,7 @@ class Upkeep:
         from dataver.machine.store_clock import GRACE
         from dataver.maintenance.gc import execute_gc
 
+        check_range("grace", grace, timedelta(0))
         packs, trees = needs_of_drafts(self._core)
         keep = GRACE if grace is None else grace
         with receiver(progress, "Deleting") as shown:
@@ -234,6 +237,7 @@ class Upkeep:
         """Return which packs are mostly dead; arguments and errors as for `repack`."""
         from dataver.maintenance.repack import plan_repack
 
+        check_range("dead", dead, 0, 1)
         return plan_repack(self._core, dead=dead)
 
     def repack(self, *, dead: float = 0.5, progress: Progress | bool = SILENT) -> "RepackReport":
@@ -246,12 +250,14 @@ class Upkeep:
             progress: receives counts of packs and bytes; True shows a bar.
 
         Raises:
+            InvalidInput: `dead` is not from 0 to 1.
             Conflict: a gc or another repack is under way.
             IntegrityError: a pack or a block is damaged; versions are unchanged.
             StoreError: the store failed; repeating the call continues.
         """
         from dataver.maintenance.repack import execute_repack
 
+        check_range("dead", dead, 0, 1)
         with receiver(progress, "Repacking") as shown:
             return execute_repack(self._core, dead=dead, progress=shown)
 
@@ -349,7 +355,7 @@ def _ref_texts(ref: Ref | Sequence[Ref]) -> list[str]:
 def _delete_rule(keep_last: int | None, older_than: timedelta | None) -> "DeleteRule | None":
     from dataver.maintenance.delete import DeleteRule
 
-    if keep_last is not None and keep_last < 1:
-        raise InvalidInput("at least the last version is kept.", hint="`entire_dataset` deletes all versions")
+    check_range("keep_last", keep_last, 1, hint="`entire_dataset` deletes all versions")
+    check_range("older_than", older_than, timedelta(0))
     given = keep_last is not None or older_than is not None
     return DeleteRule(keep_last or 0, older_than) if given else None

@@ -354,7 +354,13 @@ class Version:
         return self._repository.tree(found.record.tree)
 
     def tag(self, tag: str, *, protect: bool | None = None, force: bool = False, reason: str = "") -> None:
-        """Point a tag at it. Arguments and errors as for `Repository.tag`."""
+        """Point a tag at it. Arguments as for `Repository.tag`.
+
+        Raises:
+            InvalidInput: the tag is not a valid name, the version is not uploaded, or `force` is given
+                without a reason.
+            Conflict: the tag is protected, or other writers keep moving it.
+        """
         found = self._published()
         self._repository.tags.move(found, tag, author=author(), protect=protect, force=force, reason=reason)
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from dataver.arguments import check_word
 from dataver.errors import InvalidInput
 
 __all__ = [
@@ -87,8 +88,7 @@ def next_label(existing: Iterable[str], bump: str = "patch") -> str:
     Raises:
         InvalidInput: an unknown `bump`.
     """
-    if bump not in BUMPS:
-        raise InvalidInput(f"unknown part of a label {bump!r}", hint=f"choose one of {', '.join(BUMPS)}")
+    check_word("bump", bump, BUMPS)
     highest = max(filter(None, map(parse_semver, existing)), default=None)
     if highest is None:
         return "1.0.0"

@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from dataver.arguments import check_range
 from dataver.errors import IntegrityError, InvalidInput, NotFound, PathNotFound, StoreError
 from dataver.formats.canonical_json import is_hex
 from dataver.formats.entry import Kind
@@ -129,10 +130,14 @@ class Lineage:
             The plan, and the report, or None if it was not executed.
 
         Raises:
+            InvalidInput: `older_than` is negative.
             StoreError: the store cannot be reached or written; only bundled events were deleted.
         """
+        from datetime import timedelta
+
         from dataver.lineage.index.compact import AGE, execute_compaction, plan_compaction
 
+        check_range("older_than", older_than, timedelta(0))
         plan = plan_compaction(self._repository, older_than=AGE if older_than is None else older_than)
         if plan_only or not plan.groups:
             return plan, None
@@ -206,7 +211,7 @@ class Lineage:
             InvalidInput: a time has no time zone, there is no such outcome, or the limit is negative.
             NotFound: there is no such version or dataset.
         """
-        _check_count("limit", limit)
+        check_range("limit", limit, 0)
         chosen = RunFilter(
             version=None if version is None else ref_text(version),
             system=system,
@@ -248,7 +253,7 @@ class Lineage:
         """
         from dataver.lineage.queries.versions import graph_of_version
 
-        _check_count("depth", depth)
+        check_range("depth", depth, 0)
         with self._asking() as db:
             return graph_of_version(db, ref_text(ref), up=up, down=down, depth=depth)
 
@@ -270,7 +275,7 @@ class Lineage:
         from dataver.lineage.queries.resolve import find_run
         from dataver.lineage.queries.versions import graph_of_run
 
-        _check_count("depth", depth)
+        check_range("depth", depth, 0)
         with self._asking() as db:
             return graph_of_run(db, find_run(db, run).number, up=up, down=down, depth=depth)
 
@@ -292,7 +297,7 @@ class Lineage:
             describe_content,
         )
 
-        _check_count("limit", limit)
+        check_range("limit", limit, 0)
         text, covers = os.fspath(what), self._covers()
         with self._asking(changes=True) as db:
             if os.path.isfile(text):  # noqa: PTH113  # never raises
@@ -463,11 +468,6 @@ class Lineage:
         from dataver.lineage.queries.content import parse_listing
 
         return parse_listing(self._repository.events.attachment(digest))
-
-
-def _check_count(name: str, count: int | None) -> None:
-    if count is not None and count < 0:
-        raise InvalidInput(f"the {name} is {count}; it cannot be negative.", hint="None means no limit")
 
 
 def _chosen(files: dict[str, bytes], include: Given, where: str) -> set[bytes]:

@@ -21,6 +21,7 @@ from bisect import bisect_left
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from dataver.arguments import check_range, check_word
 from dataver.errors import InvalidInput
 from dataver.hashing import checksum
 from dataver.tree.shard import OVERHEAD
@@ -83,10 +84,8 @@ class Plan(NamedTuple):
         Raises:
             InvalidInput: one of its values cannot be.
         """
-        if self.even not in (None, "drop", "repeat"):
-            raise InvalidInput(f"even is 'drop' or 'repeat', not {self.even!r}.")
-        if self.together is not None and self.together < 1:
-            raise InvalidInput("files are read together in at least one byte.")
+        check_word("even", self.even, ("drop", "repeat"))
+        check_range("together", self.together, 1)
         if self.even == "repeat" and not len(self.listing) and max(self.listing.counts):
             raise InvalidInput(
                 "this reader has no file to repeat.", hint="take fewer readers, or even='drop'"

@@ -20,6 +20,7 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Final, Self
 
 from dataver import Repository
+from dataver.arguments import check_range
 from dataver.errors import Conflict, InvalidInput
 from dataver.web.catalogue import Catalogue
 from dataver.web.handler import IDLE, Handler
@@ -241,8 +242,7 @@ def _say(sentence: str) -> None:
 
 
 def _address(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
-    if not 0 <= port <= 65535:
-        raise InvalidInput(f"there is no port {port}.", hint="0 takes a free one, others go up to 65535")
+    check_range("port", port, 0, 65535)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:

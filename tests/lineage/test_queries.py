@@ -496,9 +496,9 @@ def test_unknown_values_of_a_query_are_refused(
 ) -> None:
     """A mistyped outcome or name is an error, not an empty answer; a negative number is not "all"."""
     lineage = repo.lineage
-    with pytest.raises(InvalidInput, match="unknown outcome 'zz'") as caught:
+    with pytest.raises(InvalidInput, match="unknown `outcome` 'zz'") as caught:
         lineage.runs(outcome="zz")
-    assert caught.value.hint == "choose one of finished, failed, killed, open"
+    assert caught.value.hint == "choose finished, failed, killed or open"
     for query in (
         lambda: lineage.runs(limit=-1),
         lambda: lineage.file("bad.txt", limit=-1),

@@ -366,7 +366,7 @@ def test_addresses_that_cannot_be_listened_on(world: World) -> None:
         serve(world.repo, "192.0.2.1", 0)
     with pytest.raises(InvalidInput, match="no address"):
         serve(world.repo, "no such host.invalid", 0)
-    with pytest.raises(InvalidInput, match="there is no port"):
+    with pytest.raises(InvalidInput, match="`port` is"):
         serve(world.repo, port=70_000)
 
 

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dataver.errors import InvalidInput, NotFound
+from dataver.arguments import check_word
+from dataver.errors import NotFound
 from dataver.formats.canonical_json import format_time
 from dataver.formats.event import OUTCOMES
 from dataver.lineage.queries.resolve import find_run, find_version
@@ -56,10 +57,7 @@ class RunFilter:
     everything: bool = False
 
     def __post_init__(self) -> None:
-        if self.outcome not in (None, *_OUTCOMES):
-            raise InvalidInput(
-                f"unknown outcome '{self.outcome}'.", hint=f"choose one of {', '.join(_OUTCOMES)}"
-            )
+        check_word("outcome", self.outcome, _OUTCOMES)
 
 
 def describe_run(db: sqlite3.Connection, text: str) -> RunAnswer:
