@@ -122,6 +122,16 @@ def by_http(url: str) -> int:
     return int(done.stdout)
 
 
+def small_by_http(port: int, path: str) -> int:
+    """Read all small files on one connection."""
+    connection, total = HTTPConnection("127.0.0.1", port), 0
+    for number in range(_SMALL):
+        connection.request("GET", f"{path}small/{number:04}.jpg")
+        total += len(connection.getresponse().read())
+    connection.close()
+    return total
+
+
 @contextmanager
 def running(repository: Path, cache: Path, *words: str) -> Iterator[dict[str, Any]]:
     """Run `dataver mount` or `dataver serve` until the block ends; gives what it says when it is ready."""
@@ -200,6 +210,10 @@ def served(table: Table, row: str, told: dict[str, Any], size: int, *below: Path
         table.time(row, f"{name} in order", read)
         warm(*below)
         table.time(f"{row}, sources in memory", f"{name} in order", read)
+    small = partial(small_by_http, told["port"], path)
+    table.time(f"{row}, sources in memory", f"{_SMALL} small files", small)
+    listing = partial(by_http, f"{told['url']}{path}small/?format=json")
+    table.time(f"{row}, sources in memory", f"a listing of {_SMALL} files", listing)
     for clients, shown in ((1, "1 client"), (_CLIENTS, f"{_CLIENTS} clients")):
         ranges = partial(ranges_by_http, told["port"], f"{path}noise.bin", size, clients)
         table.time(f"{row}, sources in memory, {shown}", "4 KiB at random", ranges)

@@ -23,7 +23,9 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "pillow>=11.3",
         "polars>=1.30",
         "pyarrow>=21",
+        "starlette>=1.0",
         "universal_pathlib>=0.3.8",
+        "uvicorn>=0.40",
         "zarr>=3.1",
     ),
     "duckdb": ("duckdb>=2.0",),  # apart: `duckdb-extension-httpfs` holds it back

@@ -104,7 +104,7 @@ def _versions() -> Check:
 def _extras() -> Check:
     rows = [(extra, name, _installed(name)) for name, _, extra in _requirements() if extra is not None]
     here = [f"{extra} ({name} {found})" for extra, name, found in rows if found]
-    absent = [extra for extra, _, found in rows if not found]
+    absent = dict.fromkeys(extra for extra, _, found in rows if not found)
     return ok(
         "extras", f"installed: {', '.join(here) or 'none'}; not installed: {', '.join(absent) or 'none'}"
     )

@@ -1,7 +1,7 @@
 """Parsing of requests: ranges, conditions and the requested form. No I/O.
 
 After RFC 9110 (HTTP Semantics): ranges of section 14, conditions of section 13, with strong entity tags only.
-An invalid header is ignored, as the RFC requires.
+An invalid header is ignored, as the RFC requires, and so are several ranges, as it permits.
 """
 
 import re
@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from ipaddress import ip_address
-from itertools import pairwise
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
@@ -21,12 +20,12 @@ __all__ = [
     "host_of",
     "is_address",
     "parse_target",
-    "spans",
+    "span_of",
+    "split_authority",
     "wants_json",
 ]
 
-MAX_SPANS: Final = 64
-_RANGE: Final = re.compile(r"[ \t]*(\d*)-(\d*)[ \t]*")
+_RANGE: Final = re.compile(r"[ \t,]*(\d*)-(\d*)[ \t,]*", re.ASCII)
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]/?#@\s]+)(?::\d*)?")
 _ABSOLUTE: Final = re.compile(r"https?://([^/?]*)", re.IGNORECASE)
 
@@ -45,13 +44,11 @@ class RequestTarget(NamedTuple):
         path: decoded, without slashes at the ends; None if it is not a valid path.
         folder: whether it ended with a slash.
         query: the values after the `?`.
-        authority: the host, if the request line names it, as in a request to a proxy.
     """
 
     path: str | None
     folder: bool
     query: Mapping[str, list[str]]
-    authority: str | None = None
 
 
 class Span(NamedTuple):
@@ -109,44 +106,32 @@ class Stamp(NamedTuple):
             return None
 
 
-def spans(header: str | None, size: int) -> list[Span] | None:
-    """Return the requested ranges of a file; None: the whole file; empty: none is satisfiable (416).
-
-    Too many ranges, and overlapping ones, are answered with the whole file.
-    """
+def span_of(header: str | None, size: int) -> Span | None:
+    """Return the requested range of a file; None: the whole file; empty: it is not satisfiable (416)."""
     unit, equals, rest = (header or "").partition("=")
-    if not equals or unit.strip().lower() != "bytes":
+    match = _RANGE.fullmatch(rest) if equals and unit.strip().lower() == "bytes" else None
+    if match is None or not (match[1] or match[2]) or max(map(len, match.groups())) > 20:
         return None
-    found: list[Span] = []
-    parts = [part for part in rest.split(",") if part.strip()]
-    if not 1 <= len(parts) <= MAX_SPANS:
+    first, last = match[1], match[2]
+    if first and last and int(first) > int(last):
         return None
-    for part in parts:
-        match = _RANGE.fullmatch(part)
-        if match is None or not (match[1] or match[2]) or max(map(len, match.groups())) > 20:
-            return None
-        first, last = match[1], match[2]
-        if first and last and int(first) > int(last):
-            return None
-        span = (
-            Span(int(first), min(int(last) + 1, size) if last else size)
-            if first
-            else Span(max(0, size - int(last)), size)
-        )
-        if span.start < span.stop:
-            found.append(span)
-    ordered = sorted(found)
-    if any(one.stop > other.start for one, other in pairwise(ordered)):
-        return None
-    return found
+    if not first:
+        return Span(max(0, size - int(last)), size)
+    start = min(int(first), size)
+    return Span(start, min(int(last) + 1, size) if last else size)
+
+
+def split_authority(target: str) -> tuple[str | None, str]:
+    """Return the host that a request line names, as in a request to a proxy, or None; and the rest."""
+    absolute = _ABSOLUTE.match(target)
+    if absolute is None:
+        return None, target
+    rest = target[absolute.end() :]
+    return absolute[1], rest if rest.startswith("/") else f"/{rest}"
 
 
 def parse_target(target: str) -> RequestTarget:
-    """Parse the target of a request line."""
-    authority = None
-    if (absolute := _ABSOLUTE.match(target)) is not None:
-        authority, target = absolute[1], target[absolute.end() :]
-        target = target if target.startswith("/") else f"/{target}"
+    """Parse the target of a request line, without an authority."""
     raw, _, query = target.partition("?")
     values = parse_qs(query, max_num_fields=20) if query.count("&") < 20 else {}
     folder = raw.endswith("/")
@@ -154,11 +139,11 @@ def parse_target(target: str) -> RequestTarget:
     try:
         path = unquote_to_bytes(inner).decode("utf-8")
     except UnicodeDecodeError:
-        return RequestTarget(None, folder, values, authority)
+        return RequestTarget(None, folder, values)
     parts = path.split("/") if path else []
     if not raw.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in parts):
-        return RequestTarget(None, folder, values, authority)
-    return RequestTarget(path, folder, values, authority)
+        return RequestTarget(None, folder, values)
+    return RequestTarget(path, folder, values)
 
 
 def wants_json(target: RequestTarget, accepted: str | None) -> bool:

@@ -46,12 +46,11 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of each body that is sent."""
     counted: list[int] = []
 
-    class Counted(file_body.FileBody):
-        def __init__(self, files, info, span, answers) -> None:
-            counted.append(span.stop - span.start)
-            super().__init__(files, info, span, answers)
+    def counting(files, info, span, bodies):
+        counted.append(span.stop - span.start)
+        return file_body.file_pieces(files, info, span, bodies)
 
-    monkeypatch.setattr("dataver.web.handler.FileBody", Counted)
+    monkeypatch.setattr("dataver.web.content.file_pieces", counting)
     return counted
 
 

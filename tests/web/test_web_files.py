@@ -1,9 +1,7 @@
 """Files over HTTP: whole, in ranges, under conditions, to many at once."""
 
-import email
 import random
 from concurrent.futures import ThreadPoolExecutor
-from email.policy import HTTP
 
 import pytest
 
@@ -68,20 +66,6 @@ def test_any_range_is_that_range(world: World) -> None:
         assert all(pool.map(client, range(4)))
 
 
-def test_several_ranges_come_as_parts(world: World) -> None:
-    """One body with a part for each range (multipart/byteranges), as long as it was said to be."""
-    got = world.ask(LARGE, Range="bytes=0-9, 1000000-1000999,-5")
-    assert got.status == 206
-    assert got.headers["Content-Length"] == str(len(got.body))
-    head = f"Content-Type: {got.headers['Content-Type']}\r\n\r\n".encode()
-    parts = email.message_from_bytes(head + got.body, policy=HTTP).get_payload()
-    expected = [(0, 10), (1_000_000, 1_001_000), (len(NOISE) - 5, len(NOISE))]
-    for part, (start, stop) in zip(parts, expected, strict=True):
-        assert part["Content-Range"] == f"bytes {start}-{stop - 1}/{len(NOISE)}"
-    for start, stop in expected:
-        assert NOISE[start:stop] in got.body
-
-
 @pytest.mark.parametrize(
     "header",
     [
@@ -91,12 +75,12 @@ def test_several_ranges_come_as_parts(world: World) -> None:
         "bytes=",
         "bytes=-",
         "0-5",
-        "bytes=0-2,1-3",
+        "bytes=0-0,2-3",
         "bytes=" + "1-1," * 99,
     ],
 )
 def test_ranges_that_mean_nothing_are_as_good_as_none(world: World, header: str) -> None:
-    """The whole file comes where a range is malformed, of another unit, or one of too many."""
+    """The whole file comes where a range is malformed, of another unit, or one of several."""
     got = world.ask("/vision/cats@1.0.0/train/a/deep.txt", Range=header)
     assert (got.status, got.body) == (200, b"deep")
 
@@ -186,20 +170,25 @@ def test_many_clients_at_once(world: World) -> None:
 def test_a_body_that_nobody_reads_takes_nothing_from_the_answer(world: World) -> None:
     """A GET with a body is answered whole, and what stands in the body is no request."""
     body = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
-    for head in (
-        b"Content-Length: %d\r\n" % len(body),
-        b"Content-Length: 0\r\nContent-Length: %d\r\n" % len(body),
-        b"Transfer-Encoding: chunked\r\n",
-        b"Content-Length: %d\r\nExpect: 100-continue\r\n" % len(body),
+    length = b"Content-Length: %d\r\n" % len(body)
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    for head, sent in (
+        (length, body),
+        (b"Transfer-Encoding: chunked\r\n", chunked),
+        (length + b"Expect: 100-continue\r\n", body),
     ):
         request = b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (LARGE.encode(), head)
-        answer = world.raw(request + body)
+        answer = world.raw(request + sent).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert answer.endswith(NOISE)
         assert answer.count(b"HTTP/1.1 ") == 1
+    lengths = b"Content-Length: 0\r\nContent-Length: %d\r\n" % len(body)
+    answer = world.raw(b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % (LARGE.encode(), lengths) + body)
+    assert answer.startswith(b"HTTP/1.1 400 ")  # RFC 9112, section 6.3
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
-def test_clients_that_hang_up_harm_nobody(world: World) -> None:
+def test_clients_that_hang_up_harm_nobody(world: World, caplog) -> None:
     """Twenty clients leave in the middle of a body; nothing is reported, and the next is served."""
     for _ in range(20):
         connection = world.connect()
@@ -210,3 +199,4 @@ def test_clients_that_hang_up_harm_nobody(world: World) -> None:
         connection.close()
     assert world.ask(LARGE).body == NOISE
     assert world.reports == []
+    assert caplog.records == []
