@@ -1,83 +1,161 @@
-"""`progress=True`: a progress bar of tqdm, in a notebook as a widget, else on stderr."""
+"""A progress bar with tqdm: bytes, rate, files, new bytes; for `progress=True` and for commands.
+
+tqdm is imported when the bar is drawn first.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from types import TracebackType
 
     from tqdm import tqdm
 
     from dataver.progress import Progress
 
-__all__ = ["receiver"]
+__all__ = ["Bar", "receiver"]
+
+_PATIENCE: Final = 1.0  # seconds of a command before a bar is worth drawing
 
 
 @contextmanager
-def receiver(progress: Progress | bool, verb: str) -> Iterator[Progress]:
+def receiver(
+    progress: Progress | bool, verb: str, thing: str = "file", fresh: str | None = None
+) -> Iterator[Progress]:
     """Yield the receiver of progress updates; for True, a bar that is closed at the end of the block.
 
     Args:
         progress: a receiver, True for a bar, or False for nothing.
         verb: name of the operation.
+        thing: noun of the counted items.
+        fresh: as for `Bar`.
     """
     if not isinstance(progress, bool):
         yield progress
         return
-    if not progress:
-        from dataver.progress import SILENT
-
-        yield SILENT
-        return
-    bar = _Bar(verb)
-    try:
+    with Bar(verb, thing=thing, fresh=fresh, shown=progress) as bar:
         yield bar
-    finally:
-        bar.close()
 
 
-class _Bar:
-    """A bar of bytes, drawn with the first update that has any."""
+class Bar:
+    """A progress bar that receives updates (`dataver.progress.Progress`); used in a `with` statement.
 
-    silent = False
+    Args:
+        verb: name of the operation.
+        thing: noun of the counted items.
+        fresh: adjective for bytes that had to be stored or transferred; None to omit them.
+        shown: whether to draw.
+        command: draw on a terminal only, after a second, and clear the bar at the end. Otherwise draw at
+            once, in a notebook as a widget, and leave the bar.
+    """
 
-    def __init__(self, verb: str) -> None:
-        self._verb = verb
+    def __init__(
+        self,
+        verb: str,
+        *,
+        thing: str = "file",
+        fresh: str | None = None,
+        shown: bool = True,
+        command: bool = False,
+    ) -> None:
+        self._verb, self._thing, self._fresh, self._command = verb, thing, fresh, command
+        self._shown = shown and (not command or sys.stderr.isatty())
+        self.silent = not self._shown
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._bar: tqdm[Any] | None = None
         self._total_files = self._total_bytes = self._files = self._size = self._new = 0
 
     def start(self, total_files: int, total_bytes: int, /) -> None:
-        """Receive the totals."""
+        """Set the total amount of work."""
         with self._lock:
             self._total_files, self._total_bytes = total_files, total_bytes
-            self._draw()
+            if self._bar is not None:
+                self._bar.total = total_bytes or None
 
     def advance(self, files: int, size: int, /, new: int = 0) -> None:
-        """Receive the progress since the last call."""
+        """Add the progress since the last call."""
         with self._lock:
             self._files += files
             self._size += size
             self._new += new
             self._draw()
 
-    def close(self) -> None:
-        """Leave the bar as it is."""
-        if self._bar is not None:
-            self._bar.close()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
 
     def _draw(self) -> None:
+        known = self._total_bytes or self._files or self._new
+        elapsed = time.monotonic() - self._began
+        if not self._shown or not known or (self._command and elapsed < _PATIENCE):
+            return
+        first = self._bar is None
         if self._bar is None:
-            if not (self._total_bytes or self._size or self._new):
-                return
-            from tqdm.auto import tqdm
+            self._bar = self._open()
+            self._bar.start_t -= elapsed
+            self._bar.last_print_t -= elapsed  # the first rate covers the whole time
+        self._bar.set_postfix_str(self._details(), refresh=False)
+        self._bar.update(self._done - self._bar.n)
+        if first:
+            self._bar.refresh()
 
-            self._bar = tqdm(desc=self._verb, unit="B", unit_scale=True)
-        self._bar.total = self._total_bytes or None
-        done = max(self._size, min(self._new, self._total_bytes))  # a large file moves it before its end
-        self._bar.set_postfix_str(f"{self._files} of {self._total_files or '?'} files", refresh=False)
-        self._bar.update(done - self._bar.n)
+    def _open(self) -> tqdm[Any]:
+        total = self._total_bytes or None
+        values: dict[str, Any] = {"desc": self._verb, "total": total, "unit": "B", "unit_scale": True}
+        if not self._command:
+            from tqdm.auto import tqdm as automatic
+
+            return automatic(**values)
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0  # no monitor thread
+        # the delay prevents drawing before the first update
+        bar = tqdm(leave=False, delay=1e-6, file=sys.stderr, **values, **_screen())
+        bar.delay = 0
+        return bar
+
+    @property
+    def _done(self) -> int:
+        """Bytes done: of complete files, or of the new ones so far if a large file is not complete."""
+        if self._fresh is None:
+            return self._size
+        return max(self._size, min(self._new, self._total_bytes or self._new))
+
+    def _details(self) -> str:
+        number = self._total_files or self._files
+        files = f"{number:,} {self._thing}{'' if number == 1 else 's'}"
+        if self._total_files:
+            files = f"{self._files:,} of {files}"
+        if not self._done or self._fresh is None:
+            return files
+        return f"{files}, {_size(self._new)} {self._fresh} ({100 * self._new // self._done} %)"
+
+
+def _size(number: int) -> str:
+    from tqdm import tqdm
+
+    return tqdm.format_sizeof(number, "B")
+
+
+def _screen() -> dict[str, Any]:
+    """Return the size of the screen; tqdm draws nothing on terminals of 0 x 0, as in some containers."""
+    try:
+        real = os.get_terminal_size(sys.stderr.fileno())
+    except (OSError, ValueError):
+        real = os.terminal_size((0, 0))
+    return {"dynamic_ncols": True} if real.columns and real.lines else {"ncols": 100, "nrows": 24}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver.log import info
+from dataver.progress_bar import Bar
 from dataver_cli.memory import keep_freed_memory
 from dataver_cli.output import Output, count
-from dataver_cli.progress import Bar
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -128,7 +128,7 @@ class Session:
         Also keep freed memory, because such an operation transfers data.
         """
         keep_freed_memory()
-        return Bar(verb, shown=self._bars, thing=thing, fresh=fresh)
+        return Bar(verb, thing=thing, fresh=fresh, shown=self._bars, command=True)
 
     def check_tags(self, repository: "Repository", dataset: str, tags: Sequence[str]) -> None:
         """Raise an error if a tag is protected, so that the version that would get it is not published."""

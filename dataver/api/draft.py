@@ -151,7 +151,7 @@ class Draft:
             Conflict: another command holds the draft, or it was finalized.
         """
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
-        with receiver(progress, "Adding") as shown:
+        with receiver(progress, "Adding", fresh="new") as shown:
             return self._core.add(sources, how, shown)
 
     def plan_add(self, *sources: str | Path, **options: Unpack[ScanOptions]) -> AddPlan:
@@ -200,7 +200,7 @@ class Draft:
         """
         require_folder(folder)
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
-        with receiver(progress, "Mirroring") as shown:
+        with receiver(progress, "Mirroring", fresh="new") as shown:
             return self._core.add((folder,), how, shown, mirror=True, allow_shrink=allow_shrink)
 
     def plan_sync(
@@ -250,7 +250,7 @@ class Draft:
             Conflict: another command holds the draft, or it was finalized.
         """
         how = Scan(dest, exclude, include, default_ignore=False)
-        with receiver(progress, "Adding") as shown:
+        with receiver(progress, "Adding", fresh="new") as shown:
             return self._core.add_external(urls, how, shown)
 
     def plan_external(

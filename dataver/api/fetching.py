@@ -42,7 +42,7 @@ def fetch(
     published = core.resolve(ref)
     selection = _selection(core, published, include, exclude, shard)
     cache, uncached = _cache(needed=dest is None)
-    with receiver(progress, "Fetching") as shown:
+    with receiver(progress, "Fetching", fresh="moved") as shown:
         report = check_out(
             core,
             published.record.tree,

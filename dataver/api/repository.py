@@ -203,7 +203,7 @@ class Repository(Upkeep):
             check_created(created, [self._core.resolve(name)] if there else ())
         home = workspace_of(workspace)
         step = SyncOperation(self._core, self._given_url, home, name, absolute_url(folder), dest, spool)
-        with receiver(progress is True if sending is SILENT else sending, "Uploading") as shown:
+        with receiver(progress is True if sending is SILENT else sending, "Uploading", "pack") as shown:
             return step.run(
                 lambda draft: draft.sync(
                     folder,

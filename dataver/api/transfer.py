@@ -63,7 +63,7 @@ def execute(made: "MovePlan", *, verify: bool = False, progress: Progress | bool
     """Execute a plan."""
     from dataver.transfer import execute_move
 
-    with receiver(progress, "Copying") as shown:
+    with receiver(progress, "Copying", "pack") as shown:
         return execute_move(made, author=author(), verify=verify, progress=shown)
 
 

@@ -228,7 +228,7 @@ class Upkeep:
         check_range("grace", grace, timedelta(0))
         packs, trees = needs_of_drafts(self._core)
         keep = GRACE if grace is None else grace
-        with receiver(progress, "Deleting") as shown:
+        with receiver(progress, "Deleting", "object") as shown:
             return execute_gc(
                 self._core, grace=keep, packs=packs, trees=trees, delete_most=delete_most, progress=shown
             )
@@ -258,7 +258,7 @@ class Upkeep:
         from dataver.maintenance.repack import execute_repack
 
         check_range("dead", dead, 0, 1)
-        with receiver(progress, "Repacking") as shown:
+        with receiver(progress, "Repacking", "pack") as shown:
             return execute_repack(self._core, dead=dead, progress=shown)
 
     def du(self, name: str | None = None) -> "UsageReport":

@@ -445,7 +445,7 @@ class Version:
             return UploadReport(self, 0, 0, 0, 0.0, already=True)
         from dataver.machine.speeds import record_transfer
 
-        with receiver(progress, "Uploading") as shown:
+        with receiver(progress, "Uploading", "pack") as shown:
             sent, onto = self._uploader(shown, rebase, allow_fork)
         self._record, self._record_id = sent.published
         self._tree = self._repository.tree(self._record.tree)

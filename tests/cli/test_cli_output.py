@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataver_cli import progress
+from dataver import progress_bar
 from dataver_cli.graph import children_first, draw
 from dataver_cli.output import count, duration, safe, size, table
 
@@ -83,34 +83,34 @@ def test_bar_shows_bytes_files_and_what_is_new(monkeypatch: pytest.MonkeyPatch) 
     """A bar on a terminal tells bytes, files and the new share."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
-    with progress.Bar("Adding", shown=True, fresh="new") as bar:
+    monkeypatch.setattr(progress_bar, "_PATIENCE", 0.0)
+    with progress_bar.Bar("Adding", command=True, shown=True, fresh="new") as bar:
         bar.start(10, 4_000_000)
         bar.advance(5, 2_000_000, new=500_000)
     said = screen.getvalue()
     assert "Adding" in said
-    assert "5 of 10 files, 500.0 kB new (25 %)" in said
+    assert "5 of 10 files, 500kB new (25 %)" in said
 
 
 def test_bar_moves_within_a_large_file_and_says_nothing_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is known there is no bar of zeros; new bytes of an incomplete file count."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
-    with progress.Bar("Adding", shown=True, fresh="new") as bar:
+    monkeypatch.setattr(progress_bar, "_PATIENCE", 0.0)
+    with progress_bar.Bar("Adding", command=True, shown=True, fresh="new") as bar:
         bar.advance(0, 0)
         assert screen.getvalue() == ""
         bar.start(1, 1_000_000)
         bar.advance(0, 0, new=500_000)
     assert " 50%" in screen.getvalue()
-    assert "0 of 1 file, 500.0 kB new (100 %)" in screen.getvalue()
+    assert "0 of 1 file, 500kB new (100 %)" in screen.getvalue()
 
 
 def test_bar_is_drawn_on_a_real_terminal() -> None:
     """On a terminal, here one that does not know its size, the bar appears and is cleared at the end."""
     code = (
-        "from dataver_cli import progress; progress._PATIENCE = 0.0\n"
-        "with progress.Bar('Adding', shown=True) as bar:\n"
+        "from dataver import progress_bar; progress_bar._PATIENCE = 0.0\n"
+        "with progress_bar.Bar('Adding', command=True, shown=True) as bar:\n"
         "    bar.start(2, 100); bar.advance(1, 50)"
     )
     master, slave = pty.openpty()
@@ -130,8 +130,8 @@ def test_bar_is_drawn_on_a_real_terminal() -> None:
 def test_no_bar_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO, shown: bool) -> None:
     """Quiet commands and streams that are no terminal get no bar."""
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
-    with progress.Bar("Adding", shown=shown) as bar:
+    monkeypatch.setattr(progress_bar, "_PATIENCE", 0.0)
+    with progress_bar.Bar("Adding", command=True, shown=shown) as bar:
         bar.advance(1, 1)
     assert screen.getvalue() == ""
 
@@ -140,8 +140,8 @@ def test_no_bar_for_what_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before its second is over, nothing is drawn."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress, "_PATIENCE", 1e9)
-    with progress.Bar("Adding", shown=True) as bar:
+    monkeypatch.setattr(progress_bar, "_PATIENCE", 1e9)
+    with progress_bar.Bar("Adding", command=True, shown=True) as bar:
         bar.advance(1, 1)
     assert screen.getvalue() == ""
 
