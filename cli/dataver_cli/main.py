@@ -7,6 +7,7 @@ prints, so help needs only the start-up time of Python and click.
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,9 +127,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from dataver.lineage.settings import no_implicit_runs
 
     no_implicit_runs()  # a command typed in a shell creates no run of its own
+    warnings.formatwarning = _one_line
     code = _run(sys.argv[1:])
     gc.freeze()  # avoids a last collection at exit, which takes 10 ms
     return code
+
+
+def _one_line(message: Warning | str, *_: object, **__: object) -> str:
+    """Return a Python warning as the commands print theirs, without a line of code."""
+    return f"warning: {message}\n"
 
 
 def _run(given: list[str]) -> int:

@@ -23,6 +23,14 @@ def test_what_a_person_types_is_no_run(lab) -> None:
     assert shared == {("input", "1.0.0", "fetch"), ("input", "1.0.1", "fetch")}
 
 
+def test_a_warning_is_one_line(lab) -> None:
+    """Without the place in our code at which it was raised."""
+    done = lab.command("fetch", "cats@1.0.0", "--dest", "here", environment={"DATAVER_LINEAGE": "of"})
+    warning = "unknown value 'of' of DATAVER_LINEAGE, which counts as on. Training is not affected."
+    assert f"warning: {warning}" in done.stderr.splitlines()
+    assert "settings.py" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("script", "code", "outcome"),
     [("true", 0, "finished"), ("exit 3", 3, "failed"), ("kill -9 $$", 137, "killed")],
