@@ -1,8 +1,8 @@
 """Makes Markdown tables from JSON lines: `python -m benchmarks.report FILE… [--out FILE] [--plots FOLDER]`.
 
 Every figure is the median of its rounds. `2.7x` is the ratio to dataver in the same rounds: below 1 is faster
-or smaller than dataver. `--readme README.md` writes the short form between the marks in that file, so that
-what it says is what was measured.
+or smaller than dataver. `--readme docs/performance.md` writes the short form between the marks in that file,
+so that what it says is what was measured.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The short form of the results for a README: a table between two marks, made from results, never by hand."""
+"""The short form of the results, for docs/performance.md: a table between two marks, made from results."""
 
 from pathlib import Path
 

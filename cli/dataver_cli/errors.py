@@ -1,6 +1,6 @@
 """Conversion of an exception to one sentence, a hint and an exit code.
 
-No other module does this. `EXIT_CODES` is the table in README and `docs/cli.md`. Text goes to stderr, as JSON
+No other module does this. `EXIT_CODES` is the table in `docs/operations.md`. Text goes to stderr, as JSON
 with `--json`. Control characters in names are escaped. The library keeps secrets out of its messages.
 """
 

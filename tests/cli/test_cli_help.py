@@ -112,11 +112,11 @@ def test_reference_page_is_what_the_commands_say() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_readme_lists_the_exit_codes() -> None:
-    """README's table of exit codes is the program's."""
-    readme = (ROOT / "README.md").read_text()
+def test_the_documentation_lists_the_exit_codes() -> None:
+    """The table in docs/operations.md is the program's."""
+    page = (ROOT / "docs/operations.md").read_text()
     for code, meaning in EXIT_CODES.items():
-        assert f"| {code} | {meaning} |" in readme
+        assert f"| {code} | {meaning} |" in page
 
 
 def test_names_of_other_tools_are_answered_with_real_commands(capsys: pytest.CaptureFixture[str]) -> None:
