@@ -19,8 +19,7 @@ import os
 import secrets
 import sqlite3
 import time
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from dataver.errors import FormatTooNew, IntegrityError, InternalError, StoreError
 from dataver.lineage.index import event_rows
@@ -141,13 +140,6 @@ class LineageIndex:
         """Close and remove a file without a link."""
         self.close()
         _remove(self.file)
-
-    @cached_property
-    def database(self) -> Any:
-        """The connection as a `sqlite_utils.Database`, for inspection; the import takes 0.15 s."""
-        import sqlite_utils
-
-        return sqlite_utils.Database(self.db)
 
     @contextlib.contextmanager
     def asking(self) -> Iterator[sqlite3.Connection]:
