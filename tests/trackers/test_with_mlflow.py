@@ -425,6 +425,10 @@ result = {"outer": f"mlflow:{outer.info.run_id}", "inner": inner}
         ran["inner"][0]: {("1.0.0", "available"), ("1.1.0", "fetch")},
         ran["inner"][1]: {("1.0.0", "available")},
     }
+    outer = repo.lineage.run(ran["outer"]).run
+    for key in ran["inner"]:
+        inner = repo.lineage.run(key).run
+        assert outer.started <= inner.started <= inner.ended <= outer.ended
 
 
 def test_random_programs_link_each_read_to_its_run(
