@@ -122,38 +122,39 @@ def test_sweeps_and_repacks_beside_three_writers(home):
 def test_an_upload_that_was_stopped_while_all_it_sent_was_swept_sends_it_again(home):
     """Stopped between its packs and its record; its packs are gone when it goes on."""
     (home / "source").mkdir()
-    noise = random.Random(5)
-    for number in range(40):
-        (home / "source" / str(number)).write_bytes(noise.randbytes(2_000_000))
+    (home / "source" / "file").write_bytes(random.Random(5).randbytes(2_000_000))
     script = """
-import os, sys, dataver
+import os, signal, sys, dataver
+from dataver.storage import LocalStore
+
+def put_file_new(store, key, path, put=LocalStore.put_file_new):
+    put(store, key, path)
+    LocalStore.put_file_new = put
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return True
+
 home = sys.argv[1]
 repo = dataver.open(os.path.join(home, "repo"))
 draft = repo.create("d", workspace=os.path.join(home, "work"))
 draft.add(os.path.join(home, "source"))
 draft.finalize()
-print("sealed", flush=True)
+LocalStore.put_file_new = put_file_new
 print(draft.upload().version.ref, flush=True)
 """
-    for _ in range(20):
-        process = start(script, home)
-        assert process.stdout.readline() == "sealed\n"
-        packs = home / "repo" / "packs"
-        while not list(packs.rglob("?" * 64)) and process.poll() is None:
-            time.sleep(0.0002)
-        process.send_signal(signal.SIGSTOP)
+    process = start(script, home)
+    try:
+        stopped = os.waitpid(process.pid, os.WUNTRACED)[1]
+        assert os.WIFSTOPPED(stopped), process.communicate()
         repo = dataver.open(home / "repo")
-        caught = not repo._core.records.labels("d")
-        report = repo.gc(grace=NOW, delete_most=True) if caught else None
+        assert not repo._core.records.labels("d")
+        assert repo.gc(grace=NOW, delete_most=True).packs
         process.send_signal(signal.SIGCONT)
         said = process.communicate(timeout=120)[0]
-        assert process.returncode == 0, said
-        assert check(home) == [said.strip()]
-        repo.delete(said.strip())
-        repo.gc(grace=NOW, delete_most=True)
-        if report is not None and report.packs:
-            return
-    pytest.fail("the upload was never caught with packs and without a record")
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0, said
+    assert check(home) == [said.strip()]
 
 
 def killed(home, rounds):

@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -90,6 +90,7 @@ class FaultyNetwork:
         seen: the requests so far.
         broken: how often each break happened.
         passed: bytes of bodies that went through, of requests and of replies.
+        under_way: how many requests are being answered.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class FaultyNetwork:
         self.retry_after = retry_after
         self.seen: list[Seen] = []
         self.broken: Counter[Break] = Counter()
-        self.passed = 0
+        self.passed = self.under_way = 0
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._free = 0.0  # when the line has nothing more to carry
@@ -133,6 +134,17 @@ class FaultyNetwork:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Count a request as under way."""
+        with self._lock:
+            self.under_way += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.under_way -= 1
 
     def judge(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, Break | None]:
         """Note a request; return its number and what happens to it."""
@@ -167,6 +179,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _relay(self) -> None:
+        with self.net.answering():
+            self._pass_on()
+
+    def _pass_on(self) -> None:
         size = int(self.headers.get("Content-Length") or 0)
         number, what = self.net.judge(self.command, self.path, dict(self.headers))
         if what is Break.CUT_SENT and size:
@@ -175,6 +191,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._drop()
             return
         body = self._body(size)
+        if len(body) < size:  # the client is gone, and the server is not to wait for the rest
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self._ask(body, abandon=True)
+            return
         if what is Break.HANG:
             self.net.closing.wait()
         if what in (Break.HANG, Break.RESET_BEFORE, Break.CUT_SENT):
