@@ -187,9 +187,7 @@ def test_a_fetch_killed_anywhere(world, own):
     dest = world.root / "dest" if own else None
     whole = world.whole = world.run("fetch", dest=dest)
     hits = tries = 0
-    while tries < KILLS // 2 or (
-        not hits and tries < 10 * KILLS
-    ):  # a fetch takes hundredths of a second
+    while tries < KILLS // 2 or (not hits and tries < 10 * KILLS):  # a fetch takes hundredths of a second
         tries += 1
         _forget(world.root / "cache")
         _forget(world.root / "dest")
