@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,23 @@ def contents(folder):
 
 
 class World:
-    """A repository, its cache, a source folder, and short ways to make and fetch versions."""
+    """A repository, its cache, a source folder, and short ways to make and fetch versions.
 
-    def __init__(self, root):
+    Args:
+        root: the folder of all.
+        like: a world to copy the source folder and the repository of.
+    """
+
+    def __init__(self, root, like=None):
         self.root = root
         self.source = root / "source"
-        self.source.mkdir()
-        self.repo = dataver.init(root / "repo")
+        if like:
+            for name in ("source", "repo"):
+                shutil.copytree(like.root / name, root / name, symlinks=True)
+            self.repo = dataver.open(root / "repo")
+        else:
+            self.source.mkdir()
+            self.repo = dataver.init(root / "repo")
         self.cache = VersionCache(root / "cache")
 
     def version(self, parents=()):
@@ -76,9 +87,29 @@ def world(tmp_path, monkeypatch):
             path.chmod(0o755)
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A world for the fixtures of a module to fill, which its tests then copy."""
+    root = tmp_path_factory.mktemp("template")
+    with pytest.MonkeyPatch.context() as patched:
+        for variable, value in (
+            ("DATAVER_CACHE", root / "machine"),
+            ("HOME", root),
+            ("DATAVER_LINEAGE", "off"),
+        ):
+            patched.setenv(variable, str(value))
+        yield World(root)
+
+
 @pytest.fixture
 def filled(world):
     """The world with a source folder of every kind of thing."""
+    fill(world)
+    return world
+
+
+def fill(world):
+    """Put a thing of every kind into a source folder."""
     noise = random.Random(1)
     for number in range(120):
         write(world.source / "tiny" / f"{number:03d}.txt", f"line {number}\n" * number)
@@ -89,4 +120,3 @@ def filled(world):
     write(world.source / "deep/er/and/deeper/file", "x")
     (world.source / "empty folder").mkdir()
     (world.source / "tiny" / "link").symlink_to("../middle/0.bin")
-    return world

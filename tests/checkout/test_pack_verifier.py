@@ -15,7 +15,7 @@ from dataver.repository.layout import block_key
 from dataver.storage import LocalStore
 from dataver.tree import edit
 
-from .conftest import write
+from .conftest import World, write
 
 
 class Counting(LocalStore):
@@ -30,9 +30,10 @@ class Counting(LocalStore):
         return data
 
 
-@pytest.fixture
-def edited(world):
-    """A version whose large file lies in two packs by turns, beside files of all sizes; the files by path."""
+@pytest.fixture(scope="module")
+def first(template):
+    """What `edited` is a copy of."""
+    world = template
     noise = random.Random(3)
     content = bytearray(noise.randbytes(25_000_000))
     write(world.source / "a/large.bin", bytes(content))
@@ -45,8 +46,17 @@ def edited(world):
         content[position : position + 10] = noise.randbytes(10)
     write(world.source / "a/large.bin", bytes(content))
     (world.source / "c/150").unlink()
-    world.edited = world.version(parents="some/data")
+    world.version(parents="some/data")
     return world
+
+
+@pytest.fixture
+def edited(first, tmp_path, monkeypatch):
+    """A version whose large file lies in two packs by turns, beside files of all sizes; the files by path."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "machine"))
+    copy = World(tmp_path, like=first)
+    copy.edited = copy.repo.version("some/data")
+    return copy
 
 
 def damage(pack, position):

@@ -17,12 +17,14 @@ from dataver.repository.layout import hold_key
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
 
-from .conftest import write
+from .conftest import World, fill, write
 
 
-@pytest.fixture
-def many(filled):
-    """Five versions of a dataset, the last one deleted, one of another dataset with the same files, a tag."""
+@pytest.fixture(scope="module")
+def first(template):
+    """What `many` is a copy of."""
+    filled = template
+    fill(filled)
     filled.version()
     for number in range(4):
         write(filled.source / "tiny" / f"new{number}.txt", f"new {number}\n" * 50)
@@ -31,6 +33,13 @@ def many(filled):
     filled.repo.tag("some/data@1.0.1", "prod")
     filled.repo.delete("some/data@1.0.4")
     return filled
+
+
+@pytest.fixture
+def many(first, tmp_path, monkeypatch):
+    """Five versions of a dataset, the last one deleted, one of another dataset with the same files, a tag."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "machine"))
+    return World(tmp_path, like=first)
 
 
 def reopened(world):
