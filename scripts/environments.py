@@ -18,13 +18,12 @@ __all__ = ["ROOT", "main", "prepare"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def prepare(home: Path, packages: tuple[str, ...], *, ours_last: bool = False) -> Path:
+def prepare(home: Path, packages: tuple[str, ...]) -> Path:
     """Make an environment with dataver, pytest and some packages, or take the one that is there.
 
     Args:
         home: its folder.
         packages: what pip is to install besides.
-        ours_last: install dataver after them, and whatever it wants of them with it.
 
     Returns:
         Its Python.
@@ -38,8 +37,7 @@ def prepare(home: Path, packages: tuple[str, ...], *, ours_last: bool = False) -
     subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     ours = ["--editable", str(ROOT), "pytest"]
-    for step in [list(packages), ours] if ours_last else [[*ours, *packages]]:
-        subprocess.run([*install, *step], check=True)
+    subprocess.run([*install, *ours, *packages], check=True)
     stamp.write_text(mark, "utf-8")
     return python
 
@@ -47,15 +45,12 @@ def prepare(home: Path, packages: tuple[str, ...], *, ours_last: bool = False) -
 def main(
     packages: Mapping[str, tuple[str, ...]],
     check: Callable[[str, Path, list[str]], int],
-    *,
-    ours_last: frozenset[str] = frozenset(),
 ) -> int:
     """Prepare and check what the command line asks for (FOLDER [NAME…] [-- arguments]); say how it went.
 
     Args:
         packages: of each name.
         check: told a name, its Python and the arguments; returns 0 where all is well.
-        ours_last: names in whose environments dataver is installed last.
     """
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given, arguments = sys.argv[1:cut], sys.argv[cut + 1 :]
@@ -63,10 +58,7 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     said = []
     with ThreadPoolExecutor(2) as pool:  # pip waits for the network; tests run one after the other
-        coming = {
-            name: pool.submit(prepare, folder / name, packages[name], ours_last=name in ours_last)
-            for name in names
-        }
+        coming = {name: pool.submit(prepare, folder / name, packages[name]) for name in names}
         for name, python in coming.items():
             print(f"== {name}", flush=True)
             began = monotonic()

@@ -20,7 +20,6 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "wandb": ("wandb>=0.30",),
     "trackio": ("trackio>=0.43",),
     "comet": ("comet-ml>=3.58",),
-    "neptune": ("neptune==1.14.*",),
     "prefect": ("prefect>=3.8", "fastapi<0.150"),  # 0.165 refuses an argument that prefect 3.8.8 gives
     "dagster": ("dagster>=1.13",),
     "airflow": ("apache-airflow>=3.1",),
@@ -32,8 +31,6 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     ),
     "hal": (),  # a tracker of somebody else's, which its test installs
 }
-# asks for a botocore that s3fs cannot have: dataver's is installed afterwards, and holds
-LATER = frozenset({"neptune"})
 
 
 def check(name: str, python: Path, arguments: list[str]) -> int:
@@ -45,4 +42,4 @@ def check(name: str, python: Path, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(PACKAGES, check, ours_last=LATER))
+    sys.exit(main(PACKAGES, check))

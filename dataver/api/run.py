@@ -105,7 +105,7 @@ def run(name: str | None = None, *, key: str | None = None) -> Run:
         print(repo.lineage.run(run.key).inputs)
 
     It is not needed under an experiment tracker or an orchestrator: without it, the run is that of
-    `DATAVER_RUN`, else the active one of MLflow, ClearML, W&B, Trackio, Comet, Neptune or ZenML, else the
+    `DATAVER_RUN`, else the active one of MLflow, ClearML, W&B, Trackio, Comet or ZenML, else the
     task or job of Airflow, Prefect, Dagster, Metaflow, Kubeflow, SageMaker, AzureML, Databricks, Ray, SLURM,
     GitHub Actions or torchrun, else one that all processes of a script share. With it, these are recorded
     around it.

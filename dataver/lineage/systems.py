@@ -42,7 +42,6 @@ SYSTEMS: Final = (
     System("wandb", "trackers", ("wandb",), ("WANDB_RUN_ID",), around=("WANDB_ENTITY", "WANDB_PROJECT")),
     System("trackio", "trackers", ("trackio",)),
     System("comet", "trackers", ("comet_ml",), run=("COMET_EXPERIMENT_KEY",)),
-    System("neptune", "trackers", ("neptune",), ("NEPTUNE_CUSTOM_RUN_ID",), around=("NEPTUNE_PROJECT",)),
     System("zenml", "trackers", ("zenml",)),
     System("airflow", "orchestrators", ("airflow",), job=_AIRFLOW),
     System("prefect", "orchestrators", ("prefect",), job=("PREFECT__FLOW_RUN_ID",)),

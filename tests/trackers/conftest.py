@@ -24,7 +24,6 @@ PACKAGES = {
     "wandb": "wandb",
     "trackio": "trackio",
     "comet": "comet_ml",
-    "neptune": "neptune",
     "prefect": "prefect",
     "dagster": "dagster",
     "airflow": "airflow",

@@ -69,7 +69,7 @@ def test_digests_are_never_shortened() -> None:
         ({"WANDB_RUN_ID": "x1"}, "wandb:x1"),
         ({"WANDB_RUN_ID": "x1", "WANDB_ENTITY": "me", "WANDB_PROJECT": "cats"}, "wandb:me/cats/x1"),
         ({"COMET_EXPERIMENT_KEY": "k"}, "comet:k"),
-        ({"NEPTUNE_CUSTOM_RUN_ID": "my run", "NEPTUNE_PROJECT": "team/cats"}, "neptune:team/cats/my%20run"),
+        ({"WANDB_RUN_ID": "my run", "WANDB_PROJECT": "team/cats"}, "wandb:team/cats/my%20run"),
         ({"MLFLOW_RUN_ID": ""}, None),
     ],
 )
@@ -98,7 +98,7 @@ def test_looking_for_trackers_imports_none() -> None:
     code = (
         "import sys; from dataver.lineage.trackers.base import trackers; [t.current() for t in trackers()];"
         "print(sorted({m.partition('.')[0] for m in sys.modules} & {'mlflow', 'clearml', 'wandb', 'comet_ml',"
-        " 'neptune', 'trackio', 'zenml'}), 'sqlite3' in sys.modules)"
+        " 'trackio', 'zenml'}), 'sqlite3' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)

@@ -130,7 +130,7 @@ def _loaded() -> list[Tracker]:
 
 
 def context_of(given: object) -> Context | None:
-    """Return the run of a tracker's own object (`fetch(run=neptune_run)`), or None.
+    """Return the run of a tracker's own object (`fetch(run=wandb_run)`), or None.
 
     Calls the optional method `of(given) -> Context | None` of trackers with an imported package.
     """
