@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from dataver_cli.completing import complete_draft, complete_ref
+from dataver_cli.group import write_examples
 from dataver_cli.session import Session, parse_pairs, parse_size, parse_time
 
 __all__ = [
@@ -47,9 +48,7 @@ class Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples without wrapping them."""
-        with formatter.section("Examples"):
-            for line in self.examples:
-                formatter.write(f"  $ {line}\n")
+        write_examples(formatter, self.examples)
 
 
 def subcommand(

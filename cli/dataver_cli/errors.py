@@ -6,6 +6,7 @@ with `--json`. Control characters in names are escaped. The library keeps secret
 
 import errno
 import os
+import sys
 
 import click
 
@@ -19,7 +20,7 @@ from dataver.errors import (
     StoreError,
 )
 from dataver.storage.translate import translate
-from dataver_cli.output import json_text, paint, safe
+from dataver_cli.output import folded, json_text, paint, safe
 
 __all__ = ["EXIT_CODES", "code_of", "exit_code_of"]
 
@@ -156,6 +157,7 @@ def _print(
         click.echo(f"  {safe(name)}: {safe(reason)}", err=True)
     if len(problems) > _SHOWN:
         click.echo(f"  … and {len(problems) - _SHOWN:,} more (--json lists all)", err=True)
-    click.echo(f"{paint('dataver:', 'red')} {safe(message)}", err=True)
+    first, *rest = folded(f"dataver: {safe(message)}", sys.stderr)
+    click.echo("\n".join([first.replace("dataver:", paint("dataver:", "red"), 1), *rest]), err=True)
     if hint:
-        click.echo(f"  hint: {safe(hint)}", err=True)
+        click.echo("\n".join(folded(f"  hint: {safe(hint)}", sys.stderr)), err=True)

@@ -9,7 +9,18 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["LazyGroup"]
+__all__ = ["LazyGroup", "write_examples"]
+
+
+def write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    """Write examples without wrapping them; a comment that does not fit stands above its command."""
+    with formatter.section("Examples"):
+        for line in examples:
+            command, mark, comment = line.partition("  # ")
+            if mark and len(line) + 4 > formatter.width:
+                formatter.write(f"  # {comment}\n  $ {command.rstrip()}\n")
+            else:
+                formatter.write(f"  $ {line}\n")
 
 
 class LazyGroup(click.Group):
@@ -88,9 +99,7 @@ class LazyGroup(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
-        with formatter.section("Examples"):
-            for line in self.examples:
-                formatter.write(f"  {line}\n")
+        write_examples(formatter, [line.removeprefix("$ ") for line in self.examples])
         formatter.write(f"\n`{ctx.command_path} COMMAND --help` shows more, with examples.\n")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":

@@ -4,30 +4,34 @@ Names come from repositories and disks that others may have written. So every li
 printed, and a control character in a name cannot move the cursor or hide text. 1 MB is 10^6 bytes; times are
 UTC.
 
-At a terminal, tables fit its width, some lines have a colour (not with `NO_COLOR`), and what is longer than
-the screen goes through the pager (`PAGER`, else `less`). In a pipe or a file nothing is left out or added.
+At a terminal, tables fit its width, longer lines are broken between words, some lines have a colour (not with
+`NO_COLOR`), and what is longer than the screen goes through the pager (`PAGER`, else `less`). In a pipe or a
+file nothing is left out or added.
 """
 
 import json
 import os
+import re
 import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import chain, islice
-from typing import Self
+from typing import Self, TextIO
 
 import click
 
 __all__ = [
-    "SHORT", "Coloured", "Output", "count", "duration", "json_text", "paint", "safe", "size", "table", "when",
+    "SHORT", "Coloured", "Output", "count", "day", "duration", "folded", "json_text", "paint", "safe", "size",
+    "table", "when",
 ]  # fmt: skip
 
 SHORT = 12
 """Characters of a digest in tables and sentences; commands take them in place of the whole digest."""
 
 _PAGE = 64  # lines printed together: fast for long listings, without delaying the first page
+_GAP = re.compile(r" {2,}")  # between columns
 _NARROWEST = 12  # columns that remain of a shortened column
 
 
@@ -58,6 +62,7 @@ class Output:
             return
         source: Iterator[str] = map(_shown, lines)
         if sys.stdout.isatty():
+            source = chain.from_iterable(map(_parts, lines))
             first = list(islice(source, shutil.get_terminal_size().lines - 1))
             further = next(source, None)
             if further is not None:
@@ -71,11 +76,12 @@ class Output:
     def note(self, line: str) -> None:
         """Print a summary line to stderr, except with `--json` or `--quiet`."""
         if not self.as_json and not self.quiet:
-            click.echo(safe(line), err=True)
+            click.echo("\n".join(folded(safe(line), sys.stderr)), err=True)
 
     def warn(self, line: str) -> None:
         """Print a warning to stderr."""
-        click.echo(f"{paint('warning:', 'yellow')} {safe(line)}", err=True)
+        first, *rest = folded(f"warning: {safe(line)}", sys.stderr)
+        click.echo("\n".join([first.replace("warning:", paint("warning:", "yellow"), 1), *rest]), err=True)
 
     def confirm(self, plan: Iterable[str], question: str, deed: str) -> None:
         """Print a plan to stderr and ask; end the command unless the answer is yes.
@@ -85,7 +91,7 @@ class Output:
             DataverError: the answer is no.
         """
         for line in plan:
-            click.echo(safe(line), err=True)
+            click.echo("\n".join(folded(safe(line), sys.stderr)), err=True)
         if not sys.stdin.isatty():
             raise click.UsageError(f"{deed} needs a confirmation, but stdin is not a terminal; add --yes")
         if not click.confirm(safe(question), err=True):
@@ -97,6 +103,30 @@ class Output:
 def paint(text: str, colour: str) -> str:
     """Return text in a colour, which `click.echo` removes where the output is not a terminal."""
     return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour)
+
+
+def folded(line: str, stream: TextIO) -> list[str]:
+    """Return a line broken between words where it is wider than the terminal, and whole if there is none.
+
+    The parts are indented to the last column of the line that begins in its left half.
+    """
+    if not stream.isatty() or _width(line) <= (columns := shutil.get_terminal_size().columns):
+        return [line]
+    import textwrap
+
+    bars = line[: len(line) - len(line.lstrip("*| "))].replace("*", "|")  # of a graph
+    begins = [gap.end() for gap in _GAP.finditer(line) if gap.end() <= columns // 2]
+    indent = bars.ljust(max(begins, default=len(bars) + 2))
+    if max(map(_width, line[len(indent) :].split()), default=0) > columns - len(indent):
+        indent = bars + "  "
+    return textwrap.wrap(
+        line, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _parts(line: str) -> list[str]:
+    parts = folded(safe(line), sys.stdout)
+    return [paint(part, line.colour) for part in parts] if isinstance(line, Coloured) else parts
 
 
 def _shown(line: str) -> str:
@@ -157,6 +187,12 @@ def when(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def day(moment: datetime) -> str:
+    """Return a time in UTC, of which a terminal of less than 100 columns shows the day only."""
+    narrow = sys.stdout.isatty() and shutil.get_terminal_size().columns < 100
+    return when(moment)[:10] if narrow else when(moment)
+
+
 def table(
     rows: Sequence[Sequence[str]],
     header: Sequence[str] = (),
@@ -164,6 +200,7 @@ def table(
     *,
     omit: Sequence[int] = (),
     shorten: int | None = None,
+    omit_last: Sequence[int] = (),
     margin: int = 0,
 ) -> list[str]:
     """Return the rows with their columns aligned.
@@ -174,6 +211,7 @@ def table(
         right: columns that align to the right.
         omit: columns to omit, one after the other, while the table is wider than the terminal.
         shorten: the column to shorten if it is still wider.
+        omit_last: columns to omit if it is wider with that column at its narrowest.
         margin: columns of the terminal that the caller puts before the table.
     """
     cells = [[safe(cell) for cell in row] for row in ([header, *rows] if header else rows)]
@@ -187,6 +225,9 @@ def table(
             if _total(widths, kept) > room:
                 kept.remove(column)
         if shorten is not None:
+            for column in omit_last:
+                if _total(widths, kept) - max(0, widths[shorten] - _NARROWEST) > room:
+                    kept.remove(column)
             widths[shorten] -= max(0, min(_total(widths, kept) - room, widths[shorten] - _NARROWEST))
     return [
         "  ".join(_pad(_cut(row[each], widths[each]), widths[each], each in right) for each in kept).rstrip()

@@ -69,7 +69,7 @@ def _in_folder(source: Path, how: Scan) -> Outside:
     try:
         single = not stat.S_ISDIR(source.stat().st_mode)
     except OSError as error:
-        raise PathNotFound(f"there is no {source}.", hint="check the path") from error
+        raise PathNotFound(f"there is no file or folder {source}.", hint="check the path") from error
     files: list[ExternalFile] = []
     others: list[Entry] = []
     skip = len(how.dest) + 1 if how.dest else 0

@@ -140,7 +140,7 @@ def scan(source: str | Path, how: Scan) -> Iterator[list[ScannedItem]]:
         status = os.stat(root)  # noqa: PTH116  # what the user names is followed, link or not
     except FileNotFoundError as error:
         raise PathNotFound(
-            f"there is no {root}.", hint="check the path; quote patterns for --exclude"
+            f"there is no file or folder {root}.", hint="check the path; quote patterns for --exclude"
         ) from error
     except OSError as error:
         raise InvalidInput(f"{root} cannot be read: {error.strerror}.") from error

@@ -120,3 +120,37 @@ def test_a_real_bash_completes_names(program: None, two_versions: Path, breaks: 
         "<create><x><--parent=vision/cats@production><--quiet>",
     ):
         assert words in shown
+
+
+ZSH = [
+    "autoload -Uz compinit && compinit -u -D",
+    'eval "$(command dataver completion zsh)"',
+    "dataver() { printf '<%s>' \"$@\"; echo; }",
+]
+FISH = [
+    "command dataver completion fish | source",
+    "function dataver; printf '<%s>' $argv; echo; end",
+]
+
+
+@pytest.mark.parametrize(("shell", "settings"), [(["zsh", "-f", "-i"], ZSH), (["fish", "-N", "-i"], FISH)])
+def test_a_real_zsh_and_a_real_fish_complete_names(
+    program: None, two_versions: Path, shell: list[str], settings: list[str]
+) -> None:
+    """Commands, datasets, and tags after `@` complete."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"needs {shell[0]}")
+    lines = [
+        *settings,
+        "dataver sho\tvis\t-l",
+        "dataver show vision/cats@pro\t-l",
+        "dataver --quiet diff vision/cats@1.0.0 vision/cats@lat\t--stat",
+        "exit",
+    ]
+    shown = typed(["setsid", "--ctty", "--wait", *shell], "\n".join(lines) + "\n")
+    for words in (
+        "<show><vision/cats><-l>",
+        "<show><vision/cats@production><-l>",
+        "<--quiet><diff><vision/cats@1.0.0><vision/cats@latest><--stat>",
+    ):
+        assert words in shown, shown

@@ -89,8 +89,9 @@ def test_every_command_explains_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_are_understood(name: str) -> None:
-    """Every example is a command line that the parser takes."""
+    """Every example is a command line that the parser takes, and fits a terminal of 80 columns."""
     for line in find(name).examples:
+        assert len(line.partition("  #")[0]) <= 76
         for part in re.split(r"&&|\||\$\(|>|\)", line.partition("  #")[0]):
             words = shlex.split(part.replace('"', "") if part.count('"') % 2 else part)
             if "dataver" in words[:1]:

@@ -54,6 +54,16 @@ def test_a_table_fits_the_terminal(
         assert [line.split()[0] for line in table[1:]] == [f"vision/cats@1.0.{n}" for n in (2, 1, 0)]
         assert (_LONG in table[1]) == (columns == 200)
         assert ("DIGEST" in table[0]) == (columns == 200)
+        assert ("CREATED" in table[0]) == (columns >= 80)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_sentences_are_broken_between_words(run: Run, two_versions: Path, columns: int) -> None:
+    """Errors, hints and lines of text are folded at a terminal, without a broken word."""
+    told = screen("cache", "info", columns=columns)
+    lines = [line for line in told.splitlines() if " " in line.strip()]
+    assert all(len(line) <= columns for line in lines), lines
+    assert "small objects of remote repositories" in " ".join(told.split())
 
 
 def test_nothing_is_left_out_in_a_pipe(run: Run, long_message: Path) -> None:

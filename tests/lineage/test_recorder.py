@@ -1,6 +1,7 @@
 """What a process fetches and makes is linked to its run: real processes, a real repository."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -303,3 +304,20 @@ def test_threads_share_the_run(lab) -> None:
     assert all(links[f"t:{number}"] >= {("input", "1.0.0", "fetch")} for number in range(8))
     shared = [link for event in lab.events() for link in event.links if link.subset]
     assert len({link.subset for link in shared}) == 8
+
+
+def test_the_code_of_a_typed_command_is_not_where_dataver_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script's folder is that of the code; the folder of the installed command line is not."""
+    from dataver.lineage.capture.environment import code_folder
+
+    programs = tmp_path / "checkout" / "venv" / "bin"
+    programs.mkdir(parents=True)
+    (tmp_path / "checkout" / ".git").mkdir()
+    (tmp_path / "checkout" / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("__main__.__file__", str(programs / "train.py"), raising=False)
+    assert code_folder() == programs
+    monkeypatch.setattr("__main__.__file__", str(programs / "dataver"), raising=False)
+    assert code_folder() is None

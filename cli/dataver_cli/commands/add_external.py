@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     "add-external",
     examples="""
         dataver add-external s3://telescope/2026/ --dest nights
-        dataver add-external s3://telescope/2026/ --include '*.fits' --exclude 'dark/'
+        dataver add-external s3://telescope/2026/ --include '*.fits' --exclude dark/
         dataver add-external /data/scans --plan       # show how much would be read
     """,
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         dataver config                                              # all settings and their sources
         dataver config set repository.url s3://ml-data/repo
         dataver config set repository.options.profile lab
-        dataver config set stores.s3://other.endpoint_url https://s3.lab.example --user
+        dataver config set --user stores.s3://other.profile lab
         dataver config unset repository.options.profile
     """,
 )

@@ -13,7 +13,7 @@ from dataver_cli.session import Session
     examples="""
         dataver create vision/cats                                     # an empty draft
         dataver create vision/cats --parent vision/cats                # from its latest version
-        dataver create vision/pets --parent vision/cats@production --parent vision/dogs@2.0.0
+        dataver create vision/pets --parent vision/cats --parent vision/dogs@2.0.0
     """,
 )
 @dataset_name

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     examples="""
         dataver fetch vision/cats@1.0.1                          # prints a read-only folder in the cache
         dataver fetch vision/cats@production --dest work/        # a writable copy
-        dataver fetch vision/cats --dest work/ --include 'train/**' --include '*.csv'
+        dataver fetch vision/cats --dest work/ --include train/ --include '*.csv'
         dataver fetch vision/cats --include train --exclude '*.tmp'
         dataver fetch vision/cats@1.0.1 --shard 3/8              # the part of the fourth of eight readers
         dataver fetch --locked vision/cats@production            # the version in dataver.lock

@@ -28,7 +28,7 @@ _SHOWN = 5  # names that other systems cannot store
     examples="""
         dataver finalize -m "July photos"
         dataver finalize -m "July photos" --upload --tag candidate
-        dataver finalize --label 2.0.0 --metadata source=camera-7 --metadata lux=410
+        dataver finalize --label 2.0.0 --metadata camera=7 --metadata lux=410
     """,
 )
 @click.option("-m", "--message", default="", help="Message of the version.")

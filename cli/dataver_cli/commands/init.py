@@ -26,7 +26,7 @@ _WEAKER = (
         dataver init ./repo                          # a folder
         dataver init                                 # your own local repository
         dataver init s3://ml-data/repo --existing    # use it, and never create one
-        dataver init s3://ml-data/repo --storage-option profile=lab --storage-option sse=aws:kms
+        dataver init s3://ml-data/repo --storage-option profile=lab
     """,
 )
 @click.argument("url", required=False)

@@ -8,7 +8,7 @@ import click
 
 from dataver_cli.command import option, subcommand, time_option
 from dataver_cli.completing import complete_ref
-from dataver_cli.output import SHORT, count, size, table, when
+from dataver_cli.output import SHORT, count, day, size, table
 from dataver_cli.render import version_values
 from dataver_cli.session import Session
 
@@ -163,7 +163,7 @@ def _show_datasets(
             each.latest.label or "",
             f"{each.latest.file_count:,}",
             size(each.latest.size),
-            when(each.created),
+            day(each.created),
         )
         for each in shown
     ]
@@ -194,7 +194,7 @@ def _show_versions(
             each.digest[: 4 + SHORT],
             f"{each.file_count:,}",
             size(each.size),
-            when(each.created),
+            day(each.created),
             ", ".join(tags.get(each.ref, ())) or "-",
             each.message.partition("\n")[0],
         )
@@ -202,7 +202,9 @@ def _show_versions(
     ]
     values = [version_values(each, tags.get(each.ref, ())) for each in shown]
     header = ("VERSION", "DIGEST", "FILES", "SIZE", "CREATED", "TAGS", "MESSAGE")
-    session.out.show(values, table(rows, header, right=(2, 3), omit=(1, 4), shorten=6) if rows else [])
+    session.out.show(
+        values, table(rows, header, right=(2, 3), omit=(1,), shorten=6, omit_last=(4,)) if rows else []
+    )
     if not rows:
         session.out.note(f"No version {of} in {repository.url} matches.")
         return

@@ -13,7 +13,7 @@ from dataver_cli.transfer import end_option, move, move_options
     examples="""
         dataver mirror s3://team/data /mnt/backup/data          # creates the target if it does not exist
         dataver mirror s3://team/data s3://other/data --verify
-        dataver mirror s3://team/data s3://other/data --to-option endpoint_url=http://localhost:9000
+        dataver mirror s3://team/data s3://other/data --to-option profile=other
         dataver mirror s3://team/data /mnt/backup/data --plan
     """,
 )

@@ -14,7 +14,7 @@ from dataver_cli.session import Session
     "restore",
     examples="""
         dataver restore vision/cats@1.0.0
-        dataver restore vision/cats@1.0.0 -m "The July labels were wrong" --tag production
+        dataver restore vision/cats@1.0.0 -m "July was wrong" --tag production
     """,
 )
 @ref_argument()

@@ -30,7 +30,7 @@ _OF_RECORD = ("message", "label", "metadata", "author", "created", "tag", "allow
     "sync",
     examples="""
         dataver sync photos/ --name vision/cats -m "July photos"      # the next version, in one step
-        dataver sync photos/ --name vision/cats --metadata camera=7 --author ana --created 2024-05-01
+        dataver sync photos/ --name vision/cats --author ana --created 2024-05-01
         dataver sync photos/ --dest train                             # inside the current draft
     """,
 )

@@ -12,7 +12,7 @@ from dataver_cli.session import Session
     examples="""
         dataver tag vision/cats@1.0.1 production        # move vision/cats@production to this version
         dataver tag vision/cats@production production --protect
-        dataver tag vision/cats@1.0.2 production --force --reason "approved by the review of May"
+        dataver tag vision/cats@1.0.2 production --force --reason reviewed
         dataver tag vision/cats                         # list the tags
         dataver tag vision/cats production --history    # list the moves of the tag
     """,

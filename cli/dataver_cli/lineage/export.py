@@ -12,7 +12,7 @@ from dataver_cli.session import Session
     "export",
     examples="""
         dataver lineage export > lineage.jsonl
-        dataver lineage export --openlineage | while read -r event; do post "$event"; done
+        dataver lineage export --openlineage | while read -r e; do post "$e"; done
     """,
     as_json=False,
 )

@@ -31,6 +31,7 @@ MAX_DIFF: Final = 4 << 20  # bytes of an uncommitted diff; a longer one is omitt
 _GIT_SECONDS: Final = 20.0
 _ARGUMENTS: Final = 200
 _ARGUMENT: Final = 1_000  # characters
+_OWN_PROGRAMS: Final = ("/bin/dataver", "/dataver_cli/__main__.py")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -82,6 +83,8 @@ def later(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
 def code_folder(*, script: bool = True) -> Path | None:
     """Return a folder in the git work tree of the code: the main script's, else the current one."""
     main = getattr(sys.modules.get("__main__"), "__file__", None) if script else None
+    if main and main.endswith(_OWN_PROGRAMS):  # where dataver is installed is not where the code is
+        main = None
     places = [os.path.dirname(os.path.abspath(main))] if main else []  # noqa: PTH100, PTH120  # quick
     try:
         places.append(os.getcwd())  # noqa: PTH109
