@@ -8,7 +8,7 @@ CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults torture test-ceph test-all trackers readers clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test check bench clean
+.PHONY: help setup demo test test-slow test-faults torture test-ceph test-all trackers readers clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test first-hour check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -102,10 +102,17 @@ wheel: $(STAMP) ## build dist/*.whl
 wheel-test: wheel ## install the built wheel elsewhere, import all of it, and run the tests of its commands and formats
 	scripts/wheel_test.sh $(PYTHON) dist $(ARGS)
 
+FIRST := $(VENV)-first-hour
+
+first-hour: wheel ## install the built wheel into an empty environment, run the documentation as it is written there, and compare the screens
+	$(PYTHON) -m venv --clear $(FIRST)
+	$(FIRST)/bin/python -m pip install --quiet --disable-pip-version-check dist/dataver-*.whl
+	FIRST_HOUR_PROGRAMS=$(CURDIR)/$(FIRST)/bin $(BIN)/python -m pytest -n auto tests/first_hour $(ARGS)
+
 check: format-check lint types contracts docs-check test ## everything except the wheel
 
 bench: $(STAMP) ## quick benchmark, one JSON line per result
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove the files that the targets created
-	rm -rf .venv .venv-trackers .venv-readers .venv-clouds .venv-docs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
+	rm -rf .venv .venv-trackers .venv-readers .venv-clouds .venv-docs .venv-demo .venv-first-hour build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache

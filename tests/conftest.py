@@ -13,6 +13,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from first_hour.playing import bucket, play, programs  # noqa: F401
 from servers import SERVERS, Server, chosen
 
 if find_spec("hypothesis"):  # the trackers' environments have none

@@ -13,7 +13,12 @@ import pytest
 
 import dataver
 
-FILES = {"test_data_readers.py": "data", "test_serve_readers.py": "data", "test_duckdb.py": "duckdb"}
+FILES = {
+    "test_data_readers.py": "data",
+    "test_serve_readers.py": "data",
+    "test_duckdb.py": "duckdb",
+    "test_notebook.py": "notebook",
+}
 _wanted = os.environ.get("DATAVER_TEST_READERS")
 _here = Path(__file__).parent
 collect_ignore = [path.name for path in _here.glob("test_*.py") if FILES.get(path.name, "torch") != _wanted]
