@@ -158,4 +158,6 @@ def _screen() -> dict[str, Any]:
         real = os.get_terminal_size(sys.stderr.fileno())
     except (OSError, ValueError):
         real = os.terminal_size((0, 0))
-    return {"dynamic_ncols": True} if real.columns and real.lines else {"ncols": 100, "nrows": 24}
+    return (
+        {"dynamic_ncols": True} if real.columns and real.lines else {"ncols": real.columns or 80, "nrows": 24}
+    )
