@@ -27,7 +27,7 @@ from servers import SERVERS, USUAL, Server
 from servers.proxy import FaultyNetwork
 
 _SMALL = 4096  # bytes of a small object
-_RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs (dataver.checkout.plan.MAX_RANGE)
+_RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs (dataver.repository.frame_reader.MAX_RANGE)
 _JOBS = ("PUT packs", "GET packs", "range packs", "PUT small", "GET small")
 _TICK = os.sysconf("SC_CLK_TCK")
 

@@ -32,7 +32,7 @@ from dataver.parallel import RANGES
 from dataver.repository.layout import pack_key
 from servers import SERVERS, USUAL, Server
 
-_RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs (dataver.checkout.plan.MAX_RANGE)
+_RANGE = 8 << 20  # bytes of one range, as `fetch` reads packs (dataver.repository.frame_reader.MAX_RANGE)
 _SENDERS = 4  # packs on their way at once (dataver.ingest.upload)
 _PLAIN = ("botocore", "botocore unsigned", "obstore", "obstore unsigned", "s3fs")
 

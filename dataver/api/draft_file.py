@@ -127,7 +127,7 @@ class _Base:
     def _again(self, start: int, length: int | None) -> Iterator[bytes | memoryview]:
         """Read a range; resolve the extents again once if a pack was repacked meanwhile."""
         from dataver.checkout import read_file
-        from dataver.repository.pack_missing import PackMissing
+        from dataver.repository.reread import PackMissing
 
         done = 0
         try:

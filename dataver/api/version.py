@@ -237,7 +237,7 @@ class Version:
 
     def _pieces(self, entry: Entry) -> Iterator[bytes | memoryview]:
         from dataver.checkout import read_file
-        from dataver.repository.pack_missing import PackMissing
+        from dataver.repository.reread import PackMissing
 
         done = 0
         try:

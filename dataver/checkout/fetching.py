@@ -34,7 +34,7 @@ from dataver.hashing.digest import digest
 from dataver.machine.cache_root import private_cache_root
 from dataver.machine.descent import open_folder, remove_folder, walk_folders
 from dataver.progress import SILENT, Counters, Progress
-from dataver.repository.pack_missing import PackMissing
+from dataver.repository.reread import PackMissing
 from dataver.short_repr import short_repr
 from dataver.storage.lacking import flush_file_system, flush_folder
 from dataver.tree.selection import WHOLE, Selection

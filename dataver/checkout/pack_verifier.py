@@ -16,21 +16,21 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from collections import deque
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from dataver import parallel
-from dataver.checkout.frames import REREADS
-from dataver.errors import FormatTooNew, IntegrityError, NotFound
-from dataver.formats.compression import make_decompressor
+from dataver.errors import FormatTooNew, IntegrityError
 from dataver.formats.frame import decode_frame
-from dataver.formats.pack import MAGIC, check_frame, check_magic, memory_of, parse_footer, parse_trailer
+from dataver.formats.pack import MAGIC, check_frame, check_magic, memory_of
 from dataver.hashing.digest import digest, new_hasher
 from dataver.lru import LRUCache
-from dataver.repository.layout import pack_key
+from dataver.repository.frame_reader import FrameReader, coalesce, max_gap
+from dataver.repository.reread import PackMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from dataver.formats.entry import Entry, Extent
@@ -41,11 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Inspection"]
 
 _WINDOW: Final = 8 << 20  # bytes of the frames that are in memory for one window
-_RUN: Final = 8 << 20  # stored bytes of one read
-_GAP: Final = 256 << 10  # for a remote store: reading this much more costs less than another request
 _FOOTERS: Final = 64  # kept in memory, ~0.3 MB each …
 _FOOTERS_SIZE: Final = 32 << 20  # … but up to 3 MB each of packs of tiny files
-_TAIL: Final = 256 << 10  # the footer of a 64 MB pack of 16 KB chunks is smaller
 
 
 class _File:
@@ -121,13 +118,13 @@ class Inspection:
         self._quick = quick
         remote = repo.store.local_root is None
         threads = parallel.RANGES if remote else parallel.cores()
-        self._gap = _GAP if remote else 0
+        self._remote = remote
         self._ahead = threads + 2
         self._pool = parallel.pool(threads, "verify")
         self._flying: deque[Future[Any]] = deque()
         self._footers: LRUCache[bytes, Footer] = LRUCache(_FOOTERS, _FOOTERS_SIZE, memory_of)
         self._seen: dict[bytes, bytearray] = {}  # one byte per frame: whether it was verified
-        self._local = threading.local()
+        self._reader = FrameReader(repo.packs, lambda size: progress.advance(0, 0, new=size))
         self._lock = threading.Lock()
         self.bad: dict[bytes, str] = {}
         self.damaged: dict[bytes, set[int] | None] = {}
@@ -173,8 +170,8 @@ class Inspection:
             if footer is None:
                 continue
             left = [number for number, done in enumerate(self._seen[pack]) if not done]
-            for first, behind in _runs(footer, left, self._gap):
-                self._flying.append(self._pool.submit(self._check_run, footer, first, behind, ()))
+            for numbers in self._runs(footer, left):
+                self._flying.append(self._pool.submit(self._check_run, footer, numbers, ()))
                 self._finish_jobs(self._ahead)
         self._finish_jobs(0)
 
@@ -200,34 +197,19 @@ class Inspection:
         if pack in self.damaged and self.damaged[pack] is None:
             return None
         try:
-            found = self._read_footer(pack)
-        except NotFound:
+            found, tail, _ = self._repo.packs.read_footer(pack)
+        except PackMissing:
             self._lose(pack, "is missing from the repository")
             return None
         except (IntegrityError, FormatTooNew) as error:
             self._lose(pack, error.message)
             return None
+        self._progress.advance(0, 0, new=len(tail))
         self._footers.put(pack, found)
         self._seen.setdefault(pack, bytearray(found.frame_count))
         if not found.frame_count:
-            self._check_run(found, 0, 0, ())
+            self._check_run(found, (), ())
         return found
-
-    def _read_footer(self, pack: bytes) -> Footer:
-        """Read a footer from the store, bypassing caches."""
-        key = pack_key(pack)
-        for left in reversed(range(REREADS + 1)):
-            try:
-                tail, size = self._repo.store.get_tail(key, _TAIL)
-                need = parse_trailer(tail, size).tail_size
-                if need > len(tail):
-                    tail, size = self._repo.store.get_tail(key, need)
-                self._progress.advance(0, 0, new=need)
-                return parse_footer(memoryview(tail)[-need:], pack, size)
-            except (IntegrityError, FormatTooNew):
-                if not left:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
 
     def _lose(self, pack: bytes, why: str) -> None:
         self.bad.setdefault(pack, why)
@@ -309,8 +291,8 @@ class Inspection:
         frames: dict[bytes, dict[int, memoryview]] = {}
         for footer, numbers in window.frames.values():
             here = frames[footer.pack_id] = {}
-            for first, behind in _runs(footer, sorted(numbers), self._gap):
-                here |= self._check_run(footer, first, behind, numbers)
+            for run in self._runs(footer, sorted(numbers)):
+                here |= self._check_run(footer, run, numbers)
         parts = []
         for part in window.parts:
             views = _cut(part.spans, frames)
@@ -320,30 +302,33 @@ class Inspection:
                 parts.append((part, views))
         return parts
 
+    def _runs(self, footer: Footer, numbers: list[int]) -> Iterator[Sequence[int]]:
+        gap = max_gap(footer.pack_id) if self._remote else 0
+        return coalesce(footer.frame_offsets, numbers, gap)
+
     def _check_run(
-        self, footer: Footer, first: int, behind: int, wanted: Collection[int]
+        self, footer: Footer, numbers: Sequence[int], wanted: Collection[int]
     ) -> dict[int, memoryview]:
-        """Read adjacent frames and check new or wanted ones; return the bytes of intact wanted ones.
+        """Read frames with one request and check new or wanted ones; return the bytes of intact wanted ones.
 
         The run of a pack's first frame begins with the pack's magic number.
         """
-        pack, seen = footer.pack_id, self._seen[footer.pack_id]
-        begin = footer.frame_offsets[first] if first else 0
-        length = footer.frame_offsets[behind] - begin
+        pack, seen, offsets = footer.pack_id, self._seen[footer.pack_id], footer.frame_offsets
+        first, behind = (numbers[0], numbers[-1] + 1) if numbers else (0, 0)
         found: dict[int, memoryview] = {}
         try:
-            data = memoryview(self._repo.packs.read(pack, begin, length))
-            if not begin:
-                self._check_magic(pack, data)
+            run = self._reader.run(pack, offsets[first] if first else 0, offsets[behind])
+            if not first:
+                run.frame(0, len(MAGIC), _check_magic)
         except (IntegrityError, FormatTooNew) as error:
             self._record_damage(pack, range(first, behind), error.message)
             return found
-        self._progress.advance(0, 0, new=length)
         for number in range(first, behind):
             if seen[number] and number not in wanted:
                 continue
+            check = partial(self._checked, footer, number)
             try:
-                raw = self._checked(footer, number, data, footer.frame_offsets[number] - begin)
+                raw = run.frame(offsets[number], offsets[number + 1], check)
                 seen[number] = 1
             except (IntegrityError, FormatTooNew) as error:
                 self._record_damage(pack, (number,), error.message)
@@ -352,30 +337,11 @@ class Inspection:
                 found[number] = raw
         return found
 
-    def _checked(self, footer: Footer, number: int, data: memoryview, offset: int) -> memoryview | None:
-        """Check a frame unless it was checked before; read it again if it seems damaged."""
-        pack, decompressor = footer.pack_id, self._decompressor()
-        start, end = footer.frame_offsets[number : number + 2]
-        for left in reversed(range(REREADS + 1)):
-            try:
-                if self._seen[pack][number]:
-                    return decode_frame(data, offset, decompressor)[0]
-                return check_frame(footer, number, data, offset, None if self._quick else decompressor)
-            except (IntegrityError, FormatTooNew):
-                if not left:
-                    raise
-            data, offset = memoryview(self._repo.packs.read(pack, start, end - start)), 0
-        raise AssertionError("the last attempt returns or raises")
-
-    def _check_magic(self, pack: bytes, data: memoryview) -> None:
-        for left in reversed(range(REREADS + 1)):
-            try:
-                check_magic(data)
-                return
-            except (IntegrityError, FormatTooNew):
-                if not left:
-                    raise
-            data = memoryview(self._repo.packs.read(pack, 0, len(MAGIC)))
+    def _checked(self, footer: Footer, number: int, data: memoryview, at: int) -> memoryview | None:
+        """Return a frame's bytes; compare it with its footer unless that was done before."""
+        if self._seen[footer.pack_id][number]:
+            return decode_frame(data, at, self._reader.decompressor)[0]
+        return check_frame(footer, number, data, at, None if self._quick else self._reader.decompressor)
 
     def _record_damage(self, pack: bytes, numbers: Iterable[int], why: str) -> None:
         with self._lock:
@@ -386,11 +352,9 @@ class Inspection:
                 if found is not None:
                     found.add(number)
 
-    def _decompressor(self) -> Any:
-        found = getattr(self._local, "decompressor", None)
-        if found is None:
-            found = self._local.decompressor = make_decompressor()
-        return found
+
+def _check_magic(data: memoryview, _at: int) -> None:
+    check_magic(data)
 
 
 def _frames_of(entry: Entry, extent: Extent, footer: Footer) -> tuple[int, int]:
@@ -423,21 +387,6 @@ def _is_chunk(entry: Entry, first: _Span) -> bool:
         and footer.lengths[chunk] == length
         and footer.chunk_digest(chunk) == entry.digest
     )
-
-
-def _runs(footer: Footer, numbers: list[int], gap: int) -> Iterator[tuple[int, int]]:
-    """Yield the first frame of each run that is read at once, and the one after the run."""
-    offsets = footer.frame_offsets
-    first = last = -1
-    for number in numbers:
-        if first < 0:
-            first = number
-        elif offsets[number] - offsets[last + 1] > gap or offsets[number + 1] - offsets[first] > _RUN:
-            yield first, last + 1
-            first = number
-        last = number
-    if first >= 0:
-        yield first, last + 1
 
 
 def _cut(spans: list[_Span], frames: dict[bytes, dict[int, memoryview]]) -> list[memoryview] | None:

@@ -16,7 +16,8 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dataver.formats.entry import Kind, is_external
+from dataver.formats.entry import Kind
+from dataver.repository.frame_reader import MAX_RANGE, max_gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from dataver.formats.pack import Footer
 
 __all__ = [
-    "MAX_RANGE",
     "WINDOW_ENTRIES",
     "WINDOW_EXTENTS",
     "WINDOW_FAR",
@@ -44,8 +44,6 @@ WINDOW_ENTRIES: Final = 20_000
 WINDOW_EXTENTS: Final = 60_000  # ~20 MB of Python objects
 WINDOW_NEAR: Final = 16 * 1024 * 1024  # bytes of files: the next window is planned while these are read
 WINDOW_FAR: Final = 1 << 62  # any other store gets as few requests as possible
-MAX_GAP: Final = 256 * 1024  # reading this much in vain costs less than another request
-MAX_RANGE: Final = 8 * 1024 * 1024  # stored bytes of one read
 MAX_RANGE_RAW: Final = 16 * 1024 * 1024  # bytes of file content that one range may produce
 _FOOTERS: Final = 32  # footers read in parallel, ~0.2 MB each
 _SPARSE: Final = 256  # ratio of file bytes to stored bytes above which a file consists nearly of holes
@@ -221,7 +219,7 @@ def _assign_range(one: Range, number: int, homes: dict[FetchedFile, int]) -> Non
 def _coalesce(pack: bytes, pieces: list[FramePart]) -> Iterator[Range]:
     """Yield ranges over pieces sorted by offset."""
     start, end, raw = pieces[0].offset, 0, 0
-    gap = 0 if is_external(pack) else MAX_GAP  # the bytes between may be another object that was deleted
+    gap = max_gap(pack)
     held: list[FramePart] = []
     for piece in pieces:
         behind = max(end, piece.offset + piece.stored)

@@ -7,7 +7,6 @@ A range of a file is covered only by its frames' checksums (invariant 1).
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from dataver.errors import IntegrityError, InvalidInput
@@ -16,7 +15,6 @@ from dataver.formats.entry import Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dataver.checkout.plan import Range
     from dataver.formats.entry import Entry
     from dataver.repository import RepositoryCore
 
@@ -64,18 +62,10 @@ def _verified(repo: RepositoryCore, entry: Entry) -> Iterator[bytes | memoryview
 
 def _pieces(repo: RepositoryCore, entry: Entry, start: int, end: int) -> Iterator[bytes | memoryview]:
     from dataver.checkout.frames import pieces_of
-    from dataver.checkout.plan import (
-        MAX_RANGE,
-        FetchedFile,
-        FramePart,
-        Range,
-        positions,
-        raw_extents,
-        split_extent,
-    )
-    from dataver.formats.compression import make_decompressor
+    from dataver.checkout.plan import FetchedFile, FramePart, Range, positions, raw_extents, split_extent
+    from dataver.repository.frame_reader import MAX_RANGE, FrameReader
 
-    decompressor = make_decompressor()
+    reader = FrameReader(repo.packs)
     target = FetchedFile(entry.path, False, entry.size, entry.digest, entry.extents)
     for extent, position in positions(entry.extents):
         low, high = max(start, position), min(end, position + extent.length)
@@ -92,10 +82,5 @@ def _pieces(repo: RepositoryCore, entry: Entry, start: int, end: int) -> Iterato
         for part in parts:
             piece = FramePart(part.offset, part.stored, part.skip, part.length, target, 0)
             one = Range(extent.pack, part.offset, part.stored, [piece], 0)
-            read = partial(_range, repo, one)
-            for _, _, content in pieces_of(read(), one, decompressor, read):
+            for _, _, content in pieces_of(one, reader):
                 yield content
-
-
-def _range(repo: RepositoryCore, one: Range) -> memoryview:
-    return memoryview(repo.packs.read(one.pack, one.offset, one.length))

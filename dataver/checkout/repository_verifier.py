@@ -31,6 +31,7 @@ from dataver.progress import SILENT, Progress
 from dataver.repository.history import other_totals, read_histories
 from dataver.repository.layout import CONFIG, HOLDS, RETIRED, SWEEPS, TURNS, block_key
 from dataver.repository.marking import Inventory, list_inventory
+from dataver.repository.reread import reread
 from dataver.short_repr import short_repr
 from dataver.tree import Forest, walk
 
@@ -46,7 +47,6 @@ __all__ = ["RepositoryReport", "verify_repository"]
 
 _RECENT: Final = 100_000  # files remembered, ~10 MB
 _WINDOW: Final = 1_000  # objects requested together
-_READS: Final = 3  # of an object that seems damaged
 _UNNEEDED: Final = "; no version needs it"
 _NOTES: Final[dict[str, Callable[[bytes], object]]] = {
     HOLDS: parse_hold,
@@ -177,17 +177,13 @@ class _Verification:
 
         def problem(work: tuple[ObjectInfo, Callable[[bytes], object]]) -> str:
             info, parse = work
-            why = ""
-            for _ in range(_READS):
-                try:
-                    parse(self._repo.store.get_bounded(info.key, most))
-                except NotFound:
-                    return ""
-                except (IntegrityError, FormatTooNew) as error:
-                    why = error.message
-                else:
-                    return ""
-            return why
+            try:
+                reread(lambda _: parse(self._repo.store.get_bounded(info.key, most)))
+            except NotFound:
+                return ""
+            except (IntegrityError, FormatTooNew) as error:
+                return error.message
+            return ""
 
         source = iter(objects)
         with self._pool() as pool:

@@ -15,15 +15,15 @@ from __future__ import annotations
 import os
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from dataver import parallel
 from dataver.checkout.frames import pieces_of
 from dataver.checkout.plan import FetchedFile, Range, plan, positions
 from dataver.errors import IntegrityError
-from dataver.formats.compression import make_decompressor
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
+from dataver.repository.frame_reader import FrameReader
 from dataver.storage.holes import ZEROS, is_zero, nonzero_spans
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Transfer:
         remote = repo.store.local_root is None
         self._threads = parallel.RANGES if remote else parallel.cores()
         self._most = REMOTE_BYTES if remote else BYTES_IN_FLIGHT
-        self._local = threading.local()
+        self._reader = FrameReader(repo.packs, self._count)
         self._lock = threading.Lock()
         self._again: list[FetchedFile] = []
         self._stopped = False
@@ -200,13 +200,8 @@ class Transfer:
         tiny: list[Whole] = []
         landed: dict[FetchedFile, list[tuple[int, int]]] = {}
 
-        def read() -> memoryview:
-            data = memoryview(self._repo.packs.read(one.pack, one.offset, one.length))
-            self._count(len(data))
-            return data
-
         with _OneFile(self._folder) as file:
-            for piece, position, part in pieces_of(read(), one, self._decompressor(), read):
+            for piece, position, part in pieces_of(one, self._reader):
                 target = piece.target
                 if not target.whole:
                     hole = file.put(target, position, part)
@@ -306,12 +301,6 @@ class Transfer:
         with self._lock:
             self.transferred += size
         self._progress.advance(0, 0, new=size)
-
-    def _decompressor(self) -> Any:
-        found = getattr(self._local, "decompressor", None)
-        if found is None:
-            found = self._local.decompressor = make_decompressor()
-        return found
 
 
 class _OneFile:

@@ -16,15 +16,15 @@ their version refers to is kept.
 """
 
 import os
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from dataver.errors import Conflict, IntegrityError
 from dataver.formats.block import Block, Inner, Leaf, encode_leaf, parse_block
 from dataver.formats.block_object import MAX_BLOCK
-from dataver.formats.compression import make_decompressor
 from dataver.formats.entry import Entry, Extent, is_external
 from dataver.formats.frame import HEADER_SIZE
 from dataver.formats.keeping import MAX_KEYS, Retired
@@ -34,6 +34,7 @@ from dataver.machine.process_identity import is_gone
 from dataver.machine.store_clock import store_now
 from dataver.maintenance.usage import live_bytes, needs_of
 from dataver.progress import SILENT, Progress
+from dataver.repository.frame_reader import FrameReader, coalesce, max_gap
 from dataver.repository.holds import WriterHold, current_holds, writer_hold
 from dataver.repository.layout import block_key, retired_key
 from dataver.repository.marking import Inventory, list_inventory, reach
@@ -46,8 +47,6 @@ DEAD: Final = 0.5
 """Packs are rewritten if at least this share of their frames' bytes is dead."""
 
 _GROUP: Final = 32  # packs in a group: ~1 GB of live bytes at most
-_READ: Final = 16 << 20  # stored bytes of one read
-_GAP: Final = 128 << 10  # dead bytes between live ones that are read to save a request
 _WORTH: Final = 0.9  # maximum live share of a pack to rewrite
 _PACK_RAW: Final = 1 << 30  # raw bytes in a pack, as in the pack writer of drafts
 _FOOTER: Final = 8 << 20  # bytes of a pack reserved for its footer
@@ -223,6 +222,7 @@ class _Group:
     ) -> None:
         self._repo, self._hold, self._found, self._packs = repo, hold, found, packs
         self._report, self._progress = report, progress
+        self._reader = FrameReader(repo.packs)
         self._moved: dict[bytes, list[_MovedRun]] = {}
         self._builder = FooterBuilder()
         self._parts: list[bytes | memoryview] = [MAGIC]
@@ -252,32 +252,38 @@ class _Group:
     def _copy(self, pack: bytes) -> None:
         """Append the live frames of a pack to the new pack."""
         footer = self._repo.packs.footer(pack)
-        decompressor = make_decompressor()
-        runs = list(_united(self._found.frames[pack]))
-        for data, start, together in self._read(pack, runs):
-            for run in together:
-                if self._builder.size + (run[1] - run[0]) > self._room or self._too_many(footer, run):
-                    self._close()
-                self._inside.append((pack, *run, self._builder.size))
-                offset = run[0]
-                while offset < run[1]:
-                    number = footer.frame_at(offset)
-                    check_frame(footer, number, data, offset - start, decompressor)
-                    end = offset + footer.frame_stored[number]
-                    self._append_frame(footer, number, data[offset - start : end - start])
-                    offset = end
-                if offset != run[1]:
-                    raise IntegrityError(f"pack {pack.hex()} has other frames than in a layout.")
+        runs = {run[0]: _frames_of(footer, run) for run in _united(self._found.frames[pack])}
+        numbers = [number for frames in runs.values() for number in frames]
+        offsets = footer.frame_offsets
+        for part in coalesce(offsets, numbers, max_gap(pack)):
+            read = self._reader.run(pack, offsets[part[0]], offsets[part[-1] + 1])
+            for number in part:
+                if offsets[number] in runs:
+                    self._begin_run(footer, runs[offsets[number]])
+                check = partial(self._stored, footer, number)
+                self._append_frame(footer, number, read.frame(offsets[number], offsets[number + 1], check))
         self._progress.advance(1, live_bytes(self._found.frames[pack]))
+
+    def _stored(self, footer: Footer, number: int, data: memoryview, at: int) -> memoryview:
+        """Return the stored bytes of a frame, compared with its pack's footer."""
+        check_frame(footer, number, data, at, self._reader.decompressor)
+        return data[at : at + footer.frame_stored[number]]
+
+    def _begin_run(self, footer: Footer, frames: range) -> None:
+        """Begin a run of frames, which stay together; in another new pack if it does not fit."""
+        start, stop = footer.frame_offsets[frames.start], footer.frame_offsets[frames.stop]
+        if self._builder.size + stop - start > self._room or self._too_many(footer, frames):
+            self._close()
+        self._inside.append((footer.pack_id, start, stop, self._builder.size))
 
     @property
     def _room(self) -> int:
         return min(self._repo.config.pack_size, MAX_PACK_SIZE - _FOOTER)
 
-    def _too_many(self, footer: Footer, run: tuple[int, int]) -> bool:
-        first, behind = footer.frame_at(run[0]), bisect_right(footer.frame_offsets, run[1] - 1)
-        chunks = self._builder.chunk_count + footer.first_chunk[behind] - footer.first_chunk[first]
-        raw = self._raw + footer.raw_starts[behind] - footer.raw_starts[first]
+    def _too_many(self, footer: Footer, frames: range) -> bool:
+        first, behind = footer.first_chunk[frames.start], footer.first_chunk[frames.stop]
+        chunks = self._builder.chunk_count + behind - first
+        raw = self._raw + footer.raw_starts[frames.stop] - footer.raw_starts[frames.start]
         return chunks > MAX_PACK_CHUNKS // 4 or raw > _PACK_RAW
 
     def _append_frame(self, footer: Footer, number: int, frame: memoryview) -> None:
@@ -291,19 +297,6 @@ class _Group:
         )
         self._parts.append(frame)
         self._raw += footer.frame_raw[number]
-
-    def _read(
-        self, pack: bytes, runs: list[tuple[int, int]]
-    ) -> Iterator[tuple[memoryview, int, list[tuple[int, int]]]]:
-        """Yield bytes of a pack, their offset, and the runs in them."""
-        held: list[tuple[int, int]] = []
-        for run in [*runs, None]:
-            if held and (run is None or run[0] - held[-1][1] > _GAP or run[1] - held[0][0] > _READ):
-                start = held[0][0]
-                yield memoryview(self._repo.packs.read(pack, start, held[-1][1] - start)), start, held
-                held = []
-            if run is not None:
-                held.append(run)
 
     def _close(self) -> None:
         """Write the current new pack."""
@@ -353,6 +346,14 @@ class _Group:
         if not run.start <= extent.offset <= extent.offset + extent.stored <= run.end:
             raise Conflict("a block was changed during the repack.", hint="repeat the command")
         return extent._replace(pack=run.pack, offset=run.offset + extent.offset - run.start)
+
+
+def _frames_of(footer: Footer, run: tuple[int, int]) -> range:
+    """Return the numbers of the frames from one offset to another."""
+    offsets, behind = footer.frame_offsets, bisect_left(footer.frame_offsets, run[1])
+    if behind == len(offsets) or offsets[behind] != run[1]:
+        raise IntegrityError(f"pack {footer.pack_id.hex()} has other frames than in a layout.")
+    return range(footer.frame_at(run[0]), behind)
 
 
 def _united(runs: set[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -232,7 +232,7 @@ class Files:
 
     def _reading(self, path: str, read: Callable[[VersionReader], T]) -> T:
         """Return the result of `read`; retry once if packs have moved, and name the file in errors."""
-        from dataver.repository.pack_missing import PackMissing
+        from dataver.repository.reread import PackMissing
 
         here = self._here.get(os.getpid()) or self._begin()
         try:

@@ -17,21 +17,19 @@ import threading
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dataver.checkout.plan import MAX_GAP, MAX_RANGE
 from dataver.errors import IntegrityError, message_of
-from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frame
-from dataver.hashing.digest import DIGEST_SIZE
 from dataver.lru import LRUCache
 from dataver.reading.threads import pool
+from dataver.repository.frame_reader import FrameReader, coalesce, max_gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from dataver.cache.frame_cache import FrameCache, FrameFile
-    from dataver.formats.compression import Decompressor
     from dataver.repository import RepositoryCore
+    from dataver.repository.frame_reader import FrameRun
 
 __all__ = ["DAMAGED", "Frames", "StreamRange"]
 
@@ -42,7 +40,6 @@ WINDOW: Final = 64 * 1024 * 1024
 """Bytes of frames that are fetched at a time."""
 
 _PACKS: Final = 256  # packs whose tables are kept, ~10 KB and an open file each
-_REREADS: Final = 2  # of a frame that seems damaged
 
 _Key = tuple[bytes, int]
 
@@ -69,12 +66,10 @@ class _Pack(NamedTuple):
 
 
 class _Range(NamedTuple):
-    """Adjacent frames read in one request: numbers `first` to `last` (exclusive); `wanted` are kept."""
+    """Frames that are read in one request."""
 
     pack: _Pack
-    first: int
-    last: int
-    wanted: Sequence[int]
+    numbers: Sequence[int]
 
 
 class Frames:
@@ -87,12 +82,12 @@ class Frames:
 
     def __init__(self, repo: RepositoryCore, cache: FrameCache | None) -> None:
         self._source = repo.packs
+        self._reader = FrameReader(repo.packs)
         self._cache = cache
         self._packs: LRUCache[bytes, _Pack] = LRUCache(_PACKS)
         self._kept: LRUCache[_Key, memoryview] = LRUCache(size=KEPT, size_of=len)
         self._coming: dict[_Key, Future[memoryview]] = {}
         self._lock = threading.Lock()
-        self._local = threading.local()
 
     def start_of(self, pack_id: bytes, offset: int, skip: int, length: int) -> int:
         """Return the position of an extent in the raw stream.
@@ -170,7 +165,8 @@ class Frames:
                 missing = [number for number in sorted(numbers) if not self._use_kept(pack, number, found)]
                 claimed = self._claim(pack_id, missing, found, others, mine)
                 if claimed:
-                    ranges.extend(_ranges(pack, claimed))
+                    parts = coalesce(pack.offsets, claimed, max_gap(pack_id))
+                    ranges.extend(_Range(pack, part) for part in parts)
             fetched = map(self._fetch, ranges) if len(ranges) < 2 else pool("ranges").map(self._fetch, ranges)
             for part in fetched:
                 found |= part
@@ -232,34 +228,35 @@ class Frames:
         try:
             return future.result()
         except CancelledError:
-            return self._fetch(_Range(self._pack(key[0]), key[1], key[1] + 1, (key[1],)))[key]
+            return self._fetch(_Range(self._pack(key[0]), (key[1],)))[key]
 
     def _fetch(self, one: _Range) -> dict[_Key, memoryview]:
         """Return the wanted frames of a range, read from the store and checked; keep them."""
         pack = one.pack
-        base = pack.offsets[one.first]
-        data = memoryview(self._source.read(pack.id, base, pack.offsets[one.last] - base))
+        first, last = one.numbers[0], one.numbers[-1]
+        run = self._reader.run(pack.id, pack.offsets[first], pack.offsets[last + 1])
         found = {}
-        for number in one.wanted:
-            frame = self._decode(pack, number, data, pack.offsets[number] - base)
+        for number in one.numbers:
+            frame = self._decode(pack, number, run)
             found[pack.id, number] = frame
             self._keep(pack, number, frame)
         return found
 
-    def _decode(self, pack: _Pack, number: int, data: memoryview, at: int) -> memoryview:
+    def _decode(self, pack: _Pack, number: int, run: FrameRun) -> memoryview:
         offset, behind = pack.offsets[number], pack.offsets[number + 1]
-        for left in reversed(range(_REREADS + 1)):
-            try:
-                frame, end = decode_frame(data, at, self._decompressor())
-                _check_sizes(pack, number, end - at, len(frame))
-                return frame
-            except IntegrityError as error:
-                if not left:
-                    raise IntegrityError(
-                        f"pack {pack.id.hex()} is damaged at byte {offset}: {message_of(error)}", hint=DAMAGED
-                    ) from error
-            data, at = memoryview(self._source.read(pack.id, offset, behind - offset)), 0
-        raise AssertionError("the last attempt returns or raises")
+
+        def check(data: memoryview, at: int) -> memoryview:
+            frame, end = decode_frame(data, at, self._reader.decompressor)
+            if (end - at, len(frame)) != (behind - offset, pack.starts[number + 1] - pack.starts[number]):
+                raise IntegrityError("it has another size than the pack's footer says")
+            return frame
+
+        try:
+            return run.frame(offset, behind, check)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"pack {pack.id.hex()} is damaged at byte {offset}: {message_of(error)}", hint=DAMAGED
+            ) from error
 
     def _keep(self, pack: _Pack, number: int, frame: memoryview) -> None:
         """Keep a frame on the disk, or in memory if that fails."""
@@ -289,12 +286,6 @@ class Frames:
         self._packs.put(pack_id, found)
         return found
 
-    def _decompressor(self) -> Decompressor:
-        found = getattr(self._local, "decompressor", None)
-        if found is None:
-            found = self._local.decompressor = make_decompressor()
-        return found
-
 
 def _windows(runs: Iterable[StreamRange]) -> Iterator[StreamRange]:
     """Yield runs in pieces of at most a window."""
@@ -316,26 +307,3 @@ def _joined(pack: _Pack, run: StreamRange, found: dict[_Key, memoryview]) -> byt
         found[pack.id, number][max(0, run.low - pack.starts[number]) : run.high - pack.starts[number]]
         for number in range(first, last)
     )
-
-
-def _check_sizes(pack: _Pack, number: int, stored: int, raw: int) -> None:
-    if (
-        stored != pack.offsets[number + 1] - pack.offsets[number]
-        or raw != pack.starts[number + 1] - pack.starts[number]
-    ):
-        raise IntegrityError("it has another size than the pack's footer says")
-
-
-def _ranges(pack: _Pack, numbers: Sequence[int]) -> Iterator[_Range]:
-    """Yield ranges over frames in ascending order; reading a small gap costs less than another request."""
-    gap = MAX_GAP if len(pack.id) == DIGEST_SIZE else 0  # in an external pack it may be another object's
-    offsets, begin = pack.offsets, 0
-    for place in range(1, len(numbers) + 1):
-        if (
-            place == len(numbers)
-            or offsets[numbers[place]] - offsets[numbers[place - 1] + 1] > gap
-            or offsets[numbers[place] + 1] - offsets[numbers[begin]] > MAX_RANGE
-        ):
-            part = numbers[begin:place]
-            yield _Range(pack, part[0], part[-1] + 1, part)
-            begin = place

@@ -7,16 +7,16 @@ finds a pack missing calls `refresh` and looks up the extent again.
 """
 
 from dataver.cache.object_cache import DiskCache
-from dataver.errors import FormatTooNew, IntegrityError, NotFound
+from dataver.errors import IntegrityError, NotFound
 from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.formats.block_object import MAX_BLOCK
 from dataver.lru import LRUCache
 from dataver.repository.layout import block_key
+from dataver.repository.reread import reread
 from dataver.storage import Store
 
 __all__ = ["Blocks"]
 
-_REREADS = 2  # of a block that seems damaged
 _KEPT = 48  # parsed blocks kept in memory: a path from root to leaf and its neighbours, ~0.5 MB each
 
 
@@ -85,12 +85,8 @@ class Blocks:
         return data
 
     def _parse(self, digest: bytes) -> Leaf | Inner:
-        load = self.object
-        for left in reversed(range(_REREADS + 1)):
-            try:
-                return parse_block(load(digest), digest, load)
-            except (IntegrityError, FormatTooNew):
-                if not left:
-                    raise
-            load = self._fetch  # the cached copy may be damaged, or the transfer
-        raise AssertionError("the last attempt returns or raises")
+        def attempt(again: bool) -> Leaf | Inner:
+            load = self._fetch if again else self.object  # the cached copy may be damaged
+            return parse_block(load(digest), digest, load)
+
+        return reread(attempt)

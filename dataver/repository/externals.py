@@ -18,7 +18,7 @@ from typing import Final
 
 from dataver import parallel
 from dataver.cache.object_cache import DiskCache
-from dataver.errors import FormatTooNew, IntegrityError, NotFound
+from dataver.errors import IntegrityError, NotFound
 from dataver.formats.external import MAX_EXTERNAL, ExternalPack, ExternalSource, PieceRun, parse_external
 from dataver.formats.frame import encode_frame
 from dataver.formats.pack import MAGIC, Footer
@@ -26,16 +26,12 @@ from dataver.hashing.digest import digest
 from dataver.lru import LRUCache
 from dataver.repository.external_trust import folder_of, open_place, refuse_unless_allowed
 from dataver.repository.layout import pack_key
+from dataver.repository.reread import ExternalChanged, PackMissing, reread
 from dataver.storage import ObjectChanged, Pin, Store
 
-__all__ = ["ExternalChanged", "Externals", "pin_of"]
+__all__ = ["Externals", "pin_of"]
 
-_REREADS: Final = 2  # of damaged bytes, and of a damaged external pack
 _KEPT: Final = 64  # external packs kept in memory, ~0.2 MB each
-
-
-class ExternalChanged(IntegrityError):
-    """An object outside the repository was deleted or changed after it was recorded."""
 
 
 class Externals:
@@ -122,21 +118,14 @@ class Externals:
     def _read_pack(self, pack_id: bytes) -> ExternalPack:
         key = pack_key(pack_id)
         data = self._cache.get(key) if self._cache else None
-        for left in reversed(range(_REREADS + 1)):
-            try:
-                return parse_external(self._fetch(key) if data is None else data, pack_id)
-            except (IntegrityError, FormatTooNew):
-                if not left:
-                    raise
-            data = None  # the cached copy may be damaged, or the transfer
-        raise AssertionError("the last attempt returns or raises")
+        return reread(
+            lambda again: parse_external(self._fetch(key) if again or data is None else data, pack_id)
+        )
 
     def _fetch(self, key: str) -> bytes:
         try:
             data = self._store.get_bounded(key, MAX_EXTERNAL)
         except NotFound as error:
-            from dataver.repository.pack_missing import PackMissing
-
             raise PackMissing(
                 f"{key} is missing from {self._store.url}: it contains the location of external files.",
                 hint="run `dataver verify` to list all damage; restore the object from a copy",
@@ -175,8 +164,8 @@ class Externals:
         """Return a range of an object, every piece compared with its digest."""
         store, source, footer = self._place(pack), run.source, pack.footer
         self._inside(pack, source)
-        bad = ""
-        for _ in range(_REREADS + 1):
+
+        def attempt(_again: bool) -> memoryview:
             try:
                 data = memoryview(store.get_pinned(source.key, pin_of(source), run.start, run.length))
             except ObjectChanged as error:
@@ -185,12 +174,16 @@ class Externals:
             for number in range(run.first, run.behind):
                 length = footer.lengths[number]
                 if digest(data[at : at + length]) != footer.chunk_digest(number):
-                    bad = f"the content differs at byte {run.start + at}"
-                    break
+                    raise IntegrityError(f"the content differs at byte {run.start + at}")
                 at += length
-            else:
-                return data
-        raise _changed(pack, source, bad)
+            return data
+
+        try:
+            return reread(attempt)
+        except ExternalChanged:
+            raise
+        except IntegrityError as error:
+            raise _changed(pack, source, error.message) from error
 
 
 def pin_of(source: ExternalSource) -> Pin:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from dataver import parallel
 from dataver.cache.object_cache import DiskCache
-from dataver.errors import FormatTooNew, IntegrityError, NotFound
+from dataver.errors import IntegrityError, NotFound
 from dataver.formats.entry import is_external
 from dataver.formats.pack import Footer, memory_of, parse_footer, parse_trailer
 from dataver.lru import LRUCache
 from dataver.repository.layout import pack_key
-from dataver.repository.pack_missing import PackMissing
+from dataver.repository.reread import PackMissing, reread
 from dataver.storage import Store
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Packs", "footer_cost"]
 
-_REREADS = 2  # of a damaged footer
 _KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks …
 _MEMORY = 96 << 20  # … and up to 3 MB each for packs of tiny files, which are read in any order
 _GUESS = 256 * 1024  # the footer of a 64 MB pack of 20 KB chunks has ~130 KB, read with one request
@@ -58,7 +57,7 @@ class Packs:
         """
         if is_external(pack_id):
             return self.externals.footer(pack_id)
-        return self.kept_footer(pack_id) or self._keep(pack_id, self._read_footer(pack_id, footer_cost(end)))
+        return self.kept_footer(pack_id) or self._keep(pack_id, self.stored_footer(pack_id, footer_cost(end)))
 
     def kept_footer(self, pack_id: bytes) -> Footer | None:
         """Return the footer of a pack if it was read before, from memory or from the cache."""
@@ -107,13 +106,25 @@ class Packs:
         """Return whether a pack exists in the store."""
         return self._store.exists(pack_key(pack_id))
 
-    def stored_footer(self, pack_id: bytes) -> Footer:
-        """Return the footer of a pack, read from the store.
+    def stored_footer(self, pack_id: bytes, guess: int = _GUESS) -> Footer:
+        """Return the footer of a pack, read from the store; raises what `read_footer` does."""
+        footer, tail, size = self.read_footer(pack_id, guess)
+        if self._cache:
+            self._cache.put(_footer_key(pack_id), size.to_bytes(8, "little") + tail)
+        return footer
+
+    def read_footer(self, pack_id: bytes, guess: int = _GUESS) -> tuple[Footer, bytes, int]:
+        """Return the footer of a pack, its stored bytes and the size of the pack, without any cache.
+
+        Args:
+            pack_id: the pack's id.
+            guess: bytes read at first; more only if the footer is longer.
 
         Raises:
-            IntegrityError: the pack is missing, of a wrong size, or its footer is damaged.
+            PackMissing: no such pack.
+            IntegrityError: it is of a wrong size, or its footer is damaged.
         """
-        return self._read_footer(pack_id, _GUESS)
+        return reread(lambda _: self._footer_of_store(pack_id, guess))
 
     def kept_size(self, pack_id: bytes) -> int | None:
         """Return the size of a pack whose footer is cached, else None."""
@@ -128,18 +139,6 @@ class Packs:
             return parse_footer(memoryview(kept)[8:], pack_id, int.from_bytes(kept[:8], "little"))
         except IntegrityError:
             return None  # a damaged cache is only a miss
-
-    def _read_footer(self, pack_id: bytes, guess: int) -> Footer:
-        for left in reversed(range(_REREADS + 1)):
-            try:
-                footer, tail, size = self._footer_of_store(pack_id, guess)
-                break
-            except (IntegrityError, FormatTooNew) as error:  # possibly an error of the transfer
-                if not left or isinstance(error, PackMissing):
-                    raise
-        if self._cache:
-            self._cache.put(_footer_key(pack_id), size.to_bytes(8, "little") + tail)
-        return footer
 
     def _footer_of_store(self, pack_id: bytes, guess: int) -> tuple[Footer, bytes, int]:
         key = pack_key(pack_id)

@@ -14,14 +14,15 @@ it is added again. A mark is a hint (invariant 5): without it only this check is
 import contextlib
 import threading
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
 from dataver.errors import IntegrityError, NotFound
 from dataver.formats.entry import is_external
-from dataver.formats.pack import check_frame, check_magic
+from dataver.formats.pack import MAGIC, Footer, check_frame, check_magic
 from dataver.machine.paths import make_private
+from dataver.repository.frame_reader import FrameReader
 from dataver.repository.layout import pack_key
 from dataver.repository.packs import Packs
 from dataver.storage import Store
@@ -153,15 +154,21 @@ class Soundness:
                         return True
             footer = self._packs.stored_footer(pack_id)
             if marked or (near and self._spend(size=footer.frame_offsets[-1])):
-                data = memoryview(self._packs.read(pack_id, 0, footer.frame_offsets[-1]))
-                check_magic(data)
-                for number in range(footer.frame_count):
-                    check_frame(footer, number, data, footer.frame_offsets[number], None)
+                self._check_frames(footer)
                 if stamp is not None:
                     self._fresh[pack_id] = stamp
         except (IntegrityError, NotFound):
             return False
         return True
+
+    def _check_frames(self, footer: Footer) -> None:
+        """Compare the frames of a pack with their checksums."""
+        offsets = footer.frame_offsets
+        run = FrameReader(self._packs).run(footer.pack_id, 0, offsets[-1])
+        run.frame(0, len(MAGIC), lambda data, _: check_magic(data))
+        for number in range(footer.frame_count):
+            check = partial(_check_stored, footer, number)
+            run.frame(offsets[number], offsets[number + 1], check)
 
     def _spend(self, *, footers: int = 0, size: int = 0) -> bool:
         """Return whether the budget of reads allows this one, and subtract it."""
@@ -171,3 +178,7 @@ class Soundness:
             self._footers -= footers
             self._bytes -= size
             return True
+
+
+def _check_stored(footer: Footer, number: int, data: memoryview, at: int) -> None:
+    check_frame(footer, number, data, at, None)

@@ -1,7 +1,7 @@
 """Transfer of packs and blocks: read whole, verified against their names, written if absent.
 
 A pack is verified, from its id to every chunk's digest, before it is written (invariant 1), so damage is not
-copied. A damaged pack is read once more, then reported. At most `parallel.PACKS` packs are in memory, each of
+copied. A damaged pack is read again, then reported. At most `parallel.PACKS` packs are in memory, each of
 at most 100 MB. External packs are copied unchanged, without the files that they describe.
 
 A block may be stored as a delta to a base, which must exist and not be a delta itself. Bases are checked in
@@ -22,11 +22,11 @@ from dataver.formats.pack import MAX_PACK_SIZE, check_pack
 from dataver.progress import Progress
 from dataver.repository.layout import block_key, pack_key
 from dataver.repository.repository import RepositoryCore
+from dataver.repository.reread import reread
 from dataver.storage import Store
 
 __all__ = ["BlockSender", "read_pack", "send_packs"]
 
-_READS = 2
 _WINDOW = 256  # blocks read together
 
 
@@ -70,21 +70,19 @@ def read_pack(store: Store, pack: bytes) -> bytes:
     """Return a pack's bytes, all of them verified.
 
     Raises:
-        IntegrityError: they do not match the pack's id, twice.
+        IntegrityError: they do not match the pack's id.
         NotFound: no such pack.
     """
-    for last in range(1, _READS + 1):
+
+    def attempt(_again: bool) -> bytes:
         data = store.get_bounded(pack_key(pack), MAX_PACK_SIZE)
-        try:
-            if is_external(pack):
-                parse_external(data, pack)
-            else:
-                check_pack(data, pack)
-            break
-        except IntegrityError:
-            if last == _READS:
-                raise
-    return data
+        if is_external(pack):
+            parse_external(data, pack)
+        else:
+            check_pack(data, pack)
+        return data
+
+    return reread(attempt)
 
 
 class BlockSender:

@@ -147,7 +147,7 @@ def test_a_file_in_many_packs_does_not_keep_their_footers(scattered, monkeypatch
             nonlocal most
             most = max(most, sum(each() is not None for each in list(read)))
 
-    monkeypatch.setattr("dataver.checkout.pack_verifier.parse_footer", parsing)
+    monkeypatch.setattr("dataver.repository.packs.parse_footer", parsing)
     fresh = Core(scattered.repo._core.store, scattered.repo._core.config)
     assert verify_version(fresh, scattered.edited.tree.digest, progress=Watching()).ok
     assert len(read) > 20

@@ -16,7 +16,7 @@ from servers.proxy import FaultyNetwork
 
 from .conftest import contents
 
-_RANGE = 8 << 20  # bytes of the longest read (dataver.checkout.plan.MAX_RANGE)
+_RANGE = 8 << 20  # bytes of the longest read (dataver.repository.frame_reader.MAX_RANGE)
 
 pytestmark = pytest.mark.servers
 

@@ -10,7 +10,7 @@ import pytest
 import dataver
 from dataver.checkout import plan
 from dataver.formats.config import RepositoryConfig
-from dataver.repository import RepositoryCore
+from dataver.repository import RepositoryCore, frame_reader
 from dataver.storage import MemoryStore
 
 from .conftest import contents
@@ -111,7 +111,7 @@ def _chunks(core, entry):
 @pytest.fixture(scope="module")
 def wire(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "MAX_GAP", 0)  # else bytes are read in vain where that saves a request
+        patch.setattr(frame_reader, "MAX_GAP", 0)  # else bytes are read in vain where that saves a request
         patch.setenv("DATAVER_LINEAGE", "off")
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         patch.chdir(tmp_path_factory.mktemp("work"))
