@@ -6,7 +6,7 @@ The number depends on what the threads wait for and on the memory that each one 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +22,7 @@ __all__ = [
     "cores",
     "hashers",
     "pool",
+    "process_pool",
 ]
 
 REQUESTS: Final = 16
@@ -63,3 +64,20 @@ def pool(threads: int, name: str) -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor  # 4 ms, which many commands do not need
 
     return ThreadPoolExecutor(threads, f"dataver-{name}")
+
+
+_process_pools: dict[tuple[int, str], ThreadPoolExecutor] = {}
+
+
+def process_pool(kind: Literal["ranges", "ahead"]) -> ThreadPoolExecutor:
+    """Return a pool that fetches for all readers of this process; a forked child gets its own.
+
+    Two kinds, so that one never waits for itself: `ranges` make requests, `ahead` wait for whole reads, each
+    of which may be several requests. They are made when first needed and end with the process.
+    """
+    key = os.getpid(), kind
+    found = _process_pools.get(key)
+    if found is None:
+        # two threads may both come here; one of their pools stays without a thread, a lock would not fork
+        found = _process_pools.setdefault(key, pool(READERS if kind == "ranges" else RANGES, kind))
+    return found

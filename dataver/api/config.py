@@ -14,14 +14,15 @@ from dataver.machine.configuration import (
     CONFIG_FILE,
     EXTERNAL,
     Setting,
+    change_value,
     check_configuration,
     configuration_files,
     settings_for,
     url_setting,
     user_config_path,
+    write_text,
 )
 from dataver.machine.paths import FOLDER, cache_root, default_repository, find_workspace
-from dataver.machine.toml_file import change_value, write_text
 
 __all__ = ["Config", "remember_repository"]
 

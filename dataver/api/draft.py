@@ -18,8 +18,8 @@ from dataver.formats.record import ParentRef
 from dataver.ingest import AddReport, DraftCore
 from dataver.ingest.add_plan import AddPlan, plan_add
 from dataver.ingest.pack_uploader import SPOOL
-from dataver.ingest.publish_draft import publish_draft
 from dataver.ingest.scan import Scan, ScanOptions, require_folder
+from dataver.ingest.upload import publish_draft
 from dataver.lineage.record.recorder import record_made
 from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver

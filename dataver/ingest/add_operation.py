@@ -16,7 +16,7 @@ from dataver.errors import InvalidInput
 from dataver.formats.block import Leaf
 from dataver.formats.entry import Entry, Kind
 from dataver.ingest.chunk_pipeline import Adder
-from dataver.ingest.dedup_lookup import KnownChunks
+from dataver.ingest.dedup import KnownChunks
 from dataver.ingest.pack_writer import PackSession
 from dataver.ingest.scan import Scan, scan
 from dataver.ingest.stat_cache import StatCache

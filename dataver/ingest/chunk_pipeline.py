@@ -26,8 +26,7 @@ from dataver.formats.block import Leaf
 from dataver.formats.entry import Entry, Kind
 from dataver.hashing import ChunkingParameters, new_hasher
 from dataver.ingest.cutting import Chunk, CutBuffer, Cutter, File, LargeFile, Span
-from dataver.ingest.dedup import Placed, extents_of, place
-from dataver.ingest.dedup_lookup import KnownChunks
+from dataver.ingest.dedup import KnownChunks, Placed, extents_of, place
 from dataver.ingest.pack_writer import PackSession
 from dataver.ingest.parent_chunks import Expected
 from dataver.ingest.scan import ScannedItem

@@ -26,7 +26,7 @@ from dataver.formats.record import ParentRef, Record
 from dataver.ingest.add_operation import AddOperation, AddReport
 from dataver.ingest.count_sources import counted
 from dataver.ingest.current_draft import set_current
-from dataver.ingest.dedup_lookup import spooled
+from dataver.ingest.dedup import spooled
 from dataver.ingest.draft_place import belongs, follow
 from dataver.ingest.draft_state import (
     DraftState,

@@ -14,7 +14,7 @@ from dataver.formats.entry import Entry, external_id
 from dataver.formats.external import ExternalPack
 from dataver.ingest.block_log import BlockLog
 from dataver.ingest.current_draft import drop_draft
-from dataver.ingest.dedup_lookup import spooled
+from dataver.ingest.dedup import spooled
 from dataver.ingest.draft_state import (
     DraftState,
     draft_folder,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from dataver import parallel
 from dataver.errors import InvalidInput
-from dataver.ingest.dedup_lookup import spooled
+from dataver.ingest.dedup import spooled
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

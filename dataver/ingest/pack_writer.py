@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from dataver import parallel
 from dataver.errors import StoreError
 from dataver.formats.entry import Extent
+from dataver.formats.frame import MAX_RAW, length_table
 from dataver.formats.pack import Footer
-from dataver.ingest.frame_buffer import FrameBuffer
 from dataver.ingest.frame_coder import SMALL_CHUNK, FrameCoder
 from dataver.ingest.pack_file import PackFile
 from dataver.storage.lacking import flush_folder
@@ -34,12 +34,62 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["PackSession", "interval_extent"]
+__all__ = ["FrameBuffer", "PackSession", "interval_extent"]
 
 FRAME_RAW = 128 * 1024  # a frame closes at this size …
 SMALL_FRAME_RAW = 256 * 1024  # … or at this one if its chunks are small: tiny files take 15 % less space
 _FRAME_CHUNKS = 4096
 _IN_FLIGHT = 64  # frames between `append` and the disk: ~20 MB
+_ROOM = 208 * 1024  # a frame of 128 KiB, its last chunk of up to 64 KiB beyond that, and the table
+
+
+class FrameBuffer:
+    """Buffer of one frame's chunks, lengths and digests. Use from one thread at a time.
+
+    Attributes:
+        size: bytes of the chunks.
+        lengths: of each chunk.
+        digests: of each chunk.
+    """
+
+    __slots__ = ("_view", "digests", "lengths", "size")
+
+    def __init__(self) -> None:
+        self._view = memoryview(bytearray(_ROOM))
+        self.clear()
+
+    def clear(self) -> None:
+        """Drop the chunks; the payload must not be used any more."""
+        self.size = 0
+        self.lengths: list[int] = []
+        self.digests: list[bytes] = []
+
+    def fits(self, length: int) -> bool:
+        """Return whether a chunk of this length fits."""
+        return not self.lengths or self.size + length <= MAX_RAW
+
+    def add(self, data: memoryview | bytes, digest: bytes) -> None:
+        """Copy a chunk."""
+        end = self.size + len(data)
+        self._make_room(end)
+        self._view[self.size : end] = data
+        self.lengths.append(len(data))
+        self.digests.append(digest)
+        self.size = end
+
+    def payload(self) -> memoryview:
+        """Return the chunks and the table of their lengths: the payload of a frame, not a copy."""
+        table = memoryview(length_table(self.lengths)).cast("B")
+        end = self.size + len(table)
+        self._make_room(end)
+        self._view[self.size : end] = table
+        return self._view[:end]
+
+    def _make_room(self, size: int) -> None:
+        if size > len(self._view):
+            larger = memoryview(bytearray(max(size, 2 * len(self._view))))
+            larger[: self.size] = self._view[: self.size]
+            self._view = larger
 
 
 class _Frame(NamedTuple):

@@ -5,7 +5,7 @@ unreadable folders, names that are not UTF-8 or not valid in a version, and link
 are each refused by name and do not stop the scan (invariant 10). `.dataverignore` files hold gitignore
 patterns for their folder and below (`dataver.ingest.ignore_rules`); an invalid one refuses its folder, so
 that no file it should hide is added. Repositories and dataver's own folders are never found, clutter not by
-default (`dataver.ingest.own_folders`).
+default (`dataver.ingest.scan`).
 
 Reads directories and link targets only, never file content.
 """
@@ -19,18 +19,24 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypedDict
 
-from dataver.errors import InvalidInput, PathNotFound
+from dataver.errors import DataverError, FormatTooNew, InvalidInput, PathNotFound
+from dataver.formats.config import parse_config
 from dataver.formats.entry import Kind, check_path, check_paths, safe_link
 from dataver.ingest.ignore_rules import IgnoreRules, parse_ignore_file, parse_patterns
-from dataver.ingest.own_folders import CONFIG, DEFAULT_IGNORE, FOLDER, OwnFolders, is_repository
 from dataver.ingest.stat_cache import FileStat
+from dataver.machine.paths import FOLDER, cache_root
 from dataver.tree import path_of
 
 __all__ = [
+    "CONFIG",
+    "DEFAULT_IGNORE",
+    "FOLDER",
     "IGNORE_FILE",
+    "OwnFolders",
     "Scan",
     "ScanOptions",
     "ScannedItem",
+    "is_repository",
     "require_folder",
     "require_included",
     "require_sources",
@@ -40,6 +46,9 @@ __all__ = [
 
 IGNORE_FILE = ".dataverignore"
 _SHORT = 900  # characters of a folder's path that leave room for any name within the limit of 4,096 bytes
+DEFAULT_IGNORE = frozenset({".dvc", "__pycache__", ".ipynb_checkpoints", ".DS_Store"})
+CONFIG = "dataver.json"
+_MOST = 1 << 16  # bytes of a repository's configuration
 
 
 class ScannedItem(NamedTuple):
@@ -420,3 +429,37 @@ def _what(mode: int) -> str:
     return (
         f"it is {kinds.get(stat.S_IFMT(mode), 'neither file, folder nor link')} and has no content to store"
     )
+
+
+class OwnFolders:
+    """The folders that dataver itself uses on this machine: workspaces by name, the cache by identity."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, int] = {}  # device by inode
+        root = cache_root()
+        own = root / f"dataver-{os.getuid()}"  # if others may write to the root
+        for folder in (own if own.is_dir() else root,):
+            try:
+                status = folder.stat()
+            except OSError:
+                continue
+            self._known[status.st_ino] = status.st_dev
+
+    def holds(self, entry: os.DirEntry[str]) -> bool:
+        """Return whether a folder's entry is one of them."""
+        if entry.name in (FOLDER, ".git"):
+            return True
+        device = self._known.get(entry.inode())
+        return device is not None and entry.stat(follow_symlinks=False).st_dev == device
+
+
+def is_repository(folder: str) -> bool:
+    """Return whether a folder is a dataver repository of any format."""
+    try:
+        with Path(folder, CONFIG).open("rb") as file:
+            parse_config(file.read(_MOST))
+    except FormatTooNew:
+        return True
+    except (OSError, DataverError):
+        return False
+    return True

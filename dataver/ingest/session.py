@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dataver.formats.pack import Footer
 from dataver.ingest.chunk_index import ChunkIndex
-from dataver.ingest.dedup_lookup import KnownChunks
+from dataver.ingest.dedup import KnownChunks
 from dataver.ingest.pack_uploader import PackSender, note_sent, sent_before
 from dataver.ingest.pack_writer import PackSession
 from dataver.machine.cache_root import private_cache_root

@@ -23,8 +23,7 @@ from dataver.formats.entry import Entry, Kind, check_path, same_content
 from dataver.hashing import DIGEST_SIZE, new_hasher
 from dataver.ingest.add_operation import changes_with
 from dataver.ingest.cutting import CutBuffer, Cutter, File, LargeFile
-from dataver.ingest.dedup import Placed, extents_of, place
-from dataver.ingest.dedup_lookup import spooled
+from dataver.ingest.dedup import Placed, extents_of, place, spooled
 from dataver.ingest.draft_state import kept_in
 from dataver.ingest.pack_uploader import note_sent, sent_before
 from dataver.ingest.parent_chunks import Expected

@@ -18,19 +18,21 @@ The project's file is `.dataver/config.toml`, meant to be committed; the user's 
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataver.errors import InvalidInput
 from dataver.home import expand_user
 from dataver.machine.paths import FOLDER, find_workspace, user_folder
+from dataver.storage.replace_file import replace_file
 
 __all__ = [
     "CONFIG_FILE",
     "EXTERNAL",
     "Setting",
     "below",
+    "change_value",
     "configuration_files",
     "configured_url",
     "options_for",
@@ -38,6 +40,7 @@ __all__ = [
     "settings_for",
     "url_setting",
     "user_config_path",
+    "write_text",
 ]
 
 CONFIG_FILE = "config.toml"
@@ -241,3 +244,35 @@ def _plain(url: str) -> str:
 def below(url: str, prefix: str) -> bool:
     """Return whether a URL equals a prefix or is below it."""
     return f"{_plain(url)}/".startswith(f"{_plain(prefix)}/")
+
+
+def change_value(text: str, name: Sequence[str], value: str | bool | float | None) -> str:
+    """Return the text of a TOML file with one value set, or removed if it is None.
+
+    Args:
+        text: the file, which is valid TOML.
+        name: the tables and the key; missing tables are added.
+        value: the new value.
+    """
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    table: Any = document
+    for position, each in enumerate(name[:-1]):
+        if each not in table:
+            if value is None:
+                return text
+            # a header for the innermost table only
+            table[each] = tomlkit.table(is_super_table=position < len(name) - 2)
+        table = table[each]
+    if value is not None:
+        table[name[-1]] = value
+    else:
+        table.pop(name[-1], None)
+    return tomlkit.dumps(document)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically and durably."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text, durable=True)

@@ -32,7 +32,7 @@ from dataver.machine.store_clock import CLOCK_REQUESTS, GRACE, PROBES, Stopwatch
 from dataver.maintenance.delete import remove_record
 from dataver.maintenance.leftovers import is_unfinished, remove_unfinished, unfinished
 from dataver.progress import SILENT, Progress
-from dataver.repository.holds import LASTS, current_holds
+from dataver.repository.holds import LASTS, current_holds, read_note
 from dataver.repository.layout import (
     RETIRED,
     SWEEPS,
@@ -47,7 +47,6 @@ from dataver.repository.layout import (
 from dataver.repository.marking import Marks, list_inventory, mark, pass_over, pass_over_missing
 from dataver.repository.records import Listed
 from dataver.repository.repository import RepositoryCore
-from dataver.repository.writer_notes import read_note
 from dataver.short_repr import short_repr
 from dataver.storage import ObjectInfo, Store
 

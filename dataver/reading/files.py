@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.lineage.record.recorder import join, reads_of
+from dataver.parallel import process_pool
 from dataver.reading.directory_view import Info
 from dataver.reading.stream import FileReader
-from dataver.reading.threads import pool
 from dataver.reading.version_handle import VersionHandle
 from dataver.reading.version_reader import VersionReader
 from dataver.tree.selection import path_of
@@ -189,7 +189,7 @@ class Files:
         self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None
     ) -> Future[bytes]:
         """Begin to read bytes of a file on another thread. Arguments and errors as for `read`."""
-        return pool("ahead").submit(self.read, path, start, stop)
+        return process_pool("ahead").submit(self.read, path, start, stop)
 
     def read_opened(self, path: str, start: int, stop: int) -> bytes:
         """Return bytes of an open file; the read belongs to the run that opened it."""
@@ -197,7 +197,7 @@ class Files:
 
     def read_opened_soon(self, path: str, start: int, stop: int) -> Future[bytes]:
         """Begin a `read_opened` on another thread."""
-        return pool("ahead").submit(self.read_opened, path, start, stop)
+        return process_pool("ahead").submit(self.read_opened, path, start, stop)
 
     def open(self, path: str | os.PathLike[str]) -> FileReader:
         """Open a file: seekable, buffered, reading ahead while it is read in order; for many threads.

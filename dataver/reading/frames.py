@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dataver.errors import IntegrityError, message_of
 from dataver.formats.frame import decode_frame
 from dataver.lru import LRUCache
-from dataver.reading.threads import pool
+from dataver.parallel import process_pool
 from dataver.repository.frame_reader import FrameReader, coalesce, max_gap
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Frames:
         """Load the frame offsets of several packs, with parallel requests of one per pack."""
         new = {pack_id for pack_id in pack_ids if self._packs.get(pack_id) is None}
         if len(new) > 1:
-            for _ in pool("ranges").map(self._pack, new):
+            for _ in process_pool("ranges").map(self._pack, new):
                 pass
 
     def read(self, wanted: Sequence[Sequence[StreamRange]]) -> list[bytes]:
@@ -167,7 +167,11 @@ class Frames:
                 if claimed:
                     parts = coalesce(pack.offsets, claimed, max_gap(pack_id))
                     ranges.extend(_Range(pack, part) for part in parts)
-            fetched = map(self._fetch, ranges) if len(ranges) < 2 else pool("ranges").map(self._fetch, ranges)
+            fetched = (
+                map(self._fetch, ranges)
+                if len(ranges) < 2
+                else process_pool("ranges").map(self._fetch, ranges)
+            )
             for part in fetched:
                 found |= part
                 for key, frame in part.items():

@@ -26,12 +26,13 @@ from dataver.home import expand_user
 from dataver.machine.configuration import (
     EXTERNAL,
     below,
+    change_value,
     configuration_files,
     options_for,
     read_configuration,
     user_config_path,
+    write_text,
 )
-from dataver.machine.toml_file import change_value, write_text
 from dataver.storage import Store, open_store
 from dataver.storage.url import check_spelling
 

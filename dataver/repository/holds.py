@@ -10,6 +10,10 @@ create-if-absent; for the proof see `docs/decisions/0010-freeing-beside-uploads.
 Keeps invariants 3 (a record's objects exist) and 5, with sweeps of any grace period. The marker of a process
 that is known to have ended is ignored. Otherwise a hold is valid for a day, and a writer that was suspended
 for more than half of that starts again.
+
+A marker may be damaged or of a newer version. An unreadable one has the widest meaning of its kind: a hold
+keeps all objects, a sweep may delete all, a list of retired packs contains all packs, a turn belongs to an
+unknown process. So damage costs time and space until the marker expires, and never a needed object.
 """
 
 import contextlib
@@ -17,14 +21,14 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-from dataver.errors import Conflict, DataverError, NotFound
+from dataver.errors import Conflict, DataverError, FormatTooNew, IntegrityError, NotFound
+from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.keeping import Hold, parse_hold, parse_sweep
 from dataver.machine.process_identity import is_gone, this_process
 from dataver.machine.store_clock import Stopwatch
 from dataver.repository.layout import HOLDS, SWEEPS, SWEPT, hold_key, swept_key
-from dataver.repository.writer_notes import read_note
 from dataver.storage import Store
 
 __all__ = [
@@ -34,6 +38,7 @@ __all__ = [
     "current_holds",
     "list_sweeps",
     "mark_external_layouts",
+    "read_note",
     "writer_hold",
 ]
 
@@ -44,6 +49,7 @@ _BOTH: Final = "keeping/swe"  # prefix of running and of finished sweeps
 _TRIES: Final = 25  # sweeps that may interfere before a writer gives up
 _PATIENCE: Final = 120.0  # seconds that a writer waits for a sweep to end
 _PAUSE: Final = 0.25
+T = TypeVar("T")
 
 
 class SweepListing(NamedTuple):
@@ -189,3 +195,15 @@ def current_holds(store: Store, now: datetime) -> dict[str, Hold | None]:
             else:
                 found[info.key] = hold
     return found
+
+
+def read_note(store: Store, key: str, parse: Callable[[bytes], T]) -> T | None:
+    """Return a marker, or None if it is unreadable.
+
+    Raises:
+        NotFound: it was deleted.
+    """
+    try:
+        return parse(store.get_bounded(key, MAX_JSON))
+    except (IntegrityError, FormatTooNew):
+        return None

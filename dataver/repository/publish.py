@@ -32,10 +32,10 @@ from dataver.machine.process_identity import is_gone, this_process
 from dataver.machine.store_clock import Stopwatch
 from dataver.repository.create_lock import claimed
 from dataver.repository.create_once import Outcome, create_once
+from dataver.repository.holds import read_note
 from dataver.repository.layout import record_key, record_prefix, turn_key
 from dataver.repository.lines import Position
 from dataver.repository.records import Published, Records
-from dataver.repository.writer_notes import read_note
 from dataver.storage import Store
 
 __all__ = ["publish"]

@@ -1,7 +1,6 @@
 """The search tree that contains a version's entries. No I/O: callables load and save blocks."""
 
-from dataver.tree.boundaries import FORMAT_1, Shape
-from dataver.tree.build import Builder, Save, TreeRoot, build
+from dataver.tree.build import FORMAT_1, Builder, Save, Shape, TreeRoot, build
 from dataver.tree.checked_descent import Load
 from dataver.tree.diff import Change, count_renames, diff, find_renames
 from dataver.tree.edit import edit

@@ -1,23 +1,50 @@
 """Building a tree from the bottom up: items become blocks, blocks items of the next level.
 
+A block ends after an item whose path hashes to a multiple of 2,048 at its level, or at a limit of items or
+path bytes (`Shape`). Only the items since the last boundary count, so the blocks are a function of the sorted
+items alone: a tree has one form, independent of the order of its edits.
+
 `Builder` also accepts whole unchanged blocks (`reuse`), so that an edit keeps most blocks of a tree. I/O-free
 (invariant 7): a callable saves the blocks.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from dataver.errors import InvalidInput
-from dataver.formats.block import Child, Encoded, Inner, encode_inner, encode_leaf
+from dataver.formats.block import MAX_ITEMS, Child, Encoded, Inner, encode_inner, encode_leaf
 from dataver.formats.entry import Entry, Kind
-from dataver.tree.boundaries import FORMAT_1, Shape
+from dataver.hashing import path_hash
 from dataver.tree.checked_descent import Load
 
-__all__ = ["Builder", "Save", "TreeRoot", "build"]
+__all__ = ["Builder", "FORMAT_1", "Save", "Shape", "TreeRoot", "build"]
 
 Save: TypeAlias = Callable[[Encoded], None]
 
 _FILES = (Kind.FILE, Kind.EXECUTABLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Parameters of the rule for block boundaries. Format 1 fixes them; tests use small ones.
+
+    Attributes:
+        mask: bits of the path's hash that are zero at a boundary.
+        most_items: maximum number of items of a block.
+        most_bytes: maximum number of path bytes of a block.
+    """
+
+    mask: int = 2047
+    most_items: int = MAX_ITEMS
+    most_bytes: int = 1 << 20
+
+    def ends(self, path: bytes, level: int, items: int, size: int) -> bool:
+        """Return whether the block ends after the item `path`, with `items` and `size` path bytes in it."""
+        return path_hash(path, level) & self.mask == 0 or items >= self.most_items or size >= self.most_bytes
+
+
+FORMAT_1 = Shape()
 
 
 class TreeRoot(NamedTuple):

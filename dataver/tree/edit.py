@@ -16,8 +16,7 @@ from typing import Final, TypeAlias
 from dataver.errors import InvalidInput
 from dataver.formats.block import Block, Inner
 from dataver.formats.entry import Entry, Kind
-from dataver.tree.boundaries import FORMAT_1, Shape
-from dataver.tree.build import Builder, Save, TreeRoot
+from dataver.tree.build import FORMAT_1, Builder, Save, Shape, TreeRoot
 from dataver.tree.checked_descent import Load, descend, load_root
 from dataver.tree.read import Tree
 

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from dataver.formats.entry import Entry, Kind, same_content
-from dataver.tree.boundaries import FORMAT_1, Shape
-from dataver.tree.build import Save, TreeRoot
+from dataver.tree.build import FORMAT_1, Save, Shape, TreeRoot
 from dataver.tree.checked_descent import Load
 from dataver.tree.diff import diff
 from dataver.tree.edit import edit

@@ -8,8 +8,7 @@ from command_line import Run
 
 import dataver
 from dataver.errors import InvalidInput
-from dataver.machine.configuration import options_for
-from dataver.machine.toml_file import change_value
+from dataver.machine.configuration import change_value, options_for
 from servers import Server
 
 _CANARY = "canary0secret0canary0secret"

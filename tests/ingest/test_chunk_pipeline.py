@@ -8,7 +8,7 @@ import pytest
 
 from dataver.errors import StoreError
 from dataver.hashing import digest
-from dataver.ingest.dedup_lookup import KnownChunks
+from dataver.ingest.dedup import KnownChunks
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import FaultyStore
 from waiting import until
@@ -166,7 +166,7 @@ def test_an_error_in_the_middle_of_a_large_file_costs_that_file_only(source, tmp
 @pytest.mark.parametrize("generation", [100, 1_000])
 def test_memory_of_own_chunks_is_bounded_and_nothing_is_stored_twice(tmp_path, monkeypatch, generation):
     """In one file, too: what was appended long ago is in the index, and what lies in an open pack is kept."""
-    monkeypatch.setattr("dataver.ingest.dedup_lookup._OWN_LIMIT", generation)
+    monkeypatch.setattr("dataver.ingest.dedup._OWN_LIMIT", generation)
     most = last = 0
 
     class Watched(KnownChunks):
@@ -193,7 +193,7 @@ def test_memory_of_own_chunks_is_bounded_and_nothing_is_stored_twice(tmp_path, m
 
 def test_own_chunks_are_not_forgotten_between_looking_them_up_and_placing_them(tmp_path, monkeypatch):
     """A pack that is finished just then makes room for others, but not in the middle of a window."""
-    monkeypatch.setattr("dataver.ingest.dedup_lookup._OWN_LIMIT", 100)
+    monkeypatch.setattr("dataver.ingest.dedup._OWN_LIMIT", 100)
     windows, gate = 0, threading.Event()
 
     class Watched(KnownChunks):

@@ -11,8 +11,7 @@ from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import MAX_RAW, decode_frames
 from dataver.formats.pack import Footer, check_pack
 from dataver.hashing import digest
-from dataver.ingest.frame_buffer import FrameBuffer
-from dataver.ingest.pack_writer import PackSession
+from dataver.ingest.pack_writer import FrameBuffer, PackSession
 
 KINDS = {
     "noise": lambda rng, size: rng.randbytes(size),

@@ -14,8 +14,8 @@ from dataver.mounting.inode_table import ROOT, Nodes, inode
 from dataver.mounting.open_file import PIECE, FarFile, LocalFile, PieceCount
 from dataver.mounting.protocol import FuseRequest, Opcode, error_answer, forgotten, init_answer, parse_request
 from dataver.mounting.session import MountSession, is_dying
+from dataver.parallel import process_pool
 from dataver.reading import Files, Info
-from dataver.reading.threads import pool
 from waiting import until
 
 from .conftest import NOISE
@@ -83,7 +83,7 @@ def test_a_file_read_in_order_is_read_ahead_and_a_jumping_one_is_not(files: File
 def test_a_reader_gets_its_bytes_where_another_one_dropped_the_piece(files: Files) -> None:
     """A piece that was dropped before it was read is read by whoever waits for it."""
     held = threading.Event()
-    blockers = [pool("ahead").submit(held.wait, 120) for _ in range(8)]  # all its threads
+    blockers = [process_pool("ahead").submit(held.wait, 120) for _ in range(8)]  # all its threads
     file = FarFile(files, "large.bin", len(NOISE), PieceCount())
     with ThreadPoolExecutor(1) as readers:
         waiting = readers.submit(file.read, 0, 100_000)
