@@ -239,17 +239,16 @@ def _coalesce(pack: bytes, pieces: list[FramePart]) -> Iterator[Range]:
         yield Range(pack, start, end - start, held, 0)
 
 
-def split_extent(extent: Extent, footer: Footer, limit: int = MAX_RANGE) -> Iterator[Extent]:
-    """Yield extents that together contain the bytes of `extent`, each of at most `limit` stored bytes.
+def split_extent(extent: Extent, footer: Footer) -> Iterator[Extent]:
+    """Yield extents that together contain the bytes of `extent`, as `raw_extents` does."""
+    return raw_extents(footer, raw_start(footer, extent), extent.length)
 
-    Frames are never split, so a frame larger than `limit` is an extent of its own.
+
+def raw_extents(footer: Footer, start: int, length: int) -> Iterator[Extent]:
+    """Yield extents for `length` bytes from `start` of a pack's raw stream, all its chunks in order.
+
+    Each has at most `MAX_RANGE` stored bytes, unless a single frame has more.
     """
-    first = raw_start(footer, extent)
-    return raw_extents(footer, first, extent.length, limit)
-
-
-def raw_extents(footer: Footer, start: int, length: int, limit: int = MAX_RANGE) -> Iterator[Extent]:
-    """Yield extents for `length` bytes from `start` of a pack's raw stream, all its chunks in order."""
     from dataver.errors import IntegrityError
     from dataver.formats.entry import Extent
 
@@ -259,7 +258,7 @@ def raw_extents(footer: Footer, start: int, length: int, limit: int = MAX_RANGE)
     while start < end:
         first = last = bisect_right(footer.raw_starts, start) - 1
         offset = footer.frame_offsets[first]
-        while footer.raw_starts[last + 1] < end and footer.frame_offsets[last + 2] - offset <= limit:
+        while footer.raw_starts[last + 1] < end and footer.frame_offsets[last + 2] - offset <= MAX_RANGE:
             last += 1
         until = min(end, footer.raw_starts[last + 1])
         stored = footer.frame_offsets[last + 1] - offset

@@ -174,8 +174,8 @@ def frame_lengths(
     return lengths, payload[: header.raw_length], end
 
 
-def iter_frames(buffer: Buffer, start: int = 0, end: int | None = None) -> Iterator[tuple[int, FrameHeader]]:
-    """Yield the offset and the checked header of each adjacent frame in `buffer[start:end]`.
+def iter_frames(buffer: Buffer, start: int = 0) -> Iterator[tuple[int, FrameHeader]]:
+    """Yield the offset and the checked header of each adjacent frame in `buffer[start:]`.
 
     The checksum of each frame is compared; nothing is decompressed. Frames with an unknown codec are yielded,
     too.
@@ -183,8 +183,7 @@ def iter_frames(buffer: Buffer, start: int = 0, end: int | None = None) -> Itera
     Raises:
         IntegrityError: the range contains bytes that are not a complete, undamaged frame.
     """
-    view = memoryview(buffer)[:end]
-    offset = start
+    view, offset = memoryview(buffer), start
     while offset < len(view):
         header, _, behind = _checked_frame(view, offset)
         yield offset, header

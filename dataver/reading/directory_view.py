@@ -102,10 +102,7 @@ class Folders:
             PathNotFound: there is no such folder.
             NotADirectoryError: a file.
         """
-        name = path_of(folder)
-        real, found = self._real(folder) if name else ("", None)
-        if found is not None and found.kind in _FILES:
-            raise NotADirectoryError(f"'{name}' in {self._ref} is a file.")
+        name, real, found = self._folder(folder)
         above = f"{name}/" if name else ""
         listed = [
             Info(above + one.name, "directory") if one.entry is None else _info(above + one.name, one.entry)
@@ -127,13 +124,18 @@ class Folders:
             PathNotFound: there is no such folder.
             NotADirectoryError: a file.
         """
+        name, real, found = self._folder(folder)
+        if not self._is_folder(real, found):
+            raise self._missing(folder)
+        return self._walk(f"{name}/" if name else "", f"{real}/" if real else "", empty=empty)
+
+    def _folder(self, folder: str) -> tuple[str, str, Entry | None]:
+        """Return a folder's name, the path that links lead to, and the entry there; refuse a file."""
         name = path_of(folder)
         real, found = self._real(folder) if name else ("", None)
         if found is not None and found.kind in _FILES:
             raise NotADirectoryError(f"'{name}' in {self._ref} is a file.")
-        if not self._is_folder(real, found):
-            raise self._missing(folder)
-        return self._walk(f"{name}/" if name else "", f"{real}/" if real else "", empty=empty)
+        return name, real, found
 
     def _walk(self, above: str, prefix: str, *, empty: bool) -> Iterator[Info]:
         cut = len(prefix)

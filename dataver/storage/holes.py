@@ -19,20 +19,15 @@ ZEROS = memoryview(bytes(4 << 20))
 _ENOUGH = bytes(1 << 20)
 
 
-def data_spans(fd: int, size: int, *, least: int = LEAST) -> Iterator[tuple[int, int]]:
+def data_spans(fd: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield `(start, end)` of the data in the first `size` bytes of a file; the rest are holes.
 
-    Changes the file's position.
-
-    Args:
-        fd: the file.
-        size: bytes to examine; an end in a hole is not yielded.
-        least: minimum length of a hole.
+    Holes shorter than `LEAST` count as data. Changes the file's position.
     """
     begin, end = _next_span(fd, 0, size)
     while begin < size:
         following, behind = _next_span(fd, end, size)
-        if following - end >= least or following == size:
+        if following - end >= LEAST or following == size:
             yield begin, end
             begin = following
         end = behind
