@@ -34,6 +34,8 @@ def command(session: Session, host: str, port: int, allow_host: tuple[str, ...])
 
     Files are at http://localhost:8765/NAME@LABEL/PATH, whole or in ranges, with every byte verified. Folders
     are listed as HTML, and with ?format=json as JSON. The server is read-only. It runs until Ctrl-C.
+
+    It needs the optional packages that `pip install 'dataver[serve]'` installs.
     """
     from dataver.web import serve
 
