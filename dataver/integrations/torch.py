@@ -188,11 +188,12 @@ class FileDataset(_OfVersion, Dataset[Any]):
         if not self._announced:
             source.announce()
             self._announced = True
+        files = source.files if len(paths) == 1 else source.files.in_current_run()
         if source.opened:
-            return [source.sample(path, source.files.open(path)) for path in paths]
-        if source.files.fetched:  # one at a time, so that the buffer stays in the CPU cache
-            return [source.sample(path, source.files.read(path)) for path in paths]
-        found = source.files.read_many([(path, 0, None) for path in paths])
+            return [source.sample(path, files.open(path)) for path in paths]
+        if files.fetched:  # one at a time, so that the buffer stays in the CPU cache
+            return [source.sample(path, files.read(path)) for path in paths]
+        found = files.read_many([(path, 0, None) for path in paths])
         return [source.sample(path, data) for path, data in zip(paths, found, strict=True)]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -124,6 +124,13 @@ class Files:
         """Whether this machine has fetched all of the version, so that its files are local ones."""
         return self._reading("", lambda here: here.fetched is not None)
 
+    def in_current_run(self) -> Files:
+        """Return the files for one pass: its reads belong to the run that is current now, until that ends."""
+        found = Files.__new__(Files)
+        found._place, found._run = self._place, self._run
+        found._here = {os.getpid(): (self._here.get(os.getpid()) or self._begin()).in_current_run()}
+        return found
+
     def note_listed(self) -> None:
         """Say that names or facts of files were asked for; see `Reads.listed`."""
         self._reading("", lambda here: here.reads.listed())

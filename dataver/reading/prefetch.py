@@ -2,7 +2,7 @@
 
 The idea: one thread reads the next group while the caller uses the current one, so memory holds two groups,
 and the requests of a group run in parallel. If the version was fetched to this machine, each file is read
-when it is needed, from the page cache.
+when it is needed, from the page cache. All reads belong to the run in which the first file is requested.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def contents(
     Raises:
         PathNotFound, IntegrityError, StoreError: as `Files.read_many`.
     """
+    files = files.in_current_run()
     if opened:
         for group in groups:
             for path in group:

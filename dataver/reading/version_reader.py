@@ -61,6 +61,13 @@ class VersionReader:
         self._compared: set[bytes] = set()
         self.reads = reads_of(repo, published, run)
 
+    def in_current_run(self) -> VersionReader:
+        """Return a reader for one pass, whose reads belong to the run that is current now."""
+        found = VersionReader.__new__(VersionReader)
+        found.__dict__.update(self.__dict__)
+        found.reads = self.reads.in_current_run()
+        return found
+
     def refresh(self) -> None:
         """Resolve all locations again, after packs have moved."""
         self.repo.blocks.refresh()
@@ -84,13 +91,12 @@ class VersionReader:
         self.reads.path(entry.path, entry.size)
         return self.fetched.open(entry.path) if self.fetched is not None else None
 
-    def near(self, path: str, start: int, stop: int | None, *, noted: bool = True) -> bytes | None:
+    def near(self, path: str, start: int, stop: int | None) -> bytes | None:
         """Return a range of a file of a fetched version by a fast path; None: use `read`."""
         found = self.fetched.read(path, start, stop) if self.fetched is not None else None
         if found is None:
             return None
-        if noted:
-            self.reads.path(path, found[1])
+        self.reads.path(path, found[1])
         return found[0]
 
     def read(self, parts: Sequence[tuple[str, int, int | None]], *, noted: bool = True) -> list[bytes]:
@@ -100,17 +106,20 @@ class VersionReader:
             parts: the parts.
             noted: whether that is a read of its own; an open file was read when it was opened.
         """
+        reads = self.reads if len(parts) == 1 else self.reads.in_current_run()
         found: list[bytes] = [b""] * len(parts)
         far: list[tuple[int, _FileExtents, int, int]] = []
         for number, (path, start, stop) in enumerate(parts):
-            near = self.near(path, start, stop, noted=noted)
+            near = self.fetched.read(path, start, stop) if self.fetched is not None else None
             if near is not None:
-                found[number] = near
+                found[number], size = near
+                if noted:
+                    reads.path(path, size)
                 continue
             spread = self._find(path)
             entry = spread.entry
             if noted:
-                self.reads.path(entry.path, entry.size)
+                reads.path(entry.path, entry.size)
             if self.fetched is not None and entry.path != path:
                 linked = self.fetched.read(entry.path, start, stop)
                 if linked is not None:

@@ -623,8 +623,82 @@ def test_the_disk_fills_up_while_reading(lab) -> None:
     assert [link.subset for each in links(lab).values() for link in each] == [WHOLE]
 
 
+PASS = """
+from dataver.reading.prefetch import contents
+files = dataver.open().files("cats@1.0.1")
+found = contents(files, [["labels.csv", "train/a.jpg"]])
+"""
+
+
+def read_by_runs(lab: Lab) -> dict[str, list]:
+    """Return what each run read of `cats@1.0.1`, without what was available to it."""
+    found = {run: [link.subset for link in each if link.how == "read"] for run, each in links(lab).items()}
+    return {run: subsets for run, subsets in found.items() if subsets}
+
+
+@pytest.mark.parametrize("fetched", [True, False])
+def test_a_pass_is_of_the_run_in_which_it_began(lab, fetched: bool) -> None:
+    """Also what it reads in a run that began in the meantime, or in another thread."""
+    lab.run(
+        script(
+            PASS
+            + f"""
+        import threading
+        {fetched} and dataver.fetch("cats@1.0.1")
+        with dataver.run(key="t:outer"):
+            next(found)
+            with dataver.run(key="t:inner"):
+                thread = threading.Thread(target=next, args=(found,))
+                thread.start(), thread.join()
+                files.read("labels.csv")
+        """
+        )
+    )
+    assert read_by_runs(lab) == {"t:outer": [WHOLE], "t:inner": [Subset(paths=("labels.csv",))]}
+
+
+def test_a_pass_goes_on_in_another_run_when_its_own_has_ended(lab) -> None:
+    """What is read after the end of a run is not that run's."""
+    lab.run("import dataver; dataver.fetch('cats@1.0.1')")
+    lab.run(
+        script(
+            PASS
+            + """
+        with dataver.run(key="t:one"):
+            next(found)
+        with dataver.run(key="t:two"):
+            next(found)
+        """
+        )
+    )
+    assert read_by_runs(lab) == {
+        "t:one": [Subset(paths=("labels.csv",))],
+        "t:two": [Subset(paths=("train/a.jpg",))],
+    }
+
+
+def test_a_pass_goes_on_in_a_forked_child(lab) -> None:
+    """What the child reads is added to the run of its parent."""
+    lab.run("import dataver; dataver.fetch('cats@1.0.1')")
+    lab.run(
+        script(
+            PASS
+            + """
+        import os
+        with dataver.run(key="t:one"):
+            next(found)
+            if os.fork() == 0:
+                next(found)
+                os._exit(0)
+            os.wait()
+        """
+        )
+    )
+    assert read_by_runs(lab) == {"t:one": [WHOLE]}
+
+
 def test_reading_costs_next_to_nothing(lab) -> None:
-    """A file that was seen before costs the question whose it is, and no more: a few Python calls."""
+    """A file that was seen before costs the question whose it is; in a pass not even that."""
     said = lab.run(
         script(
             f"""
@@ -635,10 +709,18 @@ def test_reading_costs_next_to_nothing(lab) -> None:
         reads.path(*{LABELS})
         sys.setprofile(None)
         print(len(calls))
+        of_pass = reads.in_current_run()
+        del calls[:]
+        sys.setprofile(lambda frame, event, argument: calls.append(event) if event == "call" else None)
+        of_pass.path(*{LABELS})
+        sys.setprofile(None)
+        print(len(calls))
         """
         )
     )
-    assert 2 <= int(said) <= 20
+    single, of_pass = map(int, said.split())
+    assert 2 <= single <= 20
+    assert of_pass == 2
 
 
 # in few words

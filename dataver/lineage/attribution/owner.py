@@ -87,6 +87,7 @@ class _Around(NamedTuple):
         announced: runs of trackers that are named only in the environment.
         named: the key in `DATAVER_RUN`.
         parent: the process that started this one.
+        owners: cached results in this environment.
     """
 
     contexts: tuple[Context, ...]
@@ -94,14 +95,7 @@ class _Around(NamedTuple):
     announced: tuple[Context, ...]
     named: str | None
     parent: Parent | None
-
-
-class _Memory:
-    """Cached results of this process; a forked child starts with an empty cache."""
-
-    def __init__(self) -> None:
-        self.around: dict[tuple[object, ...], _Around] = {}
-        self.owners: dict[tuple[object, ...], Owner] = {}
+    owners: dict[tuple[object, ...], Owner]
 
 
 def whose(run: object = None) -> Owner | None:
@@ -113,13 +107,10 @@ def whose(run: object = None) -> Owner | None:
     Raises:
         InvalidInput: `run` is not a run.
     """
-    memory = STATE.memory
-    if memory is None:
-        memory = STATE.memory = _Memory()
     stamp = environment_stamp()
-    around = memory.around.get(stamp)
+    around: _Around | None = STATE.memory.get(stamp)
     if around is None:
-        around = _remember(memory.around, stamp, _look())
+        around = _remember(STATE.memory, stamp, _look())
     trackers = active(around.announced)
     if STATE.stale:
         trackers = tuple([each for each in trackers if each.key not in STATE.stale])
@@ -133,16 +124,12 @@ def whose(run: object = None) -> Owner | None:
         if context is not None and context not in trackers:
             trackers = (context, *trackers)
     contexts, whole = around.contexts, around.whole
-    key: tuple[object, ...] = (
-        given,
-        explicit,
-        *map(id, trackers),
-        stamp,
-    )  # ids are unique: an owner references its trackers
+    # ids are unique: an owner references its trackers
+    key: tuple[object, ...] = (given, explicit, *map(id, trackers))
     if _asked():
         contexts, whole = _surroundings()
         key = (*key, whole, *[each.key for each in contexts])
-    owner: Owner | None = memory.owners.get(key)
+    owner: Owner | None = around.owners.get(key)
     if owner is None:
         chosen = _choose(given, explicit, trackers, whole, around)
         if chosen is None:
@@ -150,7 +137,7 @@ def whose(run: object = None) -> Owner | None:
         owner, ahead = Owner(*chosen, trackers, contexts), around.parent
         if ahead is not None and (given is not None or ahead.key == owner.key):
             owner.process = ahead.process if STATE.forked or is_worker() else None
-        _remember(memory.owners, key, owner)
+        _remember(around.owners, key, owner)
     return owner
 
 
@@ -239,7 +226,7 @@ def _asked() -> bool:
 def _look() -> _Around:
     from dataver.lineage.trackers.announced import announced_runs
 
-    return _Around(*_surroundings(), announced_runs(), named_by_environment(), parent())
+    return _Around(*_surroundings(), announced_runs(), named_by_environment(), parent(), {})
 
 
 def _surroundings() -> tuple[tuple[Context, ...], str | None]:

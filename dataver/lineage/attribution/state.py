@@ -133,7 +133,7 @@ class State:
         self.base_jobs = ""
         self.bases: set[str] = set()
         self.recorder: Any = None
-        self.memory: Any = None
+        self.memory: dict[tuple[object, ...], Any] = {}
         self.repositories: dict[str, Any] = {}
         self.stale: set[str] = set()
         self.lock = threading.RLock()

@@ -150,6 +150,7 @@ class Notes:
             link = link_of("input", record, published.record_id, "read", context=owner.active)
             log = journal.log(event_of(run.bare, [link]))
             log.whole, log.trackers = (record.files, record.size), owner.trackers
+            log.closed = False
             self._asked[published.record_id] = asked
             self._write(journal, run)  # now, so that the facts survive a kill
             return log
@@ -176,6 +177,8 @@ class Notes:
             run = self.runs.get(key)
             if run is not None:
                 run.end(outcome)
+                for log in self._logs_of(key):
+                    log.closed = True  # what a pass reads from now on is not the run's
             return run is not None and (self._rewrite(run) or bool(run.lent))
 
     def finish(self, outcome: str) -> None:
@@ -254,6 +257,10 @@ class Notes:
             for key, link in fresh:
                 if key in self.runs:
                     self._tell(journal, self.runs[key], link, self.runs[key].trackers)
+
+    def _logs_of(self, key: str) -> list[ReadLog]:
+        logs = [log for journal in self.journals.values() for log in [*journal.logs.values()]]
+        return [log for log in logs if log.event.run.key == key]
 
     def _link_files(self, journal: QueueFile, log: ReadLog) -> None:
         from dataver.lineage.subset_summary import links_of

@@ -50,7 +50,7 @@ class ReadLog:
         trackers: the trackers' runs that receive the uses.
         listed: whether names or attributes of files were requested.
         told: whether a use was queued for trackers that accept updates.
-        closed: whether the run has ended and all files are in links; later reads use another log.
+        closed: whether the run has ended; later reads determine their run, and its log, again.
     """
 
     def __init__(self, event: Event) -> None:

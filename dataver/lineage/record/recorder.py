@@ -166,15 +166,27 @@ def _announce(owner: Owner | None) -> None:
 class Reads:
     """Recorder of reads of a version, each for the run current at the read. Never raises."""
 
-    __slots__ = ("_asked", "_logs", "_on", "_process", "_published", "_repo", "_run", "_shares")
+    __slots__ = ("_asked", "_logs", "_on", "_owner", "_process", "_published", "_repo", "_run", "_shares")
 
     def __init__(
         self, repo: RepositoryCore, published: Published, run: object, asked: str | None, *, on: bool
     ) -> None:
         self._repo, self._published, self._run, self._asked, self._on = repo, published, run, asked, on
         self._process = STATE.process
+        self._owner: Owner | None = None
         self._logs: dict[Owner, ReadLog] = {}
         self._shares: list[tuple[tuple[str, ...], int, int, int, int, tuple[str, ...]]] = []
+
+    def in_current_run(self) -> Reads:
+        """Return a recorder of one pass: all of it belongs to the run that is current now, until its end."""
+        found = Reads(self._repo, self._published, self._run, self._asked, on=self._on)
+        found._logs, found._shares = self._logs, self._shares
+        if self._on:
+            try:
+                found._owner = whose(self._run)
+            except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
+                _failed(error)
+        return found
 
     def path(self, path: str, size: int) -> None:
         """Record that a file of the version was opened or read.
@@ -218,16 +230,20 @@ class Reads:
             size: bytes of them.
             exclude: globs of files that were left out before the split.
         """
-        self._shares.append((tuple(patterns), rank, world, files, size, tuple(exclude)))
+        share = (tuple(patterns), rank, world, files, size, tuple(exclude))
+        if share not in self._shares:
+            self._shares.append(share)
         self._log(whose(self._run) if self._on else None)
 
     def _here(self) -> ReadLog | None:
-        """Return the log of the current run."""
-        owner = whose(self._run)
+        """Return the log of the pass's run until it ends, else that of the current run."""
+        owner = self._owner or whose(self._run)
         log = self._logs.get(owner)  # type: ignore[arg-type]
-        if log is None or log.closed or self._process != STATE.process:
-            return self._log(owner)
-        return log
+        if log is not None and not log.closed and self._process == STATE.process:
+            return log
+        if log is not None and self._owner is not None:  # ended, or the pass goes on in a forked child
+            self._owner, owner = None, whose(self._run)
+        return self._log(owner)
 
     def _log(self, owner: Owner | None) -> ReadLog | None:
         if owner is None:
