@@ -42,7 +42,7 @@ def hook() -> None:
     """Install the hooks, once per process; those of pools after their import."""
     if not STATE.hooked:
         STATE.hooked = True
-        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+        os.register_at_fork(before=_before_fork, after_in_child=_in_child)
         _wrap_threads()
         sys.meta_path.insert(0, _Finder)
     _wrap_starters()
@@ -259,8 +259,6 @@ def _of_children(scope: Scope | None) -> str | None:
 def _before_fork() -> None:
     announce(_of_children(here()))  # the child joins the run of the thread that forks
     _await_imports()
-    if STATE.recorder is not None:
-        STATE.recorder.before_fork()
 
 
 def _await_imports() -> None:
@@ -292,11 +290,6 @@ def _drop_unfinished_imports() -> None:
         spec = getattr(sys.modules.get(name), "__spec__", None)
         if getattr(spec, "_initializing", False):
             del sys.modules[name]
-
-
-def _after_fork() -> None:
-    if STATE.recorder is not None:
-        STATE.recorder.after_fork()
 
 
 def _in_child() -> None:

@@ -3,9 +3,6 @@
 There is one, a daemon: it never keeps a process alive, and the wait for it at exit is limited. It sends on
 request, after ten minutes, and then hourly. At these times it summarises the files read as links, at
 intervals that double: a week of reads makes ten links of a version.
-
-A fork waits while the thread imports (at most a second): a child that inherits a partially imported module
-could never import it.
 """
 
 from __future__ import annotations
@@ -27,7 +24,6 @@ _EXIT: Final = 10.0  # seconds to wait at exit
 _FIRST: Final = 600.0  # seconds until the first periodic send
 _LATER: Final = 3600.0
 _REST: Final = 0.02  # seconds of delay before the first work, in favour of the caller
-_FORK_SECONDS: Final = 1.0
 
 
 class Recorder:
@@ -45,8 +41,6 @@ class Recorder:
         self.notes = Notes()
         self._everything_sent = False
         self._changed = threading.Condition()
-        self._importing = threading.Lock()
-        self._held = False
         self._wanted: set[str] = set()
         self._asked = self._done = 0
         self._hurry = threading.Event()
@@ -86,17 +80,6 @@ class Recorder:
         else:
             folders = ", ".join(str(each.path.parent) for each in notes.journals.values())
             settings.warn(f"lineage is queued in {folders} and sent later: the repository is too slow.")
-
-    def before_fork(self) -> None:
-        """Wait, with a limit, until the thread is not importing, and block its imports."""
-        self._hurry.set()
-        self._held = self._importing.acquire(timeout=_FORK_SECONDS)
-
-    def after_fork(self) -> None:
-        """Unblock imports of the thread."""
-        if self._held:
-            self._held = False
-            self._importing.release()
 
     def ask(self, what: str) -> int:
         """Send a request to the thread; return its number for `wait`."""
@@ -143,8 +126,7 @@ class Recorder:
         moment, notes = time.monotonic(), self.notes
         due = moment >= self._next
         sending = due or not wanted.isdisjoint(("send", "stop"))
-        with self._importing:
-            self._try(self._prepare)
+        self._try(self._prepare)
         if "stop" in wanted:
             self._try(self._ask_outcomes)
         if wanted - {"tell"} or (due and moment >= self._gather_at):
@@ -152,8 +134,7 @@ class Recorder:
             self._try(lambda: notes.absorb(living="close" in wanted))
             self._try(notes.gather)
         self._try(notes.tell_early)
-        with self._importing:
-            self._try(self._write_to_trackers)
+        self._try(self._write_to_trackers)
         if sending:
             self._next = time.monotonic() + _LATER
         if sending or "ended" in wanted:
