@@ -30,6 +30,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, defa
 import dataver
 from dataver.checkout.distributed_rank import as_shard
 from dataver.errors import InvalidInput
+from dataver.lineage.record.read_log import Share
 from dataver.reading.listing import Listing
 from dataver.reading.prefetch import contents
 from dataver.reading.sharding import Even, Plan
@@ -103,7 +104,8 @@ class _Source:
         ranks = self.listing.shares if self.shard is not None else {0: self.listing.shares[0]}
         world = 1 if self.shard is None else self.shard.world
         for rank, (files, size) in ranks.items():
-            self.files.note_shard(self.selection.include, rank, world, files, size, self.selection.exclude)
+            chosen = self.selection
+            self.files.note_shard(Share(chosen.include, rank, world, files, size, chosen.exclude))
 
 
 class _OfVersion:

@@ -18,7 +18,7 @@ import os
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
-from dataver.lineage.record.recorder import join, reads_of
+from dataver.lineage.record.recorder import Reads, join
 from dataver.parallel import process_pool
 from dataver.reading.directory_view import Info
 from dataver.reading.stream import FileReader
@@ -27,9 +27,10 @@ from dataver.reading.version_reader import VersionReader
 from dataver.tree.selection import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
+    from dataver.lineage.record.read_log import Share
     from dataver.repository import Published, RepositoryCore
 
 __all__ = ["Files"]
@@ -58,7 +59,7 @@ class Files:
         self._place = VersionHandle(repo, published)
         self._run = run
         self._here: dict[int, VersionReader] = {}
-        self._reads = reads_of(repo, published, run)  # at once: workers that read join this process's run
+        self._reads = Reads(repo, published, run)  # at once: workers that read join this process's run
 
     def __repr__(self) -> str:
         return f"Files({self.ref!r}, {self.digest[:16]}…)"
@@ -135,17 +136,9 @@ class Files:
         """Say that names or facts of files were asked for; see `Reads.listed`."""
         self._reading("", lambda here: here.reads.listed())
 
-    def note_shard(
-        self,
-        patterns: Sequence[str],
-        rank: int,
-        world: int,
-        files: int,
-        size: int,
-        exclude: Sequence[str] = (),
-    ) -> None:
+    def note_shard(self, share: Share) -> None:
         """Record that a shard of the version will be read; see `Reads.shard`."""
-        self._reading("", lambda here: here.reads.shard(patterns, rank, world, files, size, exclude))
+        self._reading("", lambda here: here.reads.shard(share))
 
     def read(self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> bytes:
         """Return bytes of a file.

@@ -49,7 +49,7 @@ class VersionReader:
     """
 
     def __init__(self, shared: Shared, published: Published, run: str | None) -> None:
-        from dataver.lineage.record.recorder import reads_of
+        from dataver.lineage.record.recorder import Reads
 
         self._shared = shared
         self.repo = repo = shared.repo
@@ -59,7 +59,7 @@ class VersionReader:
         self._frames = shared.frames
         self._spread: dict[str, _FileExtents] = {}
         self._compared: set[bytes] = set()
-        self.reads = reads_of(repo, published, run)
+        self.reads = Reads(repo, published, run)
 
     def in_current_run(self) -> VersionReader:
         """Return a reader for one pass, whose reads belong to the run that is current now."""

@@ -17,10 +17,10 @@ from .lab import Lab
 
 OPEN = """
 import dataver
-from dataver.lineage.record.recorder import reads_of
+from dataver.lineage.record.recorder import Reads
 repo = dataver.open()
 def opened(ref="cats@1.0.1"):
-    return reads_of(repo._core, repo._core.resolve(ref))
+    return Reads(repo._core, repo._core.resolve(ref))
 """
 WHOLE = Subset()
 LABELS, PHOTO = ("labels.csv", 4), ("train/a.jpg", 2)
@@ -579,9 +579,10 @@ def test_a_share_is_said_when_it_was_read(lab) -> None:
     lab.run(
         script(
             f"""
+        from dataver.lineage.record.read_log import Share
         reads, more = opened(), opened("cats@1.0.0")
         for each in (reads, more):
-            each.shard(("train/**",), 1, 4, 1, 2)
+            each.shard(Share(("train/**",), 1, 4, 1, 2))
             each.path(*{LABELS})
         reads.path(*{PHOTO})
         """

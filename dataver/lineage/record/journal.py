@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from dataver._about import __version__
@@ -119,6 +120,7 @@ class Journal:
         self.logs: dict[tuple[str, str, str | None, str | None], ReadLog] = {}
         self.attachments: dict[str, bytes] = {}
         self.damaged = 0
+        self._numbers = count()
         numbered: dict[int, ReadLog] = {}
         for line in data.split(b"\n")[:-1]:  # an incomplete last line was being written
             try:
@@ -126,6 +128,10 @@ class Journal:
                     self._apply(line, numbered)
             except (DataverError, ValueError, TypeError, KeyError):
                 self.damaged += 1  # the other lines remain valid
+
+    def append(self, *lines: bytes | Event) -> bool:  # noqa: ARG002
+        """Append lines to the file, if any; return whether they were written."""
+        return True
 
     def add(self, event: Event) -> tuple[Link, ...]:
         """Add an event's links and, if it has any, facts; return the new links."""
@@ -139,7 +145,7 @@ class Journal:
             entry.run = run if newer else held
         fresh = tuple(link for link in event.links if entry.add(link))
         if fresh or (newer and run.facts):
-            self._append(event._replace(links=fresh))
+            self.append(event._replace(links=fresh))
         return fresh
 
     def log(self, event: Event) -> ReadLog:
@@ -151,18 +157,17 @@ class Journal:
             run = event.run._replace(
                 sequence=0, facts={}, contexts=(), ended=None, outcome=None, part_of=None
             )
-            log = self.logs[key] = ReadLog(event._replace(run=run))
-            self._begin(log)
+            log = self.logs[key] = ReadLog(event._replace(run=run), next(self._numbers), self.append)
         return log
 
-    def link(self, log: ReadLog, count: int, found: Iterable[tuple[Link, bytes | None]]) -> tuple[Link, ...]:
-        """Add links of the first `count` files of a log, with their listings; return the new links."""
+    def link(self, log: ReadLog, files: int, found: Iterable[tuple[Link, bytes | None]]) -> tuple[Link, ...]:
+        """Add links of the first `files` files of a log, with their listings; return the new links."""
         fresh: tuple[Link, ...] = ()
         for link, listing in found:
             if listing is not None and link.subset.listed is not None:
                 self.keep(link.subset.listed, listing)
             fresh += self.add(log.event._replace(links=(link,)))
-        log.settle(count)
+        log.settle(files)
         return fresh
 
     def keep(self, digest: str, raw: bytes) -> None:
@@ -237,9 +242,3 @@ class Journal:
             log.settle(int(rest))
         else:
             raise ValueError(kind)
-
-    def _append(self, event: Event) -> None:
-        """Append an event's line to the file, if any."""
-
-    def _begin(self, log: ReadLog) -> None:
-        """Append the first line of a log to the file, if any."""

@@ -143,7 +143,7 @@ class Notes:
                 self._asked[link.record] = asked
             self._link(journal, run, link._replace(context=owner.active), owner.trackers)
 
-    def log_of(self, repo: RepositoryCore, published: Published, owner: Owner, asked: str | None) -> ReadLog:
+    def log_of(self, repo: RepositoryCore, published: Published, owner: Owner) -> ReadLog:
         """Return the log of the files that a run reads of a version."""
         with self.lock:
             run, journal, record = self._run(owner), self.journal(repo), published.record
@@ -151,7 +151,6 @@ class Notes:
             log = journal.log(event_of(run.bare, [link]))
             log.whole, log.trackers = (record.files, record.size), owner.trackers
             log.closed = False
-            self._asked[published.record_id] = asked
             self._write(journal, run)  # now, so that the facts survive a kill
             return log
 

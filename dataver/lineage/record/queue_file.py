@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataver.formats.event import Event
-    from dataver.lineage.record.read_log import ReadLog
     from dataver.repository import RepositoryCore
 
 __all__ = [
@@ -75,15 +74,14 @@ class QueueFile(Journal):
         self._torn = False
         self._closed = False
         self._kept: set[str] = set()
-        self._numbers = 0
 
-    def append(self, *lines: bytes) -> bool:
+    def append(self, *lines: bytes | Event) -> bool:
         """Append lines; return whether they were written. If not, they are only in memory."""
         if self._closed:
             return False
         try:
-            data = b"".join(line + b"\n" for line in lines)
-            fd = self._open()
+            data = b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in lines)
+            fd = self._open() if self._fd is None else self._fd
             if self._torn:
                 data = b"\n" + data
             self._torn = True
@@ -102,7 +100,8 @@ class QueueFile(Journal):
         self._kept.add(digest)
         super().keep(digest, raw)
         try:
-            self._open()
+            if self._fd is None:
+                self._open()
             self._part(digest).write_bytes(raw)
         except OSError as error:
             settings.warn(f"the lineage queue {self.path.parent} cannot be written: {error.strerror}.")
@@ -117,7 +116,7 @@ class QueueFile(Journal):
                 self.attachments.pop(digest, None)
                 self._part(digest).unlink(missing_ok=True)
         if self._fd is not None:
-            self.append(b"!", *(event.encode() for event in self.unsent()))
+            self.append(b"!", *self.unsent())
 
     def close(self, *, delete: bool = False) -> None:
         """Close the file; with `delete`, remove it if it was sent completely."""
@@ -130,28 +129,10 @@ class QueueFile(Journal):
             self._fd = None
         self._closed = True
 
-    def _append(self, event: Event) -> None:
-        self.append(event.encode())
-
-    def _begin(self, log: ReadLog) -> None:
-        number = self._numbers
-        self._numbers += 1
-        begin = b"@%d %s" % (number, log.event.encode())
-        begun = self.append(begin)
-
-        def write(line: bytes) -> None:
-            nonlocal begun
-            line = b"%s%d %s" % (line[:1], number, line[1:])
-            begun = self.append(*([line] if begun else [begin, line])) or begun
-
-        log.write = write
-
     def _part(self, digest: str) -> Path:
         return self.path.with_name(f"{self.path.stem}.{digest}.part")
 
     def _open(self) -> int:
-        if self._fd is not None:
-            return self._fd
         from dataver.machine.paths import make_private
 
         make_private(self.path.parent)

@@ -40,12 +40,16 @@ class Share(NamedTuple):
 class ReadLog:
     """The files that one run read of one version, as recorded by this process.
 
+    Args:
+        event: identifies the run and, in its only link, the version.
+        number: identifies the log in its queue file.
+        append: appends lines to the file, if any; returns whether they were written.
+
     Attributes:
         event: identifies the run and, in its only link, the version.
         read: every file read, with its size; files are only added.
         shares: the shares to read.
         said: number of files in links, from the first on.
-        write: appends a line to the queue file; without effect for a log of another process.
         whole: files and bytes of the version, if known.
         trackers: the trackers' runs that receive the uses.
         listed: whether names or attributes of files were requested.
@@ -53,15 +57,15 @@ class ReadLog:
         closed: whether the run has ended; later reads determine their run, and its log, again.
     """
 
-    def __init__(self, event: Event) -> None:
+    def __init__(self, event: Event, number: int, append: Callable[..., bool]) -> None:
         self.event = event
         self.read: dict[str, int] = {}
         self.shares: set[Share] = set()
         self.said = 0
-        self.write: Callable[[bytes], object] = len
         self.whole: tuple[int, int] | None = None
         self.trackers: tuple[Context, ...] = ()
         self.listed = self.told = self.closed = False
+        self._number, self._append, self._begun = number, append, False
         self._lock = threading.Lock()
 
     @property
@@ -74,7 +78,7 @@ class ReadLog:
         with self._lock:
             if path not in self.read:
                 self.read[path] = size
-                self.write(b"+%d %s" % (size, path.encode()))
+                self._write(b"+%d %d %s", size, path.encode())
                 return len(self.read) == 1
             return False
 
@@ -86,13 +90,20 @@ class ReadLog:
                 import json
 
                 values = share if share.exclude else share[:-1]
-                self.write(b"*%s" % json.dumps(values, separators=(",", ":")).encode())
+                self._write(b"*%d %s", json.dumps(values, separators=(",", ":")).encode())
 
     def settle(self, count: int) -> None:
         """Record that the first `count` files are in links."""
         if count > self.said:
             self.said = count
-            self.write(b"=%d" % count)
+            self._write(b"=%d %d", count)
+
+    def _write(self, line: bytes, *values: object) -> None:
+        """Append a line; the first one that is written follows the line that begins the log."""
+        lines = [line % (self._number, *values)]
+        if not self._begun:
+            lines.insert(0, b"@%d %s" % (self._number, self.event.encode()))
+        self._begun = self._append(*lines) or self._begun
 
     def absorb(self, other: ReadLog) -> None:
         """Add files and shares of another log of the same run and version."""

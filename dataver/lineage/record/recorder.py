@@ -18,6 +18,7 @@ import atexit
 import functools
 import os
 import threading
+from copy import copy
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from dataver.lineage import settings
@@ -27,19 +28,19 @@ from dataver.lineage.attribution.scopes import CURRENT, begin_scope, chain, end_
 from dataver.lineage.attribution.state import STATE, Scope, announce, set_base
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from dataver.formats.context import Context
     from dataver.formats.event import Link
     from dataver.formats.record import Record
     from dataver.lineage.attribution.owner import Owner
     from dataver.lineage.record.background import Recorder
-    from dataver.lineage.record.read_log import ReadLog
+    from dataver.lineage.record.read_log import ReadLog, Share
     from dataver.repository import Published, RepositoryCore
 
 __all__ = [
-    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "look_again", "named_here", "reads_of",
-    "record_input", "record_made", "record_output", "tracker_begins", "tracker_ends",
+    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "look_again", "named_here", "record_input",
+    "record_made", "record_output", "tracker_begins", "tracker_ends",
 ]  # fmt: skip
 
 _END_SECONDS: Final = 5.0  # to wait at the end of a tracker's run until its uses are written
@@ -124,31 +125,6 @@ def record_made(repo: RepositoryCore, record: Record, record_id: str | None, *, 
         record_output(repo, record, record_id, how=how)
 
 
-def reads_of(
-    repo: RepositoryCore, published: Published, run: object = None, asked: str | None = None
-) -> Reads:
-    """Return the recorder of reads of a version. Never raises.
-
-    Args:
-        repo: the repository.
-        published: the version.
-        run: the run; None means the current one at each read.
-        asked: the reference as typed by the user.
-    """
-    on = settings.enabled() and (run is not None or wanted())
-    if on:
-        _opened(repo, run)
-    return Reads(repo, published, run, asked, on=on)
-
-
-@_never_raises
-def _opened(repo: RepositoryCore, run: object) -> None:
-    """Announce the run to later child processes; register the repository, to send their records."""
-    _hooks()
-    STATE.repositories[repo.local_name] = repo
-    _announce(whose(run))
-
-
 @_never_raises
 def join() -> None:
     """Announce the current run to later child processes. Never raises."""
@@ -164,23 +140,36 @@ def _announce(owner: Owner | None) -> None:
 
 
 class Reads:
-    """Recorder of reads of a version, each for the run current at the read. Never raises."""
+    """Recorder of reads of a version, each for the run current at the read. Never raises.
 
-    __slots__ = ("_asked", "_logs", "_on", "_owner", "_process", "_published", "_repo", "_run", "_shares")
+    Args:
+        repo: the repository.
+        published: the version.
+        run: the run; None means the current one at each read.
+    """
 
-    def __init__(
-        self, repo: RepositoryCore, published: Published, run: object, asked: str | None, *, on: bool
-    ) -> None:
-        self._repo, self._published, self._run, self._asked, self._on = repo, published, run, asked, on
+    __slots__ = ("_logs", "_on", "_owner", "_process", "_published", "_repo", "_run", "_shares")
+
+    def __init__(self, repo: RepositoryCore, published: Published, run: object = None) -> None:
+        self._repo, self._published, self._run = repo, published, run
         self._process = STATE.process
         self._owner: Owner | None = None
         self._logs: dict[Owner, ReadLog] = {}
-        self._shares: list[tuple[tuple[str, ...], int, int, int, int, tuple[str, ...]]] = []
+        self._shares: set[Share] = set()
+        self._on = settings.enabled() and (run is not None or wanted())
+        if self._on:
+            self._open()
+
+    @_never_raises
+    def _open(self) -> None:
+        """Announce the run to later child processes; register the repository, to send their records."""
+        hooks()
+        STATE.repositories[self._repo.local_name] = self._repo
+        _announce(whose(self._run))
 
     def in_current_run(self) -> Reads:
         """Return a recorder of one pass: all of it belongs to the run that is current now, until its end."""
-        found = Reads(self._repo, self._published, self._run, self._asked, on=self._on)
-        found._logs, found._shares = self._logs, self._shares
+        found = copy(self)
         if self._on:
             try:
                 found._owner = whose(self._run)
@@ -211,28 +200,9 @@ class Reads:
             log.listed = True
 
     @_never_raises
-    def shard(
-        self,
-        patterns: Sequence[str],
-        rank: int,
-        world: int,
-        files: int,
-        size: int,
-        exclude: Sequence[str] = (),
-    ) -> None:
-        """Record the share of the version that a reader is to read; links refer to it once it is read.
-
-        Args:
-            patterns: globs that selected the files before the split; empty for all.
-            rank: index of this reader.
-            world: number of readers; 1 if this reader reads all selected files.
-            files: number of files in the share.
-            size: bytes of them.
-            exclude: globs of files that were left out before the split.
-        """
-        share = (tuple(patterns), rank, world, files, size, tuple(exclude))
-        if share not in self._shares:
-            self._shares.append(share)
+    def shard(self, share: Share) -> None:
+        """Record the share of the version that a reader is to read; links refer to it once it is read."""
+        self._shares.add(share)
         self._log(whose(self._run) if self._on else None)
 
     def _here(self) -> ReadLog | None:
@@ -250,12 +220,10 @@ class Reads:
             return None
         if self._process != STATE.process:  # forked
             self._process, self._logs = STATE.process, {}
-        from dataver.lineage.record.read_log import Share
-
         recorder = _recorder()
-        log = recorder.notes.log_of(self._repo, self._published, owner, self._asked)
+        log = recorder.notes.log_of(self._repo, self._published, owner)
         for share in self._shares:
-            log.share(Share(*share))
+            log.share(share)
         self._logs[owner] = log
         recorder.changed()
         return log
@@ -264,7 +232,7 @@ class Reads:
 @_never_raises
 def begin_run(key: str, name: str | None) -> Scope:
     """Begin a run, the innermost of this thread or task until `end_run`. Never raises."""
-    _hooks()  # workers may record even if this process does not
+    hooks()  # workers may record even if this process does not
     return _began(begin_scope(key, name))
 
 
@@ -317,8 +285,12 @@ def _ended(key: str, outcome: str) -> None:
 
 @_never_raises
 def hooks() -> None:
-    """Install all hooks; for callers that are about to begin a tracker's run. Never raises."""
-    _hooks()
+    """Install all hooks: of threads, forks, exit and trackers. Never raises."""
+    hook()
+    _at_exit()
+    from dataver.lineage.trackers.base import watch
+
+    watch(STATE.watched, tracker_begins, tracker_ends)
 
 
 @_never_raises
@@ -355,27 +327,18 @@ def _recorder() -> Recorder:
             if recorder is None:
                 from dataver.lineage.record.background import Recorder
 
-                _hooks()
+                hooks()
                 recorder = STATE.recorder = Recorder()
     return recorder
 
 
 def _record(repo: RepositoryCore, link: Link, run: object, asked: str | None) -> None:
-    _hooks()
+    hooks()
     owner = whose(run)
     if owner is not None:
         recorder = _recorder()
         recorder.notes.record(repo, link, owner, asked)
         recorder.changed()
-
-
-def _hooks() -> None:
-    """Install all hooks: of threads, forks, exit and trackers."""
-    hook()
-    _at_exit()
-    from dataver.lineage.trackers.base import watch
-
-    watch(STATE.watched, tracker_begins, tracker_ends)
 
 
 def _at_exit() -> None:
