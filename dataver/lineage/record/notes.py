@@ -177,7 +177,7 @@ class Notes:
             if run is not None:
                 run.end(outcome)
                 for log in self._logs_of(key):
-                    log.closed = True  # what a pass reads from now on is not the run's
+                    log.close()  # what a pass reads from now on is not the run's
             return run is not None and (self._rewrite(run) or bool(run.lent))
 
     def finish(self, outcome: str) -> None:
@@ -277,7 +277,7 @@ class Notes:
                 log.told = True
                 self._tell(journal, run, fresh[-1], log.trackers)
             if ended and log.said == len(log.read):
-                log.closed = True
+                log.close()
                 journal.logs = {name: each for name, each in journal.logs.items() if each is not log}
 
     def _link_lent(self, run: RunRecord) -> None:

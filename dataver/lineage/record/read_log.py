@@ -98,6 +98,12 @@ class ReadLog:
             self.said = count
             self._write(b"=%d %d", count)
 
+    def close(self) -> None:
+        """Make passes determine their run again: the run has ended."""
+        with self._lock:
+            known, self.read, self.closed = self.read, dict(self.read), True
+            known.clear()  # passes hold this one
+
     def _write(self, line: bytes, *values: object) -> None:
         """Append a line; the first one that is written follows the line that begins the log."""
         lines = [line % (self._number, *values)]

@@ -28,7 +28,7 @@ from dataver.lineage.attribution.scopes import CURRENT, begin_scope, chain, end_
 from dataver.lineage.attribution.state import STATE, Scope, announce, set_base
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dataver.formats.context import Context
     from dataver.formats.event import Link
@@ -148,12 +148,13 @@ class Reads:
         run: the run; None means the current one at each read.
     """
 
-    __slots__ = ("_logs", "_on", "_owner", "_process", "_published", "_repo", "_run", "_shares")
+    __slots__ = ("_known", "_logs", "_on", "_owner", "_process", "_published", "_repo", "_run", "_shares")
 
     def __init__(self, repo: RepositoryCore, published: Published, run: object = None) -> None:
         self._repo, self._published, self._run = repo, published, run
         self._process = STATE.process
-        self._owner: Owner | None = None
+        self._owner: Owner | None = None  # of a pass
+        self._known: Mapping[str, int] = {}  # files that the run of a pass has read, until it ends
         self._logs: dict[Owner, ReadLog] = {}
         self._shares: set[Share] = set()
         self._on = settings.enabled() and (run is not None or wanted())
@@ -168,7 +169,12 @@ class Reads:
         _announce(whose(self._run))
 
     def in_current_run(self) -> Reads:
-        """Return a recorder of one pass: all of it belongs to the run that is current now, until its end."""
+        """Return a recorder of one pass: all of it belongs to the run that is current now, until its end.
+
+        That of a pass is returned unchanged.
+        """
+        if self._owner is not None:
+            return self
         found = copy(self)
         if self._on:
             try:
@@ -184,7 +190,7 @@ class Reads:
             path: the file's path; for a link, that of its target.
             size: bytes of the file.
         """
-        if self._on:
+        if self._on and path not in self._known:
             try:
                 log = self._here()
                 if log is not None and path not in log.read and log.add(path, size):
@@ -210,9 +216,11 @@ class Reads:
         owner = self._owner or whose(self._run)
         log = self._logs.get(owner)  # type: ignore[arg-type]
         if log is not None and not log.closed and self._process == STATE.process:
+            if self._owner is not None:
+                self._known = log.read
             return log
         if log is not None and self._owner is not None:  # ended, or the pass goes on in a forked child
-            self._owner, owner = None, whose(self._run)
+            self._owner, self._known, owner = None, {}, whose(self._run)
         return self._log(owner)
 
     def _log(self, owner: Owner | None) -> ReadLog | None:
