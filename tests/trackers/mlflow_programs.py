@@ -21,6 +21,7 @@ import mlflow
 import dataver
 from dataver.lineage.attribution.state import STATE
 from dataver.lineage.record.recorder import flush
+from dataver.reading.prefetch import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ class Program:
     def block(self, scope: Scope | None, depth: int, *, mlflow_too: bool = True) -> None:
         """Do a few things in a run, or in none."""
         for _ in range(self._rng.randint(1, 4)):
-            acts: list[Callable[..., None]] = [self.read, self.read, self.handle]
+            acts: list[Callable[..., None]] = [self.read, self.read, self.handle, self.sweep]
             if depth < DEPTH:
                 acts += [self.named, self.thread, self.pool, self.tasks, self.fork, self.late]
                 acts += [self.tracked] * 4 if mlflow_too else []
@@ -90,6 +91,15 @@ class Program:
         if path:
             with self._files.open(path) as file, dataver.run(key=f"test:other-{path}"):
                 assert file.read() == path.encode()
+
+    def sweep(self, scope: Scope | None, depth: int) -> None:
+        """Begin a pass over two files here, and take the second one in another run."""
+        paths = [path for path in (self.path(scope), self.path(scope)) if path]
+        found = contents(self._files, [[path] for path in paths])
+        read = [next(found, None)]
+        with dataver.run(key=f"test:pass-{self._number}-{self._rng.getrandbits(40):x}"):
+            read += found
+        assert [each for each in read if each] == [(path, path.encode()) for path in paths]
 
     def tracked(self, scope: Scope | None, depth: int) -> None:
         """Work in a run of MLflow, which fails now and then."""
