@@ -2,14 +2,14 @@
 
     python -m benchmarks.recording [--runs 15] [--mlflow]
 
-Each run is a new process, with lineage on and off in turn; the table gives the median and the least. The
-first fetch is counted in CPU time of the calling thread, which waits for that part; the rest happens on a
-daemon thread. Later fetches and reads are counted in wall time. With `--mlflow`, an MLflow run is active, and
-each read determines it (in an environment with the package).
+Each run is a new process, with lineage on and off in turn; the table gives the median and the least. All is
+counted in CPU time of the calling thread, which waits for that part of a fetch; the rest happens on a daemon
+thread. With `--mlflow`, an MLflow run is active, and each read determines it (in an environment with the
+package).
 
-The loader reads whole files of 60 to 160 kB of a fetched version, as `FileStream` does, and only counts
-their bytes. Its passes with and without lineage alternate in one process: once over files that are new to the
-process, then again and again; the table gives medians of all processes.
+The loader reads whole files of 60 to 160 kB of a fetched version, as `FileStream` does, and only counts their
+bytes. Passes with and without lineage alternate in one process: the first over files that are new to the run,
+then over the same files again; what recording adds is the median of the differences of adjacent passes.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import dataver
@@ -42,23 +43,29 @@ files.read("0.bin")
 began = time.thread_time()
 for _ in range(200):
     files.read("0.bin")
-read = (time.thread_time() - began) / 200
+print(first, later, (time.thread_time() - began) / 200)
+"""
 
-import os
+
+_LOADER = """
+import os, time
+import dataver
 from dataver.reading.prefetch import contents
-mode, sets, names, passes = os.environ["DATAVER_LINEAGE"], {}, [], {"off": [], "on": []}
-for each in passes:
-    os.environ["DATAVER_LINEAGE"] = each
-    sets[each] = repo.files("images")
-    names = names or [info.path for info in sets[each].walk()]
-    sets[each].read(names[0])
+repo, sets = dataver.open(), {}
+modes = [os.environ["DATAVER_LINEAGE"], "on" if os.environ["DATAVER_LINEAGE"] == "off" else "off"]
+for mode in modes:
+    os.environ["DATAVER_LINEAGE"] = mode
+    sets[mode] = repo.files("images")
+    names = [info.path for info in sets[mode].walk()]
+    sets[mode].read(names[0])
 for number in range(20):
-    for each in ("off", "on") if (number % 2 == 1) == (mode == "on") else ("on", "off"):
+    times = {}
+    for mode in modes if number % 2 else modes[::-1]:
         began = time.thread_time()
-        for path, data in contents(sets[each], [names]):
+        for path, data in contents(sets[mode], [names]):
             len(data)
-        passes[each].append((time.thread_time() - began) / len(names))
-print(first, later, read, passes[mode][0], sorted(passes[mode][1:])[10])
+        times[mode] = (time.thread_time() - began) / len(names)
+    print(times["off"], times["on"])
 """
 
 
@@ -77,7 +84,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--mlflow", action="store_true", help="with a run of MLflow")
     args = parser.parse_args()
-    code = (_MLFLOW if args.mlflow else "") + _CODE
+    start = _MLFLOW if args.mlflow else ""
     with tempfile.TemporaryDirectory() as root:
         environment = os.environ | {
             f"DATAVER_{name}": f"{root}/{name}" for name in ("REPO", "CACHE", "STATE")
@@ -97,27 +104,42 @@ def main() -> None:
         repo.sync(data, "cats", workspace=root)
         repo.sync(images, "images", workspace=root)
         repo.fetch("images")
-        times: dict[str, list[tuple[float, ...]]] = {"off": [], "on": []}
+        times: dict[str, list[list[list[float]]]] = {"off": [], "on": []}
+        passes: list[list[list[float]]] = []
         for number in range(args.runs + 1):
             for mode, found in times.items():
-                done = subprocess.run(
-                    [sys.executable, "-c", code],
-                    env=environment | {"DATAVER_LINEAGE": mode},
-                    cwd=root,
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
+                played = [_play(start + each, root, environment, mode) for each in (_CODE, _LOADER)]
                 if number:  # the first of each fills the cache
-                    found.append(tuple(1000 * float(word) for word in done.stdout.split()))
-    print("| what | off: median (least), ms | on: median (least), ms | more: median (least), ms |")
+                    found.append(played[0])
+                    passes.append(played[1])
+    print("| what | off: median (least), ms | on: median (least), ms | more: median |")
     print("|---|---|---|---|")
-    rows = ("first fetch", "later fetch", "read of 1 kB", "loader, a new file", "loader, a file again")
-    for column, name in enumerate(rows):
-        off, on = ([row[column] for row in times[mode]] for mode in ("off", "on"))
-        pairs = [(statistics.median(each), min(each)) for each in (off, on)]
-        pairs.append((pairs[1][0] - pairs[0][0], pairs[1][1] - pairs[0][1]))
-        print(f"| {name} | " + " | ".join(f"{middle:.4f} ({least:.4f})" for middle, least in pairs) + " |")
+    for column, name in enumerate(("first fetch", "later fetch", "read of 1 kB")):
+        off, on = ([row[0][column] for row in times[mode]] for mode in ("off", "on"))
+        _print(name, off, on, statistics.median(on) - statistics.median(off))
+    for name, chosen in (("loader, a new file", slice(1)), ("loader, a file again", slice(1, None))):
+        pairs = [pair for each in passes for pair in each[chosen]]
+        more = statistics.median(on - off for off, on in pairs)
+        _print(name, [off for off, _ in pairs], [on for _, on in pairs], more)
+
+
+def _play(code: str, root: str, environment: Mapping[str, str], mode: str) -> list[list[float]]:
+    """Return the numbers that a process prints, in ms, by line."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "DATAVER_LINEAGE": mode},
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [[1000 * float(word) for word in line.split()] for line in done.stdout.splitlines()]
+
+
+def _print(name: str, off: list[float], on: list[float], more: float) -> None:
+    columns = [f"{statistics.median(each):.4f} ({min(each):.4f})" for each in (off, on)]
+    share = f"{100 * more / statistics.median(off):.1f} %"
+    print(f"| {name} | {' | '.join(columns)} | {more:.4f}, {share} |")
 
 
 if __name__ == "__main__":
