@@ -81,6 +81,7 @@ def fetch(
     locked: bool = False,
     run: object = None,
     repo: str | Path | Repository | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     progress: Progress | bool = SILENT,
 ) -> "FetchReport":
     """Fetch a version; the result can be used as the path of its folder. See `Repository.fetch`.
@@ -98,6 +99,7 @@ def fetch(
         locked: fetch the version that the project's `dataver.lock` pins for `ref`.
         run: the run to link it to, as for `Repository.fetch`; None means the current one.
         repo: the repository, or its URL; None means the one that `dataver.open()` opens.
+        storage_options: as for `open`, if `repo` is not a repository.
         progress: receives counts of files and bytes; True shows a bar.
 
     Raises:
@@ -108,7 +110,7 @@ def fetch(
         IntegrityError: the repository holds damaged bytes, or other content than the locked one.
         StoreError: the store failed; repeating the call continues.
     """
-    opened = repo if isinstance(repo, Repository) else open(repo)
+    opened = repo if isinstance(repo, Repository) else open(repo, storage_options=storage_options)
     if locked:
         from dataver.api.lockfile import LockFile
 

@@ -77,6 +77,7 @@ class DataverDatasetSource(DatasetSource):
         *,
         repo: "str | Path | dataver.Repository | None" = None,
         include: "str | Iterable[str] | None" = None,
+        storage_options: "Mapping[str, Any] | None" = None,
     ) -> str:
         """Fetch the version, or the source's part of it, and return the folder.
 
@@ -84,11 +85,12 @@ class DataverDatasetSource(DatasetSource):
             dst_path: folder of a writable working copy; None returns a read-only folder in the cache.
             repo: the repository or its URL; None means the one that `dataver.open()` opens.
             include: globs that replace the source's part.
+            storage_options: as for `dataver.open`, if `repo` is not a repository.
 
         Raises:
             NotFound: the repository does not have the version.
         """
-        opened = _opened(repo)
+        opened = _opened(repo, storage_options)
         ref = self._ref(opened)
         if include is not None or not self.subset:
             return str(opened.fetch(ref, dest=dst_path, include=include).path)
@@ -186,7 +188,11 @@ def _part(opened: "dataver.Repository", tree: bytes, path: str) -> "dict[str, An
     raise PathNotFound(f"there is no '{path}' in the version.", hint="list the paths with `dataver ls`")
 
 
-def _opened(repo: "str | Path | dataver.Repository | None") -> "dataver.Repository":
+def _opened(
+    repo: "str | Path | dataver.Repository | None", storage_options: "Mapping[str, Any] | None" = None
+) -> "dataver.Repository":
     import dataver
 
-    return repo if isinstance(repo, dataver.Repository) else dataver.open(repo)
+    if isinstance(repo, dataver.Repository):
+        return repo
+    return dataver.open(repo, storage_options=storage_options)

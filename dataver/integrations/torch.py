@@ -74,14 +74,13 @@ class _Source:
         shard: ShardLike,
         decode: Decode | None,
         run: object,
-        repo: str | Path | dataver.Repository | None,
+        repo: dataver.Repository,
         *,
         exclude: str | Iterable[str],
         opened: bool,
     ) -> None:
-        found = repo if isinstance(repo, dataver.Repository) else dataver.open(repo)
-        core = found._core
-        self.files: Files = found.files(ref, run=run)
+        core = repo._core
+        self.files: Files = repo.files(ref, run=run)
         self.shard, self.decode, self.opened = as_shard(shard), decode, opened
         self.selection: Selection | None = None
         if listing is not None:
@@ -106,6 +105,14 @@ class _Source:
         for rank, (files, size) in ranks.items():
             chosen = self.selection
             self.files.note_shard(Share(chosen.include, rank, world, files, size, chosen.exclude))
+
+
+def _open(
+    repo: str | Path | dataver.Repository | None, storage_options: Mapping[str, Any] | None
+) -> dataver.Repository:
+    if isinstance(repo, dataver.Repository):
+        return repo
+    return dataver.open(repo, storage_options=storage_options)
 
 
 class _OfVersion:
@@ -151,6 +158,7 @@ class FileDataset(_OfVersion, Dataset[Any]):
         opened: bool = False,
         run: object = None,
         repo: str | Path | dataver.Repository | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         """Select files.
 
@@ -166,14 +174,16 @@ class FileDataset(_OfVersion, Dataset[Any]):
             opened: pass an open file, which `decode` closes, instead of bytes: for large files.
             run: the run to link the reads to, as in `fetch`; None means the current one.
             repo: the repository, or its URL; None means the one that `dataver.open()` opens.
+            storage_options: as for `dataver.open`, if `repo` is not a repository.
 
         Raises:
             NotFound: no such version.
             PathNotFound: the globs match no file, or a path of the listing does not exist.
             InvalidInput: an argument is not valid.
         """
+        found = _open(repo, storage_options)
         self._source = _Source(
-            ref, include, listing, shard, decode, run, repo, exclude=exclude, opened=opened
+            ref, include, listing, shard, decode, run, found, exclude=exclude, opened=opened
         )
         self._announced = False
 
@@ -233,6 +243,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         even: Even | None = None,
         run: object = None,
         repo: str | Path | dataver.Repository | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> None:
         """Select files and their order; see `FileDataset` for the other arguments.
 
@@ -252,9 +263,11 @@ class FileStream(_OfVersion, IterableDataset[Any]):
                 so that none waits for another at the end of an epoch. None: each its own part.
             run: the run.
             repo: the repository.
+            storage_options: options of its store.
         """
+        found = _open(repo, storage_options)
         self._source = _Source(
-            ref, include, listing, shard, decode, run, repo, exclude=exclude, opened=opened
+            ref, include, listing, shard, decode, run, found, exclude=exclude, opened=opened
         )
         self._plan = Plan(self._source.listing, shuffle, seed, max(memory // 2, 1), even).checked()
         self._shared = torch.zeros(1, dtype=torch.int64).share_memory_()  # the epoch
