@@ -215,7 +215,7 @@ def test_a_part_is_shared_as_a_whole_version_is(wire, history):
     wire.use("parts")
     part, _ = wire.fetch("data/one@1.0.3", include=["medium", "small/0*"])
     assert part.transferred
-    for options in ({"paths": ["medium"]}, {"paths": ["medium/0[5-7]"]}):
+    for options in ({"include": ["medium"]}, {"include": ["medium/0[5-7]"]}):
         report, moved = wire.fetch("data/one@1.0.3", **options)
         assert (report.transferred, "packs" in moved) == (0, False)
     whole, _ = wire.fetch("data/one@1.0.3")

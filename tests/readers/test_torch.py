@@ -308,7 +308,7 @@ def test_nothing_secret_goes_to_workers(monkeypatch: pytest.MonkeyPatch) -> None
     ("options", "error"),
     [
         ({"ref": "no/set"}, NotFound),
-        ({"paths": "*.jpg"}, PathNotFound),
+        ({"include": "*.jpg"}, PathNotFound),
         ({"exclude": "**"}, PathNotFound),
         ({"exclude": "*.jpg", "listing": ["train/001.bin"]}, InvalidInput),
         ({"shard": (3, 3)}, InvalidInput),
