@@ -49,7 +49,9 @@ class Session:
     def __init__(self, home: Path, programs: Path, environment: Mapping[str, str]) -> None:
         self.home = home
         self._state = home.with_name(home.name + ".state")
+        network = (name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy"))
         variables = {
+            **{name: os.environ[name] for name in network},
             "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(home),
             "LANG": "C.UTF-8",
@@ -117,6 +119,8 @@ class Session:
     def _type(self, command: Command) -> None:
         text = self._with_own_ids(command.text)
         where = f"line {command.line}: $ {text}"
+        if text.startswith("dataver mount ") and not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            return  # this machine has no FUSE; tests/mounting reports it
         if text.startswith(UNTIL_CTRL_C):
             output = self._start(text)
         else:
