@@ -1,6 +1,7 @@
 """`dataver lineage run`."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import click
@@ -75,7 +76,8 @@ def _lines(answer: "RunAnswer") -> Iterator[str]:
         import shlex
 
         yield from indented("command", [shlex.join(map(str, facts["argv"]))])
-    yield from indented("consumed", table([link_cells(each) for each in answer.inputs]) or ["nothing"])
+    consumed = sorted(map(link_cells, answer.inputs), key=itemgetter(0, 3))  # workers end in any order
+    yield from indented("consumed", table(consumed) or ["nothing"])
     yield from indented("produced", table([link_cells(each) for each in answer.outputs]) or ["nothing"])
     if run.part_of:
         yield from indented("merged into", [run.part_of])
