@@ -73,7 +73,10 @@ class Lab:
     ) -> str:
         """Run Python with this code; return what it printed, errors first."""
         process = self.start(code, *arguments, environment=environment)
-        out, err = process.communicate(timeout=120)
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
         assert (process.returncode != 0) == fails, err
         return err + out
 

@@ -18,6 +18,7 @@ import pytest
 
 import dataver
 from dataver.tree.selection import Selection
+from waiting import until
 
 FRAMES = 48
 PRELUDE = """
@@ -32,6 +33,10 @@ def read(*numbers):
 
 def key(run):
     return f"mlflow:{run.info.run_id}"
+
+def tell(found):
+    with open("told.json", "w") as file:  # standard output is shared with workers and ranks
+        json.dump(found, file)
 
 reads = {}
 """
@@ -85,18 +90,25 @@ class Lab:
         )
 
     def run(self, code: str, *command: str) -> dict[str, list[int]]:
-        """Run a program; return which run reads which files by what it prints."""
+        """Run a program; return which run reads which files by what it tells."""
+        told = self.folder / "told.json"
+        told.unlink(missing_ok=True)
         process = self.start(code, *command)
-        out, err = process.communicate(timeout=170)
+        try:
+            out, err = process.communicate(timeout=600)
+        finally:
+            process.kill()
         assert process.returncode == 0, out + err
         assert "LineageWarning" not in err
-        told: dict[str, list[int]] = json.loads(out.strip().splitlines()[-1])
-        return told
+        return json.loads(told.read_text()) if told.exists() else {}
+
+    def _sent(self) -> bool:
+        self.repo.lineage.sync()
+        return not any((self.folder / "state").glob("lineage/*/queue/*.json"))
 
     def linked(self) -> dict[str, list[int]]:
         """Return which run read which files according to the lineage, of all runs that it knows."""
-        while any((self.folder / "state").glob("lineage/*/queue/*.json")):
-            self.repo.lineage.sync()  # Ray ends its workers by force, and not at once
+        until(self._sent)  # Ray ends its workers by force, and not at once
         version = self.repo.version("frames@1.0.0")
         paths = [entry.path for entry in version.entries()]
         found = {}
@@ -144,7 +156,7 @@ with mlflow.start_run() as study_run:
     optuna.create_study().optimize(objective, n_trials=12, n_jobs=3)
     read(37)
 reads[key(study_run)] = [0, 37]
-print(json.dumps(reads))
+tell(reads)
 """)
     assert len(told) == 13
     assert lab.linked() == told
@@ -162,7 +174,7 @@ if __name__ == "__main__":
             with mlflow.start_run() as run:
                 parallel(delayed(read)(number) for number in range(first, first + 24))
             reads[key(run)] = list(range(first, first + 24))
-    print(json.dumps(reads))
+    tell(reads)
 """)
     assert len(told) == 2
     assert lab.linked() == told
@@ -188,7 +200,7 @@ if __name__ == "__main__":
     threads = [threading.Thread(target=train, args=(first,)) for first in (0, 12)]
     [each.start() for each in threads]
     [each.join() for each in threads]
-    print(json.dumps(reads))
+    tell(reads)
 """)
     assert len(told) == 2
     assert lab.linked() == told
@@ -213,7 +225,7 @@ if __name__ == "__main__":
                 worker.start()
                 worker.join()
             reads[key(run)] = list(range(first, first + 14))
-    print(json.dumps(reads))
+    tell(reads)
 """)
     assert len(told) == 2
     assert lab.linked() == told
@@ -240,7 +252,7 @@ if __name__ == "__main__":
                     list(other.map(read, range(8, 12)))
             list(own.map(read, range(12, 14)))
         read(14)
-    print(json.dumps({"test:named": [*range(8), 12, 13], "test:around": [*range(8, 12)], key(run): [14]}))
+    tell({"test:named": [*range(8), 12, 13], "test:around": [*range(8, 12)], key(run): [14]})
 """)
     assert lab.linked() == told
 
@@ -262,7 +274,7 @@ for first in (0, 8):
         read(first + 3)
         assert os.system(shlex.join([sys.executable, "-c", CODE, f"{first + 4}"])) == 0
     reads[key(run)] = list(range(first, first + 5))
-print(json.dumps(reads))
+tell(reads)
 """)
     assert len(told) == 2
     assert lab.linked() == told
@@ -295,7 +307,7 @@ if __name__ == "__main__":
     threads = [threading.Thread(target=train, args=(first,)) for first in (0, 3)]
     [each.start() for each in threads]
     [each.join() for each in threads]
-    print(json.dumps(reads))
+    tell(reads)
 """)
     assert len(told) == 2
     assert lab.linked() == told
@@ -337,7 +349,7 @@ reads |= dict(ray.get([train.remote(first) for first in range(0, 16, 2)]))
 trainer = Trainer.remote()
 reads |= dict(ray.get([trainer.train.remote(first) for first in range(16, 24, 2)]))
 ray.shutdown()
-print(json.dumps(reads))
+tell(reads)
 """)
     assert len(told) == 14
     assert lab.linked() == told
@@ -389,7 +401,7 @@ with ThreadPoolExecutor(4) as clients:
         list(clients.map(lambda url: urllib.request.urlopen(url).read(), urls))
 server.should_exit = True
 serving.join()
-print(json.dumps(reads))
+tell(reads)
 """)
     assert len(told) == 16
     assert lab.linked() == told
@@ -419,7 +431,7 @@ if __name__ == "__main__":
                 assert sum(len(batch) for batch in loader) == 12
         reads[key(run)] = list(range(first, first + 12))
     assert not any(name.startswith("dataver.api") for name in sys.modules)
-    print(json.dumps(reads))
+    tell(reads)
 """)
     assert len(told) == 2
     assert lab.linked() == told
@@ -447,7 +459,7 @@ for first in (0, 6):
     reads[key(run)] = [first + 20]
 start = next(iter(reads))
 reads[start] = [*range(12), *reads[start]]
-print(json.dumps(reads))
+tell(reads)
 """)
     assert len(told) == 2
     assert lab.linked() == told
@@ -469,7 +481,7 @@ read(*range(rank, 12, 2))
 dist.barrier()
 if run is not None:
     mlflow.end_run()
-    print(json.dumps({key(run): list(range(12))}))
+    tell({key(run): list(range(12))})
 dist.destroy_process_group()
 """,
         *TORCHRUN,
@@ -485,8 +497,6 @@ def test_two_launches_with_one_rendezvous_id_are_two_runs(lab: Lab) -> None:
 rank = int(os.environ["RANK"])
 first = int(open("first").read())
 read(first + rank)
-if rank == 0:  # ranks share one standard output: only one may write the line that is read
-    print("{}")
 """
     for first in (0, 2):
         (lab.folder / "first").write_text(str(first))
