@@ -50,7 +50,7 @@ def make_app(repository: Repository, names: Collection[str], report: Callable[[s
         return sentence(request, status, error.message, error.hint)
 
     def fail(request: Request, error: Exception) -> Response:
-        defect(report, request.url.path, error)
+        defect(report, request.scope["path"], error)
         return sentence(request, HTTPStatus.INTERNAL_SERVER_ERROR, "this is a defect of dataver.")
 
     content = Content(Catalogue(repository), report)

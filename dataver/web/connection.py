@@ -5,11 +5,15 @@ reading its response, would keep its connection for ever, and the number of conn
 """
 
 import asyncio
-from typing import Final
+import logging
+from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["IDLE", "Connection"]
+
+_SILENT: Final = logging.getLogger(__name__)
+_SILENT.setLevel(logging.CRITICAL + 1)
 
 IDLE: Final = 60.0
 """Seconds for a request to arrive, and for a client to accept the part of a response that is written."""
@@ -20,6 +24,11 @@ class Connection(H11Protocol):
 
     _timer: asyncio.TimerHandle | None = None
     _ended = False  # whether the client sends no more
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.logger = _SILENT  # failures go to `report`; uvicorn's own loggers are the process's
+        self.access_log = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""

@@ -64,7 +64,7 @@ class Content:
         """
         if request.method == "OPTIONS":
             return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Allow": ", ".join(METHODS)})
-        query = request.url.query
+        query = request.scope["query_string"].decode("latin-1")
         path = request.scope["raw_path"].decode("latin-1")
         target = parse_target(f"{path}?{query}")
         if target.path is None:

@@ -62,7 +62,7 @@ class Pieces(StreamingResponse):
         report: Callable[[str], None],
     ) -> None:
         super().__init__(pieces, status, headers)
-        self._path = request.url.path
+        self._path: str = request.scope["path"]
         self._report = report
 
     async def stream_response(self, send: Send) -> None:

@@ -57,7 +57,6 @@ class Server:
         self.url = f"http://{'localhost' if self.host == '127.0.0.1' else shown}:{self.port}"
         own = () if self.local else (socket.gethostname().lower(), socket.getfqdn().lower())
         self.names = frozenset({"localhost", host.lower(), *own, *(name.lower() for name in names)})
-        self._ended = True
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 make_app(repository, self.names, report),
@@ -66,17 +65,14 @@ class Server:
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level="critical",  # failures go to `report`
-                access_log=False,
                 proxy_headers=False,
                 server_header=False,
                 limit_concurrency=CONNECTIONS,
                 timeout_keep_alive=int(IDLE),
             )
         )
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._run()), name="dataver-serve", daemon=True
-        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="dataver-serve", daemon=True)
         self._thread.start()
 
     def __repr__(self) -> str:
@@ -98,19 +94,27 @@ class Server:
 
         Returns whether all of them ended; the others are aborted.
         """
-        self._uvicorn.config.timeout_graceful_shutdown = patience  # type: ignore[assignment]  # of `wait_for`
         self._uvicorn.should_exit = True
-        self._thread.join()
-        return self._ended
+        self._thread.join(patience)
+        if not self._thread.is_alive():
+            return True
+        self._uvicorn.force_exit = True
+        with suppress(RuntimeError):  # it has just ended
+            self._loop.call_soon_threadsafe(self._abort)
+        self._thread.join(1.0)  # not for ever: a thread may wait for the store
+        return False
 
-    async def _run(self) -> None:
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
         current_default_thread_limiter().total_tokens = CONNECTIONS  # a slow store delays no other request
         await self._uvicorn.serve(sockets=[self._socket])
-        left = list(self._uvicorn.server_state.connections)
-        self._ended = not left
-        for each in left:
-            each.transport.abort()
-        await asyncio.sleep(0)  # for the transports to close
+
+    def _abort(self) -> None:
+        for connection in list(self._uvicorn.server_state.connections):
+            connection.transport.abort()
 
 
 def _listen(host: str, port: int) -> socket.socket:
