@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from dataver import parallel
 from dataver.api.draft import Draft
 from dataver.formats.names import check_dataset_name
 from dataver.ingest import DraftCore, current_draft, find_draft, list_drafts
@@ -25,7 +26,11 @@ def create_draft(
     """Start a draft; see `dataver.Repository.create`."""
     check_dataset_name(name)
     wanted = list(parents) if isinstance(parents, Sequence) and not isinstance(parents, str) else [parents]
-    found = [core.resolve(ref) for ref in wanted]
+    if core.store.local_root is not None or len(wanted) < 2:
+        found = [core.resolve(ref) for ref in wanted]
+    else:
+        with parallel.pool(parallel.REQUESTS, "parents") as pool:
+            found = list(pool.map(core.resolve, wanted))
     if name not in {each.record.dataset for each in found}:
         core.records.refuse_dataset(name)
     folder = Path.cwd() if workspace is None else None

@@ -4,15 +4,14 @@ A draft that is behind the latest version of its line is merged with it: the ver
 replaces those parents that are its ancestors.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
-from dataver.errors import Conflict, NotFound
+from dataver.errors import Conflict
 from dataver.formats.block import Encoded, Inner, Leaf
 from dataver.formats.entry import Entry
 from dataver.formats.record import ParentRef
 from dataver.repository import Published, RepositoryCore
-from dataver.repository.lines import descends
+from dataver.repository.ancestry import Ancestry
 from dataver.tree import Tree, build, diff, merge
 
 __all__ = ["merge_onto", "merge_parents", "mirror_changes", "parents_onto"]
@@ -29,21 +28,20 @@ def merge_parents(
 ) -> tuple[bytes, list[str]]:
     """Return the tree a draft of these parents starts from, and the paths in conflict.
 
-    Later parents take precedence. Two parents are merged three-way against their nearest common ancestor, so
+    Later parents take precedence. Two parents are merged three-way against their newest common ancestor, so
     that paths one of them removed stay removed; without an ancestor, all paths of both are kept.
     """
     if not parents:
         return build((), save).digest, []
     root, conflicts = parents[0].record.tree, set[str]()
-    merged = [parents[0]]
-    for parent in parents[1:]:
-        base = _common_ancestor(repository, merged, parent)
+    ancestry = Ancestry(repository.records)
+    for number, parent in enumerate(parents[1:], 1):
+        base = _tree(ancestry.common(parents[:number], parent))
         result, clashes = merge(
             base, root, parent.record.tree, load, save, prefer="theirs", may_be_base=may_be_base
         )
         root = result.digest
         conflicts.update(clash.path for clash in clashes)
-        merged.append(parent)
     return root, sorted(conflicts)
 
 
@@ -54,13 +52,13 @@ def parents_onto(
 
     The tree is None if they have no common ancestor.
     """
-    records = repository.records
-    known = [(parent, found) for parent in parents if (found := records.of_parent(parent)) is not None]
-    older = [parent for parent, found in known if descends(records, latest.record.parents, found)]
+    ancestry = Ancestry(repository.records)
+    known = [(parent, found) for parent in parents if (found := ancestry.parent(parent)) is not None]
+    older = [parent for parent, found in known if ancestry.descends(latest.record.parents, found)]
     if len(parents) == 1 and older:
         base: bytes | None = bytes.fromhex(older[0].tree)
     else:
-        base = _common_ancestor(repository, [found for _, found in known], latest)
+        base = _tree(ancestry.common([found for _, found in known], latest))
     record = latest.record
     first = ParentRef(record.dataset, record.label, latest.record_id, record.tree.hex())
     return [first, *(parent for parent in parents if parent not in older)], base
@@ -124,28 +122,5 @@ def mirror_changes(
     return changes
 
 
-def _common_ancestor(
-    repository: RepositoryCore, ours: Sequence[Published], theirs: Published
-) -> bytes | None:
-    """Return the tree of the nearest common ancestor, which may be one of the versions."""
-    reached = {each.record_id for each in _ancestors(repository, ours)}
-    for each in _ancestors(repository, [theirs]):
-        if each.record_id in reached:
-            return each.record.tree
-    return None
-
-
-def _ancestors(repository: RepositoryCore, starts: Sequence[Published]) -> list[Published]:
-    """Return the starts and their ancestors, nearest first; deleted ones end the walk."""
-    queue, seen, found = deque(starts), {each.record_id for each in starts}, []
-    while queue:
-        each = queue.popleft()
-        found.append(each)
-        for parent in each.record.parents:
-            if parent.record not in seen:
-                seen.add(parent.record)
-                try:
-                    queue.append(repository.records.get(parent.dataset, parent.label))
-                except NotFound:
-                    continue
-    return found
+def _tree(ancestor: Published | None) -> bytes | None:
+    return None if ancestor is None else ancestor.record.tree

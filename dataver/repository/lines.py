@@ -5,19 +5,20 @@ before it on its line, i.e. have it among its ancestors. Otherwise `find_positio
 fork is allowed. For the rules and their reasons see `docs/decisions/0017-publishing-upon-the-latest.md`.
 """
 
-from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
 from dataver.errors import Conflict
 from dataver.formats.names import MAX_NAME, next_label, parse_semver
-from dataver.formats.record import ParentRef, Record
+from dataver.formats.record import Record
 from dataver.machine.store_clock import Stopwatch
+from dataver.repository.ancestry import Ancestry
 from dataver.repository.records import Labels, Listed, Published, Records, VersionNames
 
-__all__ = ["Behind", "Position", "busy", "descends", "find_position", "latest", "latest_of_each"]
+__all__ = ["Behind", "Position", "busy", "find_position", "latest", "latest_of_each"]
 
 _FORK = "-fork."
 _TICK = timedelta(microseconds=1)  # the resolution of times in records
@@ -139,15 +140,14 @@ def find_position(
     chosen = label or next_label(taken, bump)
     before = _before(records, names, label)
     own = [parent for parent in record.parents if parent.dataset == record.dataset]
-    if before is None or descends(records, own, before, names.labels):
+    ancestry = Ancestry(records, {record.dataset: names.labels})
+    if before is None or ancestry.descends(own, before):
         return Position(chosen, "", before, names.state, True, found)
-    parents = [
-        each for ref in own if (each := records.of_parent(ref, names.labels.get(ref.label))) is not None
-    ]
+    parents = [each for ref in own if (each := ancestry.parent(ref)) is not None]
     if parents and all(each.record.line for each in parents):
         line = parents[-1].record.line
         before = _end_of_fork(records, parents[-1])
-        if descends(records, own, before, names.labels):
+        if ancestry.descends(own, before):
             return Position(label or _fork_label(line, taken), line, before, names.state, True, found)
     elif not own and not mirrors and not allow_fork:
         return Position(chosen, "", before, names.state, False, found)
@@ -161,30 +161,6 @@ def _end_of_fork(records: Records, start: Published) -> Published:
     """Return the newest version of the fork of a version."""
     versions = records.versions(start.record.dataset)
     return max((each for each in versions if each.record.line == start.record.line), key=_age, default=start)
-
-
-def descends(
-    records: Records, starts: Sequence[ParentRef], wanted: Published, labels: Labels | None = None
-) -> bool:
-    """Return whether a version is one of `starts` or an ancestor of one.
-
-    `labels` are those of its dataset from a listing; without them each record is read from the store.
-
-    No ancestor is newer than its descendants, so versions older than the wanted one are not searched.
-    """
-    queue, seen = deque(starts), set[str]()
-    while queue:
-        parent = queue.popleft()
-        if parent.record == wanted.record_id:
-            return True
-        if parent.record in seen:
-            continue
-        seen.add(parent.record)
-        info = labels.get(parent.label) if labels and parent.dataset == wanted.record.dataset else None
-        found = records.of_parent(parent, info)
-        if found is not None and found.record.created >= wanted.record.created:
-            queue.extend(found.record.parents)
-    return False
 
 
 def _before(records: Records, names: VersionNames, label: str | None) -> Published | None:

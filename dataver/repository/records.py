@@ -8,12 +8,12 @@ label is never reused.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from dataver import parallel
 from dataver.cache.object_cache import DiskCache
-from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from dataver.errors import Conflict, DataverError, IntegrityError, InvalidInput, NotFound
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.names import is_other_case
 from dataver.formats.record import ParentRef, Record, parse_record, record_id
@@ -32,6 +32,7 @@ from dataver.storage import ObjectInfo, Store
 __all__ = ["Labels", "Listed", "Published", "Records", "VersionNames"]
 
 
+_Read = TypeVar("_Read")
 _Listing: TypeAlias = dict[tuple[str, str], ObjectInfo]  # by dataset and label
 Labels: TypeAlias = dict[str, ObjectInfo]  # by label, sorted as text
 Listed: TypeAlias = tuple[str, str, ObjectInfo | None]  # dataset, label, and the record's entry in a listing
@@ -135,6 +136,19 @@ class Records:
                     hint="it was replaced; restore it from a copy of the repository",
                 )
         return published
+
+    def find(self, dataset: str, label: str) -> Published:
+        """Return the record of `dataset@label` without a listing of the dataset's other labels.
+
+        Raises:
+            NotFound: no such version, or it was deleted.
+            IntegrityError: as for `get`.
+        """
+        name = dataset, label
+        there, deleted = self._listed(f"{record_prefix(dataset)}{label}.")
+        if name not in there or name in deleted:
+            raise NotFound(f"there is no version {dataset}@{label} in {self._store.url}.")
+        return self.get(dataset, label, there[name])
 
     def read_back(self, dataset: str, label: str) -> Published | None:
         """Return the record, read from the store, or None."""
@@ -271,11 +285,25 @@ class Records:
 
     def many(self, refs: Iterable[Listed]) -> list[Published]:
         """Return several records in the given order; read concurrently from a remote store."""
+        return self._each(refs, self.get)
+
+    def attempts(self, refs: Iterable[Listed]) -> list[Published | DataverError]:
+        """Do what `many` does, with an error in place of each record that cannot be read."""
+
+        def attempt(*ref: Any) -> Published | DataverError:
+            try:
+                return self.get(*ref)
+            except DataverError as error:
+                return error
+
+        return self._each(refs, attempt)
+
+    def _each(self, refs: Iterable[Listed], read: Callable[..., _Read]) -> list[_Read]:
         wanted = list(refs)
         if self._store.local_root is not None or len(wanted) < 2:
-            return [self.get(*ref) for ref in wanted]
+            return [read(*ref) for ref in wanted]
         with parallel.pool(min(parallel.REQUESTS, len(wanted)), "records") as pool:
-            return list(pool.map(lambda ref: self.get(*ref), wanted))
+            return list(pool.map(lambda ref: read(*ref), wanted))
 
     def versions(self, dataset: str) -> list[Published]:
         """Return all versions of a dataset, oldest first."""

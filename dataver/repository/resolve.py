@@ -3,6 +3,7 @@
 Refs: `name`, `name@label`, `name@tag`, `name@latest`, `dv1:<prefix>`, and version objects.
 """
 
+import contextlib
 from typing import NoReturn, Protocol, TypeAlias
 
 from dataver.errors import InvalidInput, NotFound
@@ -72,6 +73,10 @@ def resolve(records: Records, tags: Tags, ref: Ref, where: str) -> Published:
     if ref.startswith(_DIGEST):
         return _by_digest(records, ref, where)
     name, selector = split_ref(ref)
+    if selector is not None and selector != LATEST:
+        found = _by_name(records, tags, name, selector)
+        if found is not None:
+            return found
     labels = records.listed(name)
     if not labels:
         _refuse_renamed(records, name, selector)
@@ -81,14 +86,22 @@ def resolve(records: Records, tags: Tags, ref: Ref, where: str) -> Published:
         )
     if selector is None or selector == LATEST:
         return latest(records, name, labels)
-    if selector in labels:
-        return records.get(name, selector, labels[selector])
-    found = tags.version(name, selector, labels)
-    if found is None:
-        _refuse_deleted(records, name, selector)
-        known = [*labels, *tags.current(name)]
-        raise NotFound(f"{name} has no version or tag '{selector}' in {where}.", hint=_near(selector, known))
-    return found
+    _refuse_deleted(records, name, selector)
+    tags.version(name, selector)  # raises an error if the tag points to a missing version
+    known = [*labels, *tags.current(name)]
+    raise NotFound(f"{name} has no version or tag '{selector}' in {where}.", hint=_near(selector, known))
+
+
+def _by_name(records: Records, tags: Tags, name: str, selector: str) -> Published | None:
+    """Return the version that a label, else a tag, names."""
+    try:
+        check_label(selector)
+    except InvalidInput:
+        return None
+    for find in (records.find, tags.version):
+        with contextlib.suppress(NotFound):
+            return find(name, selector)
+    return None
 
 
 def _same(found: Published, given: NamedVersion, where: str) -> Published:

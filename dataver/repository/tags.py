@@ -8,6 +8,7 @@ number, a tag that was protected meanwhile is never moved by mistake. Versions o
 protection move the tag regardless, which ends the protection.
 """
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,10 +19,10 @@ from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.names import check_tag, is_other_case, parse_semver
 from dataver.formats.tag import TagMove, parse_tag_move
+from dataver.repository.ancestry import Ancestry
 from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import parse_tag_key, tag_key, tag_prefix
-from dataver.repository.lines import descends
-from dataver.repository.records import Labels, Published, Records
+from dataver.repository.records import Published, Records
 from dataver.storage import Store
 
 __all__ = ["Tags", "refuse_case"]
@@ -47,22 +48,18 @@ class Tags:
         """Return all moves of a tag, oldest first; empty if it never existed."""
         return [self._move(dataset, tag, number) for number in self._numbers(dataset, tag)]
 
-    def version(self, dataset: str, tag: str, labels: Labels) -> Published | None:
+    def version(self, dataset: str, tag: str) -> Published | None:
         """Return the version that a tag points to, or None.
 
-        Args:
-            dataset: the dataset.
-            tag: the tag.
-            labels: the dataset's records, from a listing.
-
         Raises:
+            NotFound: the version does not exist.
             IntegrityError: the record was replaced after the tag was moved.
         """
         numbers = self._numbers(dataset, tag)
         move = self._move(dataset, tag, numbers[-1]) if numbers else None
         if move is None or move.label is None:
             return None
-        published = self._records.get(dataset, move.label, labels.get(move.label))
+        published = self._records.find(dataset, move.label)
         if published.record_id != move.record:
             raise IntegrityError(
                 f"{published.ref} is not the version that the tag '{tag}' was moved to.",
@@ -114,6 +111,21 @@ class Tags:
         """
         check_tag(tag)
         dataset = published.record.dataset
+        numbers = self._numbers(dataset, tag)
+        self._refuse_name(dataset, tag, numbers)
+        move = _first_move(dataset, tag, published, author, reason)
+        above = published if forward else None
+        return self._append(move, numbers, protect=protect, force=force, above=above)
+
+    def _refuse_name(self, dataset: str, tag: str, numbers: list[int]) -> None:
+        """Raise an error if a tag with these moves must not get another one.
+
+        The name of an existing tag is allowed. But the name of a removed one may be a label by now, and in a
+        store that ignores case the moves may be another tag's: all names are compared then.
+        """
+        with contextlib.suppress(NotFound):
+            if numbers and self._move(dataset, tag, numbers[-1]).label is not None:
+                return
         if tag in (labels := self._records.labels(dataset)):
             raise InvalidInput(
                 f"'{tag}' is the label of a version of {dataset} and cannot also be a tag.",
@@ -125,8 +137,9 @@ class Tags:
                 f"'{tag}' cannot be a tag: it has the form of a version's label.",
                 hint="choose a word, such as production",
             )
-        move = _first_move(dataset, tag, published, author, reason)
-        return self._append(move, protect=protect, force=force, above=published if forward else None)
+        rows = self._rows(dataset)
+        if tag not in rows:
+            refuse_case(dataset, tag, rows, "tag")
 
     def remove(self, dataset: str, tag: str, *, author: str, force: bool = False, reason: str = "") -> None:
         """Remove a tag; its history is kept.
@@ -136,11 +149,13 @@ class Tags:
             InvalidInput: `force` is given without a reason.
             Conflict: the tag is protected, and `force` is not set.
         """
-        if self.target(dataset, tag) is None:
+        numbers = self._numbers(dataset, tag)
+        if not numbers or self._move(dataset, tag, numbers[-1]).label is None:
             raise NotFound(
                 f"{dataset} has no tag '{tag}'.", hint=f"see the tags with `dataver show {dataset}`"
             )
-        self._append(_first_move(dataset, tag, None, author, reason), protect=False, force=force)
+        move = _first_move(dataset, tag, None, author, reason)
+        self._append(move, numbers, protect=False, force=force)
 
     def refuse_label(self, dataset: str, label: str) -> None:
         """Raise an error for a label that is currently a tag, whose meaning would change.
@@ -170,16 +185,19 @@ class Tags:
             _refuse_protected(self._move(dataset, tag, numbers[-1]))
 
     def _append(
-        self, wanted: TagMove, *, protect: bool | None, force: bool, above: Published | None = None
+        self,
+        wanted: TagMove,
+        numbers: list[int],
+        *,
+        protect: bool | None,
+        force: bool,
+        above: Published | None = None,
     ) -> TagMove:
         dataset, tag = wanted.dataset, wanted.tag
         if force and not wanted.reason.strip():
             raise InvalidInput(f"{dataset}@{tag} is moved by force only with a reason.", hint=_REASON)
         for _ in range(_TRIES):
-            rows = self._rows(dataset)
-            if tag not in rows:
-                refuse_case(dataset, tag, rows, "tag")
-            number = rows.get(tag, [0])[-1] + 1
+            number = (numbers or [0])[-1] + 1
             current = self._move(dataset, tag, number - 1) if number > 1 else None
             if current is not None and above is not None and self._is_ahead(current.label, above):
                 return current
@@ -196,6 +214,7 @@ class Tags:
             )
             if create_once(self._store, tag_key(dataset, tag, number), move.encode()) is Outcome.WON:
                 return move
+            numbers = self._numbers(dataset, tag)
         raise Conflict(f"other processes keep moving the tag {dataset}@{tag}.", hint="try again")
 
     def _is_ahead(self, label: str | None, version: Published) -> bool:
@@ -203,11 +222,11 @@ class Tags:
         if label is None:
             return False
         try:
-            target = self._records.get(version.record.dataset, label)
+            target = self._records.find(version.record.dataset, label)
         except NotFound:
             return False
-        return target.record_id == version.record_id or descends(
-            self._records, target.record.parents, version
+        return target.record_id == version.record_id or Ancestry(self._records).descends(
+            target.record.parents, version
         )
 
     def _rows(self, dataset: str) -> dict[str, list[int]]:

@@ -31,9 +31,9 @@ def command(session: Session, ref: str, limit: int | None) -> None:
     or a tag, shows only that version and its ancestors.
     """
     repository = session.repository()
-    versions = _history(repository, ref)
+    versions = _history(repository, ref, limit)
     parents = {key: [each.record for each in version.parents] for key, version in versions.items()}
-    order = children_first(parents, lambda key: versions[key].created.timestamp())[:limit]
+    order = children_first(parents, lambda key: versions[key].created.timestamp())
     tags = _tags(repository, {versions[key].dataset for key in order})
     values = [version_values(versions[key], tags.get(versions[key].ref, ())) for key in order]
     shown = {key: parents[key] for key in order}
@@ -42,25 +42,18 @@ def command(session: Session, ref: str, limit: int | None) -> None:
     )
 
 
-def _history(repository: "Repository", ref: str) -> dict[str, "Version"]:
+def _history(repository: "Repository", ref: str, limit: int | None = None) -> dict[str, "Version"]:
     """Return the versions to show, by record id, without deleted parents."""
-    from dataver.errors import NotFound
+    from itertools import islice
 
+    from dataver.api.version import Version
+    from dataver.repository.ancestry import Ancestry
+
+    core = repository._core
     whole = "@" not in ref and not ref.startswith("dv1:")
-    waiting = repository.versions(ref) if whole else [repository.version(ref)]
-    found: dict[str, Version] = {}
-    while waiting:
-        version = waiting.pop()
-        if version.record_id is None or version.record_id in found:
-            continue
-        found[version.record_id] = version
-        for parent in version.parents:
-            if parent.record not in found:
-                try:
-                    waiting.append(repository.version(f"{parent.dataset}@{parent.label}"))
-                except NotFound:
-                    continue
-    return found
+    shown = repository.versions(ref) if whole else [repository.version(ref)]
+    found = Ancestry(core.records).walk(each._published() for each in shown)
+    return {each.record_id: Version.of(core, each) for each in islice(found, limit)}
 
 
 def _tags(repository: "Repository", datasets: set[str]) -> dict[str, list[str]]:

@@ -1,0 +1,308 @@
+"""What commands cost in a long history: requests to a store in memory, and CPU time in a local folder.
+
+    python -m benchmarks.histories [--versions 100,1000,10000] [--only requests|cpu] [--server seaweedfs]
+
+The dataset only grows: each version adds a file of 1,000 bytes, which has a pack of its own, to those of the
+version before, moves the tag `nightly` to itself, and has one event of a run that read it. Trees, packs,
+records, moves and events are those that the library writes, without its waiting for a disk. Each command has
+a newly opened repository and, unless said otherwise, an empty cache. A listing counts as one request for each
+1,000 keys. With `--server`, requests are counted at a store on that server.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import resource
+import secrets
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dataver
+from dataver.formats.config import RepositoryConfig
+from dataver.formats.entry import Entry, Extent, Kind
+from dataver.formats.event import Event, Link, RunFacts
+from dataver.formats.frame import encode_frame, parse_header
+from dataver.formats.pack import MAGIC, FooterBuilder
+from dataver.formats.record import ParentRef, Record, record_id
+from dataver.formats.tag import TagMove
+from dataver.hashing import digest
+from dataver.repository import RepositoryCore
+from dataver.repository.layout import CONFIG, block_key, event_key, pack_key, record_key, tag_key
+from dataver.storage import LocalStore, MemoryStore, ObjectInfo, Store, open_store
+from dataver.testing.faulty import FaultyStore
+from dataver.tree import build, edit
+from dataver_cli.commands.log import _history
+from servers import SERVERS
+
+NAME = "data/grown"
+_PAGE = 1000  # keys of one listing request
+_START = datetime(2020, 1, 1, tzinfo=UTC)
+_EVENTS = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
+
+
+class CountingStore(FaultyStore):
+    """Counts requests, and each page of a listing as one."""
+
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
+        for number, info in enumerate(super().list(prefix, after)):
+            if number and number % _PAGE == 0:
+                self._note("list", prefix)
+            yield info
+
+
+class Maker:
+    """Makes the objects of a history.
+
+    Attributes:
+        objects: the objects by key.
+        config: the repository's configuration, which is one of them.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.config = RepositoryConfig(
+            id=secrets.token_hex(16), created=_START, write_id=secrets.token_hex(16), create_if_absent=True
+        )
+        self.objects[CONFIG] = self.config.encode()
+        self._noise = random.Random(1)
+        self._core = RepositoryCore(MemoryStore(strict=False), self.config)
+        self._core.cache = None
+
+    def make(self, versions: int) -> dict[str, bytes]:
+        """Return the objects by key."""
+        tree, parent = build((), self._save).digest, None
+        for number in range(versions):
+            entry = self._file(f"part-{number:06d}.bin")
+            root = edit(tree, [(entry.path, entry)], self._load, self._save, lambda _digest: True)
+            record = Record(
+                dataset=NAME,
+                label=f"1.0.{number}",
+                tree=root.digest,
+                parents=() if parent is None else (parent,),
+                created=_START + timedelta(minutes=number),
+                author="benchmark",
+                message=f"part {number}",
+                files=root.files,
+                size=root.size,
+                entries=root.entries,
+                tool="benchmark",
+                write_id=self._noise.randbytes(16).hex(),
+            )
+            data = record.encode()
+            name, tree = record_id(data).hex(), root.digest
+            self.objects[record_key(NAME, record.label)] = data
+            parent = ParentRef(NAME, record.label, name, tree.hex())
+            self._note(number, record, name)
+        return self.objects
+
+    def _note(self, number: int, record: Record, name: str) -> None:
+        write_id = self._noise.randbytes(16).hex()
+        move = TagMove(
+            number=number + 1,
+            tag="nightly",
+            dataset=NAME,
+            record=name,
+            label=record.label,
+            created=record.created,
+            author="benchmark",
+            write_id=write_id,
+        )
+        self.objects[tag_key(NAME, "nightly", number + 1)] = move.encode()
+        written = _EVENTS + number
+        link = Link("input", NAME, record.tree.hex(), record.created, "fetch", record.label, name)
+        process = self._noise.randbytes(16).hex()
+        run = RunFacts(key=f"dataver:{process}", process=process, sequence=1, started=record.created)
+        event = Event(
+            f"{written:012x}{self._noise.randbytes(10).hex()}", record.created, "benchmark", run, (link,)
+        )
+        self.objects[event_key(event.id)] = event.encode()
+
+    def _file(self, path: str) -> Entry:
+        """Return an entry whose content is in a pack of its own."""
+        data = self._noise.randbytes(1000)
+        head, stored = encode_frame(data, [len(data)], None)
+        header, name = parse_header(head), digest(data)
+        footer = FooterBuilder()
+        footer.add_frame(header.checksum, header.stored_length, header.raw_length, [len(data)], name)
+        pack, tail = footer.encode()
+        self.objects[pack_key(pack)] = b"".join((MAGIC, head, stored, tail))
+        extent = Extent(pack, len(MAGIC), len(head) + len(stored), 0, len(data))
+        return Entry(path, Kind.FILE, len(data), name, "", (extent,))
+
+    def _save(self, block: object) -> None:
+        key = block_key(block.digest)  # type: ignore[attr-defined]
+        self.objects[key] = block.data  # type: ignore[attr-defined]
+        self._core.store.put(key, self.objects[key])
+
+    def _load(self, name: bytes) -> object:
+        return self._core.blocks.load(name)
+
+
+class _World:
+    """A repository with a history, and the folders of this machine."""
+
+    def __init__(self, root: Path, store: Store, config: RepositoryConfig, versions: int) -> None:
+        self.root, self.store, self.config, self.versions = root, store, config, versions
+        self.last = versions - 1
+        self.counts: Counter[str] = Counter()
+        os.environ["DATAVER_STATE"] = str(root / "state")
+
+    def open(self) -> dataver.Repository:
+        self.counted = CountingStore(self.store)
+        return dataver.Repository(RepositoryCore(self.counted, self.config), self.store.url)
+
+    def cache(self, name: str = "") -> None:
+        """Use a named cache, or an empty one."""
+        os.environ["DATAVER_CACHE"] = str(self.root / f"cache-{name or secrets.token_hex(4)}")
+
+    def ref(self, number: int) -> str:
+        return f"{NAME}@1.0.{number}"
+
+
+def _commands(world: _World) -> Iterator[tuple[str, Callable[[dataver.Repository], object]]]:
+    """Yield the commands in order; what they need is prepared before each is yielded."""
+    last, middle = world.last, world.last // 2
+    yield "log NAME", lambda repo: _history(repo, NAME)
+    yield "log NAME@LABEL", lambda repo: _history(repo, world.ref(last))
+    yield "list NAME", lambda repo: (repo.versions(NAME), repo.tagged(NAME))
+    yield "show NAME@LABEL", lambda repo: repo.version(world.ref(middle))
+    yield "show NAME@TAG", lambda repo: repo.version(f"{NAME}@nightly")
+    yield "show NAME (latest)", lambda repo: repo.version(NAME)
+    yield "fetch, empty cache", lambda repo: repo.fetch(world.ref(last))
+    world.cache("warm")
+    world.open().fetch(world.ref(last - 1))
+    yield "fetch, the version before is cached", lambda repo: repo.fetch(world.ref(last))
+    world.cache()
+    source = world.root / "source"
+    world.open().fetch(NAME, dest=source)
+    (source / "new.bin").write_bytes(os.urandom(1000))
+    yield "sync of one new file", lambda repo: repo.sync(source, NAME, workspace=world.root / "work")
+    yield "tag moved", lambda repo: repo.tag(world.ref(last), "nightly")
+    yield "create with 50 parents", lambda repo: _merge(world, repo, 50)
+    yield "delete of a version", lambda repo: repo.delete(world.ref(middle))
+    yield "delete of a version, its plan", lambda repo: repo.plan_delete(world.ref(middle + 1))
+    yield "lineage compact", lambda repo: repo.lineage.compact()
+    yield "plan_gc", lambda repo: repo.plan_gc()
+    yield "plan_repack", lambda repo: repo.plan_repack()
+    yield "repack", lambda repo: repo.repack()
+    world.cache()
+    yield "fetch, empty cache, after repack", lambda repo: repo.fetch(world.ref(last))
+    (source / "newer.bin").write_bytes(os.urandom(1000))
+    yield (
+        "sync of one new file, after repack",
+        lambda repo: repo.sync(source, NAME, workspace=world.root / "work"),
+    )
+
+
+def _merge(world: _World, repo: dataver.Repository, count: int) -> None:
+    step = max(1, world.versions // count)
+    parents = [world.ref(number) for number in range(0, world.versions, step)][:count]
+    repo.create("data/merged", parents=parents, workspace=world.root / "merge").discard()
+
+
+def _measure(world: _World) -> Iterator[tuple[str, int, float, Counter[str]]]:
+    """Yield the name, requests, CPU seconds, and requests by kind of each command."""
+    for name, run in _commands(world):
+        if name != "fetch, the version before is cached":
+            world.cache()
+        repo = world.open()
+        began = _cpu()
+        run(repo)
+        spent = _cpu() - began
+        kinds = Counter(f"{each.method} {each.key.partition('/')[0]}" for each in world.counted.requests)
+        yield name, len(world.counted.requests), spent, kinds
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _write(objects: dict[str, bytes], root: Path) -> None:
+    for key, data in objects.items():
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+@contextlib.contextmanager
+def _store(kind: str, objects: dict[str, bytes], root: Path) -> Iterator[Store]:
+    """Yield a store that contains the objects."""
+    if kind == "memory":
+        memory = MemoryStore(strict=False)
+        for key, data in objects.items():
+            memory.put(key, data)
+        yield memory
+    elif kind == "local":
+        _write(objects, root / "repo")
+        yield LocalStore(root / "repo")
+    else:
+        with SERVERS[kind](root / "server") as server:
+            store = open_store(server.url("histories"), server.options)
+            store.exclusive_create = True
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(lambda item: store.put(*item), objects.items()))
+            yield store
+
+
+def measure(kind: str, sizes: Sequence[int], *, details: bool) -> None:
+    """Print the table of one kind of store."""
+    table: dict[str, list[str]] = {}
+    for versions in sizes:
+        maker = Maker()
+        began = time.perf_counter()
+        objects = maker.make(versions)
+        print(f"<!-- {versions} versions made in {time.perf_counter() - began:.0f} s -->", flush=True)
+        root = Path(tempfile.mkdtemp(prefix="histories-"))
+        try:
+            with _store(kind, objects, root) as store:
+                world = _World(root, store, maker.config, versions)
+                for name, requests, spent, kinds in _measure(world):
+                    cell = f"{spent:.2f}" if kind == "local" else f"{requests:,}"
+                    table.setdefault(name, []).append(cell)
+                    if details:
+                        print(f"{versions} {name}: {requests} {spent:.2f} s {dict(kinds)}", flush=True)
+        finally:
+            _remove(root)
+    unit = "CPU seconds, local folder" if kind == "local" else f"requests, {kind}"
+    print(f"\n| {unit} | {' | '.join(f'{each:,}' for each in sizes)} |")
+    print("|---" * (len(sizes) + 1) + "|")
+    for name, cells in table.items():
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def _remove(folder: Path) -> None:
+    for path, _, _ in os.walk(folder):
+        os.chmod(path, 0o755)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.histories", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--versions", default="100,1000,10000")
+    parser.add_argument("--only", choices=("requests", "cpu"))
+    parser.add_argument("--server", choices=list(SERVERS), help="count requests to this server instead")
+    parser.add_argument("--details", action="store_true", help="print the requests by kind")
+    args = parser.parse_args()
+    os.environ |= {"DATAVER_LINEAGE": "off", "DATAVER_CACHE_SIZE": "unlimited"}
+    sizes = [int(each) for each in args.versions.split(",")]
+    if args.server:
+        measure(args.server, sizes, details=args.details)
+        return
+    for kind, only in (("memory", "requests"), ("local", "cpu")):
+        if args.only in (None, only):
+            measure(kind, sizes, details=args.details)
+
+
+if __name__ == "__main__":
+    main()
