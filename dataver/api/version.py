@@ -410,7 +410,7 @@ class Version:
         from dataver.maintenance.delete import execute_delete, plan_delete
 
         self._published()
-        plan = plan_delete(self._repository, [self.ref])
+        plan = plan_delete(self._repository, [self.ref], children=False)
         execute_delete(self._repository, plan, author=author(), reason=reason, force=force)
 
     def _published(self) -> "Published":

@@ -58,7 +58,8 @@ class VersionDeletion:
     Attributes:
         published: its record.
         tags: tags that point to it.
-        children: versions made from it that are kept; the deletion does not affect them.
+        children: versions made from it that are kept, if they were looked for; the deletion does not affect
+            them.
         runs: keys of runs linked to it; None if unknown.
     """
 
@@ -98,7 +99,12 @@ class DeletePlan:
 
 
 def plan_delete(
-    repo: RepositoryCore, refs: Sequence[str], *, dataset: bool = False, rule: DeleteRule | None = None
+    repo: RepositoryCore,
+    refs: Sequence[str],
+    *,
+    dataset: bool = False,
+    rule: DeleteRule | None = None,
+    children: bool = True,
 ) -> DeletePlan:
     """Plan the deletion of versions, of whole datasets, or of the versions of datasets that a rule chooses.
 
@@ -107,6 +113,7 @@ def plan_delete(
         refs: versions; with `dataset` or `rule`, names of datasets.
         dataset: delete all versions of the datasets.
         rule: which versions of the datasets to delete.
+        children: find the children, which reads the records of all versions.
 
     Raises:
         NotFound: no such version or dataset.
@@ -125,15 +132,11 @@ def plan_delete(
         doomed = [repo.resolve(ref) for ref in refs]
     doomed = list({each.record_id: each for each in doomed}.values())
     tags = {name: repo.tags.current(name) for name in {each.record.dataset for each in doomed}}
-    going = {each.record_id for each in doomed}
-    children: dict[str, list[str]] = {}
-    for each in _all_records(repo) if doomed else ():
-        for parent in each.record.parents if each.record_id not in going else ():
-            children.setdefault(parent.record, []).append(each.ref)
+    kept_children = _children(repo, {each.record_id for each in doomed}) if doomed and children else {}
     return DeletePlan(
         [
             VersionDeletion(
-                each, _tags_of(each, tags[each.record.dataset]), sorted(children.get(each.record_id, ()))
+                each, _tags_of(each, tags[each.record.dataset]), sorted(kept_children.get(each.record_id, ()))
             )
             for each in doomed
         ],
@@ -242,6 +245,15 @@ def write_tombstone(
 def remove_record(repo: RepositoryCore, dataset: str, label: str) -> None:
     """Remove the record of a version that has a tombstone."""
     repo.store.delete(record_key(dataset, label))
+
+
+def _children(repo: RepositoryCore, going: set[str]) -> dict[str, list[str]]:
+    """Return the versions made from each version, by record id, without those that are deleted."""
+    found: dict[str, list[str]] = {}
+    for each in _all_records(repo):
+        for parent in each.record.parents if each.record_id not in going else ():
+            found.setdefault(parent.record, []).append(each.ref)
+    return found
 
 
 def _all_records(repo: RepositoryCore) -> Iterable[Published]:

@@ -69,7 +69,7 @@ def command(
     """
     from dataver.api.author import author
     from dataver.machine.store_clock import parse_period
-    from dataver.maintenance.delete import execute_delete, refuse_tagged
+    from dataver.maintenance.delete import DeleteRule, execute_delete, plan_delete, refuse_tagged
 
     wanted = _names(refs, **named)
     rule = keep_last is not None or older_than is not None
@@ -78,12 +78,14 @@ def command(
     for ref in wanted:
         _check(ref, whole=rule or entire_dataset)
     repository = session.repository()
-    found = repository.plan_delete(
-        wanted,
-        entire_dataset=entire_dataset,
-        keep_last=keep_last,
-        older_than=None if older_than is None else parse_period(older_than),
-    )
+    period = None if older_than is None else parse_period(older_than)
+    if yes and not plan and not session.out.as_json:  # children and runs are not shown
+        chosen = DeleteRule(keep_last or 0, period) if rule else None
+        found = plan_delete(repository._core, wanted, dataset=entire_dataset, rule=chosen, children=False)
+    else:
+        found = repository.plan_delete(
+            wanted, entire_dataset=entire_dataset, keep_last=keep_last, older_than=period
+        )
     if plan or not found.versions:
         session.out.show(_values(found, deleted=False), _lines(found))
         if not plan:
