@@ -54,6 +54,7 @@ __all__ = ["GcPlan", "GcReport", "execute_gc", "plan_gc"]
 
 
 _BATCH: Final = 4_000  # objects in a batch; a writer that needs one of them waits for the whole batch
+_TOGETHER: Final = 1_000  # objects of one call
 _AROUND: Final = 9  # requests before and after the deletions of a batch; checked by a test
 _TURN: Final = timedelta(days=1)  # a writer uses a position in a dataset for at most six hours
 _WRITING: Final = timedelta(minutes=1)  # after the last byte, for flushing and renaming the file
@@ -393,10 +394,12 @@ class _Collection:
         plan = self.plan
         if not plan.count:
             return
-        swept, beside = len(plan.packs) + len(plan.blocks), len(plan.leftovers) + len(plan.records)
+        at_once = self._store.deletes_at_once
+        swept = sum(-(-len(kind) // at_once) for kind in (plan.packs, plan.blocks))
+        beside = len(plan.leftovers) + len(plan.records)
         batches = sum(-(-len(kind) // _BATCH) for kind in (plan.packs, plan.blocks))
         plan.requests = swept + beside + batches * _AROUND
-        width = parallel.REQUESTS if self._store.local_root is None else 1
+        width = parallel.REQUESTS if self._store.local_root is None and at_once == 1 else 1
         plan.seconds = looking + (swept / width + beside + batches * _AROUND) * asking
 
     def _retired(self, plan: GcPlan) -> set[bytes]:
@@ -483,23 +486,15 @@ class _Collection:
 
     def _delete(self, going: list[ObjectInfo], watch: Stopwatch) -> Iterator[tuple[ObjectInfo, str | None]]:
         """Delete objects; yield each with its error, if any."""
-
-        def remove(info: ObjectInfo) -> tuple[ObjectInfo, str | None]:
+        for start in range(0, len(going), _TOGETHER):
+            some = going[start : start + _TOGETHER]
             if watch.seconds() > _LATEST:
-                return info, "the sweep was suspended too long; run gc again"
-            try:
-                self._store.delete(info.key)
-            except StoreError as error:
-                if error.transient:
-                    raise
-                return info, error.message
-            return info, None
-
-        if self._store.local_root is not None:
-            yield from map(remove, going)
-            return
-        with parallel.pool(parallel.REQUESTS, "sweep") as pool:
-            yield from pool.map(remove, going)
+                yield from ((info, "the sweep was suspended too long; run gc again") for info in some)
+                continue
+            refused = self._store.delete_many([info.key for info in some])
+            for info in some:
+                error = refused.get(info.key)
+                yield info, None if error is None else error.message
 
 
 def _finish(store: Store, key: str) -> None:

@@ -8,7 +8,7 @@ Keeps invariants 1 (sizes are limited before objects are read, and contents comp
 not interpret events: `dataver.lineage` does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -146,11 +146,17 @@ class Events:
         """Yield the keys of the objects that `list` yields."""
         return (info.key for info in self.list(after_day))
 
-    def delete(self, key: str) -> None:
-        """Delete an object whose events are in a bundle; a missing one is not an error."""
-        if parse_event_key(key) is None:
-            raise InvalidInput(f"{key[:200]!r} is not the key of an event.")
-        self._store.delete(key)
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects whose events are in a bundle; a missing one is not an error.
+
+        Raises:
+            StoreError: the store refuses to delete one, or failed.
+        """
+        for key in keys:
+            if parse_event_key(key) is None:
+                raise InvalidInput(f"{key[:200]!r} is not the key of an event.")
+        for error in self._store.delete_many(keys).values():
+            raise error
 
     def attach(self, raw: bytes) -> str:
         """Store bytes that an event refers to and return their name, 64 hex; equal bytes are stored once.

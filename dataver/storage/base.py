@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from dataver import parallel
-from dataver.errors import IntegrityError, InvalidInput, NotFound
+from dataver.errors import IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.storage.translate import translate
 
 __all__ = [
@@ -113,11 +113,13 @@ class Store(ABC):
         local_root: the folder, if the store is one, so that its files may be hard-linked; else None.
         exclusive_create: whether `create` has one winner even among racing processes. False if the store is
             not known to guarantee this; `probe_exclusive_create` tests it and sets the attribute.
+        deletes_at_once: number of objects that one request of `delete_many` deletes.
     """
 
     url: str
     local_root: Path | None = None
     exclusive_create: bool = False
+    deletes_at_once: int = 1
 
     @property
     def location(self) -> str:
@@ -210,6 +212,29 @@ class Store(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Delete the object; a missing one is not an error."""
+
+    def delete_many(self, keys: Sequence[str]) -> dict[str, StoreError]:
+        """Delete objects, faster than one by one; return the error of each one that the store refuses.
+
+        A missing object is not an error. After a temporary failure, which is raised, any of them may be
+        deleted, and the call can be repeated.
+        """
+
+        def attempt(key: str) -> StoreError | None:
+            try:
+                self.delete(key)
+            except StoreError as error:
+                if error.transient:
+                    raise
+                return error
+            return None
+
+        if self.local_root is not None or len(keys) < 2:
+            found = list(map(attempt, keys))
+        else:
+            with parallel.pool(parallel.REQUESTS, "delete") as pool:
+                found = list(pool.map(attempt, keys))
+        return {key: error for key, error in zip(keys, found, strict=True) if error is not None}
 
     @abstractmethod
     def stat(self, key: str) -> ObjectInfo:

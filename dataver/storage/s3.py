@@ -19,7 +19,7 @@ import base64
 import hashlib
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,8 @@ class S3Store(FsspecStore):
             `token`, `client_kwargs`, `config_kwargs` … The usual AWS settings provide the rest.
         connecting: makes the transport of a process; must be picklable.
     """
+
+    deletes_at_once = 1000  # the limit of S3
 
     def __init__(
         self,
@@ -236,6 +238,28 @@ class S3Store(FsspecStore):
             self._ask("delete", key, "delete_object", self._target(key))
         except NotFound:
             return
+
+    def delete_many(self, keys: Sequence[str]) -> dict[str, StoreError]:
+        """See `Store.delete_many`; objects that a reply does not name as deleted are deleted one by one."""
+        failed: dict[str, StoreError] = {}
+        for start in range(0, len(keys), self.deletes_at_once):
+            some = keys[start : start + self.deletes_at_once]
+            done = self._delete_together(some) if len(some) > 1 else frozenset()
+            failed |= super().delete_many([key for key in some if key not in done])
+        return failed
+
+    def _delete_together(self, keys: Sequence[str]) -> Collection[str]:
+        """Delete objects with one request; return the keys that the reply names as deleted."""
+        names = {self._target(key)["Key"]: key for key in keys}
+        objects = {"Bucket": self._bucket, "Delete": {"Objects": [{"Key": name} for name in names]}}
+        try:
+            reply = self._ask("delete", keys[0], "delete_objects", objects)
+        except (StoreError, NotFound) as error:
+            if isinstance(error, StoreError) and error.transient:
+                raise
+            return ()  # the server does not support it, or refuses one of the objects
+        found = {each.get("Key") for each in reply.get("Deleted", ())}
+        return {key for name, key in names.items() if name in found}
 
     def stat(self, key: str) -> ObjectInfo:
         """See `Store.stat`."""

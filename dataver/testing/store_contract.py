@@ -217,6 +217,17 @@ def delete_is_final_and_repeatable(store: Store) -> None:
 
 
 @_clause
+def many_deletions_are_the_same(store: Store) -> None:
+    """Deleting many keys deletes each, and a missing one is not an error."""
+    keys = [f"d/{number}" for number in range(5)]
+    for key in keys:
+        store.put(key, b"x")
+    assert store.delete_many([*keys[1:], "never/there"]) == {}
+    assert [info.key for info in store.list()] == keys[:1]
+    assert store.delete_many([]) == {}
+
+
+@_clause
 def a_listing_is_sorted_and_complete(store: Store) -> None:
     """A listing contains the keys with the prefix, sorted by code points, with their sizes."""
     keys = ["a-b", "a/b-c", "a/b/c", "a0", "ab/1", "b/é", "b/z"]

@@ -118,7 +118,7 @@ def test_what_is_not_the_event_of_its_key_is_refused_by_name(events, store):
     with pytest.raises(InvalidInput):
         events.get("dataver.json")
     with pytest.raises(InvalidInput):
-        events.delete("dataver.json")
+        events.delete(["dataver.json"])
 
 
 def test_no_more_is_read_than_an_object_may_have():
@@ -148,8 +148,7 @@ def test_a_bundle_reads_like_its_events(events, store):
     assert events.put_bundle(some[::-1]) == bundle
     store.objects[bundle] = zstandard.compress(zstandard.decompress(store.objects[bundle]), 1)
     assert events.put_bundle(some) == bundle
-    for key in keys:
-        events.delete(key)
+    events.delete(keys)
     assert list(events.keys()) == [bundle]
     assert events.get(bundle) == some
 

@@ -216,3 +216,32 @@ def test_every_error_here_is_ours(moto_server: Server) -> None:
     store = _fresh(moto_server, s3_additional_kwargs={"StorageClass": "NO_SUCH_CLASS"})
     with pytest.raises(DataverError):
         store.put("key", b"x")
+
+
+def test_many_objects_are_deleted_with_one_request(s3_server: Server) -> None:
+    """And another request than the listing and the writes is not made."""
+    with FaultyNetwork(s3_server.endpoint, lambda _seen: None) as network:
+        store = _fresh(s3_server, endpoint_url=network.endpoint)
+        keys = [f"k/{number} é" for number in range(20)]
+        for key in keys:
+            store.put(key, b"x")
+        before = len(network.seen)
+        assert store.delete_many(keys[2:]) == {}
+        assert len(network.seen) - before == 1
+        assert [info.key for info in store.list()] == sorted(keys[:2])
+
+
+def test_objects_that_a_reply_does_not_name_are_deleted_one_by_one(moto_server: Server) -> None:
+    """Whatever a proxy or a server without this request answers, nothing is taken for deleted."""
+    store = _fresh(moto_server)
+    for key in ("a", "b", "c"):
+        store.put(key, b"x")
+    transport, _ = store._client()  # type: ignore[attr-defined]
+    call = transport.call
+
+    def silent(method: str, request: Any, seconds: float) -> Any:
+        return {"Deleted": []} if method == "delete_objects" else call(method, request, seconds)
+
+    transport.call = silent
+    assert store.delete_many(["a", "b"]) == {}
+    assert [info.key for info in store.list()] == ["c"]

@@ -152,7 +152,7 @@ def _bundle(
         raise IntegrityError(f"the bundle {key} differs from what was written; nothing was deleted.")
     report.bundles.append(key)
     old = [each for each in replaced if each != key]
-    list(_in_parallel(events.delete, old))
+    events.delete(old)
     report.deleted += len(old)
 
 
