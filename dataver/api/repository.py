@@ -264,9 +264,10 @@ class Repository(Upkeep):
         Raises:
             NotFound: the dataset does not exist.
         """
-        if not self._core.records.labels(name):
+        found = self._core.records.versions(name)
+        if not found:
             self._core.resolve(name)  # raises NotFound with similar names
-        return [Version.of(self._core, published) for published in self._core.records.versions(name)]
+        return [Version.of(self._core, published) for published in found]
 
     def version(self, ref: Ref) -> Version:
         """Return the version named `name`, `name@label`, `name@tag`, `name@latest` or `dv1:<prefix>`.

@@ -153,7 +153,8 @@ class Upkeep:
         from dataver.maintenance.delete import execute_delete, plan_delete
 
         rule = _delete_rule(keep_last, older_than)
-        plan = plan_delete(self._core, _ref_texts(ref), dataset=entire_dataset, rule=rule)
+        refs = _ref_texts(ref)
+        plan = plan_delete(self._core, refs, dataset=entire_dataset, rule=rule, children=False)
         return execute_delete(self._core, plan, author=author(), reason=reason, force=force and rule is None)
 
     def plan_rename(self, old: str, new: str) -> "RenamePlan":
@@ -234,16 +235,17 @@ class Upkeep:
             )
 
     def plan_repack(self, *, dead: float = 0.5) -> "RepackPlan":
-        """Return which packs are mostly dead; arguments and errors as for `repack`."""
+        """Return which packs are mostly dead or small; arguments and errors as for `repack`."""
         from dataver.maintenance.repack import plan_repack
 
         check_range("dead", dead, 0, 1)
         return plan_repack(self._core, dead=dead)
 
     def repack(self, *, dead: float = 0.5, progress: Progress | bool = SILENT) -> "RepackReport":
-        """Copy needed bytes out of packs that are mostly dead, so that `gc` can delete these.
+        """Copy needed bytes out of packs that are mostly dead or small, so that `gc` can delete these.
 
-        No digest changes, and readers are not interrupted.
+        No digest changes, and readers are not interrupted. Packs up to 1 MiB are joined if there are at least
+        16, so that a dataset with many small versions is fetched with few requests.
 
         Args:
             dead: rewrite packs with at least this share, from 0 to 1, of dead bytes.

@@ -9,6 +9,8 @@ Write order (invariant 3): packs → tree blocks → record. A crash
 The position of the version, its label and the version it must contain, is determined before anything is sent,
 and again whenever another writer published in between (`dataver.repository.publish`).
 
+Small packs that changed leaves refer to are joined first if there are many (`dataver.ingest.join_packs`).
+
 Before the record is created, every pack that the new blocks name and this call did not send is confirmed with
 the store (invariant 5), and so is the base of every delta among the new blocks. A hold protects confirmed
 objects from sweeps (`dataver.repository.holds`); the parent's record keeps everything below its blocks, which
@@ -29,6 +31,7 @@ from dataver.formats.entry import is_external
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.draft_state import save_state
+from dataver.ingest.join_packs import join_packs
 from dataver.maintenance.delete import write_tombstone
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, RepositoryCore, publish
@@ -106,7 +109,7 @@ def upload_draft(
     if published is not None and published.record.write_id != record.write_id:
         published = None
     position = locate() if published is None else None
-    sending = _Sending(draft, repository, record.tree, record.parents, progress)
+    sending = _Sending(draft, repository, record.tree, record.parents, progress, join=published is None)
     with writer_hold(store, record.tree) as hold:
         sending.establish(hold)
         if published is None:
@@ -148,7 +151,7 @@ def mend(draft: DraftCore, repository: RepositoryCore, progress: Progress = SILE
     """
     tree = draft.tree.digest
     with writer_hold(repository.store, tree) as hold:
-        _Sending(draft, repository, tree, (), progress).establish(hold)
+        _Sending(draft, repository, tree, (), progress, join=False).establish(hold)
 
 
 class _Sending:
@@ -161,11 +164,16 @@ class _Sending:
         tree: bytes,
         parents: Sequence[ParentRef],
         progress: Progress,
+        *,
+        join: bool,
     ) -> None:
         self._draft, self._repository, self._progress = draft, repository, progress
         self._tree, self._parents = tree, parents
         self._need = _needs(draft, tree)
         local = draft.local_packs()
+        if join and join_packs(draft, self._need.packs - local.keys()):
+            self._need = _needs(draft, tree)
+            local = draft.local_packs()
         self.mine = {pack: path for pack, path in local.items() if pack in self._need.packs}
         self._sizes = {pack: path.stat().st_size for pack, path in self.mine.items()}
         self._objects = [(block_key(name), draft.block_object(name)) for name in self._need.blocks]

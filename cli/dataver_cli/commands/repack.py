@@ -26,10 +26,11 @@ from dataver_cli.session import Session
 @plan_option("rewritten")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(session: Session, dead: float, plan: bool, yes: bool) -> None:
-    """Rewrite packs of which most data is unneeded.
+    """Rewrite packs of which most data is unneeded, and join small packs.
 
     The needed data is copied to new packs. No digest changes, and readers continue. `dataver gc` deletes the
-    old packs when the grace period is over.
+    old packs when the grace period is over. Packs up to 1 MB are joined if there are at least 16, so that a
+    dataset that grew by many small versions is fetched with few requests.
     """
     repository = session.repository()
     found = repository.plan_repack(dead=dead / 100)
@@ -37,14 +38,16 @@ def command(session: Session, dead: float, plan: bool, yes: bool) -> None:
         "dead": found.dead,
         "plan": {
             "packs": len(found.packs),
+            "small": found.small,
             "size": found.size,
             "write": found.live,
             "frees": found.frees,
             "blocks": found.blocks,
         },
     }
+    small = f", {found.small:,} of them small" if found.small else ""
     line = (
-        f"{count(len(found.packs), 'pack')} of {found.seen:,}: write {size(found.live)} again so that "
+        f"{count(len(found.packs), 'pack')} of {found.seen:,}{small}: write {size(found.live)} again so that "
         f"{size(found.size)} can be freed, and {count(found.blocks, 'tree block')}"
     )
     if plan or not found.packs:
