@@ -17,11 +17,11 @@ import resource
 import secrets
 import shutil
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 import dataver
@@ -75,12 +75,13 @@ class Maker:
         self._core = RepositoryCore(MemoryStore(strict=False), self.config)
         self._core.cache = None
 
-    def make(self, versions: int) -> dict[str, bytes]:
-        """Return the objects by key."""
+    def make(self, versions: int, *, grow: bool = True) -> dict[str, bytes]:
+        """Return the objects by key; without `grow`, all versions have the content of the first."""
         tree, parent = build((), self._save).digest, None
         for number in range(versions):
-            entry = self._file(f"part-{number:06d}.bin")
-            root = edit(tree, [(entry.path, entry)], self._load, self._save, lambda _digest: True)
+            if grow or not number:
+                entry = self._file(f"part-{number:06d}.bin")
+                root = edit(tree, [(entry.path, entry)], self._load, self._save, lambda _digest: True)
             record = Record(
                 dataset=NAME,
                 label=f"1.0.{number}",
@@ -166,15 +167,29 @@ class _World:
         return f"{NAME}@1.0.{number}"
 
 
-def _commands(world: _World) -> Iterator[tuple[str, Callable[[dataver.Repository], object]]]:
-    """Yield the commands in order; what they need is prepared before each is yielded."""
+_Command = tuple[str, Callable[[dataver.Repository], object]]
+
+
+def _commands_on_names(world: _World) -> Iterator[_Command]:
+    """Yield the commands that need no data of versions."""
     last, middle = world.last, world.last // 2
     yield "log NAME", lambda repo: _history(repo, NAME)
     yield "log NAME@LABEL", lambda repo: _history(repo, world.ref(last))
+    yield "log NAME@LABEL -n 5", lambda repo: _history(repo, world.ref(last), 5)
     yield "list NAME", lambda repo: (repo.versions(NAME), repo.tagged(NAME))
     yield "show NAME@LABEL", lambda repo: repo.version(world.ref(middle))
     yield "show NAME@TAG", lambda repo: repo.version(f"{NAME}@nightly")
     yield "show NAME (latest)", lambda repo: repo.version(NAME)
+    yield "tag moved", lambda repo: repo.tag(world.ref(last), "nightly")
+    yield "create with 50 parents", lambda repo: _merge(world, repo, 50)
+    yield "delete of a version", lambda repo: repo.delete(world.ref(middle))
+    yield "delete of a version, its plan", lambda repo: repo.plan_delete(world.ref(middle + 1))
+    yield "lineage compact", lambda repo: repo.lineage.compact()
+
+
+def _commands(world: _World) -> Iterator[_Command]:
+    """Yield the other commands in order; what they need is prepared before each is yielded."""
+    last = world.last
     yield "fetch, empty cache", lambda repo: repo.fetch(world.ref(last))
     world.cache("warm")
     world.open().fetch(world.ref(last - 1))
@@ -184,11 +199,6 @@ def _commands(world: _World) -> Iterator[tuple[str, Callable[[dataver.Repository
     world.open().fetch(NAME, dest=source)
     (source / "new.bin").write_bytes(os.urandom(1000))
     yield "sync of one new file", lambda repo: repo.sync(source, NAME, workspace=world.root / "work")
-    yield "tag moved", lambda repo: repo.tag(world.ref(last), "nightly")
-    yield "create with 50 parents", lambda repo: _merge(world, repo, 50)
-    yield "delete of a version", lambda repo: repo.delete(world.ref(middle))
-    yield "delete of a version, its plan", lambda repo: repo.plan_delete(world.ref(middle + 1))
-    yield "lineage compact", lambda repo: repo.lineage.compact()
     yield "plan_gc", lambda repo: repo.plan_gc()
     yield "plan_repack", lambda repo: repo.plan_repack()
     yield "repack", lambda repo: repo.repack()
@@ -207,9 +217,9 @@ def _merge(world: _World, repo: dataver.Repository, count: int) -> None:
     repo.create("data/merged", parents=parents, workspace=world.root / "merge").discard()
 
 
-def _measure(world: _World) -> Iterator[tuple[str, int, float, Counter[str]]]:
+def _measure(world: _World, *, names: bool) -> Iterator[tuple[str, int, float, Counter[str]]]:
     """Yield the name, requests, CPU seconds, and requests by kind of each command."""
-    for name, run in _commands(world):
+    for name, run in chain(_commands_on_names(world), () if names else _commands(world)):
         if name != "fetch, the version before is cached":
             world.cache()
         repo = world.open()
@@ -252,30 +262,32 @@ def _store(kind: str, objects: dict[str, bytes], root: Path) -> Iterator[Store]:
             yield store
 
 
-def measure(kind: str, sizes: Sequence[int], *, details: bool) -> None:
-    """Print the table of one kind of store."""
-    table: dict[str, list[str]] = {}
+def measure(kinds: Sequence[str], sizes: Sequence[int], *, names: bool, details: bool) -> None:
+    """Print a table for each kind of store."""
+    tables: dict[str, dict[str, list[str]]] = {kind: {} for kind in kinds}
     for versions in sizes:
         maker = Maker()
-        began = time.perf_counter()
-        objects = maker.make(versions)
-        print(f"<!-- {versions} versions made in {time.perf_counter() - began:.0f} s -->", flush=True)
-        root = Path(tempfile.mkdtemp(prefix="histories-"))
-        try:
-            with _store(kind, objects, root) as store:
-                world = _World(root, store, maker.config, versions)
-                for name, requests, spent, kinds in _measure(world):
-                    cell = f"{spent:.2f}" if kind == "local" else f"{requests:,}"
-                    table.setdefault(name, []).append(cell)
-                    if details:
-                        print(f"{versions} {name}: {requests} {spent:.2f} s {dict(kinds)}", flush=True)
-        finally:
-            _remove(root)
-    unit = "CPU seconds, local folder" if kind == "local" else f"requests, {kind}"
-    print(f"\n| {unit} | {' | '.join(f'{each:,}' for each in sizes)} |")
-    print("|---" * (len(sizes) + 1) + "|")
-    for name, cells in table.items():
-        print(f"| {name} | {' | '.join(cells)} |")
+        objects = maker.make(versions, grow=not names)
+        for kind in kinds:
+            root = Path(tempfile.mkdtemp(prefix="histories-"))
+            try:
+                with _store(kind, objects, root) as store:
+                    world = _World(root, store, maker.config, versions)
+                    for name, requests, spent, seen in _measure(world, names=names):
+                        cell = f"{spent:.2f}" if kind == "local" else f"{requests:,}"
+                        tables[kind].setdefault(name, []).append(cell)
+                        if details:
+                            print(
+                                f"{kind} {versions} {name}: {requests} {spent:.2f} s {dict(seen)}", flush=True
+                            )
+            finally:
+                _remove(root)
+    for kind, table in tables.items():
+        unit = "CPU seconds, local folder" if kind == "local" else f"requests, {kind}"
+        print(f"\n| {unit} | {' | '.join(f'{each:,}' for each in sizes)} |")
+        print("|---" * (len(sizes) + 1) + "|")
+        for name, cells in table.items():
+            print(f"| {name} | {' | '.join(cells)} |")
 
 
 def _remove(folder: Path) -> None:
@@ -292,16 +304,15 @@ def main() -> None:
     parser.add_argument("--versions", default="100,1000,10000")
     parser.add_argument("--only", choices=("requests", "cpu"))
     parser.add_argument("--server", choices=list(SERVERS), help="count requests to this server instead")
+    parser.add_argument(
+        "--names", action="store_true", help="only commands on names: all versions have the same content"
+    )
     parser.add_argument("--details", action="store_true", help="print the requests by kind")
     args = parser.parse_args()
     os.environ |= {"DATAVER_LINEAGE": "off", "DATAVER_CACHE_SIZE": "unlimited"}
     sizes = [int(each) for each in args.versions.split(",")]
-    if args.server:
-        measure(args.server, sizes, details=args.details)
-        return
-    for kind, only in (("memory", "requests"), ("local", "cpu")):
-        if args.only in (None, only):
-            measure(kind, sizes, details=args.details)
+    kinds = {"requests": ["memory"], "cpu": ["local"], None: ["memory", "local"]}[args.only]
+    measure([args.server] if args.server else kinds, sizes, names=args.names, details=args.details)
 
 
 if __name__ == "__main__":
