@@ -67,7 +67,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "du": "Show the size of datasets and versions, and what deleting them would free.",
         "delete": "Delete versions, or whole datasets.",
         "gc": "Delete data that no version needs.",
-        "repack": "Rewrite packs of which most data is unneeded.",
+        "repack": "Rewrite packs that are mostly unneeded, and join small ones.",
     },
     "Runs and their data": {
         "run": "Run a command as one run, and link its fetches and versions to it.",

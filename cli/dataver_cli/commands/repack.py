@@ -26,7 +26,7 @@ from dataver_cli.session import Session
 @plan_option("rewritten")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(session: Session, dead: float, plan: bool, yes: bool) -> None:
-    """Rewrite packs of which most data is unneeded, and join small packs.
+    """Rewrite packs that are mostly unneeded, and join small ones.
 
     The needed data is copied to new packs. No digest changes, and readers continue. `dataver gc` deletes the
     old packs when the grace period is over. Packs up to 1 MB are joined if there are at least 16, so that a
