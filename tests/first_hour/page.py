@@ -136,8 +136,8 @@ _CHANGING = (
     (re.compile(r"\b0\.\d+\b"), "<fraction>"),
     (re.compile(r" {2,}|\t"), "  "),
 )
-_SIZE = re.compile(r"([\d.,]+)( B| kB| MB| GB|M)\b")  # 5.8M is how `du` prints
-_UNITS = {" B": 1, " kB": 1e3, " MB": 1e6, " GB": 1e9, "M": 2**20}
+_SIZE = re.compile(r"([\d.,]+)( B| bytes| kB| MB| GB|M)\b")  # 5.8M is how `du` prints
+_UNITS = {" B": 1, " bytes": 1, " kB": 1e3, " MB": 1e6, " GB": 1e9, "M": 2**20}
 
 
 def _tokens(line: str) -> list[str | float]:
