@@ -416,6 +416,29 @@ def test_questions_count_in_what_is_being_read(lab) -> None:
     assert link["subset"] == {"paths": ["labels.csv"]} and link["how"] == "read"
 
 
+def test_runs_that_threads_begin_at_once_leave_no_name_behind(lab) -> None:
+    """`DATAVER_RUN` is as before, however the threads take turns: no later read is of an ended run."""
+    told = lab.run(
+        script(
+            """
+        import os, sys, threading
+
+        def work():
+            for _ in range(300):
+                with dataver.run("short"):
+                    pass
+
+        sys.setswitchinterval(1e-6)
+        threads = [threading.Thread(target=work) for _ in range(6)]
+        [each.start() for each in threads]
+        [each.join() for each in threads]
+        print(os.environ.get("DATAVER_RUN"))
+        """
+        )
+    )
+    assert told.strip() == "None"
+
+
 def test_each_run_of_a_process_has_what_it_read(lab) -> None:
     """One open version, two runs in turn, and what was read in neither."""
     lab.run(

@@ -91,8 +91,9 @@ def end_scope(key: str, outcome: str, context: Context | None = None) -> None:
 
 def export_named() -> None:
     """Export the latest open run named by the user to later child processes."""
-    named = _latest(lambda scope: scope.context is None)
-    export(named.key if named is not None else None)
+    with STATE.export_lock:
+        named = _latest(lambda scope: scope.context is None)
+        export(named.key if named is not None else None)
 
 
 def _latest(chosen: Callable[[Scope], bool]) -> Scope | None:

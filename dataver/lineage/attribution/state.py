@@ -106,6 +106,7 @@ class State:
         outside: the value before.
         stale: keys of trackers' runs that are still active in a forked worker but unrelated to its calls.
         lock: held while the recorder is created.
+        export_lock: held while the exported value of `DATAVER_RUN` and the record of it differ.
     """
 
     def __init__(self) -> None:
@@ -137,6 +138,7 @@ class State:
         self.repositories: dict[str, Any] = {}
         self.stale: set[str] = set()
         self.lock = threading.RLock()
+        self.export_lock = threading.RLock()
         self._key: str | None = None
 
     @property
@@ -213,21 +215,23 @@ def base() -> str | None:
 
 def export(key: str | None) -> None:
     """Set `DATAVER_RUN` for later child processes; None restores the value before."""
-    given = os.environ.get(RUN)
-    if STATE.exported is None or given != STATE.exported:
-        STATE.outside = given
-    STATE.exported = key
-    value = key or STATE.outside
-    if value is None:
-        os.environ.pop(RUN, None)
-    else:
-        os.environ[RUN] = value
+    with STATE.export_lock:
+        given = os.environ.get(RUN)
+        if STATE.exported is None or given != STATE.exported:
+            STATE.outside = given
+        STATE.exported = key
+        value = key or STATE.outside
+        if value is None:
+            os.environ.pop(RUN, None)
+        else:
+            os.environ[RUN] = value
 
 
 def given_run() -> str | None:
     """Return the value of `DATAVER_RUN` that the user or a parent set."""
-    given = os.environ.get(RUN)
-    return STATE.outside if STATE.exported is not None and given == STATE.exported else given
+    with STATE.export_lock:
+        given = os.environ.get(RUN)
+        return STATE.outside if STATE.exported is not None and given == STATE.exported else given
 
 
 def alive(pid: int, start: str) -> bool:
