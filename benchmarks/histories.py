@@ -25,6 +25,7 @@ from itertools import chain
 from pathlib import Path
 
 import dataver
+from dataver.errors import StoreError
 from dataver.formats.config import RepositoryConfig
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.formats.event import Event, Link, RunFacts
@@ -55,6 +56,11 @@ class CountingStore(FaultyStore):
             if number and number % _PAGE == 0:
                 self._note("list", prefix)
             yield info
+
+    def delete_many(self, keys: Sequence[str]) -> dict[str, StoreError]:
+        for key in keys[:: self.inner.deletes_at_once]:
+            self._note("delete", key)
+        return self.inner.delete_many(keys)
 
 
 class Maker:
@@ -254,6 +260,7 @@ def _store(kind: str, objects: dict[str, bytes], root: Path) -> Iterator[Store]:
         _write(objects, root / "repo")
         yield LocalStore(root / "repo")
     else:
+        (root / "server").mkdir()
         with SERVERS[kind](root / "server") as server:
             store = open_store(server.url("histories"), server.options)
             store.exclusive_create = True
