@@ -439,6 +439,38 @@ def test_runs_that_threads_begin_at_once_leave_no_name_behind(lab) -> None:
     assert told.strip() == "None"
 
 
+def test_a_child_forked_while_another_thread_begins_runs_is_in_none_of_them(lab) -> None:
+    """`DATAVER_RUN` of the child is as before the run of the other thread, at whatever moment it forks."""
+    told = lab.run(
+        script(
+            """
+        import os, sys, threading
+
+        done = threading.Event()
+
+        def work():
+            while not done.is_set():
+                with dataver.run("short"):
+                    pass
+
+        sys.setswitchinterval(1e-6)
+        thread = threading.Thread(target=work)
+        thread.start()
+        wrong = 0
+        for _ in range(150):
+            child = os.fork()
+            if child == 0:
+                os._exit("DATAVER_RUN" in os.environ)
+            wrong += os.waitpid(child, 0)[1] != 0
+        done.set()
+        thread.join()
+        print(wrong)
+        """
+        )
+    )
+    assert told.strip() == "0"
+
+
 def test_each_run_of_a_process_has_what_it_read(lab) -> None:
     """One open version, two runs in turn, and what was read in neither."""
     lab.run(

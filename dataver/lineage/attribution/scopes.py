@@ -91,7 +91,7 @@ def end_scope(key: str, outcome: str, context: Context | None = None) -> None:
 
 def export_named() -> None:
     """Export the latest open run named by the user to later child processes."""
-    with STATE.export_lock:
+    with STATE.environment_lock:
         named = _latest(lambda scope: scope.context is None)
         export(named.key if named is not None else None)
 

@@ -106,7 +106,7 @@ class State:
         outside: the value before.
         stale: keys of trackers' runs that are still active in a forked worker but unrelated to its calls.
         lock: held while the recorder is created.
-        export_lock: held while the exported value of `DATAVER_RUN` and the record of it differ.
+        environment_lock: held while the exported variables and the record of them differ.
     """
 
     def __init__(self) -> None:
@@ -138,7 +138,7 @@ class State:
         self.repositories: dict[str, Any] = {}
         self.stale: set[str] = set()
         self.lock = threading.RLock()
-        self.export_lock = threading.RLock()
+        self.environment_lock = threading.RLock()
         self._key: str | None = None
 
     @property
@@ -190,16 +190,17 @@ def announcement(key: str | None) -> str:
 
 def announce(key: str | None) -> None:
     """Set the run that later child processes join; None means that of the process's own parent."""
-    if key is not None:
-        STATE.announced = announcement(key)
-        os.environ[PARENT] = STATE.announced
-        STATE.joinable = True
-    elif STATE.announced is not None and os.environ.get(PARENT) == STATE.announced:
-        STATE.announced = None
-        if STATE.inherited:
-            os.environ[PARENT] = STATE.inherited
-        else:
-            del os.environ[PARENT]
+    with STATE.environment_lock:
+        if key is not None:
+            STATE.announced = announcement(key)
+            os.environ[PARENT] = STATE.announced
+            STATE.joinable = True
+        elif STATE.announced is not None and os.environ.get(PARENT) == STATE.announced:
+            STATE.announced = None
+            if STATE.inherited:
+                os.environ[PARENT] = STATE.inherited
+            else:
+                del os.environ[PARENT]
 
 
 def set_base(key: str) -> None:
@@ -215,7 +216,7 @@ def base() -> str | None:
 
 def export(key: str | None) -> None:
     """Set `DATAVER_RUN` for later child processes; None restores the value before."""
-    with STATE.export_lock:
+    with STATE.environment_lock:
         given = os.environ.get(RUN)
         if STATE.exported is None or given != STATE.exported:
             STATE.outside = given
@@ -229,7 +230,7 @@ def export(key: str | None) -> None:
 
 def given_run() -> str | None:
     """Return the value of `DATAVER_RUN` that the user or a parent set."""
-    with STATE.export_lock:
+    with STATE.environment_lock:
         given = os.environ.get(RUN)
         return STATE.outside if STATE.exported is not None and given == STATE.exported else given
 
