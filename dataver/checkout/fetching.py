@@ -88,6 +88,18 @@ class FetchReport:
     def __truediv__(self, name: str | os.PathLike[str]) -> Path:
         return self.path / name
 
+    def glob(self, pattern: str) -> Iterator[Path]:
+        """Yield the paths in the folder that match a pattern, as `pathlib.Path.glob` does."""
+        return self.path.glob(pattern)
+
+    def rglob(self, pattern: str) -> Iterator[Path]:
+        """Yield the paths at any depth that match a pattern, as `pathlib.Path.rglob` does."""
+        return self.path.rglob(pattern)
+
+    def iterdir(self) -> Iterator[Path]:
+        """Yield the paths of the files and folders in the folder."""
+        return self.path.iterdir()
+
     def __str__(self) -> str:
         return str(self.path)
 

@@ -55,6 +55,7 @@ def test_a_report_of_a_fetch_is_a_path(repo, tmp_path):
         assert (folder / "other").read_bytes() == b"new"
         assert os.listdir(folder) == os.listdir(folder.path)
         assert f"{folder}" == os.fspath(folder) == str(folder.path)
+        assert [*folder.iterdir()] == [*folder.glob("*")] and folder.path / "other" in folder.rglob("oth*")
         assert repr(folder).startswith("FetchReport(path=")
 
 

@@ -42,11 +42,7 @@ def hook() -> None:
     """Install the hooks, once per process; those of pools after their import."""
     if not STATE.hooked:
         STATE.hooked = True
-        os.register_at_fork(
-            before=_before_fork,
-            after_in_parent=lambda: STATE.environment_lock.release(),
-            after_in_child=_in_child,
-        )
+        os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
         _wrap_threads()
         sys.meta_path.insert(0, _Finder)
     _wrap_starters()
@@ -263,7 +259,11 @@ def _of_children(scope: Scope | None) -> str | None:
 def _before_fork() -> None:
     announce(_of_children(here()))  # the child joins the run of the thread that forks
     _await_imports()
-    STATE.environment_lock.acquire()  # no other thread is in the middle of a change; the child makes a new lock
+    STATE.environment_lock.acquire()  # no change is half done at the fork; the child makes a new lock
+
+
+def _in_parent() -> None:
+    STATE.environment_lock.release()
 
 
 def _await_imports() -> None:
