@@ -101,6 +101,9 @@ def add_values(report: "AddReport") -> dict[str, Any]:
 def add_line(report: "AddReport") -> str:
     """Return the report of an `add` or `sync` in one line."""
     parts = [f"{count(report.files, 'file')} ({size(report.size)})"]
+    changed = report.files - report.unchanged - report.renamed
+    if 0 < changed < report.files:
+        parts.append(f"{changed:,} added or modified")
     if report.unchanged:
         parts.append(f"{report.unchanged:,} unchanged")
     if report.removed:
