@@ -143,7 +143,7 @@ class Bar:
             files = f"{self._files:,} of {files}"
         if not self._done or self._fresh is None:
             return files
-        return f"{files}, {_size(self._new)} {self._fresh} ({100 * self._new // self._done} %)"
+        return f"{files}, {_size(self._new)} {self._fresh}"
 
 
 def _size(number: int) -> str:

@@ -1,6 +1,7 @@
 """An own copy after a power cut, on an ext4 file system that is shut down as a cut would do it."""
 
 import os
+import posix
 import subprocess
 
 import pytest
@@ -10,11 +11,12 @@ from servers.disk import Disk
 
 
 @pytest.fixture
-def disk(tmp_path):
+def disk(tmp_path, monkeypatch):
     try:
         found = Disk(tmp_path)
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("only root can attach a file system, and only where there are loop devices")
+    monkeypatch.setattr(os, "fsync", posix.fsync)  # `tests/conftest.py` leaves it out
     yield found
     found.detach()
 
