@@ -179,7 +179,7 @@ def questions(runs: int, versions: int) -> dict[str, Callable[[sqlite3.Connectio
         raise NotFound(f"the tree of {link.ref} is simulated.")
 
     def contents_read(db: sqlite3.Connection, link: Answer) -> set[bytes]:
-        files = files_of(db, link.version or 0) or {}
+        files = files_of(db, link.version_row or 0) or {}
         return {content for path, content in files.items() if covers(link.subset, path)}
 
     def by_path(db: sqlite3.Connection) -> object:

@@ -436,7 +436,7 @@ class Lineage:
             if version.created is not None and version.deleted is None:
                 raise
             with self._asking() as db:
-                files = files_of(db, version.number)
+                files = files_of(db, version.row)
             if files is None:
                 raise NotFound(
                     f"the files of {version.ref} are unknown: its tree is missing.",
@@ -448,10 +448,10 @@ class Lineage:
         """Return the prefixes of the digests that a link read, from the index, or None."""
         from dataver.lineage.queries.content import files_of
 
-        if link.version is None:
+        if link.version_row is None:
             return None
         with self._asking(changes=True) as db:
-            files = files_of(db, link.version)
+            files = files_of(db, link.version_row)
         covers = self._covers()
         covered = {path: covers(link.subset, path) for path in files or ()}
         if files is None or None in covered.values():

@@ -570,6 +570,7 @@ def test_answers_survive_a_repository_that_is_away(
     problem = again.lineage.refresh()
     (tmp_path / "away").rename(tmp_path / "repo")
     assert again.lineage.run("aaa111").inputs[0].ref == "raw@1.0.0"
+    assert again.lineage.run("aaa111").inputs[0].run == "mlflow:aaa111"
     assert problem is None or "repo" in problem
 
 

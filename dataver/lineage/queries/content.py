@@ -192,12 +192,12 @@ def _sightings(
         some = ids[start : start + _SOME]
         marks = ",".join("?" * len(some))
         links = links_where(db, f"l.id IN ({marks})", some)
-        runs = runs_of(db, [link.run for link in links])
+        runs = runs_of(db, [link.run_row for link in links])
         for link in reversed(links):
-            for path in sorted(at[link.version or 0]):
+            for path in sorted(at[link.version_row or 0]):
                 covered = covers(link.subset, path)
                 if covered is not False:
-                    yield ContentRead(runs[link.run], link, path, covered is True and link.used)
+                    yield ContentRead(runs[link.run_row], link, path, covered is True and link.used)
 
 
 def parse_listing(data: bytes) -> list[str]:

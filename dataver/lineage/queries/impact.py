@@ -150,9 +150,9 @@ def impact_of_contents(
         spread.part(number, f"holds {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""))
     condition = "l.role = 'input' AND l.version IN (SELECT value FROM json_each(?))"
     for link in links_where(db, condition, [json.dumps(list(at))]):
-        covered = [covers(link.subset, path) for path in at[link.version or 0]]
+        covered = [covers(link.subset, path) for path in at[link.version_row or 0]]
         if True in covered or None in covered:
-            reason = f"read:{link.version}" if link.used else f"had:{link.version}"
-            spread.run(link.run, reason, certain=True in covered and link.used)
+            reason = f"read:{link.version_row}" if link.used else f"had:{link.version_row}"
+            spread.run(link.run_row, reason, certain=True in covered and link.used)
     spread.spread()
     return spread.result()

@@ -31,7 +31,7 @@ class IndexedVersion:
     """A version in the index.
 
     Attributes:
-        number: its number in the index.
+        row: its row in the local index, which may change when the index is rebuilt.
         record: the id of its record, 64 hex.
         dataset: its dataset; None if the version is only known from a link without a name.
         label: its label.
@@ -43,7 +43,7 @@ class IndexedVersion:
         size: bytes of the files.
     """
 
-    number: int
+    row: int
     record: str
     dataset: str | None = None
     label: str | None = None
@@ -78,7 +78,7 @@ class IndexedRun:
     """A run.
 
     Attributes:
-        number: its number in the index.
+        row: its row in the local index, which may change when the index is rebuilt.
         key: `system:id`, the run's primary context.
         name: its name, from the user or the tracker.
         started: start of its first process.
@@ -91,7 +91,7 @@ class IndexedRun:
         contexts: all its contexts.
     """
 
-    number: int
+    row: int
     key: str
     started: datetime
     name: str | None = None
@@ -113,11 +113,10 @@ class IndexedLink:
 
     Attributes:
         role: `input` or `output`.
-        run: the number of the run.
-        version: the number of the version; None for an output that was never published.
+        run: the run's key.
         dataset: the dataset, as it was called then.
         label: the label, as it was then.
-        record: the id of the version's record, 64 hex, or None like `version`.
+        record: the id of the version's record, 64 hex; None for an output that was never published.
         tree: the digest of the version's tree, 64 hex.
         subset: the part that was read.
         files: number of files read.
@@ -125,11 +124,12 @@ class IndexedLink:
         time: time of the first read or of the output.
         how: `fetch`, `read`, `available`, `finalize`, `declared`.
         context: the tracker's run that was active, unless it is the run itself.
+        run_row: the run's row in the local index, which may change when the index is rebuilt.
+        version_row: the version's row there; None for an output that was never published.
     """
 
     role: str
-    run: int
-    version: int | None
+    run: str
     dataset: str
     label: str | None
     record: str | None
@@ -140,6 +140,8 @@ class IndexedLink:
     time: datetime
     how: str
     context: str | None = None
+    run_row: int
+    version_row: int | None
 
     def __repr__(self) -> str:
         return f"IndexedLink({self.role!r}, {self.ref!r}, how={self.how!r})"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LINK_COLUMNS", "link_of", "links_where", "runs_of", "versions_of"]
 
-LINK_COLUMNS = """l.role, l.run, l.version, l.dataset, l.label, v.record, l.tree, l.subset, l.files, l.size,
+LINK_COLUMNS = """l.role, r.key, l.run, l.version, l.dataset, l.label, v.record, l.tree, l.subset, l.files, l.size,
     l.time, l.how, l.context, v.dataset, v.label"""
 
 
@@ -30,7 +30,7 @@ def versions_of(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Ind
     )
     for number, record, dataset, label, tree, created, message, files, size, deleted in rows:
         found[number] = IndexedVersion(
-            number=number,
+            row=number,
             record=record,
             dataset=dataset,
             label=label,
@@ -49,13 +49,11 @@ def versions_of(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Ind
 
 def _named_by_link(db: sqlite3.Connection, version: IndexedVersion) -> IndexedVersion:
     row = db.execute(
-        "SELECT dataset, label, tree FROM links WHERE version = ? ORDER BY time, id LIMIT 1", [version.number]
+        "SELECT dataset, label, tree FROM links WHERE version = ? ORDER BY time, id LIMIT 1", [version.row]
     ).fetchone()
     if row is None:
         return version
-    return IndexedVersion(
-        number=version.number, record=version.record, dataset=row[0], label=row[1], tree=row[2]
-    )
+    return IndexedVersion(row=version.row, record=version.record, dataset=row[0], label=row[1], tree=row[2])
 
 
 def runs_of(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, IndexedRun]:
@@ -79,7 +77,7 @@ def runs_of(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Indexed
             (each.key != key, each.kind != "tracker", each.key, each) for each in contexts[number]
         )
         found[number] = IndexedRun(
-            number=number,
+            row=number,
             key=key,
             name=name,
             started=datetime.fromisoformat(started),
@@ -97,8 +95,8 @@ def runs_of(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, Indexed
 def links_where(db: sqlite3.Connection, condition: str, values: Sequence[Any]) -> list[IndexedLink]:
     """Return links, oldest first; `condition` is a constant of the caller, the values are bound."""
     rows = db.execute(
-        f"SELECT {LINK_COLUMNS} FROM links l LEFT JOIN versions v ON v.id = l.version WHERE {condition}"  # noqa: S608
-        " ORDER BY l.time, l.id",
+        f"SELECT {LINK_COLUMNS} FROM links l JOIN runs r ON r.id = l.run"  # noqa: S608
+        f" LEFT JOIN versions v ON v.id = l.version WHERE {condition} ORDER BY l.time, l.id",
         values,
     )
     return [link_of(row) for row in rows]
@@ -106,13 +104,27 @@ def links_where(db: sqlite3.Connection, condition: str, values: Sequence[Any]) -
 
 def link_of(row: Sequence[Any]) -> IndexedLink:
     """Return the link of a row of `LINK_COLUMNS`; names are from the record, if it is known."""
-    role, run, version, dataset, label, record, tree, subset, files, size, time, how, context, name, named = (
-        row
-    )
+    (
+        role,
+        key,
+        run,
+        version,
+        dataset,
+        label,
+        record,
+        tree,
+        subset,
+        files,
+        size,
+        time,
+        how,
+        context,
+        name,
+        named,
+    ) = row
     return IndexedLink(
         role=role,
-        run=run,
-        version=version,
+        run=key,
         dataset=name or dataset,
         label=named or label,
         record=record,
@@ -123,6 +135,8 @@ def link_of(row: Sequence[Any]) -> IndexedLink:
         time=datetime.fromisoformat(time),
         how=how,
         context=context,
+        run_row=run,
+        version_row=version,
     )
 
 

@@ -75,7 +75,7 @@ def describe_version(db: sqlite3.Connection, ref: str) -> VersionAnswer:
         )
     ]
     versions = versions_of(db, [number, *parents, *children, *same])
-    runs = runs_of(db, [link.run for link in links])
+    runs = runs_of(db, [link.run_row for link in links])
     return VersionAnswer(
         version=versions[number],
         consumed=_with_runs(links, runs, "input"),
@@ -159,7 +159,7 @@ def _numbers(nodes: Iterable[str], kind: str) -> list[int]:
 def _with_runs(
     links: list[IndexedLink], runs: dict[int, IndexedRun], role: str
 ) -> list[tuple[IndexedRun, IndexedLink]]:
-    return [(runs[link.run], link) for link in links if link.role == role]
+    return [(runs[link.run_row], link) for link in links if link.role == role]
 
 
 def _by_time(versions: Iterable[IndexedVersion]) -> list[IndexedVersion]:
