@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LINK_COLUMNS", "link_of", "links_where", "runs_of", "versions_of"]
 
-LINK_COLUMNS = """l.role, r.key, l.run, l.version, l.dataset, l.label, v.record, l.tree, l.subset, l.files, l.size,
-    l.time, l.how, l.context, v.dataset, v.label"""
+LINK_COLUMNS = """l.role, r.key, l.run, l.version, l.dataset, l.label, v.record, l.tree, l.subset, l.files,
+    l.size, l.time, l.how, l.context, v.dataset, v.label"""
 
 
 def versions_of(db: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, IndexedVersion]:
