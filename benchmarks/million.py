@@ -27,6 +27,7 @@ from dataver.formats.entry import Entry, Extent, Kind
 from dataver.formats.record import Record
 from dataver.repository import publish
 from dataver.repository.layout import block_key
+from dataver.repository.lines import find_position
 from dataver.tree import build, edit
 
 NAME = "big/set"
@@ -86,7 +87,9 @@ def _publish(repository: dataver.Repository, like: dataver.Version, root: object
         tool="benchmark",
         write_id=random.Random(root.digest).randbytes(16).hex(),  # type: ignore[attr-defined]
     )
-    publish(repository._core.store, repository._core.records, record, label=None)
+    core = repository._core
+    published = publish(core.store, core.records, record, find_position(core.records, record, label=None))
+    assert published is not None
 
 
 def timed(command: list[str], folder: Path) -> float:
@@ -120,7 +123,9 @@ def main() -> None:
     options = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="dataver-million-"))
     os.environ["DATAVER_CACHE"] = str(home / "cache")
+    os.environ["DATAVER_LINEAGE"] = "off"  # its events would be sent after the repository is deleted
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    middle = f"{options.files // 2000:05d}"  # a folder
     tool = [sys.executable, "-m", "dataver_cli", "--repo", str(home / "repo"), "--quiet"]
     try:
         seconds = make(home, options.files)
@@ -129,11 +134,11 @@ def main() -> None:
             "list": lambda: timed([*tool, "list", NAME], home),
             "ls, first page": lambda: first_page([*tool, "ls", NAME], home),
             "ls -r, first page": lambda: first_page([*tool, "ls", NAME, "--recursive"], home),
-            "ls of a folder": lambda: timed([*tool, "ls", NAME, "00500"], home),
+            "ls of a folder": lambda: timed([*tool, "ls", NAME, middle], home),
             "show": lambda: timed([*tool, "show", NAME], home),
             "diff, 10 files": lambda: timed([*tool, "diff", f"{NAME}@1.0.0", f"{NAME}@1.0.1"], home),
-            "child, 1 file": lambda: child(tool, home),
-            "child, 1 file, library": lambda: child_by_library(home),
+            "child, 1 file": lambda: child(tool, home, middle),
+            "child, 1 file, library": lambda: child_by_library(home, middle),
         }.items():
             runs = [run() for _ in range(options.runs)]
             result = {"operation": name, "seconds": round(statistics.median(runs), 3), "runs": len(runs)}
@@ -142,23 +147,23 @@ def main() -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def child(tool: list[str], home: Path) -> float:
+def child(tool: list[str], home: Path, dest: str) -> float:
     """Make and publish a child that changes one file: create, add, finalize --upload; return the seconds."""
     folder = workspace(home)
     return (
         timed([*tool, "create", NAME, "--parent", NAME], folder)
-        + timed([*tool, "add", "in/file-0500.jpg", "--dest", "00500"], folder)
+        + timed([*tool, "add", "in/file-0500.jpg", "--dest", dest], folder)
         + timed([*tool, "finalize", "-m", "one file", "--upload"], folder)
     )
 
 
-def child_by_library(home: Path) -> float:
+def child_by_library(home: Path, dest: str) -> float:
     """Do the same by the library, opening the repository included; return the seconds."""
     folder = workspace(home)
     began = time.perf_counter()
     repository = dataver.open(home / "repo")
     draft = repository.create(NAME, parents=NAME, workspace=folder)
-    draft.add(folder / "in" / "file-0500.jpg", dest="00500")
+    draft.add(folder / "in" / "file-0500.jpg", dest=dest)
     draft.finalize("one file")
     draft.upload()
     return time.perf_counter() - began
