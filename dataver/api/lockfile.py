@@ -260,7 +260,12 @@ class LockFile:
                 hint="open the repository it was locked in, or lock it again in this one",
             )
         if drift is Drift.GONE:
-            raise NotFound(f"{locked.ref}, which {self.path} locks, is not in {where} any more.")
+            gone = f"{locked.ref}, which {self.path} locks, is not in {where} any more"
+            try:
+                repository._core.resolve(locked.ref)  # its error has the reason: deleted, or renamed
+            except NotFound as error:
+                raise NotFound(f"{gone}: {error.message}", hint=error.hint) from error
+            raise NotFound(f"{gone}.", hint="try again: it was published meanwhile")
         if drift is Drift.CHANGED:
             raise IntegrityError(
                 f"{locked.ref} in {where} is not what {self.path} locked ({locked.digest}).",

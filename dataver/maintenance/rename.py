@@ -3,7 +3,7 @@
 Records are immutable and contain their name, so each version gets a new record, with the same tree, label,
 time, author, message and metadata; its parents of this dataset are those of the new name. No data is
 transferred. Order: records of the new name, oldest first → its tags → tags and tombstones of the old name.
-The tombstones name the new dataset, so that old references are answered with it, and nothing is published
+The tombstones name the new dataset, so that errors for old references contain it, and nothing is published
 under the old name. A crash
 
     before the tombstones    leaves versions under both names

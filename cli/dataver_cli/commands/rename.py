@@ -28,9 +28,9 @@ def command(session: Session, old: str, new: str, *, plan: bool, yes: bool) -> N
     """Rename a dataset: all its versions and tags.
 
     Versions keep label, content, time, author and history; no data is transferred. References to the old
-    name, also in dataver.lock, are answered with the new name, and nothing can be published under the old
-    name any more, so a dataset cannot be renamed back. Runs stay linked to the old name, and lineage finds
-    them by content. After an interruption, the same command continues.
+    name, also in dataver.lock, are then errors that contain the new name. Nothing can be published under
+    the old name any more, so a dataset cannot be renamed back. Runs stay linked to the old name, and
+    lineage finds them by content. After an interruption, the same command continues.
     """
     repository = session.repository()
     found = repository.plan_rename(old, new)
