@@ -42,7 +42,9 @@ def command(
     refuses it. This prevents mistakes; it does not restrict users with write access.
     """
     if (protect is not None or force or reason) and (history or tag is None):
-        raise click.UsageError("missing version or tag: dataver tag NAME@LABEL TAG --protect")
+        raise click.UsageError(
+            "--protect, --unprotect, --force and --reason need a version and a tag, and no --history"
+        )
     if history:
         if tag is None:
             raise click.UsageError("missing tag: dataver tag NAME TAG --history")
