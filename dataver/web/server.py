@@ -30,6 +30,8 @@ __all__ = ["CONNECTIONS", "Server", "serve"]
 CONNECTIONS: Final = 256
 """Limit of connections; requests on a further one get a 503."""
 
+_HOSTS: Final = "choose another --host or --port; 127.0.0.1 is this machine, 0.0.0.0 all its addresses"
+
 
 class Server:
     """A running server, from `serve` until `close`.
@@ -129,7 +131,7 @@ def _listen(host: str, port: int) -> socket.socket:
         found.close()
         if error.errno == EADDRINUSE:
             raise Conflict(f"port {port} of {host} is in use.", hint="`--port 0` takes a free one") from error
-        raise InvalidInput(f"{host} port {port} cannot be listened on: {error.strerror}.") from error
+        raise InvalidInput(f"cannot listen on {host} port {port}: {error.strerror}.", hint=_HOSTS) from error
     return found
 
 
@@ -168,6 +170,8 @@ def _address(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise InvalidInput(f"'{host}' is no address of this machine: {error.strerror}.") from error
+        raise InvalidInput(
+            f"'{host}' is not an address of this machine: {error.strerror}.", hint=_HOSTS
+        ) from error
     family, _, _, _, address = found[0]
     return family, address

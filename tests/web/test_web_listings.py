@@ -365,7 +365,7 @@ def test_addresses_that_cannot_be_listened_on(world: World) -> None:
     assert "--port 0" in (caught.value.hint or "")
     with pytest.raises(InvalidInput, match=r"192\.0\.2\.1"):
         serve(world.repo, "192.0.2.1", 0)
-    with pytest.raises(InvalidInput, match="no address"):
+    with pytest.raises(InvalidInput, match="not an address"):
         serve(world.repo, "no such host.invalid", 0)
     with pytest.raises(InvalidInput, match="`port` is"):
         serve(world.repo, port=70_000)
