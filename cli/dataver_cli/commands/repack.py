@@ -29,7 +29,7 @@ def command(session: Session, dead: float, plan: bool, yes: bool) -> None:
     """Rewrite packs that are mostly unneeded, and join small ones.
 
     The needed data is copied to new packs. No digest changes, and readers continue. `dataver gc` deletes the
-    old packs when the grace period is over. Packs up to 1 MB are joined if there are at least 16, so that a
+    old packs when the grace period is over. Packs up to 1 MiB are joined if there are at least 16, so that a
     dataset that grew by many small versions is fetched with few requests.
     """
     repository = session.repository()
