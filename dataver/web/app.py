@@ -66,6 +66,13 @@ def _unrouted(request: Request, error: Exception) -> Response:
     """Return the response to a request that no route accepts."""
     assert isinstance(error, HTTPException)
     if error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
-        return sentence(request, HTTPStatus(error.status_code), "nothing has such an address.")
+        return sentence(
+            request,
+            HTTPStatus(error.status_code),
+            "there is nothing at this address.",
+            "/ lists all datasets",
+        )
     headers = {"Allow": ", ".join(METHODS), "Connection": "close"}  # a body may follow
-    return sentence(request, HTTPStatus.METHOD_NOT_ALLOWED, "versions are only read.", None, headers)
+    return sentence(
+        request, HTTPStatus.METHOD_NOT_ALLOWED, "versions are read-only.", "use GET or HEAD", headers
+    )

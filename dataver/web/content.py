@@ -68,11 +68,11 @@ class Content:
         path = request.scope["raw_path"].decode("latin-1")
         target = parse_target(f"{path}?{query}")
         if target.path is None:
-            raise NotFound("nothing has such an address.")
+            raise NotFound("the address is not a valid path.", hint="/ lists all datasets")
         place = self._catalogue.place(target.path)
         if place.files is not None and place.info is not None and place.info.type == "file":
             if target.folder:
-                raise NotFound(f"'{place.path}' is a file, not a folder.")
+                raise NotFound(f"'{place.path}' is a file, not a folder.", hint="omit the slash at the end")
             return self._file(request, place, place.files, place.info)
         if target.folder:
             return self._listing(request, place, target)

@@ -93,7 +93,7 @@ def _verified(
             if whole:
                 hasher.update(data)
                 if start >= stop and hasher.hexdigest() != info.digest:
-                    raise IntegrityError(f"'{info.path}' in {files.ref} is not what its digest says.")
+                    raise IntegrityError(f"'{info.path}' in {files.ref} does not match its digest.")
             yield data
     finally:
         for _, piece in ahead:

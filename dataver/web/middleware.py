@@ -67,7 +67,7 @@ class HostCheck:
         if not given and request.scope["http_version"] == "1.0":
             return None
         if len(given) != 1:
-            message = "a request says in one Host header whom it is for."
+            message = "a request must have exactly one Host header."
             return sentence(request, HTTPStatus.BAD_REQUEST, message)
         name = given[0] if authority is None else authority
         host = host_of(name)
@@ -76,6 +76,6 @@ class HostCheck:
         return sentence(
             request,
             HTTPStatus.MISDIRECTED_REQUEST,
-            f"this server does not go by the name of '{name}'.",
+            f"this server does not have the name '{name}'.",
             "`dataver serve --allow-host NAME` adds a name",
         )

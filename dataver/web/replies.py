@@ -1,4 +1,4 @@
-"""Responses that say one sentence, and bodies that are sent piece by piece."""
+"""Responses with one sentence, and bodies that are sent piece by piece."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def sentence(
 
 def defect(report: Callable[[str], None], path: str, error: Exception) -> None:
     """Report an error that is none of dataver's, with its traceback."""
-    report(f"'{path}' could not be answered: {type(error).__name__}: {message_of(error)}.")
+    report(f"a request for '{path}' failed: {type(error).__name__}: {message_of(error)}.")
     traceback.print_exception(error)
 
 
