@@ -164,7 +164,10 @@ def _plan(
         elif (current.label, current.record) == (goal.label, goal.record):
             return None
         if current.protected and not copied:
-            raise Conflict(f"it is protected in the target, where it points to {current.label}")
+            raise Conflict(
+                f"it is protected in the target, where it points to {current.label}; "
+                "move it there with `dataver tag --force --reason TEXT`"
+            )
     return TagPlan(*name, goal.label, goal.record, copied, exact)
 
 

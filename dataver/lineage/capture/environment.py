@@ -83,7 +83,7 @@ def later(known: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
 def code_folder(*, script: bool = True) -> Path | None:
     """Return a folder in the git work tree of the code: the main script's, else the current one."""
     main = getattr(sys.modules.get("__main__"), "__file__", None) if script else None
-    if main and main.endswith(_OWN_PROGRAMS):  # where dataver is installed is not where the code is
+    if main and main.endswith(_OWN_PROGRAMS):  # not the code of the run
         main = None
     places = [os.path.dirname(os.path.abspath(main))] if main else []  # noqa: PTH100, PTH120  # quick
     try:
