@@ -33,9 +33,22 @@ def test_outputs_are_compared(shown: str, printed: str, right: bool) -> None:
     assert (match(shown.split("\n"), printed.split("\n")) is not None) == right
 
 
-def test_tutorial(play: Play) -> None:
-    """Every command of the tutorial prints what the page shows."""
-    play("docs/tutorial.md")
+IN_A_BUCKET = {
+    "init repository": "init s3://ml-data/repo",
+    "/home/me/repository": "s3://ml-data/repo",
+    "repository releases": "releases",  # what `du` measures
+    "5.8M\trepository\n": "",
+    "5.6 MB stored;": "5.6 MB stored, 5.5 MB sent meanwhile;",
+    "129.3 kB stored;": "129.3 kB stored, 136 kB sent meanwhile;",
+    "6.4 MB moved": "5.5 MB moved",
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("change", [{}, IN_A_BUCKET], ids=["folder", "bucket"])
+def test_tutorial(play: Play, bucket: dict[str, str], change: dict[str, str]) -> None:
+    """Every command of the tutorial prints what the page shows, also with a bucket in place of the folder."""
+    play("docs/tutorial.md", bucket, change)
 
 
 def assert_fetched(home: Path) -> None:
