@@ -183,12 +183,18 @@ def commands(world: World, role: str) -> dict[str, list[list[Any]]]:
             ["finalize", "-q", "-m", "m"],
             ["upload"],
         ],
+        "restore": [
+            ["sync", world.folder("older"), "--name", f"{mine}-restored", "-m", "m"],
+            ["sync", world.folder("newer"), "--name", f"{mine}-restored", "-m", "m", "--allow-shrink"],
+            ["restore", f"{mine}-restored@1.0.0"],
+        ],
         "push to it": [["push", "--repo", world.tmp_path / "source", world.url, "vision/pushed"]],
         "tag": [["tag", "vision/d@1.0.0", f"by-{role.replace(' ', '-')}"]],
         "untag": [["untag", "vision/d@theirs"]],
         "tag of another group": [["tag", "d@1.0.0", f"by-{role.replace(' ', '-')}"]],
         "gc --plan": [["gc", "--plan", "--grace", "0"]],
         "delete": [["delete", "doomed@1.0.0", "--yes"]],
+        "rename": [["rename", "misnamed", f"{mine}-renamed", "--yes"]],
         "repack": [["repack", "--yes"]],
         "gc": [["gc", "--yes", "--grace", "0", "--yes-delete-most"]],
         "lineage compact": [["lineage", "compact", "--yes", "--older-than", "0"]],
@@ -202,7 +208,8 @@ def commands(world: World, role: str) -> dict[str, list[list[Any]]]:
 def test_a_role_may_run_its_commands_and_no_others(world: World, role: str) -> None:
     """Each command of the table succeeds, or is refused with a sentence that names the permission."""
     world.run("tag", "vision/d@1.0.0", "theirs")
-    world.run("sync", world.folder("doomed"), "--name", "doomed", "-m", "m")
+    for name in ("doomed", "misnamed"):
+        world.run("sync", world.folder(name), "--name", name, "-m", "m")
     world.waste()
     world.many_runs()
     world.become(role, environment_of(world.server, world.policy(role)))
@@ -218,4 +225,8 @@ def test_a_role_may_run_its_commands_and_no_others(world: World, role: str) -> N
     found["run recorded"] = "yes" if world.record() else "refused"
     assert found == {name: cells[column] for name, cells in ALLOWED.items()}
     world.become("owner", world.server.environment)
+    if found["sync"] == "yes":  # the role published the new name
+        assert world.run("list", lines["rename"][0][2], "--json").json
+    for line in lines["rename"]:
+        world.run(*line)  # completes it
     world.run("verify")
