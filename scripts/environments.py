@@ -46,15 +46,21 @@ def main(
     packages: Mapping[str, tuple[str, ...]],
     check: Callable[[str, Path, list[str]], int],
 ) -> int:
-    """Prepare and check what the command line asks for (FOLDER [NAME…] [-- arguments]); say how it went.
+    """Prepare and check the environments that the command line names (FOLDER [NAME…] [-- arguments]).
+
+    Prints the results; without a folder, or with an unknown name, only how the script is called.
 
     Args:
         packages: of each name.
-        check: told a name, its Python and the arguments; returns 0 where all is well.
+        check: called with a name, its Python and the arguments; returns 0 on success.
     """
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given, arguments = sys.argv[1:cut], sys.argv[cut + 1 :]
+    if not given or given[0].startswith("-"):
+        sys.exit(sys.modules["__main__"].__doc__)
     folder, names = Path(given[0]).resolve(), given[1:] or list(packages)
+    if unknown := [name for name in names if name not in packages]:
+        sys.exit(f"unknown name {unknown[0]}; choose from {', '.join(packages)}")
     folder.mkdir(parents=True, exist_ok=True)
     said = []
     with ThreadPoolExecutor(2) as pool:  # pip waits for the network; tests run one after the other
