@@ -57,10 +57,12 @@ class CountingStore(FaultyStore):
                 self._note("list", prefix)
             yield info
 
-    def delete_many(self, keys: Sequence[str]) -> dict[str, StoreError]:
+    def delete_many(
+        self, keys: Sequence[str], *, check: Callable[[], None] = lambda: None
+    ) -> dict[str, StoreError]:
         for key in keys[:: self.inner.deletes_at_once]:
             self._note("delete", key)
-        return self.inner.delete_many(keys)
+        return self.inner.delete_many(keys, check=check)
 
 
 class Maker:

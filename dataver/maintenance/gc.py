@@ -486,12 +486,14 @@ class _Collection:
 
     def _delete(self, going: list[ObjectInfo], watch: Stopwatch) -> Iterator[tuple[ObjectInfo, str | None]]:
         """Delete objects; yield each with its error, if any."""
+
+        def check() -> None:
+            if watch.seconds() > _LATEST:
+                raise StoreError("the sweep was suspended too long; run gc again")
+
         for start in range(0, len(going), _TOGETHER):
             some = going[start : start + _TOGETHER]
-            if watch.seconds() > _LATEST:
-                yield from ((info, "the sweep was suspended too long; run gc again") for info in some)
-                continue
-            refused = self._store.delete_many([info.key for info in some])
+            refused = self._store.delete_many([info.key for info in some], check=check)
             for info in some:
                 error = refused.get(info.key)
                 yield info, None if error is None else error.message

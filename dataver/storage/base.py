@@ -9,7 +9,7 @@ leaves the key unchanged). Callers check whether the bytes are intact (invariant
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -213,15 +213,22 @@ class Store(ABC):
     def delete(self, key: str) -> None:
         """Delete the object; a missing one is not an error."""
 
-    def delete_many(self, keys: Sequence[str]) -> dict[str, StoreError]:
+    def delete_many(
+        self, keys: Sequence[str], *, check: Callable[[], None] = lambda: None
+    ) -> dict[str, StoreError]:
         """Delete objects, faster than one by one; return the error of each one that the store refuses.
 
         A missing object is not an error. After a temporary failure, which is raised, any of them may be
         deleted, and the call can be repeated.
+
+        Args:
+            keys: their names.
+            check: called before each request; if it raises a `StoreError`, the request is not made.
         """
 
         def attempt(key: str) -> StoreError | None:
             try:
+                check()
                 self.delete(key)
             except StoreError as error:
                 if error.transient:

@@ -239,20 +239,23 @@ class S3Store(FsspecStore):
         except NotFound:
             return
 
-    def delete_many(self, keys: Sequence[str]) -> dict[str, StoreError]:
+    def delete_many(
+        self, keys: Sequence[str], *, check: Callable[[], None] = lambda: None
+    ) -> dict[str, StoreError]:
         """See `Store.delete_many`; objects that a reply does not name as deleted are deleted one by one."""
         failed: dict[str, StoreError] = {}
         for start in range(0, len(keys), self.deletes_at_once):
             some = keys[start : start + self.deletes_at_once]
-            done = self._delete_together(some) if len(some) > 1 else frozenset()
-            failed |= super().delete_many([key for key in some if key not in done])
+            done = self._delete_together(some, check) if len(some) > 1 else frozenset()
+            failed |= super().delete_many([key for key in some if key not in done], check=check)
         return failed
 
-    def _delete_together(self, keys: Sequence[str]) -> Collection[str]:
+    def _delete_together(self, keys: Sequence[str], check: Callable[[], None]) -> Collection[str]:
         """Delete objects with one request; return the keys that the reply names as deleted."""
         names = {self._target(key)["Key"]: key for key in keys}
         objects = {"Bucket": self._bucket, "Delete": {"Objects": [{"Key": name} for name in names]}}
         try:
+            check()
             reply = self._ask("delete", keys[0], "delete_objects", objects)
         except (StoreError, NotFound) as error:
             if isinstance(error, StoreError) and error.transient:

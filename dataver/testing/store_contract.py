@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dataver.errors import AlreadyExists, DataverError, IntegrityError, InvalidInput, NotFound
+from dataver.errors import AlreadyExists, DataverError, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.storage import Store
 
 __all__ = ["CONTRACT"]
@@ -225,6 +225,13 @@ def many_deletions_are_the_same(store: Store) -> None:
     assert store.delete_many([*keys[1:], "never/there"]) == {}
     assert [info.key for info in store.list()] == keys[:1]
     assert store.delete_many([]) == {}
+
+    def refuse() -> None:
+        raise StoreError("too late")
+
+    store.put("d/5", b"x")
+    assert store.delete_many(["d/0", "d/5"], check=refuse).keys() == {"d/0", "d/5"}
+    assert [info.key for info in store.list()] == ["d/0", "d/5"]
 
 
 @_clause

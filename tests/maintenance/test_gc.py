@@ -379,3 +379,18 @@ def test_a_long_look_is_not_trusted(world, monkeypatch):
 def test_grace_is_two_weeks_unless_told(world):
     """The default that users read about."""
     assert timedelta(days=14) == GRACE == world.repo.plan_gc().grace
+
+
+def test_a_sweep_that_is_stopped_between_two_deletions_deletes_nothing_more(world, monkeypatch):
+    """Its marker may have expired meanwhile, and a version may need the rest."""
+    from dataver.maintenance import gc
+
+    for _ in range(3):
+        world.publish()
+    world.repo.delete("d", entire_dataset=True)
+    moments = itertools.chain([0.0, 0.0], itertools.repeat(1e6))
+    monkeypatch.setattr(gc, "Stopwatch", type("", (), {"seconds": lambda self: next(moments)}))
+    before = len(world.keys("packs/", "trees/"))
+    report = world.repo.gc(grace=NOW, delete_most=True)
+    assert len(world.keys("packs/", "trees/")) == before - 2
+    assert len(report.problems) == before - 2
