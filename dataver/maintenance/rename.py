@@ -14,6 +14,7 @@ by which it recognises the versions that it has published. Versions that other w
 name meanwhile are renamed as well. Runs stay linked to the old name; lineage finds them by content.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -106,9 +107,9 @@ def execute_rename(repo: RepositoryCore, plan: RenamePlan, *, author: str) -> No
                 return
             for each in versions:
                 _publish(repo, each, plan.new)
-            _move_tags(repo, plan, author)
+            moved = _move_tags(repo, plan, author)
             hold.renew()  # raises an error if this process was suspended until the hold expired
-            _delete(repo, plan, versions, author)
+            _delete(repo, plan, versions, moved, author)
     raise Conflict(f"other processes keep publishing versions of {plan.old}.", hint="try again")
 
 
@@ -141,27 +142,43 @@ def _parent(repo: RepositoryCore, parent: ParentRef, old: str, new: str) -> Pare
     return ParentRef(new, parent.label, found.record_id, parent.tree)
 
 
-def _move_tags(repo: RepositoryCore, plan: RenamePlan, author: str) -> None:
-    there = repo.tags.current(plan.new)
-    for tag, move in repo.tags.current(plan.old).items():
-        if tag not in there and move.label is not None:
-            target = repo.records.get(plan.new, move.label)
-            reason = f"renamed from {plan.old}"
-            repo.tags.move(target, tag, author=author, protect=move.protected, reason=reason)
+def _move_tags(repo: RepositoryCore, plan: RenamePlan, author: str) -> dict[str, int]:
+    """Move the tags of the new name to the versions of those of the old one.
+
+    A tag that was moved under the old name since an earlier round, or since an interrupted call, is moved
+    again, unless it was also moved under the new name.
+
+    Returns:
+        The tags of the old name that are no longer needed, with the numbers of their moves. A tag that
+        points to a version that was published meanwhile is moved in the next round.
+    """
+    reason, done = f"renamed from {plan.old}", dict[str, int]()
+    there, tags = repo.tags.current(plan.new), repo.tags.current(plan.old)
+    left = repo.records.names(plan.old).labels
+    for tag, move in tags.items():
+        target, ours = repo.records.read_back(plan.new, str(move.label)), there.get(tag)
+        if target is not None and (ours is None or ours.reason == reason):
+            protect = move.protected or None  # protection is kept
+            same = ours is not None and ours.record == target.record_id
+            if not same or (ours and protect and not ours.protected):
+                repo.tags.move(target, tag, author=author, protect=protect, force=True, reason=reason)
+        if target is not None or move.label not in left:
+            done[tag] = move.number
+    return done
 
 
-def _delete(repo: RepositoryCore, plan: RenamePlan, versions: Sequence[Published], author: str) -> None:
-    """Delete the tags and the versions of the old name."""
+def _delete(
+    repo: RepositoryCore, plan: RenamePlan, versions: Sequence[Published], moved: dict[str, int], author: str
+) -> None:
+    """Delete the versions of the old name, and its tags that were moved."""
     labels = repo.records.names(plan.new).labels
     for each in versions:
         if each.record.label not in labels:
             raise Conflict(f"{plan.new}@{each.record.label} was deleted meanwhile.", hint="try again")
     reason = f"renamed to {plan.new}"
-    for tag in repo.tags.current(plan.old):
-        try:
-            repo.tags.remove(plan.old, tag, author=author, force=True, reason=reason)
-        except NotFound:
-            continue  # another process removed it
+    for tag, number in moved.items():
+        with contextlib.suppress(NotFound, Conflict):  # another process removed or moved it
+            repo.tags.remove(plan.old, tag, author=author, force=True, reason=reason, after=number)
     for each in versions:
         write_tombstone(repo, each, author=author, reason=reason, renamed=plan.new)
 

@@ -141,21 +141,30 @@ class Tags:
         if tag not in rows:
             refuse_case(dataset, tag, rows, "tag")
 
-    def remove(self, dataset: str, tag: str, *, author: str, force: bool = False, reason: str = "") -> None:
-        """Remove a tag; its history is kept.
+    def remove(
+        self,
+        dataset: str,
+        tag: str,
+        *,
+        author: str,
+        force: bool = False,
+        reason: str = "",
+        after: int | None = None,
+    ) -> None:
+        """Remove a tag; its history is kept. With `after`, only if the move of that number is its last one.
 
         Raises:
             NotFound: no such tag.
             InvalidInput: `force` is given without a reason.
-            Conflict: the tag is protected, and `force` is not set.
+            Conflict: the tag is protected, and `force` is not set; or it was moved after `after`.
         """
-        numbers = self._numbers(dataset, tag)
+        numbers = self._numbers(dataset, tag) if after is None else [after]
         if not numbers or self._move(dataset, tag, numbers[-1]).label is None:
             raise NotFound(
                 f"{dataset} has no tag '{tag}'.", hint=f"see the tags with `dataver show {dataset}`"
             )
         move = _first_move(dataset, tag, None, author, reason)
-        self._append(move, numbers, protect=False, force=force)
+        self._append(move, numbers, protect=False, force=force, tries=_TRIES if after is None else 1)
 
     def refuse_label(self, dataset: str, label: str) -> None:
         """Raise an error for a label that is currently a tag, whose meaning would change.
@@ -192,11 +201,12 @@ class Tags:
         protect: bool | None,
         force: bool,
         above: Published | None = None,
+        tries: int = _TRIES,
     ) -> TagMove:
         dataset, tag = wanted.dataset, wanted.tag
         if force and not wanted.reason.strip():
             raise InvalidInput(f"{dataset}@{tag} is moved by force only with a reason.", hint=_REASON)
-        for _ in range(_TRIES):
+        for _ in range(tries):
             number = (numbers or [0])[-1] + 1
             current = self._move(dataset, tag, number - 1) if number > 1 else None
             if current is not None and above is not None and self._is_ahead(current.label, above):

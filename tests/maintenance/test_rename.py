@@ -1,5 +1,6 @@
 """A renamed dataset: everything is there under the new name, and the old one leads to it."""
 
+import contextlib
 import itertools
 import secrets
 
@@ -161,6 +162,41 @@ def test_what_others_publish_meanwhile_is_renamed_too(world):
         labels = [each.label for each in world.repo.versions(new)]
         assert labels == ["1.0.0", "1.0.1", *(each.label for each in published)]
         assert versions_or_none(world.repo, old) == []
+
+
+def test_a_tag_that_others_move_meanwhile_has_their_version(world):
+    """Before each write: what they published and tagged under the old name is not undone by the rename."""
+    for number in range(1, 11):
+        old, new = f"d{number}", f"new{number}"
+        world.repo.tag(world.publish(old), "best", protect=True)
+        moved = []
+
+        def publish(old=old, moved=moved):
+            moved.append(world.publish(old))
+            world.repo.tag(moved[0], "best", force=True, reason="better")
+
+        store = Beside(world.store, publish, [number])
+        world.open(store).rename(old, new)
+        assert world.repo.version(f"{new}@best").label == (moved[0].label if moved else "1.0.0")
+        assert world.repo.tag_history(new, "best")[-1].protected
+        assert versions_or_none(world.repo, old) == []
+
+
+@pytest.mark.parametrize("fault", [Fault.CRASH_BEFORE, Fault.CRASH_AFTER])
+def test_a_tag_that_was_moved_after_an_interrupted_rename_stays_there(world, fault):
+    """Whoever moved it last, under the old name or under the new one."""
+    for number, name in itertools.product(range(1, 9), ("old", "new")):
+        old, new = f"{number}.{name}", f"new{number}.{name}"
+        world.repo.tag(world.publish(old), "best", protect=True)
+        world.publish(old)
+        with contextlib.suppress(Crash):
+            world.open(FaultyStore(world.store, {number: fault})).rename(old, new)
+        where = old if name == "old" else new
+        if "1.0.1" not in {each.label for each in versions_or_none(world.repo, where)}:
+            continue
+        world.repo.tag(f"{where}@1.0.1", "best", force=True, reason="better")
+        world.repo.rename(old, new)
+        assert world.repo.version(f"{new}@best").label == "1.0.1"
 
 
 def test_the_old_lineage_is_found_under_the_new_name(filled, monkeypatch):
