@@ -5,13 +5,14 @@ before it on its line, i.e. have it among its ancestors. Otherwise `find_positio
 fork is allowed. For the rules and their reasons see `docs/decisions/0017-publishing-upon-the-latest.md`.
 """
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from dataver.errors import Conflict
+from dataver.errors import Conflict, IntegrityError
 from dataver.formats.names import MAX_NAME, next_label, parse_semver
 from dataver.formats.record import Record
 from dataver.machine.store_clock import Stopwatch
@@ -55,6 +56,7 @@ class Position(NamedTuple):
         state: the state of the dataset for which the position was determined.
         contained: whether `before` is among its ancestors.
         found: time since the position was determined.
+        newest: the time of the newest of its other parents, if there are any.
     """
 
     label: str
@@ -63,15 +65,17 @@ class Position(NamedTuple):
     state: str
     contained: bool
     found: Stopwatch
+    newest: datetime | None = None
 
     def place(self, record: Record) -> Record:
-        """Return a record with this label and line, created later than the version before it.
+        """Return a record with this label and line, created later than its parents and the version before it.
 
-        Among labels without numbers the newest is the latest, which clock differences must not change.
+        Among labels without numbers the newest is the latest, and ancestors are searched by time. Clock
+        differences must not change either.
         """
-        created = record.created
-        if self.before is not None:
-            created = max(created, self.before.record.created + _TICK)
+        earlier = [self.before.record.created] if self.before else []
+        earlier += [self.newest] if self.newest else []
+        created = max([record.created, *(each + _TICK for each in earlier)])
         return replace(record, label=self.label, line=self.line, created=created)
 
 
@@ -141,20 +145,32 @@ def find_position(
     before = _before(records, names, label)
     own = [parent for parent in record.parents if parent.dataset == record.dataset]
     ancestry = Ancestry(records, {record.dataset: names.labels})
+    newest = _newest_parent(ancestry, record, before)
     if before is None or ancestry.descends(own, before):
-        return Position(chosen, "", before, names.state, True, found)
+        return Position(chosen, "", before, names.state, True, found, newest)
     parents = [each for ref in own if (each := ancestry.parent(ref)) is not None]
     if parents and all(each.record.line for each in parents):
         line = parents[-1].record.line
         before = _end_of_fork(records, parents[-1])
         if ancestry.descends(own, before):
-            return Position(label or _fork_label(line, taken), line, before, names.state, True, found)
+            return Position(label or _fork_label(line, taken), line, before, names.state, True, found, newest)
     elif not own and not mirrors and not allow_fork:
-        return Position(chosen, "", before, names.state, False, found)
+        return Position(chosen, "", before, names.state, False, found, newest)
     if not allow_fork:
         raise Behind(record, before)
     chosen = label or _fork_label((own[0] if own else before.record).label, taken)
-    return Position(chosen, chosen, before, names.state, False, found)
+    return Position(chosen, chosen, before, names.state, False, found, newest)
+
+
+def _newest_parent(ancestry: Ancestry, record: Record, before: Published | None) -> datetime | None:
+    """Return the time of the newest readable parent of a record, apart from the version before it."""
+    times = []
+    for ref in record.parents:
+        if before is None or ref.record != before.record_id:
+            with contextlib.suppress(IntegrityError):  # of another dataset, perhaps
+                found = ancestry.parent(ref)
+                times += [found.record.created] if found else []
+    return max(times, default=None)
 
 
 def _end_of_fork(records: Records, start: Published) -> Published:

@@ -85,6 +85,24 @@ def test_a_fork_is_published_beside_the_latest(started):
     assert contents(started) == {"a": "two", "b": "b", "c": "c", "e": "e"}
 
 
+def test_a_merged_version_is_newer_than_a_parent_of_a_fast_clock(started, monkeypatch):
+    """Ancestors are searched by time: a slow writer does not move a tag back to the fork."""
+    draft(started, {"a": "one"}, "d", "d").upload()
+    module = sys.modules[dataver.Draft.__module__]
+    fast = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(days=1))
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "datetime", fast)
+        fork = draft(started, {"c": "c"}, "d", "d@1.0.0").upload(allow_fork=True).version
+    merged = started.repo.create("d", parents=["d", fork], workspace=started.root / "work")
+    merged.finalize()
+    between = merged.upload().version
+    last = draft(started, {"a": "last"}, "d", "d").upload().version
+    assert fork.created < between.created < last.created
+    started.repo.tag(last, "best")
+    started.repo.tag(fork, "best", forward=True)
+    assert started.repo.version("d@best") == last
+
+
 def test_a_fork_with_a_label_of_its_own_is_not_the_latest_either(started):
     """Neither a number above all others nor a word takes `latest`."""
     draft(started, {"a": "one"}, "d", "d").upload()
