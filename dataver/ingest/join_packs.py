@@ -7,8 +7,8 @@ are copied to a pack of the draft, to which the new layout refers. Digests do no
 
 Older versions still need the old packs, so joining costs space: about the size of the small packs, and again
 while they have at most `_SMALL` bytes together. A pack is joined only if the changed leaves need most of it,
-so that its frames are not copied again for other leaves. Nothing depends on joining: if a pack is damaged,
-nothing is joined, and the upload reports the damage.
+so that its frames are not copied again for other leaves. Nothing depends on joining: if a pack is damaged
+or of a newer dataver, nothing is joined, and the upload reports damage.
 """
 
 from collections import defaultdict
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from dataver.errors import IntegrityError
+from dataver.errors import FormatTooNew, IntegrityError
 from dataver.formats.block import Leaf, encode_leaf
 from dataver.formats.entry import is_external
 from dataver.formats.pack import MAGIC
@@ -64,7 +64,7 @@ def join_packs(draft: DraftCore, published: Iterable[bytes]) -> bool:
         if len(chosen) < _FEWEST:
             return False
         copier = _copied(draft, chosen)
-    except IntegrityError:
+    except (IntegrityError, FormatTooNew):
         return False
     for digest in leaves:
         leaf = draft.load_block(digest)

@@ -10,6 +10,9 @@ import pytest
 import dataver
 from benchmarks.histories import NAME, CountingStore, Maker
 from dataver.formats.config import RepositoryConfig
+from dataver.formats.frame import HEADER_SIZE, parse_header
+from dataver.formats.pack import MAGIC
+from dataver.hashing.digest import checksum
 from dataver.repository import RepositoryCore
 from dataver.repository.layout import CONFIG
 from dataver.storage import MemoryStore
@@ -229,3 +232,24 @@ def test_repack_joins_small_packs_and_each_leaf_is_replaced_once(histories, mach
     assert history.asked()["get", "packs"] == 1
     assert sum(history.asked().values()) <= 12
     assert len(history.open().verify().findings) == 0
+
+
+def test_a_small_pack_of_a_newer_dataver_is_not_joined(machines, tmp_path):
+    """The upload does not need its bytes, so it does not fail."""
+    machines[0].sit_down()
+    world = History()
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(17):
+        (folder / f"{number:03}").write_bytes(os.urandom(500))
+        if number == 15:
+            key = min(info.key for info in world.inner.list("packs/"))
+            data = bytearray(world.inner.get(key))
+            frame = memoryview(data)[len(MAGIC) :]
+            stored = parse_header(frame, 0).stored_length
+            frame[:2] = (99).to_bytes(2, "little")  # the codec
+            check = checksum(frame[: HEADER_SIZE - 8], frame[HEADER_SIZE : HEADER_SIZE + stored])
+            frame[HEADER_SIZE - 8 : HEADER_SIZE] = check.to_bytes(8, "little")
+            world.inner.objects[key] = bytes(data)
+        version = world.open().sync(folder, "d", workspace=tmp_path).version
+    assert version.label == "1.0.16"
