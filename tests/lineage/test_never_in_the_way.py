@@ -264,6 +264,32 @@ def test_forked_children_add_to_the_run_of_their_parent(lab, early) -> None:
     assert {event.run.outcome for event in lab.events() if event.run.sequence} == {"finished"}
 
 
+def test_what_a_child_read_is_sent_with_the_outcome_of_the_run(lab) -> None:
+    """The file of a dead child is left to its parent, which alone knows how the run ends."""
+    lab.run(
+        f"""
+        import dataver, os
+        from dataver.formats.context import Context
+        from dataver.lineage.record.recorder import flush, tracker_begins, tracker_ends
+        from dataver.lineage.record.sender import send_left
+
+        with dataver.run("another"):
+            {FETCH}
+        flush()
+        run = Context(system="mlflow", id="1", kind="tracker")
+        tracker_begins(run)
+        if os.fork() == 0:
+            dataver.fetch("cats@1.0.1")
+            os._exit(0)
+        os.wait()
+        send_left(dataver.open()._core)  # as a round does whose look at children was before this one ended
+        tracker_ends(run, "failed")
+        """
+    )
+    said = [event.run for event in lab.events() if event.run.key == "mlflow:1"]
+    assert max(said, key=lambda run: run.sequence).outcome == "failed"
+
+
 @pytest.mark.parametrize("seconds", [0.2, 3.0], ids=["parent waits", "parent does not wait so long"])
 def test_a_child_forked_while_another_thread_imports_does_not_wait_for_ever(lab, seconds: float) -> None:
     """Of a module of dataver; its lock would stay taken in the child, and the module half executed."""

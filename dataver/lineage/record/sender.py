@@ -111,12 +111,15 @@ def repositories_of_children(known: Mapping[str, RepositoryCore]) -> list[Reposi
 
 
 def _orphaned(head: dict[str, Any]) -> bool:
-    """Return whether the file of a dead process has no other running parent that sends it."""
+    """Return whether the file of a dead process has no running parent whose recorder absorbs it.
+
+    The recorder knows how the run ended, which the file of a worker does not tell.
+    """
     if head.get("parent") is None or head.get("boot") != boot_id():
         return True
-    return head.get("parent") == STATE.process or not alive(
-        int(head.get("pid", 0)), str(head.get("start", ""))
-    )
+    if head["parent"] == STATE.process:
+        return STATE.recorder is None
+    return not alive(int(head.get("pid", 0)), str(head.get("start", "")))
 
 
 def _put(repo: RepositoryCore, event: Event) -> None:
