@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, message_of
 from dataver.formats.frame import decode_frame
+from dataver.repository.reread import ExternalChanged, PackMissing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,6 +83,8 @@ def _decode(
 
     try:
         return run.frame(offset, None, check)
+    except (PackMissing, ExternalChanged):
+        raise  # not damaged: the caller reads the layout again
     except IntegrityError as error:
         raise IntegrityError(
             f"{piece.target.path!r} cannot be restored: pack {one.pack.hex()} is damaged"

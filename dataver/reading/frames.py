@@ -22,6 +22,7 @@ from dataver.formats.frame import decode_frame
 from dataver.lru import LRUCache
 from dataver.parallel import process_pool
 from dataver.repository.frame_reader import FrameReader, coalesce, max_gap
+from dataver.repository.reread import ExternalChanged, PackMissing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -257,6 +258,8 @@ class Frames:
 
         try:
             return run.frame(offset, behind, check)
+        except (PackMissing, ExternalChanged):
+            raise  # not damaged: the caller reads the layout again
         except IntegrityError as error:
             raise IntegrityError(
                 f"pack {pack.id.hex()} is damaged at byte {offset}: {message_of(error)}", hint=DAMAGED

@@ -72,7 +72,7 @@ class S3Store(FsspecStore):
         connecting: makes the transport of a process; must be picklable.
     """
 
-    deletes_at_once = 1000  # the limit of S3
+    deletes_at_once = 250  # S3 allows 1,000, which a server that deletes one by one may not finish in time
 
     def __init__(
         self,
