@@ -119,8 +119,13 @@ def read_audit(repo: RepositoryCore, dataset: str | None = None, *, since: datet
                 found.changes += (change for change in each if since is None or change.when >= since)
             else:
                 found.problems.append(each)
-    found.changes.sort(key=lambda change: (change.when, change.recorded, change.name))
+    found.changes.sort(key=_order)
     return found
+
+
+def _order(change: Change) -> tuple[datetime, datetime, str]:
+    """Return the sort key: a store states whole seconds, so within one the authors' clocks decide."""
+    return change.when.replace(microsecond=0), change.recorded, change.name
 
 
 def _dataset(key: str) -> str | None:
