@@ -49,9 +49,9 @@ def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 
 def pytest_sessionstart() -> None:
-    """Leave out flushes in this process, a quarter of the suite's time: no test loses power.
+    """Leave out flushes in this process, where no test loses power.
 
-    Child processes flush, and so does `tests/torture/test_power_cut.py`.
+    Child processes flush, and so do the tests of power cuts.
     """
     os.fsync = os.fstat  # type: ignore[assignment]  # which refuses a descriptor that is not open, too
 
