@@ -219,6 +219,7 @@ def test_datasets_from_its_own_cache(machine: Path, repo: dataver.Repository) ->
         subprocess.run(
             [sys.executable, "-c", LOAD, how, str(machine / "hf")], env=environment, check=True, timeout=280
         )
+        repo.lineage.sync()  # questions within two seconds of the last pull do not pull
         links = repo.lineage.run(f"hf:{how}").inputs
         found[how] = {(link.how, *link.subset.patterns, *link.subset.paths) for link in links}
     assert found["read"] == {("read", "some.csv")}
