@@ -20,7 +20,7 @@ from dataver.maintenance.usage import live_bytes
 from dataver.repository.frame_reader import FrameReader, FrameRun, coalesce, max_gap
 from dataver.repository.repository import RepositoryCore
 
-__all__ = ["FrameCopier", "Put", "Runs"]
+__all__ = ["FrameCopier", "Put", "Runs", "batches"]
 
 _READ: Final = 16 << 20  # stored bytes of the packs that are read together
 _TOGETHER: Final = 64  # packs that are read together at most
@@ -74,7 +74,7 @@ class FrameCopier:
         Raises:
             IntegrityError: a pack is missing or damaged, or has other frames.
         """
-        for together in _batches(frames):
+        for together in batches(frames, _READ, _TOGETHER):
             ends = {pack: max(offset + stored for offset, stored in frames[pack]) for pack in together}
             footers = self._repo.packs.footers(together, ends)
             runs = {pack: _runs_of(footers[pack], frames[pack]) for pack in together}
@@ -187,13 +187,13 @@ class FrameCopier:
         self._builder, self._parts, self._inside, self._raw = FooterBuilder(), [MAGIC], [], 0
 
 
-def _batches(frames: Mapping[bytes, Runs]) -> Iterator[list[bytes]]:
-    """Yield packs to be read together: several small ones, or a large one."""
+def batches(frames: Mapping[bytes, Runs], most_bytes: int, most_packs: int) -> Iterator[list[bytes]]:
+    """Yield packs in batches of limited live bytes and number; a larger pack is a batch of its own."""
     batch: list[bytes] = []
     size = 0
     for pack, runs in frames.items():
         live = live_bytes(runs)
-        if batch and (size + live > _READ or len(batch) == _TOGETHER):
+        if batch and (size + live > most_bytes or len(batch) == most_packs):
             yield batch
             batch, size = [], 0
         batch.append(pack)

@@ -32,7 +32,7 @@ from dataver.formats.keeping import MAX_KEYS, Retired
 from dataver.formats.pack import MAGIC
 from dataver.machine.process_identity import is_gone
 from dataver.machine.store_clock import Stopwatch, store_now
-from dataver.maintenance.frame_copier import FrameCopier, Runs
+from dataver.maintenance.frame_copier import FrameCopier, Runs, batches
 from dataver.maintenance.usage import live_bytes, needs_of
 from dataver.progress import SILENT, Progress
 from dataver.repository.holds import WriterHold, current_holds, writer_hold
@@ -143,7 +143,7 @@ def execute_repack(repo: RepositoryCore, *, dead: float = DEAD, progress: Progre
         progress.start(len(found.plan.packs), found.plan.live)
         report = RepackReport()
         try:
-            for packs in _groups(found):
+            for packs in batches({pack: found.frames[pack] for pack in found.plan.packs}, _GROUP, MAX_KEYS):
                 _Group(repo, hold, found, packs, report, progress).run()
         finally:
             repo.blocks.refresh()
@@ -212,21 +212,6 @@ def _mostly_dead(
         for pack, footer in repo.packs.footers(maybe[start : start + _FOOTERS]).items():
             if worth(live[pack], footer.frame_offsets[-1] - len(MAGIC)):
                 yield pack, live[pack]
-
-
-def _groups(found: _Found) -> Iterator[list[bytes]]:
-    """Yield the packs to rewrite, in groups."""
-    group: list[bytes] = []
-    size = 0
-    for pack in found.plan.packs:
-        live = live_bytes(found.frames[pack])
-        if group and (size + live > _GROUP or len(group) == MAX_KEYS):
-            yield group
-            group, size = [], 0
-        group.append(pack)
-        size += live
-    if group:
-        yield group
 
 
 class _Group:

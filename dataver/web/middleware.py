@@ -1,4 +1,4 @@
-"""What holds for every request and response, whatever the route.
+"""Checks of every request, and headers of every response, on all routes.
 
 A request must name this machine (`Host`), which prevents DNS rebinding; and a response permits no other site
 to read it, and no browser to guess its type (invariant 9).
