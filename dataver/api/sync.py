@@ -40,6 +40,7 @@ from dataver.short_repr import short_repr
 __all__ = ["SyncOperation", "SyncReport", "plan_sync"]
 
 _LOCK = "one-step.lock"
+_ATTEMPTS = 4  # a `gc` without a grace period may delete packs again between two attempts
 
 
 @dataclass(frozen=True)
@@ -128,14 +129,16 @@ class SyncOperation:
                 if last is not None and version is None:
                     record_made(self._repository, last.record, last.record_id, how="unchanged")
                 return SyncReport(version, report, done, time.perf_counter() - began)
-            seal(draft)
-            try:
-                sent = self._upload(draft, report, sending, allow_fork=allow_fork)
-            except DamagedPacks:  # they are marked now, so that their chunks are read and stored again
-                draft._core.reopen(self._spool)
-                report = self._mirror(draft, mirror)
+            for left in reversed(range(_ATTEMPTS)):
                 seal(draft)
-                sent = self._upload(draft, report, sending, allow_fork=allow_fork)
+                try:
+                    sent = self._upload(draft, report, sending, allow_fork=allow_fork)
+                    break
+                except DamagedPacks:  # they are marked now, so that their chunks are read and stored again
+                    if not left:
+                        raise
+                    draft._core.reopen(self._spool)
+                    report = self._mirror(draft, mirror)
             if isinstance(sent, Published):
                 record_made(self._repository, sent.record, sent.record_id, how="unchanged")
                 return SyncReport(None, report, None, time.perf_counter() - began)
