@@ -420,7 +420,10 @@ class Draft:
         Raises:
             InvalidInput: the draft is not finalized.
         """
-        core, state = self._core, self._core.state
+        core = self._core
+        if core.state.published is None:
+            core.reload()
+        state = core.state
         sealed = state.sealed
         if sealed is None:
             raise InvalidInput(

@@ -266,7 +266,7 @@ class DraftCore(DraftStore):
         if label is not None:
             check_label(label)
         with self.locked():
-            self.state = load_state(self.folder)
+            self.reload()
             state = self.state
             if state.status == "sealed" and label not in (None, state.label):
                 state.label = label
@@ -394,12 +394,14 @@ class DraftCore(DraftStore):
     def reopen(self, spool: int) -> None:
         """Unseal the draft; sealing it with the same content and metadata restores the same version."""
         with self.locked():
+            self.reload()
             self.state.status, self.state.spool = "open", spool
             save_state(self.folder, self.state)
 
     def remove_published(self, published: Published) -> None:
         """Remove the draft, whose record is published."""
         with self.locked():
+            self.reload()
             self.mark_published(published, [bytes.fromhex(path.name) for path in spooled(self.spool)])
         self.forget()
 

@@ -142,16 +142,20 @@ class DraftStore:
         return block
 
     def forget_blocks(self) -> None:
-        """Forget the parsed blocks: another process may have changed the draft."""
+        """Forget the parsed blocks: a repack may have replaced their layouts."""
         self._parsed.clear()
+
+    def reload(self) -> None:
+        """Read the draft's files again: another process may have changed them."""
+        self.state = load_state(self.folder)
+        self.log = BlockLog(self.folder / "blocks")
+        self.forget_blocks()
 
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Hold the draft's lock and reload its state; on failure restore the state in memory too."""
         with self.locked():
-            self.state = load_state(self.folder)
-            self.log = BlockLog(self.folder / "blocks")
-            self.forget_blocks()
+            self.reload()
             if self.state.status != "open":
                 raise Conflict(
                     f"draft {self.id} of {self.dataset} was finalized and cannot change.",

@@ -363,6 +363,7 @@ def publish_draft(
         As `dataver.Draft.upload`. Behind: a draft that mirrors a folder is behind the latest version.
     """
     with draft.locked():
+        draft.reload()
         onto = None
         for _ in range(ROUNDS):
             try:

@@ -30,6 +30,19 @@ def sealed_draft(repo, tmp_path):
     return draft, {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def folder_of(home, *names):
+    """A folder with a file of each name; the same names give the same content."""
+    folder = home / "-".join(names)
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_text(name)
+    return folder
+
+
+def crash(*args):
+    raise Crash("here")
+
+
 def test_what_is_needed_is_written_before_what_needs_it(tmp_path):
     """Invariant 3: packs, tree blocks, record; a hold and a turn are put before the record."""
     store = FaultyStore(MemoryStore())
@@ -100,6 +113,35 @@ def test_a_record_whose_label_others_took_meanwhile_is_recognised_after_a_lost_r
     )
     assert again.upload().version.ref == "d@1.0.0"
     assert repo._core.records.labels("d") == ["1.0.0", "1.0.1"]
+
+
+def test_two_uploads_of_one_draft_leave_it_whole_where_each_is_interrupted(tmp_path, monkeypatch):
+    """Invariant 4: an upload continues from the draft on disk, not from what its process read before."""
+    store = MemoryStore()
+    repo = repository(store)
+    home = tmp_path / "other"
+    home.mkdir()
+    repo.sync(folder_of(home, "base"), "d", workspace=home)
+    draft = repo.create("d", parents=["d"], workspace=tmp_path)
+    draft.add(folder_of(tmp_path, "mine"))
+    draft.finalize()
+    first, second = (repo.draft(draft.id, workspace=tmp_path) for _ in range(2))
+    repo.sync(folder_of(home, "base", "more"), "d", workspace=home)
+    failing = dataver.Repository(
+        Core(FaultyStore(store, {1: Fault.CRASH_BEFORE}), repo._core.config), "memory://test"
+    )
+    with pytest.raises(Crash):  # its changes were applied to 1.0.1 by then
+        failing.draft(draft.id, workspace=tmp_path).upload()
+    first_state = repo.draft(draft.id, workspace=tmp_path)._core.state.parents
+    assert [each["label"] for each in first_state] == ["1.0.1"]
+    repo.sync(folder_of(home, "base", "most"), "d", workspace=home)
+    monkeypatch.setattr("dataver.ingest.draft_store.save_state", crash)
+    with pytest.raises(Crash):  # after its blocks were written, before its state was
+        first.upload()
+    monkeypatch.undo()
+    assert repo.draft(draft.id, workspace=tmp_path).upload().version.ref == "d@1.0.3"
+    assert second.upload().version.ref == "d@1.0.3"
+    assert repo.verify("d").ok
 
 
 def test_a_pack_that_vanished_is_noticed_before_anything_is_published(tmp_path):
