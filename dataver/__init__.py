@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dataver.api.config import Config
     from dataver.api.diff import Diff
     from dataver.api.draft import Draft
+    from dataver.api.forking import JoinReport, Worker, join_draft
     from dataver.api.lockfile import LockedVersion, LockFile
     from dataver.api.opening import fetch, init, open  # noqa: A004
     from dataver.api.repository import Repository
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         StoreError,
     )
     from dataver.formats.entry import Entry, Kind
+    from dataver.formats.fork import Part
     from dataver.ingest.add_operation import AddReport
     from dataver.lineage.settings import LineageWarning
     from dataver.machine.configuration import Setting
@@ -67,12 +69,14 @@ __all__ = [
     "IntegrityError",
     "InternalError",
     "InvalidInput",
+    "JoinReport",
     "Kind",
     "LineageWarning",
     "LockFile",
     "LockedVersion",
     "MoveReport",
     "NotFound",
+    "Part",
     "PathNotFound",
     "Repository",
     "Run",
@@ -81,9 +85,11 @@ __all__ = [
     "SyncReport",
     "UploadReport",
     "Version",
+    "Worker",
     "__version__",
     "fetch",
     "init",
+    "join_draft",
     "mirror",
     "open",
     "run",
@@ -94,6 +100,7 @@ _HOMES = {
     "dataver.api.config": ("Config",),
     "dataver.api.diff": ("Diff",),
     "dataver.api.draft": ("Draft",),
+    "dataver.api.forking": ("JoinReport", "Worker", "join_draft"),
     "dataver.api.lockfile": ("LockFile", "LockedVersion"),
     "dataver.api.transfer": ("mirror",),
     "dataver.api.opening": ("fetch", "init", "open"),
@@ -103,6 +110,7 @@ _HOMES = {
     "dataver.api.version": ("DatasetSummary", "UploadReport", "Version"),
     "dataver.checkout.fetching": ("FetchReport",),
     "dataver.formats.entry": ("Entry", "Kind"),
+    "dataver.formats.fork": ("Part",),
     "dataver.machine.configuration": ("Setting",),
     "dataver.ingest.add_operation": ("AddReport",),
     "dataver.lineage.settings": ("LineageWarning",),

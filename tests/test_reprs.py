@@ -30,6 +30,8 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         repo = dataver.init(tmp_path / "repo")
         draft = repo.create("vision/cats")
         found = [run, repo, draft, draft.plan_add(photos), draft.add(photos), draft.tree, draft.plan_upload()]
+        with dataver.join_draft(*draft.fork(1)) as worker:
+            found += [worker, part := worker.finish(), draft.join([part])]
         version = draft.finalize("July")
         found += [version, version.upload(), *repo.datasets(), repo.tag(version, "best")]
         found += [repo.plan_fetch(version), repo.fetch(version), *repo.tag_history("vision/cats", "best")]

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 from dataver.api.author import author as default_author
 from dataver.api.diff import Diff
+from dataver.api.forking import Forking
 from dataver.api.version import UploadReport, Version
 from dataver.arguments import check_word
 from dataver.errors import InvalidInput
@@ -36,7 +37,7 @@ BytesMode: TypeAlias = Literal["rb", "wb", "xb", "ab", "r+b", "w+b", "x+b", "a+b
 TextMode: TypeAlias = Literal["r", "w", "x", "a", "r+", "w+", "x+", "a+", "rt", "wt", "xt", "at"]
 
 
-class Draft:
+class Draft(Forking):
     """A version under construction: local, mutable, crash-safe.
 
     Get one from `Repository.create` or `Repository.draft`. A method that changes it raises `Conflict` if the

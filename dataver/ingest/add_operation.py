@@ -8,8 +8,9 @@ Locks, state files and the repository's objects belong to `dataver.ingest.draft`
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 from pathlib import Path
 
 from dataver.errors import InvalidInput
@@ -82,6 +83,7 @@ class AddOperation:
         known: finds known chunks.
         mirror: whether to remove paths that the source lacks.
         progress: receives counts of files and bytes.
+        hint: as of `DraftStore`.
     """
 
     def __init__(
@@ -95,8 +97,10 @@ class AddOperation:
         known: KnownChunks,
         mirror: bool,
         progress: Progress,
+        hint: Tree | None = None,
     ) -> None:
         self._how = how
+        self._hint = hint
         self._repository = repository
         self._tree = tree
         self._edit = edit
@@ -109,20 +113,26 @@ class AddOperation:
         self._seen: set[str] | None = set() if mirror and self._before else None
         self.report = AddReport()
 
-    def add(self, source: str | Path) -> None:
-        """Add a file, or the contents of a folder."""
-        how, tree = self._how, self._tree()
-        stats = stat_cache_of(self._repository, source, how)
+    def add(self, sources: Iterable[str | Path]) -> None:
+        """Add files and the contents of folders; files of one folder that follow each other share packs."""
+        for _, group in groupby(sources, _folder_of):
+            self._add(list(group))
+
+    def _add(self, sources: list[str | Path]) -> None:
+        how, trees = self._how, [self._tree(), *([self._hint] if self._hint else [])]
+        stats = stat_cache_of(self._repository, sources[0], how)
+        trees = [tree for tree in trees if tree.summary().entries]
         with Adder(
-            locate=_inside(tree, self._known) if tree.summary().entries else None,
+            locate=_inside(trees, self._known) if trees else None,
             known=self._known,
             session=self._session,
             chunking=self._repository.config.chunking,
             stats=stats,
             problems=how.problems,
             report=self._progress.advance,
+            unchanged=self._hint is not None,
         ) as adder:
-            for folder in scan(source, how):
+            for folder in chain.from_iterable(scan(source, how) for source in sources):
                 if self._seen is not None:
                     self._seen.update(found.path for found in folder)
                 for found in folder:
@@ -165,8 +175,8 @@ class AddOperation:
 
 
 def stat_cache_of(repository: RepositoryCore, source: str | Path, how: Scan) -> StatCache:
-    """Return the stat cache of a source that is added to a folder of a version."""
-    root = f"{repository.id}:{how.dest}:{os.path.realpath(source)}"
+    """Return the stat cache of a source, or of its folder, that is added to a folder of a version."""
+    root = f"{repository.id}:{how.dest}:{os.path.realpath(_folder_of(source) or '.')}"
     return StatCache(private_cache_root() / "stat", root, checksum=how.checksum)
 
 
@@ -237,11 +247,16 @@ def changes_with(
     return changes
 
 
-def _inside(tree: Tree, known: KnownChunks) -> Callable[[str], tuple[Leaf, int] | None]:
+def _folder_of(source: str | Path) -> str:
+    """Return the folder of a file, and of a folder itself."""
+    return os.path.dirname(source) if os.path.isfile(source) else os.fspath(source)  # noqa: PTH113, PTH120
+
+
+def _inside(trees: Sequence[Tree], known: KnownChunks) -> Callable[[str], tuple[Leaf, int] | None]:
     """Return a lookup of entries that skips external and damaged files: these are read and stored."""
 
     def locate(path: str) -> tuple[Leaf, int] | None:
-        place = tree.locate(path)
+        place = next((place for tree in trees if (place := tree.locate(path)) is not None), None)
         return None if place is None or place[0].is_outside(place[1]) or known.is_lost(*place) else place
 
     return locate

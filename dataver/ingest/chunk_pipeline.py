@@ -77,6 +77,7 @@ class Adder:
         stats: the stat cache.
         problems: receives `(name, reason)` of files that could not be added.
         report: receives counts of files, their bytes, and the new bytes among them.
+        unchanged: whether entries that are equal to those at their paths are yielded, too.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Adder:
         stats: StatCache,
         problems: list[tuple[str, str]],
         report: Callable[[int, int, int], None],
+        unchanged: bool = False,
     ) -> None:
         self._locate = locate
         self._known = known
@@ -98,6 +100,7 @@ class Adder:
         self._stats = stats
         self._problems = problems
         self._report = report
+        self._unchanged = unchanged
         self._size = max(_WINDOW, chunking.maximum)
         self._free: list[CutBuffer] = []
         self._windows = 0
@@ -136,6 +139,8 @@ class Adder:
                     counts.files += 1
                     counts.unchanged += 1
                     counts.size += found.stat.size
+                    if self._unchanged:
+                        self._plain.append(leaf.entry(number))
                     return
             prior = leaf.entry(number)
         try:
@@ -231,7 +236,8 @@ class Adder:
             if file.same:
                 if prior.kind == file.found.kind:
                     counts.unchanged += 1
-                    return
+                    if not self._unchanged:
+                        return
                 file.extents = prior.extents
             else:
                 self._known.learn(extent.pack for extent in prior.extents)
@@ -249,8 +255,9 @@ class Adder:
         self.counts.files += 1
         if prior is not None and (prior.kind, prior.target) == (entry.kind, entry.target):
             self.counts.unchanged += 1
-        else:
-            self._plain.append(entry)
+            if not self._unchanged:
+                return
+        self._plain.append(entry)
 
     def _read(self, found: ScannedItem, prior: Entry | None) -> None:
         """Read a file until its stat values before and after agree."""

@@ -44,6 +44,7 @@ from dataver.ingest.scan import Scan, require_sources, scan
 from dataver.ingest.session import DraftSession, draft_session, open_index
 from dataver.progress import Progress
 from dataver.repository import Published, RepositoryCore
+from dataver.repository.forks import end_fork
 from dataver.tree import Change, Given, Selection, diff, path_of, walk
 
 if TYPE_CHECKING:
@@ -173,9 +174,9 @@ class DraftCore(DraftStore):
                 known=known,
                 mirror=mirror,
                 progress=progress,
+                hint=self.hint,
             )
-            for source in sources:
-                operation.add(source)
+            operation.add(sources)
             operation.remove_unseen(allow_shrink=allow_shrink)
             if sender is not None and self.state.mirrors is not None:
                 sender.leave_the_rest()  # `upload` follows at once and sends the last ones itself
@@ -248,6 +249,8 @@ class DraftCore(DraftStore):
             index = open_index(self.repository, self.id)
             index.disown()
             index.close()
+            if self.state.forked:
+                end_fork(self.repository.store, self.id)
         self.drop()
 
     def forget(self) -> None:
@@ -342,6 +345,8 @@ class DraftCore(DraftStore):
         index.close()
         self.state.status, self.state.published = "uploaded", published.record.label
         save_state(self.folder, self.state)
+        if self.state.forked:
+            end_fork(self.repository.store, self.id)
         shutil.rmtree(self.spool, ignore_errors=True)
         shutil.rmtree(self.external, ignore_errors=True)
         # the tree it started from may be unpublished: an empty one, or merged parents

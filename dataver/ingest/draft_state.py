@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 _STATE = "draft.json"
-_YOUNG = {"spool", "mirrors", "location"}  # absent in drafts of an older dataver
+_YOUNG = {"spool", "mirrors", "location", "forked"}  # absent in drafts of an older dataver
 _STATUS = ("open", "sealed", "uploaded")
 _LOCK_WAIT = 600.0  # seconds to wait for another command on the same draft
 
@@ -77,6 +77,7 @@ class DraftState:
         spool: the limit of bytes of unsent packs while files are added; 0 if `upload` sends all packs.
         mirrors: the source that a one-step `sync` mirrors; None for other drafts.
         location: the repository's `Store.location`: a copy of it, which has the same id, is another one.
+        forked: whether it was forked, so that workers may have left parts in the repository.
     """
 
     id: str
@@ -97,6 +98,7 @@ class DraftState:
     spool: int = 0
     mirrors: str | None = None
     location: str = ""
+    forked: bool = False
 
 
 def draft_folder(workspace: Path, draft_id: str) -> Path:

@@ -40,7 +40,10 @@ class DraftStore:
         workspace: the folder above `.dataver/`.
         folder: the draft's own folder.
         log: its blocks.
+        hint: a tree with earlier content of the paths that are added, for known chunks; None: its own tree.
     """
+
+    hint: Tree | None = None
 
     def __init__(self, repository: RepositoryCore, workspace: Path, state: DraftState) -> None:
         self.repository = repository
@@ -82,6 +85,11 @@ class DraftStore:
     def base_tree(self) -> Tree:
         """The tree it started from."""
         return Tree(bytes.fromhex(self.state.base), self.load_block)
+
+    def earlier(self, path: str) -> Entry | None:
+        """Return the entry of a path in the draft, else in the hint."""
+        found = self.tree.get(path)
+        return found if found is not None or self.hint is None else self.hint.get(path)
 
     @property
     def spool(self) -> Path:

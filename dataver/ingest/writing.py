@@ -12,10 +12,6 @@ bounded by one window and the frames in flight.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Final
 
 from dataver.errors import AlreadyExists, Conflict, InvalidInput, StoreError
@@ -25,6 +21,7 @@ from dataver.ingest.add_operation import changes_with
 from dataver.ingest.cutting import CutBuffer, Cutter, File, LargeFile
 from dataver.ingest.dedup import Placed, extents_of, place, spooled
 from dataver.ingest.draft_state import kept_in
+from dataver.ingest.locked_folder import LockedFolder
 from dataver.ingest.pack_uploader import note_sent, sent_before
 from dataver.ingest.parent_chunks import Expected
 from dataver.ingest.scan import Scan, ScannedItem
@@ -33,6 +30,7 @@ from dataver.ingest.stat_cache import FileStat
 from dataver.storage.lacking import flush_folder
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from typing_extensions import Buffer
@@ -91,7 +89,7 @@ class FileWriter:
             executable = prior is not None and prior.kind == Kind.EXECUTABLE
         kind = Kind.EXECUTABLE if executable else Kind.FILE
         params = draft.repository.config.chunking
-        self._file = File(ScannedItem(path, path, kind, _UNREAD), _inside(prior))
+        self._file = File(ScannedItem(path, path, kind, _UNREAD), _inside(draft.earlier(path)))
         self._hasher = new_hasher()
         self._cutter = Cutter(params)
         self._window = CutBuffer(max(_WINDOW, params.maximum), params)
@@ -229,15 +227,9 @@ class _Place:
     """A writer's locked folder, and the tools that fill it."""
 
     def __init__(self, draft: DraftStore) -> None:
-        above = draft.folder / _FOLDER
         with kept_in(draft.folder):
-            _clear(above)
-            self.folder = above / os.urandom(6).hex()
-            self.folder.mkdir(parents=True)
-            self._lock = os.open(self.folder / "unlocked", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            with suppress(OSError):  # a file system without locks: `_clear` cannot lock it either
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            (self.folder / "unlocked").replace(self.folder / "lock")
+            self._locked = LockedFolder(draft.folder / _FOLDER)
+        self.folder = self._locked.path
         self._ended = False
         self._tools: AbstractContextManager[DraftSession] = draft_session(
             draft.repository, self.folder, draft.id, draft.state.spool, beside=draft.spool
@@ -245,7 +237,7 @@ class _Place:
         try:
             self.session = self._tools.__enter__()
         except BaseException:
-            self._remove()
+            self._locked.remove()
             raise
 
     def hand_over(self, draft: Path) -> None:
@@ -266,11 +258,7 @@ class _Place:
             try:
                 self._tools.__exit__(None, None, None)
             finally:
-                self._remove()
-
-    def _remove(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
+                self._locked.remove()
 
 
 def _inside(entry: Entry | None) -> Entry | None:
@@ -278,19 +266,3 @@ def _inside(entry: Entry | None) -> Entry | None:
     if entry is None or any(len(extent.pack) != DIGEST_SIZE for extent in entry.extents):
         return None
     return entry
-
-
-def _clear(folder: Path) -> None:
-    """Remove the folders of writers that died."""
-    for left in folder.glob("*/lock"):
-        try:
-            fd = os.open(left, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left.parent, ignore_errors=True)
-        except OSError:
-            continue  # its writer is alive
-        finally:
-            os.close(fd)

@@ -3,7 +3,8 @@
 Deleted are packs and blocks that no version needs and that are older than the grace period (those of a
 running upload are younger). Kept are those needed by a version that was deleted within the grace period (it
 may be read), and those in a list of retired packs younger than it (a reader may use a layout from before the
-repack). Ages are by the store's clock. Holds of writers are valid for every grace period.
+repack). Ages are by the store's clock. Holds of writers are valid for every grace period. While a draft is
+forked, the grace period is at least the age of the fork (`dataver.repository.forks`).
 
 The sweep, by batch (`dataver.repository.holds` is the other side):
 
@@ -32,8 +33,10 @@ from dataver.machine.store_clock import CLOCK_REQUESTS, GRACE, PROBES, Stopwatch
 from dataver.maintenance.delete import remove_record
 from dataver.maintenance.leftovers import is_unfinished, remove_unfinished, unfinished
 from dataver.progress import SILENT, Progress
+from dataver.repository.forks import age_of_forks
 from dataver.repository.holds import LASTS, current_holds, read_note
 from dataver.repository.layout import (
+    PARTS,
     RETIRED,
     SWEEPS,
     SWEPT,
@@ -220,13 +223,14 @@ class _Collection:
     ) -> None:
         self._repo = repo
         self._store = repo.store
-        self._grace = grace
         self._more = Marks(packs=set(packs))
         self._trees = frozenset(trees)
         self._published: dict[Listed, bytes] = {}
         self._buried: dict[Listed, bytes] = {}
         began = time.perf_counter()
         self.now = store_now(self._store)
+        self._parts = list(self._store.list(PARTS))
+        self._grace = max(grace, age_of_forks(self._parts, self.now))
         asking = (time.perf_counter() - began) / CLOCK_REQUESTS
         self._inventory = list_inventory(self._store)
         self._look = self._needed_trees(self._check_listing())
@@ -384,7 +388,7 @@ class _Collection:
                     plan.waiting += 1
                     plan.waiting_size += info.size
         plan.leftovers += [info for info in unfinished(self._store) if self._is_left(info)]
-        plan.leftovers += [info for info in self._store.list(PROBES) if self._is_old(info)]
+        plan.leftovers += [info for info in (*self._store.list(PROBES), *self._parts) if self._is_old(info)]
         plan.leftovers += self._dead_sweeps()
         plan.records += self._repo.records.interrupted_deletions()
         return plan

@@ -19,6 +19,7 @@ __all__ = [
     "EXTERNALS",
     "HOLDS",
     "PACKS",
+    "PARTS",
     "RETIRED",
     "SWEEPS",
     "SWEPT",
@@ -34,6 +35,7 @@ __all__ = [
     "dataset_prefix",
     "event_key",
     "events_after",
+    "fork_key",
     "hold_key",
     "pack_key",
     "parse_event_key",
@@ -62,6 +64,7 @@ SWEEPS = "keeping/sweeps/"
 SWEPT = "keeping/swept/"
 TURNS = "turns/"
 RETIRED = "keeping/retired/"
+PARTS = "keeping/parts/"
 
 EVENT_PREFIXES = ("lineage/1", "lineage/2")
 """Prefixes of events by millennium, which exclude attachments from listings."""
@@ -135,6 +138,16 @@ def tag_key(dataset: str, tag: str, number: int) -> str:
 def hold_key(name: str) -> str:
     """Return the key of a hold."""
     return f"{HOLDS}{name}.json"
+
+
+def fork_key(draft: str) -> str:
+    """Return the key that marks a draft as one to which workers add."""
+    return f"{PARTS}{draft}/fork"
+
+
+def part_key(draft: str, name: str) -> str:
+    """Return the key of the blocks of one part of a draft."""
+    return f"{PARTS}{draft}/{name}"
 
 
 def sweep_key(name: str) -> str:

@@ -1,0 +1,391 @@
+"""One version made by many processes: tokens, workers, parts, and their join."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+import dataver
+from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound, StoreError
+from dataver.ingest.locked_folder import LockedFolder
+from dataver.machine.cache_root import private_cache_root
+from dataver.repository.layout import part_key
+from waiting import until
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def repo(tmp_path):
+    return dataver.init(tmp_path / "repo")
+
+
+@pytest.fixture
+def draft(repo, tmp_path):
+    return repo.create("d", workspace=tmp_path / "driver")
+
+
+def fill(folder, names, size=3000, seed=1):
+    """Write a file of noise for each name; return the folder."""
+    noise = random.Random(f"{seed} {folder.name}")
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(noise.randbytes(size))
+    return folder
+
+
+def added(token, *sources, dest="", name=None):
+    """Return the part of a worker that adds sources."""
+    with dataver.join_draft(token, name=name) as worker:
+        worker.add(*sources, dest=dest)
+        return worker.finish()
+
+
+def packs(repo):
+    return {path.name for path in (Path(repo.url) / "packs").rglob("*") if path.is_file()}
+
+
+def stored(repo):
+    return sum(path.stat().st_size for path in (Path(repo.url) / "packs").rglob("*") if path.is_file())
+
+
+def work(token, folder, dest):
+    """Be one worker, in a process of its own."""
+    return added(token, folder, dest=dest).to_json()
+
+
+def test_two_processes_make_the_version_that_one_makes(repo, draft, tmp_path):
+    """The same digest, published once, and readable."""
+    folders = [fill(tmp_path / f"s{number}", [f"{n}/x" for n in range(50)]) for number in range(2)]
+    tokens = draft.fork(2)
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        parts = pool.starmap(work, zip(tokens, folders, ["a", "b"], strict=True))
+    report = draft.join(map(dataver.Part.from_json, parts))
+    assert (report.parts, report.entries, report.size) == (2, 100, 100 * 3000)
+    draft.finalize("made by two")
+    version = draft.upload().version
+    alone = repo.create("alone", workspace=tmp_path / "alone")
+    for folder, dest in zip(folders, "ab", strict=True):
+        alone.add(folder, dest=dest)
+    assert alone.finalize("made by one").digest == version.digest
+    assert repo.verify("d").ok
+    assert repo.versions("d") == [version]
+
+
+def test_a_token_has_no_secret_and_a_part_is_small(repo, draft, tmp_path):
+    """The repository's id, with which tokens are bound, is in neither; a large part leaves its blocks."""
+    (token,) = draft.fork(1)
+    large = added(token, fill(tmp_path / "many", map(str, range(1000)), 10))
+    small = added(token, fill(tmp_path / "few", "ab"))
+    assert repo.id not in token + large.to_json() + small.to_json()
+    assert json.loads(token)["draft"] == draft.id
+    assert len(large.to_json()) < 600 and large.key
+    assert len(small.to_json()) < 4000 and not small.key
+    assert pickle.loads(pickle.dumps(large)) == dataver.Part.from_json(large.to_json()) == large
+    assert draft.join([large, small]).entries == 1002
+
+
+def test_a_part_may_come_twice_and_an_attempt_may_be_repeated(repo, draft, tmp_path):
+    """Speculative and repeated attempts of a task change nothing, whichever is joined."""
+    tokens = draft.fork(2)
+    folder = fill(tmp_path / "src", "abc")
+    first, again = added(tokens[0], folder), added(tokens[0], folder)
+    draft.join([first])
+    digest = draft.tree.digest
+    for parts in ([first], [again], [first, again], []):
+        draft.join(parts)
+        assert draft.tree.digest == digest
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_different_content_at_one_path_is_a_conflict_that_names_both(draft, tmp_path, together):
+    """Nothing is joined then; the same content is no conflict."""
+    tokens = draft.fork(3)
+    same, mine, theirs = (fill(tmp_path / name, ["x", f"of-{name}"]) for name in ("same", "mine", "theirs"))
+    parts = [added(token, folder) for token, folder in zip(tokens, (mine, mine, theirs), strict=True)]
+    digest = draft.tree.digest
+    if together:
+        with pytest.raises(Conflict, match="worker 0 and worker 2 added different content at 'x'"):
+            draft.join(parts)
+    else:
+        draft.join(parts[:2])
+        digest = draft.tree.digest
+        with pytest.raises(Conflict, match="'x' of worker 2 differs from the draft's"):
+            draft.join(parts[2:])
+    assert draft.tree.digest == digest
+    assert same.exists()
+
+
+def test_a_file_and_a_folder_of_one_name_are_a_conflict(draft, tmp_path):
+    """Between workers, and between a worker and the draft."""
+    (token,) = draft.fork(1)
+    file = added(token, fill(tmp_path / "file", ["x", "x-1"]), name="one")
+    folder = added(token, fill(tmp_path / "folder", ["x/y"]), name="two")
+    with pytest.raises(Conflict, match="one and two added a file and a folder at 'x'"):
+        draft.join([folder, file])
+    draft.join([folder])
+    with pytest.raises(Conflict, match="'x"):
+        draft.join([file])
+    (token,) = draft.fork(1)
+    with pytest.raises(Conflict, match="the draft and three added a folder and a file"):
+        draft.join([added(token, fill(tmp_path / "third", ["x"]), name="three")])
+
+
+def test_workers_build_on_the_draft_as_it_was_forked(repo, draft, tmp_path):
+    """Files of the parent are kept, replaced ones are replaced, and edits of the driver meanwhile stay."""
+    draft.add(fill(tmp_path / "old", "abcd"))
+    draft.finalize("old")
+    parent = draft.upload().version
+    child = repo.create("d", parents=parent.ref, workspace=tmp_path / "child")
+    child.remove("a")
+    (token,) = child.fork(1)
+    child.remove("b")
+    new = fill(tmp_path / "new", "cd")
+    (new / "a").write_bytes((tmp_path / "old" / "a").read_bytes())
+    child.join([added(token, new)])
+    assert {entry.path for entry in child.tree.iterate()} == {"a", "c", "d"}
+    child.finalize("new")
+    version = child.upload().version
+    assert {name: version.read(name) for name in "acd"} == {name: (new / name).read_bytes() for name in "acd"}
+
+
+def test_a_worker_sends_only_what_the_parent_lacks(repo, draft, tmp_path, monkeypatch):
+    """On a machine that has never seen the repository."""
+    folder = fill(tmp_path / "src", ["big"], size=2_000_000)
+    draft.add(folder)
+    draft.finalize("old")
+    draft.upload()
+    with (folder / "big").open("r+b") as file:
+        file.seek(1_000_000)
+        file.write(b"changed")
+    child = repo.create("d", parents="d@latest", workspace=tmp_path / "child")
+    (token,) = child.fork(1)
+    before = stored(repo)
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "another-machine"))
+    child.join([added(token, folder)])
+    assert 0 < stored(repo) - before < 150_000
+    child.finalize("new")
+    assert child.upload().version.read("big") == (folder / "big").read_bytes()
+
+
+def test_streams_and_tables(repo, draft):
+    """A worker writes files without a local copy; tables of any kind are read back."""
+    table = pa.table({"n": range(3000), "x": [number * 0.5 for number in range(3000)]})
+    (token,) = draft.fork(1)
+    with dataver.join_draft(token) as worker:
+        with worker.open("log.txt") as file:
+            file.write(b"hello")
+        for number, each in enumerate((table, table.to_reader(1000), table.to_batches()[0])):
+            worker.add_table(each, f"t/{number}.parquet", compression="zstd")
+        with pytest.raises(InvalidInput, match="a list cannot be written as Parquet"):
+            worker.add_table([1], "t/3.parquet")
+        draft.join([worker.finish()])
+    draft.finalize("x")
+    version = draft.upload().version
+    assert version.read("log.txt") == b"hello"
+    for number in range(3):
+        assert parquet.read_table(pa.BufferReader(version.read(f"t/{number}.parquet"))) == table
+    assert version.file_count == 4
+
+
+def test_two_versions_of_a_table_share_their_chunks(repo, draft):
+    """Also compressed: rows that are removed change the pages around them only."""
+    table = pa.table({"n": [hash((number, "n")) for number in range(300_000)]})
+    (token,) = draft.fork(1)
+    with dataver.join_draft(token) as worker:
+        worker.add_table(table, "a")
+        before = stored(repo)
+        worker.add_table(pa.concat_tables([table.slice(0, 100_000), table.slice(100_010)]), "b")
+        assert stored(repo) - before < before / 3
+
+
+def changed(token, **values):
+    return json.dumps(json.loads(token) | values, sort_keys=True, separators=(",", ":"))
+
+
+def test_tokens_that_are_refused(repo, draft, tmp_path):
+    """Tampered, cut off, of another repository, of a repository that is gone, expired: one sentence each."""
+    (token,) = draft.fork(1)
+    other = dataver.init(tmp_path / "other")
+    (foreign,) = other.create("d", workspace=tmp_path / "w").fork(1)
+    late = (datetime.now(UTC) + DAY).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    for bad, said in (
+        (changed(token, expires=late), "was changed after it was made"),
+        (changed(token, draft="0" * 12), "was changed after it was made"),
+        (changed(foreign, url=repo.url), "made for another repository"),
+        (token[:-9], "not a token"),
+        ("{}", "not a token"),
+        ("é\0", "not a token"),
+        (draft.fork(1, hours=1e-7)[0], "expired at"),
+    ):
+        with pytest.raises(InvalidInput, match=said) as refused:
+            dataver.join_draft(bad)
+        assert refused.value.hint
+    with pytest.raises(NotFound, match="is not a dataver repository"):
+        dataver.join_draft(changed(token, url=str(tmp_path / "nowhere")))
+    for count, hours in ((0, 1), (1, 0), (1, 25)):
+        with pytest.raises(InvalidInput, match="cannot be forked"):
+            draft.fork(count, hours=hours)
+    assert not list((private_cache_root() / "workers").glob("*"))
+
+
+def test_parts_that_are_refused(repo, draft, tmp_path):
+    """Of another draft, damaged, or no longer there."""
+    folder = fill(tmp_path / "src", map(str, range(400)), 10)
+    (token,) = draft.fork(1)
+    part = added(token, folder)
+    another = repo.create("e", workspace=tmp_path / "e")
+    with pytest.raises(InvalidInput, match=f"belongs to draft {draft.id}, not to draft {another.id}"):
+        another.join([part])
+    for text in ("{}", "x", changed(part.to_json(), tree="x")):
+        with pytest.raises(InvalidInput, match="not a part"):
+            dataver.Part.from_json(text)
+    with pytest.raises(IntegrityError, match="lacks the block"):
+        draft.join([dataver.Part.from_json(changed(part.to_json(), tree="ab" * 32))])
+    stored = Path(repo.url) / part_key(draft.id, part.key.rpartition("/")[2])
+    data = stored.read_bytes()
+    stored.write_bytes(data[:-1])
+    with pytest.raises(IntegrityError, match="do not have its digest"):
+        draft.join([part])
+    stored.unlink()
+    with pytest.raises(IntegrityError, match="the part of worker 0 is no longer in"):
+        draft.join([part])
+
+
+@pytest.mark.parametrize("skew", [-30 * DAY, 30 * DAY])
+def test_a_worker_with_a_wrong_clock(repo, draft, tmp_path, monkeypatch, skew):
+    """Only the store's clock counts: a valid token is accepted, an expired one refused."""
+    valid, expired = draft.fork(1)[0], draft.fork(1, hours=1e-7)[0]
+
+    class Skewed(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + skew
+
+    real = time.time
+    monkeypatch.setattr("dataver.machine.store_clock.datetime", Skewed)
+    monkeypatch.setattr("dataver.ingest.draft.datetime", Skewed)
+    monkeypatch.setattr(time, "time", lambda: real() + skew.total_seconds())
+    part = added(valid, fill(tmp_path / "src", "ab"))
+    with pytest.raises(InvalidInput, match="expired at"):
+        dataver.join_draft(expired)
+    monkeypatch.undo()
+    assert draft.join([part]).entries == 2
+
+
+def never_ends(token, folder):
+    """Add a folder, and wait for the end."""
+    worker = dataver.join_draft(token)
+    worker.add(folder)
+    signal.pause()
+
+
+def test_a_worker_that_is_killed_leaves_nothing_visible(repo, draft, tmp_path):
+    """Its packs are swept after the grace period; its folder goes when the next worker begins."""
+    tokens = draft.fork(2)
+    process = multiprocessing.get_context("spawn").Process(
+        target=never_ends, args=(tokens[0], fill(tmp_path / "lost", "abc"))
+    )
+    process.start()
+    until(lambda: packs(repo))
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    (left,) = packs(repo)
+    assert len(list((private_cache_root() / "workers").glob("*"))) == 1
+    draft.join([added(tokens[1], fill(tmp_path / "src", "xy"))])
+    assert not list((private_cache_root() / "workers").glob("*"))
+    draft.finalize("x")
+    assert {entry.path for entry in draft.upload().version.entries()} == {"x", "y"}
+    repo.gc(grace=timedelta(0), delete_most=True)
+    assert left not in packs(repo)
+    assert repo.verify().ok
+
+
+def test_gc_spares_what_a_forked_draft_needs(repo, draft, tmp_path):
+    """Whatever its grace period; older garbage goes, and with the draft its parts."""
+    other = repo.create("other", workspace=tmp_path / "w", stream=True)
+    other.add(fill(tmp_path / "garbage", "g"))
+    other.discard()
+    (garbage,) = packs(repo)
+    (token,) = draft.fork(1)
+    part = added(token, fill(tmp_path / "src", map(str, range(300)), 100))
+    repo.gc(grace=timedelta(0), delete_most=True)
+    assert garbage not in packs(repo)
+    draft.join([part])
+    draft.finalize("x")
+    assert draft.upload().version.file_count == 300
+    assert repo.verify().ok
+    assert not list((Path(repo.url) / "keeping" / "parts").rglob("fork"))
+
+
+def test_a_fork_that_was_abandoned_holds_gc_for_a_day(repo, draft, tmp_path):
+    """Then its packs and parts go, too."""
+    (token,) = draft.fork(1)
+    part = added(token, fill(tmp_path / "src", map(str, range(300)), 100))
+    root = Path(repo.url)
+    old = time.time() - 2 * 86400
+    for path in root.rglob("*"):
+        if path.is_file():
+            os.utime(path, (old, old))
+    repo.gc(grace=timedelta(hours=1), delete_most=True)
+    assert not packs(repo)
+    assert not (root / part.key).exists()
+
+
+def test_a_discarded_draft_takes_its_parts_along(repo, draft, tmp_path):
+    """The packs are left to gc."""
+    (token,) = draft.fork(1)
+    part = added(token, fill(tmp_path / "src", map(str, range(300)), 100))
+    assert (Path(repo.url) / part.key).exists()
+    draft.discard()
+    assert not (Path(repo.url) / part.key).exists()
+
+
+def test_a_worker_that_may_not_write(repo, draft, tmp_path, monkeypatch):
+    """It says so before it reads a file."""
+    from dataver.storage import LocalStore
+
+    def refused(*_):
+        raise StoreError("permission denied.")
+
+    (token,) = draft.fork(1)
+    monkeypatch.setattr(LocalStore, "put", refused)
+    with pytest.raises(StoreError, match=r"this worker cannot write to .*: permission denied"):
+        dataver.join_draft(token)
+
+
+def test_a_sealed_draft_takes_no_parts(repo, draft, tmp_path):
+    """Neither forks nor joins; the message names the next step."""
+    (token,) = draft.fork(1)
+    part = added(token, fill(tmp_path / "src", "ab"))
+    draft.join([part])
+    draft.finalize("x")
+    for call in (lambda: draft.fork(1), lambda: draft.join([part])):
+        with pytest.raises(Conflict, match="was finalized"):
+            call()
+
+
+def test_files_of_one_folder_share_a_pack(draft, tmp_path):
+    """A list of files costs as many packs as their folder."""
+    folder = fill(tmp_path / "src", map(str, range(20)))
+    draft.add(*folder.iterdir())
+    assert len([path for path in draft._core.spool.iterdir() if len(path.name) == 64]) == 1
+
+
+def test_a_locked_folder_of_a_live_process_stays(tmp_path):
+    """Another process's next worker does not take it away."""
+    one = LockedFolder(tmp_path)
+    two = LockedFolder(tmp_path)
+    assert one.path.exists() and two.path.exists()
+    one.remove()
+    two.remove()
+    assert not list(tmp_path.iterdir())
