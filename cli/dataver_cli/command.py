@@ -25,6 +25,7 @@ __all__ = [
     "exclude_option",
     "include_option",
     "option",
+    "parse_json_pairs",
     "plan_option",
     "record_options",
     "ref_argument",
@@ -215,7 +216,7 @@ def record_options(note: str = "") -> Callable[[Function], Function]:
                 "--metadata",
                 multiple=True,
                 metavar="KEY=VALUE",
-                callback=_parse_metadata,
+                callback=parse_json_pairs,
                 help=f"Attach a value{note}, as JSON if it is valid JSON, else as text. Repeatable.",
             ),
         ):
@@ -225,7 +226,8 @@ def record_options(note: str = "") -> Callable[[Function], Function]:
     return decorate
 
 
-def _parse_metadata(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
+def parse_json_pairs(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` options as a mapping; a value is JSON if it is valid JSON, else text."""
     return {key: _json_or_text(text) for key, text in parse_pairs(ctx, param, values).items()}
 
 

@@ -55,6 +55,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "log": "Show the history of a dataset as a graph.",
         "audit": "Show who published, tagged and deleted versions, and when.",
         "diff": "Show the differences between two versions, or those of a version from its parent.",
+        "describe": "Describe a version, or with --dataset a dataset as a whole.",
         "tag": "Point a tag at a version, or list tags.",
         "untag": "Remove a tag.",
     },

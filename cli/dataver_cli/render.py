@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dataver import AddReport, Diff, Entry, UploadReport, Version
+    from dataver.formats.description import Description
     from dataver.ingest.external import Load
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "diff_lines",
     "diff_summary",
     "diff_values",
+    "description_lines",
+    "description_values",
     "entry_values",
     "external_place",
     "time_notes",
@@ -51,10 +54,33 @@ def version_values(version: "Version", tags: Iterable[str] | None = None) -> dic
             for each in version.parents
         ],
         "metadata": dict(version.metadata),
+        "description": None if (described := version.description) is None else description_values(described),
     }
     if tags is not None:
         values["tags"] = sorted(tags)
     return values
+
+
+def description_values(found: "Description") -> dict[str, Any]:
+    """Return a description as JSON values."""
+    return {
+        "number": found.number,
+        "text": found.text,
+        "license": found.license or None,
+        "owner": found.owner or None,
+        "readme": found.readme,
+        "metadata": dict(found.metadata),
+        "created": found.created.isoformat(),
+        "author": found.author,
+    }
+
+
+def description_lines(found: "Description | None") -> list[tuple[str, str]]:
+    """Return the text, license and owner of a description as pairs of a name and a value."""
+    if found is None:
+        return []
+    values = [("description", found.text), ("license", found.license), ("owner", found.owner)]
+    return [(name, value) for name, value in values if value]
 
 
 def entry_values(entry: "Entry") -> dict[str, Any]:
@@ -217,6 +243,7 @@ def version_lines(version: "Version", tags: Iterable[str]) -> list[tuple[str, st
         ("created", when(version.created)),
         ("author", version.author),
         ("message", version.message or "-"),
+        *description_lines(version.description),
         *([("fork", f"{version.line} (`latest` never refers to it)")] if version.line else []),
         ("parents", ", ".join(f"{each.dataset}@{each.label}" for each in version.parents) or "-"),
     ]

@@ -82,6 +82,7 @@ def _plan_values(plan: "MovePlan") -> dict[str, Any]:
         "packs": plan.packs,
         "blocks": plan.blocks,
         "tags": [each.ref for each in plan.tags],
+        "descriptions": sum(len(each.numbers) for each in plan.descriptions),
         "events": len(lineage.objects) + len(lineage.parts) if lineage else 0,
         "attachments": len(lineage.attachments) if lineage else 0,
         "size": plan.size,
@@ -100,6 +101,7 @@ def _plan_lines(plan: "MovePlan") -> list[str]:
         f"From {plan.source.url} to {plan.target.url}: {count(len(plan.versions), 'version')} "
         f"({len(plan.there):,} already there), {count(plan.packs, 'pack')}, "
         f"{count(plan.blocks, 'tree block')}, {count(len(plan.tags), 'tag')}, "
+        f"{count(values['descriptions'], 'description')}, "
         f"{count(values['events'] + values['attachments'], 'lineage object')}; "
         f"{size(plan.size)} in about {count(plan.requests, 'request')}."
     )
@@ -118,6 +120,7 @@ def _report_values(plan: "MovePlan", report: "MoveReport") -> dict[str, Any]:
         "packs": report.packs,
         "blocks": report.blocks,
         "tags": report.tags,
+        "descriptions": report.descriptions,
         "events": report.events,
         "attachments": report.attachments,
         "size": report.size,
@@ -129,14 +132,16 @@ def _report_values(plan: "MovePlan", report: "MoveReport") -> dict[str, Any]:
 
 def _closing(plan: "MovePlan", report: "MoveReport") -> str:
     lineage = report.events + report.attachments
-    if not (report.versions or report.tags or report.tombstones or lineage) and not report.problems:
+    moved = report.versions or report.tags or report.descriptions or report.tombstones or lineage
+    if not moved and not report.problems:
         done = f"Nothing to move: {plan.target.url} has all {count(report.there, 'version')}"
     else:
         done = (
             f"Moved {count(len(report.versions), 'version')} to {plan.target.url} "
             f"({report.there:,} already there): {count(report.packs, 'pack')}, "
             f"{count(report.blocks, 'tree block')}, {count(report.tags, 'move')} of tags, "
-            f"{count(lineage, 'lineage object')}, {size(report.size)}"
+            f"{count(report.descriptions, 'description')}, {count(lineage, 'lineage object')}, "
+            f"{size(report.size)}"
         )
     checked = f"; {count(report.checked, 'object')} verified there" if report.checked else ""
     return f"{done}{checked}, {duration(report.seconds)}."

@@ -1,17 +1,20 @@
 """Public differences between two trees."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from dataver.errors import NotFound
 from dataver.formats.entry import Entry
+from dataver.formats.record import ParentRef
 from dataver.tree import Change, Selection, Tree, diff, find_renames
 
 if TYPE_CHECKING:
+    from dataver.repository import RepositoryCore
     from dataver.tree.checked_descent import Load
     from dataver.tree.selection import Given
 
-__all__ = ["Diff", "compare"]
+__all__ = ["Diff", "compare", "parent_tree"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,21 @@ def compare(old: Tree | None, new: Tree, load: "Load", include: "Given | None", 
     trees = [Tree(tree.digest, load) for tree in (old, new) if tree is not None]
     matches = Selection.across(trees, include, exclude).matcher()
     return Diff.of(change for change in changes if matches(change.path))
+
+
+def parent_tree(core: "RepositoryCore", parents: Sequence[ParentRef], child: str) -> Tree | None:
+    """Return the tree of the first parent of a version, or None if it has no parents.
+
+    Raises:
+        NotFound: the parent is not in the repository.
+    """
+    if not parents:
+        return None
+    parent = parents[0]
+    found = core.records.read_back(parent.dataset, parent.label)
+    if found is None or found.record_id != parent.record:
+        raise NotFound(
+            f"{parent.dataset}@{parent.label}, the parent of {child}, is not in {core.url}.",
+            hint=f"it was deleted or not copied; `dataver diff OLD {child}` compares another version",
+        )
+    return core.tree(found.record.tree)

@@ -127,20 +127,15 @@ class _Base:
     def _again(self, start: int, length: int | None) -> Iterator[bytes | memoryview]:
         """Read a range; resolve the extents again once if a pack was repacked meanwhile."""
         from dataver.checkout import read_file
-        from dataver.repository.reread import PackMissing
+        from dataver.repository.reread import resumed
 
-        done = 0
-        try:
-            for piece in read_file(self._repo, self.entry, start, length):
-                yield piece
-                done += len(piece)
-        except PackMissing:
+        def again() -> Iterator[bytes | memoryview]:
             self._draft.repository.blocks.refresh()
             self._draft.forget_blocks()
             self.entry = self._find()
-            for piece in read_file(self._repo, self.entry, start, length):
-                yield piece[max(0, done) :]
-                done -= len(piece)
+            return read_file(self._repo, self.entry, start, length)
+
+        return resumed(read_file(self._repo, self.entry, start, length), again)
 
     def _find(self) -> Entry:
         entry = self._draft.tree.get(self._path)

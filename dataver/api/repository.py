@@ -24,11 +24,13 @@ from dataver.repository.lines import latest_of_each
 from dataver.tree.selection import Given, Selection
 
 if TYPE_CHECKING:
+    from dataver.api.describing import DescriptionFields
     from dataver.api.diff import Diff
     from dataver.api.draft import Draft
     from dataver.api.sync import SyncReport
     from dataver.checkout import FetchReport
     from dataver.checkout.fetch_plan import FetchPlan
+    from dataver.formats.description import Description
     from dataver.ingest.add_plan import AddPlan
     from dataver.ingest.scan import ScanOptions
     from dataver.lineage.lineage import Lineage
@@ -253,8 +255,9 @@ class Repository(Upkeep):
         """Return the datasets whose name starts with `prefix`, by name."""
         found = self._core.records.datasets(prefix)
         newest = latest_of_each(self._core.records, found)
+        described = self._core.descriptions.lookup(prefix)
         return [
-            DatasetSummary(name, len(labels), Version.of(self._core, newest[name]))
+            DatasetSummary(name, len(labels), Version.of(self._core, newest[name], described))
             for name, labels in found.items()
         ]
 
@@ -266,8 +269,9 @@ class Repository(Upkeep):
         """
         found = self._core.records.versions(name)
         if not found:
-            self._core.resolve(name)  # raises NotFound with similar names
-        return [Version.of(self._core, published) for published in found]
+            self._require_dataset(name)
+        described = self._core.descriptions.lookup()
+        return [Version.of(self._core, each, described) for each in found]
 
     def version(self, ref: Ref) -> Version:
         """Return the version named `name`, `name@label`, `name@tag`, `name@latest` or `dv1:<prefix>`.
@@ -308,6 +312,38 @@ class Repository(Upkeep):
         """
         other = None if new is None else self.version(new)
         return self.version(old).diff(other, include=include, exclude=exclude)
+
+    # descriptions of datasets as a whole; `Version.describe` describes a version
+
+    def describe(
+        self, name: str, text: str | None = None, **fields: "Unpack[DescriptionFields]"
+    ) -> "Description":
+        """Describe a dataset as a whole; return its new description. Arguments and errors as for a version.
+
+        Args:
+            name: the dataset.
+            text: as for `Version.describe`.
+            fields: as for `Version.describe`.
+
+        Raises:
+            NotFound: no such dataset.
+        """
+        from dataver.api.describing import describe
+
+        self._require_dataset(name)
+        return describe(self._core, name, None, text, fields)
+
+    def description(self, name: str) -> "Description | None":
+        """Return the current description of a dataset as a whole; None if it was not described."""
+        return self._core.descriptions.current(name)
+
+    def description_history(self, name: str) -> "list[Description]":
+        """Return all descriptions of a dataset as a whole, oldest first."""
+        return self._core.descriptions.history(name)
+
+    def _require_dataset(self, name: str) -> None:
+        if not self._core.records.labels(name):
+            self._core.resolve(name)  # raises NotFound with similar names
 
     # tags
 

@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from dataver.api.author import author
-from dataver.api.diff import Diff, compare
-from dataver.errors import InvalidInput, NotFound, PathNotFound
+from dataver.api.describing import DescriptionFields, describe, find_readme
+from dataver.api.diff import Diff, compare, parent_tree
+from dataver.errors import InvalidInput, PathNotFound
+from dataver.formats.description import Description
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
 from dataver.progress import SILENT, Progress
@@ -73,12 +76,14 @@ class Version:
         record_id: str | None,
         tree: Tree,
         uploader: "Callable[[Progress, bool, bool], tuple[Sent, Published | None]] | None" = None,
+        described: Callable[[Published], Description | None] | None = None,
     ) -> None:
         self._repository = repository
         self._record = record
         self._record_id = record_id
         self._tree = tree
         self._uploader = uploader
+        self._described = described or repository.descriptions.of
 
     def __repr__(self) -> str:
         return f"Version({self.ref!r}, {self.digest[:16]}…, files={self.file_count})"
@@ -168,8 +173,44 @@ class Version:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The attached metadata: JSON values."""
-        return dict(self._record.metadata)
+        """The metadata of its description, else of its record: JSON values (reads the repository)."""
+        found = self.description
+        return dict(self._record.metadata if found is None else found.metadata)
+
+    @cached_property
+    def description(self) -> Description | None:
+        """Its description; None if it was not described. Reads the repository once, as `metadata` does."""
+        found = self._described(self._published()) if self.uploaded else None
+        # the label may belong to another version than the one described, in a restored repository
+        return found if found is not None and found.record == self._record_id else None
+
+    @property
+    def readme(self) -> str | None:
+        """Its description's readme, else its `README.md`: Markdown. None if it has neither."""
+        found = self.description
+        if found is not None and found.readme is not None:
+            return found.readme
+        entry = find_readme(self._tree)
+        return None if entry is None else self.read(entry.path).decode("utf-8", "replace")
+
+    def describe(self, text: str | None = None, **fields: Unpack[DescriptionFields]) -> Description:
+        """Describe it; return its new description. Its record, its digest and older descriptions stay.
+
+        Args:
+            text: what it is, in a few sentences; None leaves the text as it is.
+            fields: `license`, `owner`, `readme`, `set` and `unset` of `DescriptionFields`.
+
+        Raises:
+            InvalidInput: it is not uploaded, the license is not an SPDX expression, a value is too large or
+                not JSON, or a key of `unset` does not exist.
+            Conflict: other writers keep describing it.
+        """
+        self.description = describe(self._repository, self.dataset, self._published(), text, fields)
+        return self.description
+
+    def description_history(self) -> list[Description]:
+        """Return all its descriptions, oldest first."""
+        return self._repository.descriptions.history(self.dataset, self.label)
 
     @property
     def tags(self) -> list[str]:
@@ -237,19 +278,14 @@ class Version:
 
     def _pieces(self, entry: Entry) -> Iterator[bytes | memoryview]:
         from dataver.checkout import read_file
-        from dataver.repository.reread import PackMissing
+        from dataver.repository.reread import resumed
 
-        done = 0
-        try:
-            for piece in read_file(self._repository, entry):
-                yield piece
-                done += len(piece)
-        except PackMissing:  # the layout read before may predate a repack
+        def again() -> Iterator[bytes | memoryview]:
             self._repository.blocks.refresh()
             self._tree = self._repository.tree(self._record.tree)
-            for piece in read_file(self._repository, self.entry(entry.path)):
-                yield piece[max(0, done) :]
-                done -= len(piece)
+            return read_file(self._repository, self.entry(entry.path))
+
+        return resumed(read_file(self._repository, entry), again)
 
     def open(self, path: str | os.PathLike[str]) -> "FileReader":
         """Open one file for reading, without fetching it; only the parts that are read are transferred.
@@ -337,21 +373,8 @@ class Version:
         if other is not None:
             load = (self if self._record_id is None else other)._tree._load  # a draft's loads blocks of both
             return compare(self._tree, other._tree, load, include, exclude)
-        parent = self._parent_tree()
+        parent = parent_tree(self._repository, self._record.parents, self.ref)
         return compare(parent, self._tree, self._tree._load, include, exclude)
-
-    def _parent_tree(self) -> Tree | None:
-        if not self.parents:
-            return None
-        parent = self.parents[0]
-        found = self._repository.records.read_back(parent.dataset, parent.label)
-        if found is None or found.record_id != parent.record:
-            raise NotFound(
-                f"{parent.dataset}@{parent.label}, the parent of {self.ref}, is not in "
-                f"{self.repository_url}.",
-                hint=f"it was deleted or not copied; `dataver diff OLD {self.ref}` compares another version",
-            )
-        return self._repository.tree(found.record.tree)
 
     def tag(self, tag: str, *, protect: bool | None = None, force: bool = False, reason: str = "") -> None:
         """Point a tag at it. Arguments as for `Repository.tag`.
@@ -399,7 +422,7 @@ class Version:
             message=message,
             label=label,
             bump=bump,
-            metadata=metadata,
+            metadata=self.metadata if metadata is None else metadata,
         )
         record_made(self._repository, found.record, found.record_id, how="finalize" if made else "unchanged")
         version = Version.of(self._repository, found)
@@ -465,9 +488,15 @@ class Version:
         )
 
     @classmethod
-    def of(cls, repository: "RepositoryCore", published: "Published") -> "Version":
-        """Return the version of a published record."""
-        return cls(repository, published.record, published.record_id, repository.tree(published.record.tree))
+    def of(
+        cls,
+        repository: "RepositoryCore",
+        published: "Published",
+        described: Callable[[Published], Description | None] | None = None,
+    ) -> "Version":
+        """Return the version of a published record; `described` finds its description."""
+        record, record_id = published
+        return cls(repository, record, record_id, repository.tree(record.tree), described=described)
 
 
 @dataclass(frozen=True)

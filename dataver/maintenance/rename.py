@@ -2,9 +2,9 @@
 
 Records are immutable and contain their name, so each version gets a new record, with the same tree, label,
 time, author, message and metadata; its parents of this dataset are those of the new name. No data is
-transferred. Order: records of the new name, oldest first → its tags → tags and tombstones of the old name.
-The tombstones name the new dataset, so that errors for old references contain it, and nothing is published
-under the old name. A crash
+transferred. Order: records of the new name, oldest first → its descriptions → its tags → tags and tombstones
+of the old name. The tombstones name the new dataset, so that errors for old references contain it, and
+nothing is published under the old name. A crash
 
     before the tombstones    leaves versions under both names
     after some of them       leaves the rest under both names
@@ -28,7 +28,7 @@ from dataver.maintenance.delete import write_tombstone
 from dataver.repository import Published, RepositoryCore
 from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.holds import writer_hold
-from dataver.repository.layout import record_key
+from dataver.repository.layout import description_key, record_key
 from dataver.short_repr import short_repr
 
 __all__ = ["RenamePlan", "execute_rename", "plan_rename"]
@@ -107,6 +107,7 @@ def execute_rename(repo: RepositoryCore, plan: RenamePlan, *, author: str) -> No
                 return
             for each in versions:
                 _publish(repo, each, plan.new)
+            _carry_descriptions(repo, plan)
             moved = _move_tags(repo, plan, author)
             hold.renew()  # raises an error if this process was suspended until the hold expired
             _delete(repo, plan, versions, moved, author)
@@ -140,6 +141,17 @@ def _parent(repo: RepositoryCore, parent: ParentRef, old: str, new: str) -> Pare
     if found is None or found.record.write_id != _write_id(parent.record, new):
         return parent
     return ParentRef(new, parent.label, found.record_id, parent.tree)
+
+
+def _carry_descriptions(repo: RepositoryCore, plan: RenamePlan) -> None:
+    """Copy the descriptions of the dataset and its versions to the new name, unless they exist there."""
+    for label in [None, *repo.records.names(plan.new).labels]:
+        there = None if label is None else repo.records.read_back(plan.new, label)
+        if label is not None and there is None:
+            continue  # it was deleted meanwhile
+        for each in repo.descriptions.history(plan.old, label):
+            copy = replace(each, dataset=plan.new, record=None if there is None else there.record_id)
+            create_once(repo.store, description_key(plan.new, label, each.number), copy.encode())
 
 
 def _move_tags(repo: RepositoryCore, plan: RenamePlan, author: str) -> dict[str, int]:

@@ -1,7 +1,7 @@
-"""The changes of names in a repository: publications, moves of tags, deletions, with author and time.
+"""The changes of names in a repository: publications, descriptions, moves of tags, deletions.
 
-The idea: nothing is recorded for this. Records, moves of tags and tombstones are never changed, so together
-they are the log. A deleted version is known from its tombstone, which contains its record.
+The idea: nothing is recorded for this. Records, descriptions, moves of tags and tombstones are never changed,
+so together they are the log. A deleted version is known from its tombstone, which contains its record.
 
 A change has two times: that of the author's machine, and that of the store, which the author cannot choose.
 In a copy of a repository the latter is the time of copying. Authors are names that writers choose.
@@ -10,15 +10,20 @@ In a copy of a repository the latter is the time of copying. Authors are names t
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Literal
 
 from dataver import parallel
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
+from dataver.formats.description import Description
 from dataver.formats.record import Record
 from dataver.formats.tag import TagMove
 from dataver.repository.layout import (
     DATASETS,
+    DESCRIPTIONS,
     dataset_prefix,
+    description_prefix,
+    parse_description_key,
     parse_record_key,
     parse_tag_key,
     parse_tombstone_key,
@@ -36,16 +41,16 @@ class Change:
     Attributes:
         action: what was done.
         dataset: the dataset.
-        label: the version; None for the removal of a tag.
+        label: the version; None for the removal of a tag and the description of a dataset.
         tag: the tag that was moved or removed; None otherwise.
         author: the author's name, as configured.
         recorded: time by the author's machine, aware UTC; of a publication, when the draft was finalized.
         stored: time by the store's clock; None if the store states none, or the object was deleted.
-        text: the message of a version, or the reason of a deletion or of a move.
+        text: the message or description of a version, or the reason of a deletion or of a move.
         protected: whether the tag is protected from then on.
     """
 
-    action: Literal["publish", "tag", "untag", "delete"]
+    action: Literal["publish", "describe", "tag", "untag", "delete"]
     dataset: str
     label: str | None
     tag: str | None = None
@@ -63,7 +68,8 @@ class Change:
     @property
     def name(self) -> str:
         """The name that was changed: `dataset@label` or `dataset@tag`."""
-        return f"{self.dataset}@{self.tag or self.label}"
+        selector = self.tag or self.label
+        return self.dataset if selector is None else f"{self.dataset}@{selector}"
 
 
 @dataclass
@@ -91,8 +97,11 @@ def read_audit(repo: RepositoryCore, dataset: str | None = None, *, since: datet
         NotFound: no such dataset.
         StoreError: the store failed.
     """
-    prefix = DATASETS if dataset is None else dataset_prefix(dataset)
-    infos = [info for info in repo.store.list(prefix) if dataset in (None, _dataset(info.key))]
+    listed = chain(
+        repo.store.list(DATASETS if dataset is None else dataset_prefix(dataset)),
+        repo.store.list(DESCRIPTIONS if dataset is None else description_prefix(dataset, None)),
+    )
+    infos = [info for info in listed if dataset in (None, _dataset(info.key))]
     if dataset is not None and not infos:
         repo.resolve(dataset)  # raises an error with similar names
     deleted = {name for info in infos if (name := parse_tombstone_key(info.key))}
@@ -129,11 +138,11 @@ def _order(change: Change) -> tuple[datetime, datetime, str]:
 
 
 def _dataset(key: str) -> str | None:
-    """Return the dataset of a record, a tombstone or a move of a tag; None for other keys."""
+    """Return the dataset of a record, a tombstone, a move of a tag or a description; None for other keys."""
     if found := parse_record_key(key) or parse_tombstone_key(key):
         return found[0]
-    move = parse_tag_key(key)
-    return move.dataset if move else None
+    other = parse_tag_key(key) or parse_description_key(key)
+    return other.dataset if other else None
 
 
 def _changes(repo: RepositoryCore, info: ObjectInfo) -> Iterator[Change]:
@@ -156,6 +165,8 @@ def _changes(repo: RepositoryCore, info: ObjectInfo) -> Iterator[Change]:
         )
     elif key := parse_tag_key(info.key):
         yield _move(repo.tags.read(*key), info.modified)
+    elif described := parse_description_key(info.key):
+        yield _description(repo.descriptions.read(*described), info.modified)
 
 
 def _publication(record: Record, stored: datetime | None) -> Change:
@@ -167,6 +178,18 @@ def _publication(record: Record, stored: datetime | None) -> Change:
         recorded=record.created,
         stored=stored,
         text=record.message,
+    )
+
+
+def _description(found: Description, stored: datetime | None) -> Change:
+    return Change(
+        action="describe",
+        dataset=found.dataset,
+        label=found.label,
+        author=found.author,
+        recorded=found.created,
+        stored=stored,
+        text=found.text,
     )
 
 

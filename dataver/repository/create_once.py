@@ -14,7 +14,7 @@ from enum import Enum
 from dataver.errors import AlreadyExists, NotFound, StoreError, message_of
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.repository.create_lock import claimed
-from dataver.repository.layout import DATASETS
+from dataver.repository.layout import DATASETS, DESCRIPTIONS
 from dataver.storage import Store
 from dataver.storage.retry import pause_after
 
@@ -36,9 +36,8 @@ def create_once(store: Store, key: str, data: bytes) -> Outcome:
     Raises:
         StoreError: the store failed and the outcome is unknown; the same call can be repeated.
     """
-    if store.exclusive_create or not key.startswith(
-        DATASETS
-    ):  # other keys are random, or only used by `init`
+    # other keys are random, or only used by `init`
+    if store.exclusive_create or not key.startswith((DATASETS, DESCRIPTIONS)):
         return _create(store, key, data)
     with claimed(store, key):
         _create(store, key, data)

@@ -1,4 +1,4 @@
-"""Verification of records, tombstones and moves of tags: of one version's dataset, or of all datasets.
+"""Verification of records, tombstones, tag moves and descriptions, of one version's dataset or of all.
 
 The idea: a record contains the ids of its parents' records, so a replaced record is detected through its
 children. All records, moves of tags and tombstones are read; each has a checksum (format 2), or at least a
@@ -17,6 +17,8 @@ from dataver.formats.tag import TagMove
 from dataver.formats.tombstone import Tombstone
 from dataver.repository.layout import (
     DATASETS,
+    DESCRIPTIONS,
+    parse_description_key,
     parse_record_key,
     parse_tag_key,
     parse_tombstone_key,
@@ -48,7 +50,7 @@ class VersionFacts(NamedTuple):
 
 @dataclass
 class Histories:
-    """The records, tombstones and moves of tags of all datasets.
+    """The records, tombstones, moves of tags and descriptions of all datasets.
 
     Attributes:
         versions: the facts of each readable record, by `dataset@label`, sorted.
@@ -66,7 +68,7 @@ class Histories:
 
 
 def read_histories(repo: RepositoryCore) -> Histories:
-    """Read every record, tombstone and move of a tag once, and compare the ids by which they name records.
+    """Read every record, tombstone, tag move and description once; compare the ids that name records.
 
     Raises:
         StoreError: the store failed.
@@ -74,7 +76,7 @@ def read_histories(repo: RepositoryCore) -> Histories:
     found = Histories()
     known: dict[str, str] = {}  # ids of records, those of deleted versions included
     claims: list[tuple[str, str, str]] = []  # name of a version, id that it should have, source of the id
-    infos = list(repo.store.list(DATASETS))
+    infos = [*repo.store.list(DATASETS), *repo.store.list(DESCRIPTIONS)]
     deleted = {parse_tombstone_key(info.key) for info in infos}
     found.findings += ((key, "is missing: later moves of the tag exist") for key in _lost_moves(infos))
     records = Records(repo.store, None)
@@ -87,6 +89,8 @@ def read_histories(repo: RepositoryCore) -> Histories:
                 return "@".join(name), records.tombstone(*name)
             if move := parse_tag_key(info.key):
                 return f"{move.dataset}@{move.tag}", repo.tags.read(*move)
+            if described := parse_description_key(info.key):
+                return info.key, repo.descriptions.read(*described)
         except (IntegrityError, FormatTooNew) as error:
             return "@".join(parse_record_key(info.key) or parse_tombstone_key(info.key) or (info.key,)), error
         except NotFound:  # deleted meanwhile

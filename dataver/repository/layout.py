@@ -15,6 +15,7 @@ from dataver.hashing import DIGEST_SIZE
 __all__ = [
     "CONFIG",
     "DATASETS",
+    "DESCRIPTIONS",
     "EVENT_PREFIXES",
     "EXTERNALS",
     "HOLDS",
@@ -25,6 +26,7 @@ __all__ = [
     "SWEPT",
     "TREES",
     "TURNS",
+    "DescriptionKey",
     "EventKey",
     "TagKey",
     "attachment_key",
@@ -33,11 +35,14 @@ __all__ = [
     "claim_key",
     "claim_prefix",
     "dataset_prefix",
+    "description_key",
+    "description_prefix",
     "event_key",
     "events_after",
     "fork_key",
     "hold_key",
     "pack_key",
+    "parse_description_key",
     "parse_event_key",
     "parse_object_key",
     "parse_record_key",
@@ -59,6 +64,7 @@ PACKS = "packs/"
 EXTERNALS = "externals/"
 TREES = "trees/"
 DATASETS = "datasets/"
+DESCRIPTIONS = "descriptions/"
 HOLDS = "keeping/holds/"
 SWEEPS = "keeping/sweeps/"
 SWEPT = "keeping/swept/"
@@ -89,6 +95,14 @@ class TagKey(NamedTuple):
 
     dataset: str
     tag: str
+    number: int
+
+
+class DescriptionKey(NamedTuple):
+    """Parsed key of a description; `label` is None if it is of the dataset as a whole."""
+
+    dataset: str
+    label: str | None
     number: int
 
 
@@ -133,6 +147,16 @@ def tag_prefix(dataset: str, tag: str | None = None) -> str:
 def tag_key(dataset: str, tag: str, number: int) -> str:
     """Return the key of a tag's move; numbers start at 1 and sort as text."""
     return f"{tag_prefix(dataset, tag)}{number:08d}.json"
+
+
+def description_prefix(dataset: str, label: str | None) -> str:
+    """Return the prefix of the descriptions of a version, or of a dataset and everything below it."""
+    return f"{DESCRIPTIONS}{dataset}/" + ("" if label is None else f"versions/{label}/")
+
+
+def description_key(dataset: str, label: str | None, number: int) -> str:
+    """Return the key of a description; numbers start at 1 and sort as text."""
+    return f"{description_prefix(dataset, label)}{number:08d}.json"
 
 
 def hold_key(name: str) -> str:
@@ -252,6 +276,19 @@ def parse_tag_key(key: str) -> TagKey | None:
     number = _NUMBER.fullmatch(parts[-1])
     dataset, tag = "/".join(parts[1:-3]), parts[-2]
     return TagKey(dataset, tag, int(number[1])) if number and _are_names(dataset, tag) else None
+
+
+def parse_description_key(key: str) -> DescriptionKey | None:
+    """Parse the key of a description; return None for any other key."""
+    parts = key.split("/")
+    number = _NUMBER.fullmatch(parts[-1])
+    if number is None or len(parts) < 3 or parts[0] != "descriptions":
+        return None
+    if len(parts) > 4 and parts[-3] == "versions":
+        dataset, label = "/".join(parts[1:-3]), parts[-2]
+        return DescriptionKey(dataset, label, int(number[1])) if _are_names(dataset, label) else None
+    dataset = "/".join(parts[1:-1])
+    return DescriptionKey(dataset, None, int(number[1])) if _are_names(dataset, "1") else None
 
 
 def _month(event_id: str) -> str:

@@ -19,6 +19,7 @@ from dataver.hashing import ChunkingParameters, digest
 from dataver.machine.cache_root import private_cache_root
 from dataver.repository.blocks import Blocks
 from dataver.repository.create_once import Outcome, create_once
+from dataver.repository.descriptions import Descriptions
 from dataver.repository.layout import CONFIG
 from dataver.repository.packs import Packs
 from dataver.repository.records import Published, Records
@@ -44,6 +45,7 @@ class RepositoryCore:
         packs: its packs.
         records: its versions.
         tags: its movable names.
+        descriptions: what people say of its versions and datasets.
         cache: local cache of its small objects; None for a local store.
     """
 
@@ -56,6 +58,7 @@ class RepositoryCore:
         self.packs = Packs(store, self.cache)
         self.records = Records(store, self.cache)
         self.tags = Tags(store, self.records)
+        self.descriptions = Descriptions(store)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"

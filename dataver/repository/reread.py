@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dataver.errors import FormatTooNew, IntegrityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["REREADS", "ExternalChanged", "PackMissing", "reread"]
+__all__ = ["REREADS", "ExternalChanged", "PackMissing", "reread", "resumed"]
 
 REREADS: Final = 2
 """Number of times bytes that fail their check are read again."""
@@ -47,3 +47,21 @@ def reread(attempt: Callable[[bool], _T]) -> _T:
         except (IntegrityError, FormatTooNew):
             pass
     return attempt(True)
+
+
+def resumed(
+    pieces: Iterator[bytes | memoryview], again: Callable[[], Iterator[bytes | memoryview]]
+) -> Iterator[bytes | memoryview]:
+    """Yield the pieces of a file; if a repack moved its bytes meanwhile, the rest of those of `again`.
+
+    `again` resolves the file's extents anew and yields its pieces from the start.
+    """
+    done = 0
+    try:
+        for piece in pieces:
+            yield piece
+            done += len(piece)
+    except PackMissing:
+        for piece in again():
+            yield piece[max(0, done) :]
+            done -= len(piece)

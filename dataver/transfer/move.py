@@ -1,4 +1,4 @@
-"""Execution of a transfer: packs, then blocks, then records, then tags, then lineage.
+"""Execution of a transfer: packs, then blocks, then records, then tags and descriptions, then lineage.
 
 The idea: versions are published in batches (`plan.Batch`), each only when all its objects are in the target
 (invariant 3). An interruption leaves complete published versions, and packs and blocks that the next attempt
@@ -26,6 +26,7 @@ from dataver.repository.layout import record_key, tombstone_key
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
 from dataver.short_repr import short_repr
+from dataver.transfer.descriptions import move_descriptions
 from dataver.transfer.inventory import blocks_there, packs_there
 from dataver.transfer.lineage import move_lineage
 from dataver.transfer.needed_blocks import touches
@@ -49,6 +50,7 @@ class MoveReport:
         packs: packs sent.
         blocks: tree blocks sent.
         tags: moves of tags written.
+        descriptions: descriptions written.
         tombstones: tombstones of deleted versions written.
         events: objects of lineage events written.
         attachments: attachments written.
@@ -63,6 +65,7 @@ class MoveReport:
     packs: int = 0
     blocks: int = 0
     tags: int = 0
+    descriptions: int = 0
     tombstones: int = 0
     events: int = 0
     attachments: int = 0
@@ -120,6 +123,12 @@ def _write(plan: MovePlan, report: MoveReport, run: "_Transfer", author: str) ->
                 report.tags += move_tag(plan.source, plan.target, tag, author)
         except (Conflict, IntegrityError, InvalidInput, NotFound) as error:
             report.problems.append((f"tag {tag.ref}", error.message))
+    for described in plan.descriptions:
+        try:
+            if described.ref not in run.left_out:
+                report.descriptions += move_descriptions(plan.source, plan.target, described)
+        except (Conflict, IntegrityError, FormatTooNew, NotFound) as error:
+            report.problems.append((f"description of {described.ref}", error.message))
     if plan.lineage is not None:
         sent = move_lineage(plan.source, plan.target, plan.lineage)
         report.events, report.attachments = sent.events, sent.attachments

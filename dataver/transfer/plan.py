@@ -23,6 +23,7 @@ from dataver.formats.record import Record
 from dataver.repository.layout import block_key
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
+from dataver.transfer.descriptions import DescriptionPlan, plan_descriptions
 from dataver.transfer.inventory import Names, blocks_there, list_names, packs_there
 from dataver.transfer.lineage import LineagePlan, plan_lineage
 from dataver.transfer.needed_blocks import Needed, below, find_needed
@@ -82,6 +83,7 @@ class MovePlan:
         deleted: `(dataset, label)` of versions whose tombstones the target lacks.
         doomed: versions that were deleted in the source but not in the target; they are kept.
         tags: the tags to move in the target.
+        descriptions: the descriptions to copy.
         lineage: the events and attachments to send; None if lineage is left out.
     """
 
@@ -101,6 +103,7 @@ class MovePlan:
     deleted: list[tuple[str, str]] = field(default_factory=list)
     doomed: list[str] = field(default_factory=list)
     tags: list[TagPlan] = field(default_factory=list)
+    descriptions: list[DescriptionPlan] = field(default_factory=list)
     lineage: LineagePlan | None = None
 
     @property
@@ -113,14 +116,15 @@ class MovePlan:
         """Approximate number of requests: a read, an existence check and a write for each object."""
         events = self.lineage.count if self.lineage else 0
         tags = sum(tag.moves for tag in self.tags)
-        small = len(self.versions) + len(self.deleted) + events + tags
+        descriptions = sum(len(each.numbers) for each in self.descriptions)
+        small = len(self.versions) + len(self.deleted) + events + tags + descriptions
         return 3 * (self.packs + self.blocks) + 2 * small
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to send."""
         lineage = self.lineage is not None and self.lineage.count > 0
-        return not (self.versions or self.tags or self.deleted or lineage)
+        return not (self.versions or self.tags or self.descriptions or self.deleted or lineage)
 
 
 def plan_move(
@@ -177,6 +181,7 @@ def plan_move(
         plan.batches.append(batch)
     plan.tags, problems = plan_tags(source, target, choice, plan.versions + plan.there, names, exact=exact)
     plan.problems += problems
+    plan.descriptions = plan_descriptions(source, target, plan.versions + plan.there, whole=choice.whole)
     plan.lineage = plan_lineage(source, target, choice) if lineage else None
     return plan
 

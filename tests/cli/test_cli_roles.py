@@ -44,7 +44,11 @@ def table() -> tuple[list[str], dict[str, list[str]]]:
 
 
 ROLES, ALLOWED = table()
-POLICIES["group publisher"] = POLICIES["publisher"].replace("datasets/*.json", "datasets/vision/*.json")
+POLICIES["group publisher"] = (
+    POLICIES["publisher"]
+    .replace("datasets/*.json", "datasets/vision/*.json")
+    .replace("descriptions/*", "descriptions/vision/*")
+)
 
 
 class World:
@@ -191,6 +195,8 @@ def commands(world: World, role: str) -> dict[str, list[list[Any]]]:
         "push to it": [["push", "--repo", world.tmp_path / "source", world.url, "vision/pushed"]],
         "tag": [["tag", "vision/d@1.0.0", f"by-{role.replace(' ', '-')}"]],
         "untag": [["untag", "vision/d@theirs"]],
+        "describe": [["describe", "vision/d", "-m", role], ["describe", "vision/d", "--dataset", "-m", role]],
+        "describe of another group": [["describe", "d@1.0.0", "-m", role]],
         "tag of another group": [["tag", "d@1.0.0", f"by-{role.replace(' ', '-')}"]],
         "gc --plan": [["gc", "--plan", "--grace", "0"]],
         "delete": [["delete", "doomed@1.0.0", "--yes"]],

@@ -57,6 +57,9 @@ dataver fetch vision/cats --dest work
 dataver fetch vision/cats --dest work
 dataver fetch vision/cats --plan
 dataver verify
+dataver describe vision/cats@1.0.2 -m "July, checked" --license CC-BY-4.0 --set lux=410
+dataver describe vision/cats@1.0.2
+dataver describe vision/cats@1.0.2 --history
 dataver tag vision/cats@1.0.2 production --history
 dataver runs
 dataver lineage run train:4f1c

@@ -34,6 +34,8 @@ def filled(world):
     draft.upload(allow_fork=True)
     world.repo.tag(second, "production", protect=True)
     world.repo.tag("d", "newest")
+    world.repo.version("d@1.0.0").describe("the first", set={"b": 2})
+    world.repo.describe("d", "all of it")
     return world
 
 
@@ -49,6 +51,11 @@ def test_versions_history_and_tags_get_the_new_name(filled):
     assert history(filled.open(), "new/d") == (kept, renamed, tags)
     assert [each.name for each in repo.datasets()] == ["new/d"]
     assert repo.tag_history("new/d", "production")[-1].protected
+    assert (repo.version("new/d@1.0.0").description.text, repo.version("new/d@1.0.0").metadata) == (
+        "the first",
+        {"a": 1, "b": 2},
+    )
+    assert repo.description("new/d").text == "all of it"
     filled.later(days=1)
     repo.gc(grace=NOW)
     assert len(filled.all_right()) == len(kept)

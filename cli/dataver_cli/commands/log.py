@@ -53,7 +53,8 @@ def _history(repository: "Repository", ref: str, limit: int | None = None) -> di
     whole = "@" not in ref and not ref.startswith("dv1:")
     shown = repository.versions(ref) if whole else [repository.version(ref)]
     found = Ancestry(core.records).walk(each._published() for each in shown)
-    return {each.record_id: Version.of(core, each) for each in islice(found, limit)}
+    described = core.descriptions.lookup()
+    return {each.record_id: Version.of(core, each, described) for each in islice(found, limit)}
 
 
 def _tags(repository: "Repository", datasets: set[str]) -> dict[str, list[str]]:

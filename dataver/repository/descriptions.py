@@ -1,0 +1,200 @@
+"""Descriptions of versions and datasets, stored as numbered objects beside the records.
+
+Keeps invariant 2: a description is created exclusively and never changed. Each is complete, so the current
+one is read with one request after a listing. An edit that another writer overtakes is applied to that
+writer's description: of one field the last edit stays, and no edit of another field is lost.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from dataver import parallel
+from dataver.errors import Conflict, IntegrityError, InvalidInput
+from dataver.formats.canonical_json import MAX_JSON
+from dataver.formats.description import Description, parse_description
+from dataver.repository.create_once import Outcome, create_once
+from dataver.repository.layout import (
+    DESCRIPTIONS,
+    description_key,
+    description_prefix,
+    parse_description_key,
+)
+from dataver.repository.records import Published
+from dataver.storage import Store
+
+__all__ = ["Descriptions", "Edit"]
+
+_TRIES = 200  # descriptions by other writers between a listing and our write
+_MEND = "restore the object from a copy of the repository, or describe it again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """Changes of a description; None leaves a field as it is.
+
+    Attributes:
+        text: the text.
+        license: an SPDX expression; empty removes it.
+        owner: who answers for it; empty removes it.
+        readme: Markdown; empty restores the `README.md` in the version.
+        set: metadata to add or replace, JSON values by key.
+        unset: keys of metadata to remove.
+    """
+
+    text: str | None = None
+    license: str | None = None
+    owner: str | None = None
+    readme: str | None = None
+    set: Mapping[str, Any] = field(default_factory=dict)
+    unset: Iterable[str] = ()
+
+    def apply(self, found: Description) -> Description:
+        """Return the changed description.
+
+        Raises:
+            InvalidInput: a key to remove does not exist.
+        """
+        metadata = {**found.metadata, **self.set}
+        for key in self.unset:
+            if key not in metadata:
+                raise InvalidInput(
+                    f"{found.ref} has no metadata '{key}'.",
+                    hint=f"it has: {', '.join(sorted(metadata)) or 'none'}",
+                )
+            del metadata[key]
+        return replace(
+            found,
+            text=found.text if self.text is None else self.text,
+            license=found.license if self.license is None else self.license,
+            owner=found.owner if self.owner is None else self.owner,
+            readme=found.readme if self.readme is None else self.readme or None,
+            metadata=metadata,
+        )
+
+
+class Descriptions:
+    """The descriptions of one repository."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def current(self, dataset: str, label: str | None = None) -> Description | None:
+        """Return the current description of a version, or of a dataset as a whole; None if there is none.
+
+        Raises:
+            IntegrityError: it is damaged.
+        """
+        numbers = self._numbers(dataset, label)
+        return self.read(dataset, label, numbers[-1]) if numbers else None
+
+    def of(self, version: Published) -> Description | None:
+        """Return the current description of a version, as `current`."""
+        return self.current(version.record.dataset, version.record.label)
+
+    def lookup(self, prefix: str | None = None) -> Callable[[Published], Description | None]:
+        """Return a function that finds the descriptions of many versions.
+
+        It lists once for each dataset that it is asked for, or, with the `prefix` of all their names, once.
+        """
+        below = cache(self._below)
+
+        def find(version: Published) -> Description | None:
+            dataset, label = version.record.dataset, version.record.label
+            return below(f"{dataset}/" if prefix is None else prefix).get((dataset, label))
+
+        return find
+
+    def _below(self, prefix: str) -> dict[tuple[str, str | None], Description]:
+        last: dict[tuple[str, str | None], int] = {}
+        for info in self._store.list(f"{DESCRIPTIONS}{prefix}"):
+            if key := parse_description_key(info.key):
+                last[key.dataset, key.label] = max(key.number, last.get((key.dataset, key.label), 0))
+        with parallel.pool(parallel.REQUESTS, "descriptions") as pool:
+            found = pool.map(lambda key: self.read(key[0], key[1], last[key]), last)
+            return dict(zip(last, found, strict=True))
+
+    def history(self, dataset: str, label: str | None = None) -> list[Description]:
+        """Return all descriptions of a version, or of a dataset, oldest first."""
+        return [self.read(dataset, label, number) for number in self._numbers(dataset, label)]
+
+    def edit(self, dataset: str, version: Published | None, edit: Edit, *, author: str) -> Description:
+        """Add a description that differs from the current one by an edit, and return it.
+
+        The first description of a version starts with the metadata of its record. An edit that changes
+        nothing adds nothing.
+
+        Args:
+            dataset: the dataset.
+            version: the version, or None to describe the dataset as a whole.
+            edit: the changes.
+            author: the author of the description.
+
+        Raises:
+            InvalidInput: a key to remove does not exist, or the description does not fit in 1 MiB.
+            Conflict: other writers keep describing it.
+        """
+        label, record = (version.record.label, version.record_id) if version is not None else (None, None)
+        for _ in range(_TRIES):
+            numbers = self._numbers(dataset, label)
+            found = self.read(dataset, label, numbers[-1]) if numbers else None
+            if found is None or found.record != record:
+                found = _undescribed(dataset, version)
+            made = edit.apply(found)
+            if made == found and found.number:
+                return found
+            number = (numbers or [0])[-1] + 1
+            made = replace(
+                made, number=number, created=datetime.now(UTC), author=author, write_id=os.urandom(16).hex()
+            )
+            if (
+                create_once(self._store, description_key(dataset, label, number), made.encode())
+                is Outcome.WON
+            ):
+                return made
+        name = dataset if version is None else version.ref
+        raise Conflict(f"other processes keep describing {name}.", hint="try again")
+
+    def read(self, dataset: str, label: str | None, number: int) -> Description:
+        """Return one description.
+
+        Raises:
+            NotFound: no such description.
+            IntegrityError: it is damaged, or another one.
+        """
+        key = description_key(dataset, label, number)
+        try:
+            found = parse_description(self._store.get_bounded(key, MAX_JSON))
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"{key} in {self._store.url} is damaged: {error.message}.", hint=_MEND
+            ) from error
+        if (found.dataset, found.label, found.number) != (dataset, label, number):
+            raise IntegrityError(
+                f"{key} in {self._store.url} contains description {found.number} of {found.ref}.", hint=_MEND
+            )
+        return found
+
+    def _numbers(self, dataset: str, label: str | None) -> list[int]:
+        keys = (
+            parse_description_key(info.key) for info in self._store.list(description_prefix(dataset, label))
+        )
+        return sorted(key.number for key in keys if key and (key.dataset, key.label) == (dataset, label))
+
+
+def _undescribed(dataset: str, version: Published | None) -> Description:
+    """Return the description that precedes the first one; its number is 0."""
+    record = None if version is None else version.record
+    return Description(
+        number=0,
+        dataset=dataset,
+        label=None if record is None else record.label,
+        record=None if version is None else version.record_id,
+        metadata={} if record is None else dict(record.metadata),
+        created=datetime.now(UTC) if record is None else record.created,
+        author="" if record is None else record.author,
+        write_id="0" * 32,
+    )
