@@ -30,6 +30,7 @@ __all__ = [
 SHORT = 12
 """Characters of a digest in tables and sentences; commands take them in place of the whole digest."""
 
+_ITEMS = 500  # of a JSON array, encoded together
 _PAGE = 64  # lines printed together: fast for long listings, without delaying the first page
 _GAP = re.compile(r" {2,}")  # between columns
 _NARROWEST = 12  # columns that remain of a shortened column
@@ -56,9 +57,14 @@ class Output:
         self.quiet = quiet
 
     def show(self, value: object, lines: Iterable[str]) -> None:
-        """Print the result: `value` with `--json`, else `lines`, which are consumed only then."""
+        """Print the result: `value` with `--json`, else `lines`, which are consumed only then.
+
+        An iterator in place of `value`, or of a value in a dictionary, is printed as an array, item by item.
+        """
         if self.as_json:
-            click.echo(json_text(value, indent=2))
+            for piece in _json_pieces(value):
+                click.echo(piece, nl=False)
+            click.echo()
             return
         source: Iterator[str] = map(_shown, lines)
         if sys.stdout.isatty():
@@ -138,6 +144,32 @@ def safe(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _json_pieces(value: object) -> Iterator[str]:
+    """Yield JSON; of iterators only some items are in memory."""
+    if isinstance(value, Iterator):
+        yield from _array_pieces(value, "\n")
+    elif isinstance(value, dict) and any(isinstance(each, Iterator) for each in value.values()):
+        before = "{\n  "
+        for name, each in value.items():
+            yield f"{before}{json_text(name)}: "
+            if isinstance(each, Iterator):
+                yield from _array_pieces(each, "\n  ")
+            else:
+                yield json_text(each, indent=2).replace("\n", "\n  ")
+            before = ",\n  "
+        yield "\n}"
+    else:
+        yield json_text(value, indent=2)
+
+
+def _array_pieces(items: Iterator[object], line: str) -> Iterator[str]:
+    before = "["
+    while batch := list(islice(items, _ITEMS)):
+        yield before + json_text(batch, indent=2)[1:-2].replace("\n", line)
+        before = ","
+    yield "[]" if before == "[" else f"{line}]"
 
 
 def json_text(value: object, indent: int | None = None) -> str:

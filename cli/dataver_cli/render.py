@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dataver import AddReport, Diff, Entry, UploadReport, Version
     from dataver.formats.description import Description
     from dataver.ingest.external import Load
+    from dataver.tree import Change
 
 __all__ = [
     "add_line",
@@ -31,6 +32,12 @@ __all__ = [
 ]
 
 _NAMED = 5  # names in a line
+_MARKS = {
+    "added": ("A", "green"),
+    "removed": ("D", "red"),
+    "modified": ("M", "yellow"),
+    "renamed": ("R", "cyan"),
+}
 _KINDS = ("file", "executable", "symlink", "directory")
 
 
@@ -185,33 +192,44 @@ def time_notes(version: "Version", wanted: "datetime | None") -> list[str]:
 
 
 def diff_values(diff: "Diff") -> dict[str, Any]:
-    """Return a difference with all its paths as JSON values."""
+    """Return a difference with all its paths as JSON values; long lists are iterators."""
+    counts = diff.summary()
     return {
-        "summary": diff.summary(),
-        "added": [entry_values(entry) for entry in diff.added],
-        "removed": [entry_values(entry) for entry in diff.removed],
-        "modified": [
-            {
-                "path": change.path,
-                "old": change.old and entry_values(change.old),
-                "new": change.new and entry_values(change.new),
-            }
-            for change in diff.modified
-        ],
-        "renamed": [{"old": entry_values(old), "new": entry_values(new)} for old, new in diff.renamed],
+        "summary": counts,
+        **{kind: _changes(diff, kind) if counts[kind] else [] for kind in _MARKS},
     }
+
+
+def _changes(diff: "Diff", wanted: str) -> Iterator[dict[str, Any]]:
+    """Yield the changes of a kind as JSON values."""
+    for change in diff:
+        if _kind(change) == wanted:
+            old, new = (entry and entry_values(entry) for entry in (change.old, change.new))
+            both = {"old": old, "new": new}
+            yield (
+                {"path": change.path, **both}
+                if wanted == "modified"
+                else (both if wanted == "renamed" else old or new or {})
+            )
+
+
+def _kind(change: "Change") -> str:
+    if change.old is None or change.new is None:
+        return "removed" if change.new is None else "added"
+    return "modified" if change.old.path == change.new.path else "renamed"
 
 
 def diff_lines(diff: "Diff") -> Iterator[str]:
     """Yield one line per path, in path order: A added, D removed, M modified, R renamed."""
-    lines = [(entry.path, Coloured(f"A  {entry.path}  ({_what(entry)})", "green")) for entry in diff.added]
-    lines += [(entry.path, Coloured(f"D  {entry.path}  ({_what(entry)})", "red")) for entry in diff.removed]
-    lines += [(old.path, Coloured(f"R  {old.path} -> {new.path}", "cyan")) for old, new in diff.renamed]
-    for change in diff.modified:
-        assert change.old is not None and change.new is not None  # noqa: PT018  # what modified means
-        line = f"M  {change.path}  ({_what(change.old)} -> {_what(change.new)})"
-        lines.append((change.path, Coloured(line, "yellow")))
-    yield from (line for _, line in sorted(lines))
+    for change in diff:
+        kind = _kind(change)
+        mark, colour = _MARKS[kind]
+        old, new = change.old, change.new
+        if old is None or new is None:
+            detail = f"  ({_what(old or new)})"
+        else:
+            detail = f" -> {new.path}" if kind == "renamed" else f"  ({_what(old)} -> {_what(new)})"
+        yield Coloured(f"{mark}  {change.path}{detail}", colour)
 
 
 def diff_summary(diff: "Diff") -> str:
@@ -225,7 +243,8 @@ def diff_summary(diff: "Diff") -> str:
     return f"{', '.join(counts)}; {size(found['size_added'])} in, {size(found['size_removed'])} out"
 
 
-def _what(entry: "Entry") -> str:
+def _what(entry: "Entry | None") -> str:
+    assert entry is not None  # what a change has
     if entry.kind == 2:
         return f"link to {entry.target}"
     return "empty folder" if entry.kind == 3 else size(entry.size)

@@ -107,7 +107,7 @@ class Draft(Forking):
 
     def status(self) -> Diff:
         """Return the difference between this draft and its parents."""
-        return Diff.of(self._core.changes())
+        return Diff(self._core.changes)
 
     def stream(self, spool: int = SPOOL) -> None:
         """Upload packs from now on while files are added, and keep no copy of sent packs.

@@ -269,10 +269,11 @@ class Inner(_Common):
         children: its child blocks, in order.
     """
 
-    __slots__ = ("children", "level")
+    __slots__ = ("_ranks", "children", "level")
 
     def __init__(self, digest: bytes, logical: bytes, base: bytes | None) -> None:
         super().__init__(digest, logical, base)
+        self._ranks: list[int] | None = None
         reader = _ByteReader(logical, "an inner block")
         self.level = reader.read(1)[0]
         if not 1 <= self.level <= MAX_LEVEL or reader.read(3) != b"\0\0\0":
@@ -300,6 +301,13 @@ class Inner(_Common):
     def entry_count(self) -> int:
         """Number of entries below it."""
         return sum(child.entry_count for child in self.children)
+
+    @property
+    def ranks(self) -> list[int]:
+        """Number of entries before each child, and of all entries."""
+        if self._ranks is None:
+            self._ranks = list(accumulate((child.entry_count for child in self.children), initial=0))
+        return self._ranks
 
     @property
     def file_count(self) -> int:

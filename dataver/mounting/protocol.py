@@ -23,7 +23,6 @@ __all__ = [
     "directory_entry",
     "entry_answer",
     "error_answer",
-    "forgotten",
     "header",
     "init_answer",
     "open_answer",
@@ -51,7 +50,6 @@ _OPEN_OUT: Final = struct.Struct("=QII")
 _READ_IN: Final = struct.Struct("=QQI")
 _DIRENT: Final = struct.Struct("=QQII")
 _STATFS: Final = struct.Struct("=QQQQQIII4x24x")
-_FORGET_ONE: Final = struct.Struct("=QQ")
 _U64: Final = struct.Struct("=Q")
 
 
@@ -132,15 +130,6 @@ def parse_read(body: memoryview) -> tuple[int, int, int]:
     """Return the handle, the offset and the size that a read (of a file or a folder) asks for."""
     handle, offset, size = _READ_IN.unpack_from(body)
     return handle, offset, size
-
-
-def forgotten(request: FuseRequest) -> list[tuple[int, int]]:
-    """Return the nodes that the kernel drops, each with how many of its lookups."""
-    if request.opcode == Opcode.FORGET:
-        return [(request.node, u64(request.body))]
-    (count,) = struct.unpack_from("=I", request.body)
-    pairs = request.body[8 : 8 + count * _FORGET_ONE.size]
-    return list(_FORGET_ONE.iter_unpack(pairs))
 
 
 def u64(body: memoryview) -> int:

@@ -15,6 +15,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from signal import SIGKILL
 from threading import Lock, Thread
@@ -24,7 +25,7 @@ from typing import Final
 from dataver import parallel
 from dataver.errors import DataverError, NotFound, PathNotFound
 from dataver.formats.entry import safe_link
-from dataver.mounting.inode_table import Nodes, inode, mode_of
+from dataver.mounting.inode_table import Inode, Nodes, OpenFolder, inode, mode_of
 from dataver.mounting.open_file import FarFile, LocalFile, PieceCount
 from dataver.mounting.protocol import (
     FuseRequest,
@@ -33,7 +34,6 @@ from dataver.mounting.protocol import (
     directory_entry,
     entry_answer,
     error_answer,
-    forgotten,
     header,
     init_answer,
     open_answer,
@@ -42,7 +42,7 @@ from dataver.mounting.protocol import (
     statfs_answer,
     u64,
 )
-from dataver.reading import Files, Info
+from dataver.reading import Files
 
 __all__ = ["MountSession"]
 
@@ -52,6 +52,7 @@ _SLICE: Final = 0.5
 _BUFFER: Final = 64 * 1024  # of one request; the kernel wants room for 8 KiB at least
 _ENDED: Final = (errno.ENODEV, errno.EBADF, errno.ECONNABORTED)
 _NOTHING: Final = bytes(88)
+_DOTS: Final = (b".", b"..")
 _AGAIN: Final = 0.1  # seconds until a program that got a signal is looked at again
 _PASSED_OVER: Final = (errno.EINTR, errno.EAGAIN, errno.ENOENT)  # ENOENT: the request was taken back
 
@@ -77,12 +78,10 @@ class MountSession:
         self._device = device
         self._report = report
         self._totals = statfs_answer(record.files, record.size)
-        self._nodes = Nodes(int(record.created.timestamp()))
+        self._nodes = Nodes(files, int(record.created.timestamp()))
         self._share = PieceCount()
         self._open: dict[int, FarFile | LocalFile] = {}
-        self._folders: dict[
-            int, list[Info] | None
-        ] = {}  # None: not asked for yet, for the kernel keeps lists
+        self._folders: dict[int, OpenFolder] = {}
         self._handles = 0
         self._lock = Lock()
         self._waiting: dict[int, int] = {}  # requests under way, and whose they are
@@ -143,9 +142,8 @@ class MountSession:
                 self._idle += 1
 
     def _receive(self, request: FuseRequest) -> None:
-        if request.opcode in (Opcode.FORGET, Opcode.BATCH_FORGET):  # these have no answer
-            for number, lookups in forgotten(request):
-                self._nodes.forget(number, lookups)
+        if request.opcode in (Opcode.FORGET, Opcode.BATCH_FORGET):
+            pass  # these have no answer, and nothing is kept for them
         elif request.opcode == Opcode.INTERRUPT:
             unique = u64(request.body)
             if is_dying(self._waiting.get(unique, 0)):
@@ -188,9 +186,11 @@ class MountSession:
         if isinstance(error, OSError) and error.errno and not isinstance(error, DataverError):
             return error.errno
         try:
-            path = self._nodes.get(request.node).path
-        except KeyError:
+            path = self._nodes.get(request.node).info.path
+        except LookupError:
             return errno.ESTALE
+        except DataverError:
+            path = self._files.ref
         self._report(path, error)
         return errno.ESTALE if isinstance(error, NotFound) else errno.EIO
 
@@ -206,17 +206,15 @@ class MountSession:
 
     def _lookup(self, request: FuseRequest) -> Answer:
         name = bytes(request.body[:-1])
-        above = self._nodes.get(request.node).path
+        above = self._nodes.get(request.node).info.path
         try:
-            path = f"{above}/{name.decode()}" if above else name.decode()
-            info = self._nodes.known(path) or self._files.info(path)
+            node = self._nodes.find(f"{above}/{name.decode()}" if above else name.decode())
         except (UnicodeDecodeError, PathNotFound):
             return (entry_answer(0, _NOTHING),)
-        node = self._nodes.enter(info)
-        return (entry_answer(node.number, node.attributes),)
+        return (entry_answer(node.number, self._nodes.encode(node.info)),)
 
     def _getattr(self, request: FuseRequest) -> Answer:
-        return (attributes_answer(self._nodes.get(request.node).attributes),)
+        return (attributes_answer(self._nodes.encode(self._nodes.get(request.node).info)),)
 
     def _readlink(self, request: FuseRequest) -> Answer:
         info = self._nodes.get(request.node).info
@@ -244,42 +242,42 @@ class MountSession:
         self._open.pop(u64(request.body)).close()
         return ()
 
-    def _open_folder(self, _: FuseRequest) -> Answer:
+    def _open_folder(self, request: FuseRequest) -> Answer:
         handle = self._handle()
-        self._folders[handle] = None
+        self._folders[handle] = OpenFolder(self._nodes, self._nodes.get(request.node))
         return (open_answer(handle, folder=True),)
 
     def _read_folder(self, request: FuseRequest) -> Answer:
         """Return the lines of a folder from a position on, as many as fit, with attributes if asked for."""
-        handle, position, size = parse_read(request.body)
-        node = self._nodes.get(request.node)
-        listed = self._folders[handle]
-        if listed is None:
-            listed = self._folders[handle] = self._files.list(node.path)
+        handle, position, room = parse_read(request.body)
+        folder = self._folders[handle]
         plus = request.opcode == Opcode.READDIRPLUS
         lines: list[bytes] = []
-        room = size
-        for number in range(position, len(listed) + 2):
-            info, name = (listed[number - 2], None) if number > 1 else (node.info, (b".", b"..")[number])
-            line = self._line(info, name, number + 1, plus=plus, room=room)
-            if line is None:
+        for number in count(position):
+            name = _DOTS[number] if number < len(_DOTS) else None
+            if name is None:
+                folder.seek(number - len(_DOTS))
+            node = self._nodes.get(request.node) if name else folder.peek()
+            line = node and self._line(node, name, number + 1, plus=plus, room=room)
+            if not line:
                 break
+            if name is None:
+                folder.advance()
             lines.append(line)
             room -= len(line)
         return (b"".join(lines),)
 
-    def _line(self, info: Info, name: bytes | None, behind: int, *, plus: bool, room: int) -> bytes | None:
-        shown = name or info.path.rpartition("/")[2].encode()
-        number = inode(info.path if name != b".." else info.path.rpartition("/")[0])
-        line = directory_entry(number, behind, mode_of(info), shown)
+    def _line(self, node: Inode, name: bytes | None, behind: int, *, plus: bool, room: int) -> bytes | None:
+        path = node.info.path
+        number = inode(path if name != b".." else path.rpartition("/")[0])
+        line = directory_entry(number, behind, mode_of(node.info), name or path.rpartition("/")[2].encode())
         if len(line) + (128 if plus else 0) > room:
             return None
         if not plus:
             return line
         if name is not None:  # of these the kernel wants no node
             return entry_answer(0, _NOTHING) + line
-        node = self._nodes.enter(info)
-        return entry_answer(node.number, node.attributes) + line
+        return entry_answer(node.number, self._nodes.encode(node.info)) + line
 
     def _release_folder(self, request: FuseRequest) -> Answer:
         del self._folders[u64(request.body)]

@@ -9,6 +9,7 @@ do not resolve: a path never reaches anything else on this machine (invariant 9)
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from dataver.errors import PathNotFound
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dataver.formats.entry import Entry
     from dataver.tree import Tree
 
-__all__ = ["Folders", "Info"]
+__all__ = ["Folders", "Info", "Placed"]
 
 _HOPS: Final = 40  # links followed on the way to one file, as in Linux
 _FILES: Final = (Kind.FILE, Kind.EXECUTABLE)
@@ -45,6 +46,20 @@ class Info(NamedTuple):
     digest: str | None = None
     executable: bool = False
     target: str = ""
+
+
+class Placed(NamedTuple):
+    """A path in a folder and its position in the tree.
+
+    Attributes:
+        info: its attributes.
+        rank: number of the entries before it in the tree, or before the first one in the folder.
+        is_entry: whether it is an entry: a file, a link or an empty folder.
+    """
+
+    info: Info
+    rank: int
+    is_entry: bool
 
 
 class Folders:
@@ -102,16 +117,27 @@ class Folders:
             PathNotFound: there is no such folder.
             NotADirectoryError: a file.
         """
+        return sorted(each.info for each in self.contents(folder))
+
+    def contents(self, folder: str = "") -> Iterator[Placed]:
+        """Yield the direct contents of a folder, in path order: `a-b` comes before the folder `a`.
+
+        Raises:
+            PathNotFound: there is no such folder.
+            NotADirectoryError: a file.
+        """
         name, real, found = self._folder(folder)
         above = f"{name}/" if name else ""
-        listed = [
-            Info(above + one.name, "directory") if one.entry is None else _info(above + one.name, one.entry)
-            for one in self.tree.list(real)
-        ]
-        if not listed and real and found is None:
+        listed = self.tree.list(real)
+        first = next(listed, None)
+        if first is None and real and found is None:
             raise self._missing(folder)
-        listed.sort()
-        return listed
+        return (
+            Placed(Info(above + one.name, "directory"), one.rank, is_entry=False)
+            if one.entry is None
+            else Placed(_info(above + one.name, one.entry), one.rank, is_entry=True)
+            for one in chain(() if first is None else (first,), listed)
+        )
 
     def walk(self, folder: str = "", *, empty: bool = False) -> Iterator[Info]:
         """Yield all files and links below a folder, in path order; a link to a folder is not walked into.
@@ -150,6 +176,11 @@ class Folders:
                     yield Info(path, "link", target=leaf.target(number))
                 elif empty:
                     yield Info(path, "directory")
+
+    def at(self, rank: int) -> Info:
+        """Return the attributes of the entry that has `rank` entries before it in the tree."""
+        leaf, number = self.tree.at(rank)
+        return _info(leaf.paths[number], leaf.entry(number))
 
     def real(self, path: str) -> str:
         """Return a path with all links resolved.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from dataver.lineage.record.read_log import Share
+    from dataver.reading.directory_view import Folders
     from dataver.repository import Published, RepositoryCore
 
 __all__ = ["Files"]
@@ -105,6 +106,22 @@ class Files:
         """
         name = path_of(folder)
         return self._reading(name, lambda here: here.folders.list(name))
+
+    def contents(self, folder: str | os.PathLike[str] = "") -> Iterator[Info]:
+        """Yield the direct contents of a folder in path order, at once for a folder of any size.
+
+        Raises:
+            PathNotFound: there is no such folder.
+            NotADirectoryError: it is a file.
+        """
+        name = path_of(folder)
+        found = self._reading(name, lambda here: here.folders.contents(name))
+        return (each.info for each in found)
+
+    @property
+    def folders(self) -> Folders:
+        """The names in the version."""
+        return self._reading("", lambda here: here.folders)
 
     def walk(self, folder: str | os.PathLike[str] = "", *, empty: bool = False) -> Iterator[Info]:
         """Yield all files and links below a folder, in path order.

@@ -13,18 +13,26 @@ __all__ = ["Listed", "Tree"]
 
 
 class Listed(NamedTuple):
-    """A name in a folder: an entry, or a folder of entries (None)."""
+    """A name in a folder.
+
+    Attributes:
+        name: the name.
+        entry: the entry; None for a folder of entries.
+        rank: number of the entries before it in the tree, or before the first one in the folder.
+    """
 
     name: str
     entry: Entry | None
+    rank: int
 
 
 class _Near(NamedTuple):
-    """The most recently used leaf, and its range of paths: from `lower` to before `upper`."""
+    """The most recently used leaf, its range of paths, and the number of entries before it."""
 
     leaf: Leaf
     lower: str
     upper: str | None
+    rank: int
 
 
 class Tree:
@@ -54,6 +62,24 @@ class Tree:
         found = self.locate(path)
         return None if found is None else found[0].entry(found[1])
 
+    def rank(self, path: str) -> int:
+        """Return the number of entries whose path sorts before `path`."""
+        near = self._nearest(path)
+        return near.rank + bisect_left(near.leaf.paths, path)
+
+    def at(self, rank: int) -> tuple[Leaf, int]:
+        """Return the leaf of the entry that has `rank` entries before it, and its number in the leaf.
+
+        Raises:
+            IndexError: the tree has no more entries than that.
+        """
+        near = self._near
+        if near is None or not near.rank <= rank < near.rank + len(near.leaf):
+            near = self._near = self._approach("", rank)
+        if not near.rank <= rank < near.rank + len(near.leaf):
+            raise IndexError(rank)
+        return near.leaf, rank - near.rank
+
     def is_folder(self, path: str) -> bool:
         """Return whether there are entries below `path`."""
         prefix = path + "/"
@@ -74,7 +100,10 @@ class Tree:
 
     def leaves(self, start: str = "", stop: str | None = None) -> Iterator[Leaf]:
         """Yield the leaves that may contain paths from `start` to before `stop`, in order."""
-        yield from _leaves(load_root(self.digest, self._load), self._load, None, start, stop)
+        return (leaf for leaf, _ in self._ranked_leaves(start, stop))
+
+    def _ranked_leaves(self, start: str, stop: str | None) -> Iterator[tuple[Leaf, int]]:
+        yield from _leaves(load_root(self.digest, self._load), self._load, None, start, stop, 0)
 
     def list(self, folder: str = "") -> Iterator[Listed]:
         """Yield the direct children of a folder, in path order."""
@@ -85,7 +114,7 @@ class Tree:
 
     def _list_from(self, place: str, prefix: str) -> Generator[Listed, None, str | None]:
         """Yield names from `place` on; return the position after a subfolder, None at the end."""
-        for leaf in self.leaves(place, _behind(prefix)):
+        for leaf, rank in self._ranked_leaves(place, _behind(prefix)):
             number = bisect_left(leaf.paths, place)
             while number < len(leaf):
                 path = leaf.paths[number]
@@ -93,10 +122,10 @@ class Tree:
                     return None
                 name, slash, _ = path[len(prefix) :].partition("/")
                 if not slash:
-                    yield Listed(name, leaf.entry(number))
+                    yield Listed(name, leaf.entry(number), rank + number)
                     number += 1
                     continue
-                yield Listed(name, None)
+                yield Listed(name, None, rank + number)
                 place = f"{prefix}{name}0"  # "0" follows "/": the first path after the subfolder
                 number = bisect_left(leaf.paths, place, number)
                 if number == len(leaf):
@@ -109,18 +138,24 @@ class Tree:
             near = self._near = self._approach(path)
         return near
 
-    def _approach(self, path: str) -> _Near:
+    def _approach(self, path: str, rank: int | None = None) -> _Near:
+        """Return the leaf of a path, or of the entry with a rank."""
         block = load_root(self.digest, self._load)
         lower: str = ""
         upper: str | None = None
+        before = 0
         while isinstance(block, Inner):
-            number = _position(block, path)
+            if rank is None:
+                number = _position(block, path)
+            else:
+                number = min(bisect_right(block.ranks, rank - before), len(block.children)) - 1
+            before += block.ranks[number]
             parent = block
             block = descend(parent, number, self._load, upper)
             lower = parent.children[number].first_path if number else lower
             if number + 1 < len(parent.children):
                 upper = parent.children[number + 1].first_path
-        return _Near(block, lower, upper)
+        return _Near(block, lower, upper, before)
 
     def runs(self, prefix: str = "", after: str = "") -> Iterator[tuple[Leaf, int, int]]:
         """Yield leaves, each with the range of its entries that have the prefix and sort after `after`."""
@@ -133,15 +168,20 @@ class Tree:
             yield leaf, start, stop
 
 
-def _leaves(block: Block, load: Load, upper: str | None, start: str, stop: str | None) -> Iterator[Leaf]:
+def _leaves(
+    block: Block, load: Load, upper: str | None, start: str, stop: str | None, rank: int
+) -> Iterator[tuple[Leaf, int]]:
+    """Yield the leaves of a range of paths, each with the number of entries before it."""
     if not isinstance(block, Inner):
-        yield block
+        yield block, rank
         return
     first = _position(block, start)
+    rank += block.ranks[first]
     for below, behind in steps(block, load, upper, first):
-        yield from _leaves(below, load, behind, start, stop)
+        yield from _leaves(below, load, behind, start, stop, rank)
         if stop is not None and behind is not None and behind >= stop:
             return
+        rank += below.entry_count
 
 
 def _position(block: Inner, path: str) -> int:

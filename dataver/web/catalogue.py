@@ -99,8 +99,9 @@ class Catalogue:
         said = f": {record.message}" if record.message else ""
         head = {"ref": files.ref, "digest": files.digest, "path": place.path}
         about = f"{files.ref} · {files.digest} · {_count(record.files, 'file')} · {made}{said}"
-        listed = iter(files.list(place.path))
-        return FolderListing(about, head, ("name", "bytes", "digest (BLAKE3)"), map(_entry, listed))
+        return FolderListing(
+            about, head, ("name", "bytes", "digest (BLAKE3)"), map(_entry, files.contents(place.path))
+        )
 
     def check(self, place: Address) -> None:
         """Check that a place that is no version is the name of a dataset, or the beginning of some.

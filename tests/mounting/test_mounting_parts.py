@@ -5,14 +5,14 @@ import random
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 import dataver
-from dataver.mounting.inode_table import ROOT, Nodes, inode
+from dataver.mounting.inode_table import ROOT, Inode, Nodes, OpenFolder, inode
 from dataver.mounting.open_file import PIECE, FarFile, LocalFile, PieceCount
-from dataver.mounting.protocol import FuseRequest, Opcode, error_answer, forgotten, init_answer, parse_request
+from dataver.mounting.protocol import FuseRequest, Opcode, error_answer, init_answer, parse_request
 from dataver.mounting.session import MountSession, is_dying
 from dataver.parallel import process_pool
 from dataver.reading import Files, Info
@@ -27,19 +27,35 @@ def files(source: Path) -> Files:
     return dataver.open().files("some/data")
 
 
-def test_a_node_is_dropped_with_its_last_lookup() -> None:
-    """The table holds what the kernel holds, and the top folder always."""
-    nodes = Nodes(0)
-    first = nodes.enter(Info("a/b", "file", 3))
-    assert nodes.enter(Info("a/b", "file", 3)) is first
-    nodes.forget(first.number, 1)
-    assert nodes.known("a/b") == first.info
-    nodes.forget(first.number, 1)
-    assert nodes.known("a/b") is None
-    assert nodes.enter(Info("a/b", "file", 3)).number != first.number  # never what the kernel has forgotten
-    nodes.forget(ROOT, 100)
-    nodes.forget(99, 1)
-    assert len(nodes) == 2
+def test_a_number_is_resolved_without_a_table(files: Files) -> None:
+    """Each file, link and folder has one number, by which another mount finds it; others are refused."""
+    nodes, numbers = Nodes(files, 0), set[int]()
+    ahead = [nodes.get(ROOT)]
+    for folder in ahead:
+        for node in nodes.contents(folder):
+            assert node == nodes.find(node.info.path) == Nodes(files, 1).get(node.number)
+            numbers.add(node.number)
+            if node.info.type == "directory":
+                ahead.append(node)
+    entries = list(dataver.open().version("some/data").entries())
+    above = {str(each) for entry in entries for each in PurePosixPath(entry.path).parents} - {"."}
+    assert len(numbers) == len(above | {entry.path for entry in entries})
+    assert ROOT not in numbers
+    with pytest.raises(LookupError):
+        nodes.get(max(numbers) + 4096)
+
+
+def test_a_folder_is_read_on_from_any_position(files: Files) -> None:
+    """In order, again from the beginning, from the middle, and beyond the end."""
+    nodes = Nodes(files, 0)
+    names = [node.info.path for node in nodes.contents(nodes.get(ROOT))]
+    folder = OpenFolder(nodes, nodes.get(ROOT))
+    for position in (0, 1, 2, 0, 0, len(names) - 1, 1, len(names), len(names) + 5, 2):
+        folder.seek(position)
+        node = folder.peek()
+        assert (node and node.info.path) == (names[position] if position < len(names) else None)
+        if node is not None and position % 2 == 0:
+            folder.advance()
 
 
 def test_numbers_that_programs_see_are_of_the_path_alone() -> None:
@@ -110,13 +126,6 @@ def request(opcode: int, body: bytes, node: int = ROOT) -> FuseRequest:
     return parse_request(memoryview(head + body))
 
 
-def test_what_the_kernel_forgets() -> None:
-    """One node or many in one request."""
-    assert forgotten(request(Opcode.FORGET, struct.pack("=Q", 3), node=9)) == [(9, 3)]
-    many = struct.pack("=IIQQQQ", 2, 0, 9, 3, 10, 1)
-    assert forgotten(request(Opcode.BATCH_FORGET, many)) == [(9, 3), (10, 1)]
-
-
 def test_a_kernel_that_is_too_old_is_refused() -> None:
     """Protocol 7.31 or later; of what a kernel offers only what is known is taken."""
     assert init_answer(memoryview(struct.pack("=IIII", 7, 30, 131_072, 0))) is None
@@ -135,7 +144,9 @@ def answered(session: MountSession, kernel: int, asked: FuseRequest) -> tuple[in
     return error, data[16:]
 
 
-def test_a_link_that_leads_out_of_the_version_leads_nowhere(files: Files) -> None:
+def test_a_link_that_leads_out_of_the_version_leads_nowhere(
+    files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A hostile version shows such a link, but neither the kernel nor a program learns where it points."""
     kernel, ours = os.pipe()
     session = MountSession(files, ours, lambda path, error: None)
@@ -145,7 +156,8 @@ def test_a_link_that_leads_out_of_the_version_leads_nowhere(files: Files) -> Non
         ("/etc/passwd", False),
         ("a/../../..", False),
     ):
-        node = session._nodes.enter(Info(f"links/{len(target)}", "link", target=target))
+        node = Inode(2, Info(f"links/{len(target)}", "link", target=target))
+        monkeypatch.setattr(session._nodes, "get", lambda _, node=node: node)
         error, data = answered(session, kernel, request(Opcode.READLINK, b"", node.number))
         assert (error, data) == ((0, target.encode()) if allowed else (-1, b""))
     os.close(kernel)
@@ -158,8 +170,8 @@ def test_requests_that_are_not_known_are_answered(files: Files) -> None:
     session = MountSession(files, ours, lambda path, error: None)
     for opcode in (4, 6, 8, 9, 10, 16, 22, 23, 35, 46, 52, 4096):
         assert answered(session, kernel, request(opcode, bytes(64)))[0] == -38
-    assert answered(session, kernel, request(Opcode.GETATTR, bytes(16), node=99))[0] == -116
-    assert answered(session, kernel, request(Opcode.READ, bytes(40), node=99))[0] == -116
+    assert answered(session, kernel, request(Opcode.GETATTR, bytes(16), node=1 << 40))[0] == -116
+    assert answered(session, kernel, request(Opcode.READ, bytes(40), node=1 << 40))[0] == -116
     os.close(kernel)
     session.close()
 

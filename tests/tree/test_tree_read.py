@@ -33,17 +33,32 @@ def test_get_is_a_look_up(model, paths):
 
 @given(MODELS, st.just("") | PATHS)
 def test_list_gives_a_folders_names(model, folder):
-    """A folder's entries and subfolders come once each, in path order."""
+    """A folder's entries and subfolders come once each, in path order, with the entries before them."""
     box = BlockBox()
     tree = Tree(build_model(box, model).digest, box.load)
     prefix = f"{folder}/" if folder else ""
     expected = {}
-    for path in sorted(model):
+    for rank, path in enumerate(sorted(model)):
         if path.startswith(prefix):
             name, slash, _ = path[len(prefix) :].partition("/")
-            expected[name] = None if slash else model[path]
-    assert [tuple(listed) for listed in tree.list(folder)] == list(expected.items())
-    assert [tuple(listed) for listed in tree.list(f"/{folder}/")] == list(expected.items())
+            expected.setdefault(name, (name, None if slash else model[path], rank))
+    assert [tuple(listed) for listed in tree.list(folder)] == list(expected.values())
+    assert [tuple(listed) for listed in tree.list(f"/{folder}/")] == list(expected.values())
+
+
+@given(MODELS, st.lists(PATHS))
+def test_an_entry_is_found_by_the_number_of_those_before_it(model, paths):
+    """Both ways, in any order; also for paths that are not there."""
+    box = BlockBox()
+    tree = Tree(build_model(box, model).digest, box.load)
+    order = sorted(model)
+    for path in [*paths, *model, *order]:
+        assert tree.rank(path) == sum(each < path for each in order)
+    for rank in [*reversed(range(len(order))), *range(0, len(order), 2)]:
+        leaf, number = tree.at(rank)
+        assert leaf.paths[number] == order[rank]
+    with pytest.raises(IndexError):
+        tree.at(len(order))
 
 
 def test_names_at_the_end_of_unicode_are_listed_once():

@@ -1,5 +1,6 @@
 """`dataver diff`."""
 
+from itertools import chain
 from typing import Any
 
 import click
@@ -55,5 +56,5 @@ def command(
         before = next((f"{each.dataset}@{each.label}" for each in one.parents), None)
         after, diff = one.ref, one.diff(**chosen)
     values = {"old": before, "new": after, **({"summary": diff.summary()} if stat else diff_values(diff))}
-    lines = [] if stat else list(diff_lines(diff)) if not session.out.as_json else []
-    session.out.show(values, [*lines, f"{before or 'nothing'} -> {after}: {diff_summary(diff)}."])
+    last = f"{before or 'nothing'} -> {after}: {diff_summary(diff)}."
+    session.out.show(values, chain(() if stat else diff_lines(diff), (last,)))

@@ -1,6 +1,6 @@
 """`dataver ls`."""
 
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dataver import Entry
     from dataver.ingest.external import Load
     from dataver.tree import Tree
+
+_ALIGNED = 10_000  # rows of one table
 
 
 @subcommand(
@@ -86,15 +88,15 @@ def command(
 
         what = f"no such file below '{inside}'" if include or exclude else f"no '{inside}'"
         raise PathNotFound(f"{name} has {what}.", hint="`dataver ls` without FOLDER lists the top folder")
+    # one line at a time: a version may be large
     listed = (_row(each, load) for each in chain((first,) if first else (), found))
-    if session.out.as_json:
-        session.out.show([value for value, _, _ in listed], ())
-    elif long:
-        session.out.show(None, table([row for _, _, row in listed], right=(1,)))
-    else:
-        session.out.show(
-            None, (shown for _, shown, _ in listed)
-        )  # one line at a time: a version may be large
+    lines = _tables(row for _, _, row in listed) if long else (shown for _, shown, _ in listed)
+    session.out.show((value for value, _, _ in listed), lines)
+
+
+def _tables(rows: "Iterator[tuple[str, ...]]") -> "Iterator[str]":
+    while some := list(islice(rows, _ALIGNED)):
+        yield from table(some, right=(1,))
 
 
 def _below(tree: "Tree", folder: str, recursive: bool) -> "Iterator[Entry | str]":

@@ -1,5 +1,7 @@
 """`dataver status`."""
 
+from itertools import chain
+
 import click
 
 from dataver_cli.command import draft_option, subcommand
@@ -42,9 +44,9 @@ def command(session: Session, stat: bool, draft: str | None) -> None:
     state = f"{target.status_name}{named}{since}: {count(summary.files, 'file')}, {size(summary.size)}."
     session.out.show(
         values,
-        [
-            f"Draft {target.id} of {target.dataset}, {state}",
-            *(() if stat else diff_lines(diff)),
-            f"Changes: {diff_summary(diff)}.",
-        ],
+        chain(
+            (f"Draft {target.id} of {target.dataset}, {state}",),
+            () if stat else diff_lines(diff),
+            (f"Changes: {diff_summary(diff)}.",),
+        ),
     )

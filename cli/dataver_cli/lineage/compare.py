@@ -54,7 +54,7 @@ def command(session: Session, first: str, second: str, stat: bool) -> None:
                 "dataset": pair.dataset,
                 "first": pair.first and link_values(pair.first),
                 "second": pair.second and link_values(pair.second),
-                "diff": None if diff is None else diff.summary() if stat else diff_values(diff),
+                "diff": None if diff is None else diff.summary() if stat else _values(diff),
             }
         )
     if not found.common and not found.pairs:
@@ -63,6 +63,11 @@ def command(session: Session, first: str, second: str, stat: bool) -> None:
     certain = all(each.used for each in (*found.first.inputs, *found.second.inputs))
     doubt = "" if certain else ", if they used the data that was available to them"
     session.out.note(f"The two runs read {'the same' if found.same else 'different'} data{doubt}.")
+
+
+def _values(diff: "Diff") -> dict[str, Any]:
+    values = diff_values(diff)
+    return {"summary": values.pop("summary"), **{kind: list(changes) for kind, changes in values.items()}}
 
 
 def _diff(lineage: "Lineage", pair: "Pair") -> "Diff | None":

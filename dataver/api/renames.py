@@ -1,0 +1,119 @@
+"""Renamed files of a large difference: pairs of a removed and an added file with the same content.
+
+The idea: one bit is kept for each content, and files whose bit is not set on the other side have no partner.
+SQLite pairs the others, in a temporary file of its own if they are many, so memory is bounded.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver.errors import StoreError
+from dataver.formats.entry import Entry, Kind
+from dataver.tree import Change
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+__all__ = ["Renames"]
+
+_BITS: Final = 1 << 26  # in 8 MB; with 10 million files, one in seven is examined without need
+
+_PAIR: Final = """
+    create table pairs as
+    select gone.path as old, arrived.path as new, arrived.kind as kind, size, content
+    from (select *, row_number() over (partition by content, size order by rowid) as number from gone) as gone
+    join (select *, row_number() over (partition by content, size order by rowid) as number from arrived)
+        as arrived using (content, size, number)
+"""
+
+
+class Renames:
+    """The renamed files of a difference, paired as by `dataver.tree.find_renames`.
+
+    Args:
+        walk: returns the changes, each time it is called.
+
+    Attributes:
+        count: the number of pairs.
+        size: the bytes of their new files.
+
+    Raises:
+        StoreError: the disk has no room for the temporary file.
+    """
+
+    def __init__(self, walk: Callable[[], Iterator[Change]]) -> None:
+        self.count = self.size = 0
+        self._database: Connection | None = None
+        gone = _Contents(_removed(walk()))
+        arrived = _Contents(each for each in _added(walk()) if each in gone)
+        if not arrived.count:
+            return
+        import sqlite3
+
+        with _translated():
+            database = sqlite3.connect("", check_same_thread=False)
+            for table, entries in (
+                ("gone", (each for each in _removed(walk()) if each in arrived)),
+                ("arrived", (each for each in _added(walk()) if each in gone)),
+            ):
+                database.execute(
+                    f"create table {table} (path text, kind integer, size integer, content blob)"
+                )
+                rows = ((each.path, each.kind, each.size, each.digest) for each in entries)
+                database.executemany(f"insert into {table} values (?, ?, ?, ?)", rows)  # noqa: S608  # of two
+            database.execute(_PAIR)
+            found = database.execute("select count(*), coalesce(sum(size), 0) from pairs")
+            self.count, self.size = found.fetchone()
+        self._database = database
+
+    def by_old(self) -> Iterator[tuple[str, Entry]]:
+        """Yield the old path and the new entry, without extents, of each pair, in the order of old paths."""
+        for old, new, kind, size, content in self._read("select * from pairs order by old"):
+            yield old, Entry(new, Kind(kind), size, content)
+
+    def by_new(self) -> Iterator[str]:
+        """Yield the new paths in order."""
+        return (new for (new,) in self._read("select new from pairs order by new"))
+
+    def _read(self, query: str) -> Iterator[tuple[Any, ...]]:
+        if self._database is not None:
+            with _translated():
+                yield from self._database.execute(query)
+
+
+class _Contents:
+    """A set of contents, which may seem to have some that it does not have."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.count = 0
+        self._bits = bits = bytearray(_BITS // 8)
+        for entry in entries:
+            number = int.from_bytes(entry.digest[:4], "little") % _BITS
+            bits[number >> 3] |= 1 << (number & 7)
+            self.count += 1
+
+    def __contains__(self, entry: Entry) -> bool:
+        number = int.from_bytes(entry.digest[:4], "little") % _BITS
+        return bool(self._bits[number >> 3] >> (number & 7) & 1)
+
+
+def _removed(changes: Iterable[Change]) -> Iterator[Entry]:
+    return (old for _, old, new in changes if new is None and old is not None and old.size)
+
+
+def _added(changes: Iterable[Change]) -> Iterator[Entry]:
+    return (new for _, old, new in changes if old is None and new is not None and new.size)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"the renamed files cannot be found: {error}.",
+            hint="free space in the folder of temporary files, or choose another one with TMPDIR",
+        ) from error
