@@ -1,6 +1,6 @@
 """Public differences between two trees.
 
-The idea: a difference of some thousand paths is kept. A larger one is not: the trees are walked again each
+The idea: a difference of at most 200,000 paths is kept. A larger one is not: the trees are walked again each
 time it is iterated, so memory does not depend on its size.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Diff", "compare", "parent_tree"]
 
-_KEPT: Final = 20_000  # changes, some 500 bytes each
+_KEPT: Final = 200_000  # changes, some 500 bytes each
 
 
 class Diff:

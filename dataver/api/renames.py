@@ -6,6 +6,7 @@ SQLite pairs the others, in a temporary file of its own if they are many, so mem
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.errors import StoreError
@@ -21,10 +22,12 @@ _BITS: Final = 1 << 26  # in 8 MB; with 10 million files, one in seven is examin
 
 _PAIR: Final = """
     create table pairs as
+    with numbered as (
+        select *, row_number() over (partition by content, size, new order by rowid) as number from files
+    )
     select gone.path as old, arrived.path as new, arrived.kind as kind, size, content
-    from (select *, row_number() over (partition by content, size order by rowid) as number from gone) as gone
-    join (select *, row_number() over (partition by content, size order by rowid) as number from arrived)
-        as arrived using (content, size, number)
+    from (select * from numbered where not new) as gone
+    join (select * from numbered where new) as arrived using (content, size, number)
 """
 
 
@@ -45,23 +48,25 @@ class Renames:
     def __init__(self, walk: Callable[[], Iterator[Change]]) -> None:
         self.count = self.size = 0
         self._database: Connection | None = None
-        gone = _Contents(_removed(walk()))
-        arrived = _Contents(each for each in _added(walk()) if each in gone)
-        if not arrived.count:
+        gone, arrived = _Contents(), _Contents()
+        for entry, new in _moved(walk()):
+            (arrived if new else gone).add(entry)
+        rows = (
+            (new, entry.path, entry.kind, entry.size, entry.digest)
+            for entry, new in _moved(walk())
+            if entry in (gone if new else arrived)
+        )
+        first = next(rows, None)
+        if first is None:
             return
         import sqlite3
 
         with _translated():
             database = sqlite3.connect("", check_same_thread=False)
-            for table, entries in (
-                ("gone", (each for each in _removed(walk()) if each in arrived)),
-                ("arrived", (each for each in _added(walk()) if each in gone)),
-            ):
-                database.execute(
-                    f"create table {table} (path text, kind integer, size integer, content blob)"
-                )
-                rows = ((each.path, each.kind, each.size, each.digest) for each in entries)
-                database.executemany(f"insert into {table} values (?, ?, ?, ?)", rows)  # noqa: S608  # of two
+            database.execute(
+                "create table files (new bool, path text, kind integer, size integer, content blob)"
+            )
+            database.executemany("insert into files values (?, ?, ?, ?, ?)", chain((first,), rows))
             database.execute(_PAIR)
             found = database.execute("select count(*), coalesce(sum(size), 0) from pairs")
             self.count, self.size = found.fetchone()
@@ -85,25 +90,24 @@ class Renames:
 class _Contents:
     """A set of contents, which may seem to have some that it does not have."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self.count = 0
-        self._bits = bits = bytearray(_BITS // 8)
-        for entry in entries:
-            number = int.from_bytes(entry.digest[:4], "little") % _BITS
-            bits[number >> 3] |= 1 << (number & 7)
-            self.count += 1
+    def __init__(self) -> None:
+        self._bits = bytearray(_BITS // 8)
+
+    def add(self, entry: Entry) -> None:
+        number = int.from_bytes(entry.digest[:4], "little") % _BITS
+        self._bits[number >> 3] |= 1 << (number & 7)
 
     def __contains__(self, entry: Entry) -> bool:
         number = int.from_bytes(entry.digest[:4], "little") % _BITS
         return bool(self._bits[number >> 3] >> (number & 7) & 1)
 
 
-def _removed(changes: Iterable[Change]) -> Iterator[Entry]:
-    return (old for _, old, new in changes if new is None and old is not None and old.size)
-
-
-def _added(changes: Iterable[Change]) -> Iterator[Entry]:
-    return (new for _, old, new in changes if old is None and new is not None and new.size)
+def _moved(changes: Iterable[Change]) -> Iterator[tuple[Entry, bool]]:
+    """Yield the files that were removed or added, and whether they are new; empty files are all equal."""
+    for _, old, new in changes:
+        entry = old if new is None else new if old is None else None
+        if entry is not None and entry.size:
+            yield entry, old is None
 
 
 @contextmanager
