@@ -7,6 +7,7 @@ detects every extent that does not fit the frames it names. The file's digest pr
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, message_of
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dataver.checkout.plan import FramePart, Range
-    from dataver.repository.frame_reader import FrameReader, FrameRun
+    from dataver.repository.frame_reader import FrameReader
 
 __all__ = ["pieces_of"]
 
@@ -36,6 +37,7 @@ def pieces_of(one: Range, reader: FrameReader) -> Iterator[tuple[FramePart, int,
     """
     pieces, count = one.pieces, len(one.pieces)
     run = reader.run(one.pack, one.offset, one.offset + one.length)
+    decode = partial(decode_frame, decompressor=reader.decompressor)
     index = raw = 0
     at = one.offset
     active: list[
@@ -45,7 +47,13 @@ def pieces_of(one: Range, reader: FrameReader) -> Iterator[tuple[FramePart, int,
         if not active:
             at = pieces[index].offset
         piece = active[0][0] if active else pieces[index]
-        frame, behind = _decode(run, at, reader, one, piece)
+        try:
+            frame, end = run.frame(at, None, decode)
+        except (PackMissing, ExternalChanged):
+            raise  # not damaged: the caller reads the layout again
+        except IntegrityError as error:
+            raise _damaged(piece, one, error) from error
+        behind = one.offset + end
         size = len(frame)
         going = active
         active = []
@@ -72,25 +80,12 @@ def pieces_of(one: Range, reader: FrameReader) -> Iterator[tuple[FramePart, int,
         raw += size
 
 
-def _decode(
-    run: FrameRun, offset: int, reader: FrameReader, one: Range, piece: FramePart
-) -> tuple[memoryview, int]:
-    """Return the bytes of the frame at an offset of the pack, and the offset after it."""
-
-    def check(data: memoryview, at: int) -> tuple[memoryview, int]:
-        frame, behind = decode_frame(data, at, reader.decompressor)
-        return frame, offset + behind - at
-
-    try:
-        return run.frame(offset, None, check)
-    except (PackMissing, ExternalChanged):
-        raise  # not damaged: the caller reads the layout again
-    except IntegrityError as error:
-        raise IntegrityError(
-            f"{piece.target.path!r} cannot be restored: pack {one.pack.hex()} is damaged"
-            f" behind byte {one.offset}: {message_of(error)}",
-            hint=_HINT,
-        ) from error
+def _damaged(piece: FramePart, one: Range, error: IntegrityError) -> IntegrityError:
+    return IntegrityError(
+        f"{piece.target.path!r} cannot be restored: pack {one.pack.hex()} is damaged"
+        f" behind byte {one.offset}: {message_of(error)}",
+        hint=_HINT,
+    )
 
 
 def _go_on(piece: FramePart, begin: int, behind: int, one: Range) -> tuple[FramePart, int]:

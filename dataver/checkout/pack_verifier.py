@@ -339,9 +339,10 @@ class Inspection:
 
     def _checked(self, footer: Footer, number: int, data: memoryview, at: int) -> memoryview | None:
         """Return a frame's bytes; compare it with its footer unless that was done before."""
+        decompressor = self._reader.decompressor
         if self._seen[footer.pack_id][number]:
-            return decode_frame(data, at, self._reader.decompressor)[0]
-        return check_frame(footer, number, data, at, None if self._quick else self._reader.decompressor)
+            return decode_frame(data, at, decompressor)[0]
+        return check_frame(footer, number, data, at, None if self._quick else decompressor)
 
     def _record_damage(self, pack: bytes, numbers: Iterable[int], why: str) -> None:
         with self._lock:

@@ -160,18 +160,18 @@ def decode_frames(buffer: memoryview, decompressor: Decompressor) -> Iterator[me
 
 def frame_lengths(
     buffer: memoryview, offset: int, decompressor: Decompressor
-) -> tuple[array[int], memoryview, int]:
-    """Check the frame at `offset`; return its chunks' lengths, their bytes and the offset after it.
+) -> tuple[FrameHeader, array[int], memoryview]:
+    """Check the frame at `offset`; return its header, its chunks' lengths and their bytes.
 
     Raises:
         IntegrityError: as `decode_frame`, or the table of lengths does not match the bytes.
     """
-    header, stored, end = _checked_frame(buffer, offset)
+    header, stored, _ = _checked_frame(buffer, offset)
     payload = _payload(header, stored, offset, decompressor)
     lengths = u32_array(payload[header.raw_length :])
     if sum(lengths) != header.raw_length or not min(lengths):
         raise IntegrityError(f"the frame at byte {offset} has chunk lengths that do not add up to its bytes")
-    return lengths, payload[: header.raw_length], end
+    return header, lengths, payload[: header.raw_length]
 
 
 def iter_frames(buffer: Buffer, start: int = 0) -> Iterator[tuple[int, FrameHeader]]:

@@ -38,7 +38,6 @@ from dataver.formats.frame import (
     MAX_RAW,
     frame_lengths,
     iter_frames,
-    parse_header,
     u32_array,
 )
 from dataver.hashing.digest import CONTEXT_PACK, DIGEST_SIZE, checksum, derived, digest
@@ -364,10 +363,10 @@ def rebuild_footer(pack: Buffer, expect: bytes | None = None) -> Footer:
     decompressor = make_decompressor()
     while builder.size < len(view):
         try:
-            lengths, raw, end = frame_lengths(view, builder.size, decompressor)
+            header, lengths, raw = frame_lengths(view, builder.size, decompressor)
         except IntegrityError:
             break
-        header = parse_header(view, builder.size)
+        end = builder.size + HEADER_SIZE + header.stored_length
         if end > MAX_PACK_SIZE or builder.chunk_count + len(lengths) > MAX_PACK_CHUNKS:
             raise IntegrityError("the object holds more than a pack may hold")
         digests = _digests(lengths, raw)
@@ -432,8 +431,7 @@ def check_frame(
         lengths, raw = None, None
         header = next(iter_frames(data, offset))[1]
     else:
-        lengths, raw, _ = frame_lengths(data, offset, decompressor)
-        header = parse_header(data, offset)
+        header, lengths, raw = frame_lengths(data, offset, decompressor)
     if not footer.describes(number, footer.frame_offsets[number], header):
         raise IntegrityError(f"pack {footer.pack_id.hex()}: frame {number} is not the one in its footer")
     if lengths is None or raw is None:

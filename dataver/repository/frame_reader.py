@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dataver.errors import FormatTooNew, IntegrityError
 from dataver.formats.compression import make_decompressor
 from dataver.formats.entry import is_external
 from dataver.repository.reread import reread
@@ -91,6 +92,12 @@ class FrameRun:
         Raises:
             IntegrityError: the frame is damaged in the store.
         """
+        try:
+            return check(self._data, offset - self._start)
+        except (IntegrityError, FormatTooNew):
+            return self._again(offset, stop, check)
+
+    def _again(self, offset: int, stop: int | None, check: Callable[[memoryview, int], _T]) -> _T:
         data, start = self._data, self._start
 
         def attempt(again: bool) -> _T:

@@ -50,7 +50,7 @@ def test_chunks_survive_a_frame(chunks: list[bytes], compress: bool, before: int
     """Encoding and decoding gives the chunks back, wherever the frame lies in a buffer."""
     buffer = memoryview(bytes(before) + frame(chunks, compress=compress) + b"behind")
     raw, end = decode_frame(buffer, before, make_decompressor())
-    lengths, again, _ = frame_lengths(buffer, before, make_decompressor())
+    _, lengths, again = frame_lengths(buffer, before, make_decompressor())
     assert raw == b"".join(chunks) == again
     assert buffer[end:] == b"behind"
     assert list(lengths) == [len(chunk) for chunk in chunks]
