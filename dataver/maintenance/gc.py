@@ -1,10 +1,11 @@
 """Garbage collection: a readable plan, then a sweep that checks again before it deletes.
 
-Deleted are packs and blocks that no version needs and that are older than the grace period (those of a
-running upload are younger). Kept are those needed by a version that was deleted within the grace period (it
-may be read), and those in a list of retired packs younger than it (a reader may use a layout from before the
-repack). Ages are by the store's clock. Holds of writers are valid for every grace period. While a draft is
-forked, the grace period is at least the age of the fork (`dataver.repository.forks`).
+Deleted are packs and blocks that nothing needs (`dataver.maintenance.needed_objects`) and that are older than
+the grace period (those of a running upload are younger). Kept are those in a list of retired packs younger
+than it (a reader may use a layout from before the repack). Ages are by the store's clock. Holds of writers
+are valid for every grace period. While a draft is forked, the grace period is at least the age of the fork
+(`dataver.repository.forks`). Unfinished files of interrupted writers are deleted, too: only a local store
+has them, listings leave them out, and no process uses those of another.
 
 The sweep, by batch (`dataver.repository.holds` is the other side):
 
@@ -17,24 +18,26 @@ A crash leaves fewer unneeded objects and at worst the marker of 1, which the ne
 loses an object. If a version is unreadable, nothing is deleted.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Final
 
 from dataver import parallel
-from dataver.errors import Conflict, IntegrityError, NotFound, StoreError
+from dataver.errors import Conflict, NotFound, StoreError
 from dataver.formats.keeping import Sweep, parse_retired, parse_sweep
+from dataver.machine.descent import open_folder, walk_folders
 from dataver.machine.process_identity import is_gone, this_process
 from dataver.machine.store_clock import CLOCK_REQUESTS, GRACE, PROBES, Stopwatch, store_now
 from dataver.maintenance.delete import remove_record
-from dataver.maintenance.leftovers import is_unfinished, remove_unfinished, unfinished
+from dataver.maintenance.needed_objects import NeededObjects
 from dataver.progress import SILENT, Progress
 from dataver.repository.forks import age_of_forks
-from dataver.repository.holds import LASTS, current_holds, read_note
+from dataver.repository.holds import LASTS, read_note
 from dataver.repository.layout import (
     PARTS,
     RETIRED,
@@ -47,14 +50,13 @@ from dataver.repository.layout import (
     sweep_key,
     swept_key,
 )
-from dataver.repository.marking import Marks, list_inventory, mark, pass_over, pass_over_missing
-from dataver.repository.records import Listed
+from dataver.repository.marking import list_inventory
 from dataver.repository.repository import RepositoryCore
 from dataver.short_repr import short_repr
 from dataver.storage import ObjectInfo, Store
+from dataver.storage.base import TEMPORARY
 
-__all__ = ["GcPlan", "GcReport", "execute_gc", "plan_gc"]
-
+__all__ = ["GcPlan", "GcReport", "execute_gc", "is_unfinished", "plan_gc", "remove_unfinished", "unfinished"]
 
 _BATCH: Final = 4_000  # objects in a batch; a writer that needs one of them waits for the whole batch
 _TOGETHER: Final = 1_000  # objects of one call
@@ -139,27 +141,6 @@ class GcReport:
     __repr__ = short_repr
 
 
-@dataclass(frozen=True)
-class _NeededTrees:
-    """Roots of the trees that are needed at one moment.
-
-    Attributes:
-        roots: trees of records, which must be complete.
-        held: trees of holds, to be published; blocks may still be missing.
-        dying: trees of young tombstones, which may be incomplete.
-        everything: whether a hold covers all objects, so that none may be swept.
-        moved: keys of the lists of retired packs; a new one means that layouts have changed.
-        holds: number of holds.
-    """
-
-    roots: frozenset[bytes]
-    held: frozenset[bytes]
-    dying: frozenset[bytes]
-    everything: bool
-    moved: frozenset[str]
-    holds: int
-
-
 def plan_gc(
     repo: RepositoryCore,
     *,
@@ -223,19 +204,13 @@ class _Collection:
     ) -> None:
         self._repo = repo
         self._store = repo.store
-        self._more = Marks(packs=set(packs))
-        self._trees = frozenset(trees)
-        self._published: dict[Listed, bytes] = {}
-        self._buried: dict[Listed, bytes] = {}
         began = time.perf_counter()
         self.now = store_now(self._store)
         self._parts = list(self._store.list(PARTS))
         self._grace = max(grace, age_of_forks(self._parts, self.now))
         asking = (time.perf_counter() - began) / CLOCK_REQUESTS
         self._inventory = list_inventory(self._store)
-        self._look = self._needed_trees(self._check_listing())
-        self._living, self._dying = Marks(), Marks()
-        self._mark(self._look)
+        self._needed = NeededObjects(repo, self.now, self._is_old, packs, trees)
         self.plan = self._plan()
         self._estimate(time.perf_counter() - began, asking)
 
@@ -243,8 +218,7 @@ class _Collection:
         """Sweep the objects of the plan."""
         report = GcReport()
         plan = self.plan
-        if self._look.everything:
-            raise _busy(self._store)
+        self._needed.require_known()
         progress.start(plan.count, plan.size)
         self._remove_leftovers(report, progress)
         self._remove_turns()
@@ -256,105 +230,7 @@ class _Collection:
                 self._sweep(batch, report, progress)
         return report
 
-    # marking
-
-    def _check_listing(self) -> list[Listed]:
-        """Return the listed versions; check the listing, since a missing version loses its objects.
-
-        A version of this machine's last gc that is listed neither as existing nor as deleted is read by key.
-
-        Raises:
-            StoreError: its record exists, so the listing is incomplete.
-        """
-        records, cache = self._repo.records, self._repo.cache
-        if cache is None:  # listings of a local store are complete
-            return []
-        name = f"{self._store.location}\nversions that gc saw"
-        found = records.everything(uncached=True)
-        there = {f"{dataset}@{label}" for dataset, label, _ in found}
-        gone = {f"{dataset}@{label}" for dataset, label in records.deleted()}
-        for ref in sorted(set((cache.get(name) or b"").decode().split()) - there - gone):
-            dataset, _, label = ref.partition("@")
-            if records.tombstone(dataset, label) is None and records.read_back(dataset, label) is not None:
-                raise StoreError(
-                    f"a listing of {self._store.url} leaves out {ref}, which exists; nothing was deleted.",
-                    hint="repeat the command; check for a proxy or a cache in front of the store",
-                )
-        cache.put(name, "\n".join(sorted(there)).encode())
-        return found
-
-    def _needed_trees(self, more: Sequence[Listed] = ()) -> _NeededTrees:
-        """List holds, then records: the record of a hold that was released in between is listed.
-
-        Versions of an earlier listing (`more`) are included, unless they were deleted meanwhile.
-        """
-        repo = self._repo
-        holds = current_holds(self._store, self.now)
-        moved = frozenset(info.key for info in self._store.list(RETIRED))
-        held = {hold.tree for hold in holds.values() if hold is not None and hold.tree is not None}
-        versions = [*{*repo.records.everything(), *more}]
-        roots = self._trees_of(versions, self._published, self._tree_of_version)
-        young = [(*ref, info) for ref, info in repo.records.deleted().items() if not self._is_old(info)]
-        dying = self._trees_of(young, self._buried, self._tree_of_deleted)
-        everything = any(hold is None or hold.tree is None for hold in holds.values())
-        return _NeededTrees(roots, frozenset(held), dying, everything, moved, len(holds))
-
-    def _trees_of(
-        self, refs: Sequence[Listed], known: dict[Listed, bytes], read: Callable[[Listed], bytes | None]
-    ) -> frozenset[bytes]:
-        """Return the trees of these versions; the values of objects that were read before are reused."""
-        fresh = [ref for ref in refs if ref not in known]
-        with parallel.pool(parallel.REQUESTS if self._store.local_root is None else 1, "look") as pool:
-            found = zip(fresh, pool.map(read, fresh), strict=True)
-            known.update((ref, tree) for ref, tree in found if tree is not None)
-        return frozenset(known[ref] for ref in refs if ref in known)
-
-    def _tree_of_version(self, ref: Listed) -> bytes | None:
-        """Return the tree of a listed version, or None if a tombstone shows that it was deleted meanwhile."""
-        try:
-            return self._repo.records.get(*ref).record.tree
-        except NotFound:
-            self._tree_of_deleted(ref)
-            return None
-
-    def _tree_of_deleted(self, ref: Listed) -> bytes | None:
-        tombstone = self._repo.records.tombstone(*ref[:2])
-        if tombstone is not None:
-            return tombstone.tree
-        raise StoreError(
-            f"{ref[0]}@{ref[1]} is in a listing of {self._store.url} and cannot be found; "
-            "nothing more was deleted.",
-            hint="repeat the command; if that does not help, restore it from a copy of the repository",
-            transient=True,
-        )
-
-    def _mark(self, look: _NeededTrees, known: _NeededTrees | None = None) -> None:
-        """Mark the trees of a `_NeededTrees`, except those of records and tombstones in `known`.
-
-        A held tree is always marked again, since its writer may still store blocks of it.
-        """
-        roots, dying = look.roots, look.dying
-        if known is not None:
-            roots, dying = roots - known.roots, look.dying - known.dying
-        marks = mark(self._store, roots)
-        marks.add(self._mark_unpublished(look.held | self._trees))
-        marks.add(self._more)
-        self._living.add(marks)
-        self._dying.add(mark(self._store, dying, on_error=pass_over))
-
-    def _mark_unpublished(self, trees: frozenset[bytes]) -> Marks:
-        """Mark the trees of holds and drafts, whose blocks may be missing, but not damaged.
-
-        Adding the same content again replaces a damaged block, if the objects below it still exist.
-        """
-        try:
-            return mark(self._store, trees, on_error=pass_over_missing)
-        except IntegrityError as error:
-            raise IntegrityError(
-                f"{error.message} An upload or draft needs it, so nothing more was deleted.",
-                hint="list all damage with `dataver verify`; the hold of an upload expires after a day, and "
-                "`dataver discard` deletes a draft",
-            ) from error
+    # planning
 
     def _is_old(self, info: ObjectInfo) -> bool:
         """Return whether an object is older than the grace period; without a time only if that is 0."""
@@ -369,17 +245,15 @@ class _Collection:
         """Return whether an unfinished file is abandoned: after a minute or the grace period."""
         return self._is_old(info) and (info.modified is None or self.now - info.modified > _WRITING)
 
-    # planning
-
     def _plan(self) -> GcPlan:
-        plan = GcPlan(self._grace, held=self._look.holds)
-        retired = self._retired(plan)
-        for found, needed, later, going in (
-            (self._inventory.packs, self._living.packs, self._dying.packs | retired, plan.packs),
-            (self._inventory.blocks, self._living.blocks, self._dying.blocks, plan.blocks),
+        plan = GcPlan(self._grace, held=self._needed.holds)
+        retired, needed = self._retired(plan), self._needed
+        for found, marked, later, going in (
+            (self._inventory.packs, needed.living.packs, needed.dying.packs | retired, plan.packs),
+            (self._inventory.blocks, needed.living.blocks, needed.dying.blocks, plan.blocks),
         ):
             for name, info in found.items():
-                if name in needed:
+                if name in marked:
                     plan.kept += 1
                     plan.kept_size += info.size
                 elif name not in later and self._is_old(info):
@@ -464,7 +338,7 @@ class _Collection:
         self._store.put(key, note.encode())
         try:
             watch = Stopwatch()
-            needed = self._mark_again()
+            needed = self._needed.mark_again()
             going = [info for info in batch if info.key not in needed]
             report.spared += len(batch) - len(going)
             for done, problem in self._delete(going, watch):
@@ -478,15 +352,6 @@ class _Collection:
                 progress.advance(1, done.size)
         finally:
             _finish(self._store, key)
-
-    def _mark_again(self) -> set[str]:
-        """Return the keys that are needed now or were needed before."""
-        look = self._needed_trees()
-        if look.everything or not look.moved <= self._look.moved:
-            raise _busy(self._store)
-        self._mark(look, self._look)
-        self._look = look
-        return self._living.keys() | self._dying.keys()
 
     def _delete(self, going: list[ObjectInfo], watch: Stopwatch) -> Iterator[tuple[ObjectInfo, str | None]]:
         """Delete objects; yield each with its error, if any."""
@@ -515,14 +380,40 @@ def _finish(store: Store, key: str) -> None:
         store.delete(each)
 
 
-def _busy(store: Store) -> Conflict:
-    return Conflict(
-        f"a repack is running in {store.url}; nothing more was deleted.",
-        hint="run gc again when the repack, or the upload with an unreadable hold, is done",
-    )
-
-
 def _batches(items: Iterable[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
     source = iter(items)
     while batch := list(islice(source, _BATCH)):
         yield batch
+
+
+def unfinished(store: Store) -> Iterator[ObjectInfo]:
+    """Yield the unfinished files of a local store; other stores have none. Keys are relative paths."""
+    root = store.local_root
+    if root is None:
+        return
+    top = open_folder(os.path.realpath(root))
+    try:
+        for visit in walk_folders(top, failed=lambda _path, _error: None):
+            for name in visit.others:
+                if name.startswith(TEMPORARY):
+                    try:
+                        found = os.lstat(name, dir_fd=visit.fd)
+                    except OSError:
+                        continue  # it was just renamed
+                    when = datetime.fromtimestamp(found.st_mtime, UTC)
+                    yield ObjectInfo(f"{visit.path}/{name}".lstrip("/"), found.st_size, when)
+    finally:
+        os.close(top)
+
+
+def is_unfinished(key: str) -> bool:
+    """Return whether a path is of an unfinished file; no object has such a key."""
+    return key.rpartition("/")[2].startswith(TEMPORARY)
+
+
+def remove_unfinished(store: Store, key: str) -> None:
+    """Remove an unfinished file, if it exists and permissions allow it."""
+    root = store.local_root
+    if root is not None and is_unfinished(key):
+        with contextlib.suppress(OSError):
+            (root / key).unlink()

@@ -11,7 +11,7 @@ from dataver.cache.object_cache import DiskCache
 from dataver.cache.version_cache import VersionCache
 from dataver.machine.cache_root import private_cache_root
 from dataver.machine.descent import Descent, open_folder, remove_folder, walk_folders
-from dataver.maintenance.leftovers import unfinished
+from dataver.maintenance.gc import unfinished
 
 DEPTH = 600  # the recursion limit is 1,000 calls, of which the standard library takes two a level
 NAME = "depth"  # the path in the version stays below 4,096 bytes, the path on the disk does not
