@@ -21,9 +21,8 @@ from dataver.formats.block import Leaf, encode_leaf
 from dataver.formats.entry import is_external
 from dataver.formats.pack import MAGIC
 from dataver.ingest.draft import DraftCore
-from dataver.maintenance.frame_copier import FrameCopier, Runs
-from dataver.maintenance.usage import live_bytes
-from dataver.storage.replace_file import replace_file
+from dataver.repository.frame_copier import FrameCopier, Runs, live_bytes
+from dataver.storage.durable import replace_file
 from dataver.tree import walk
 
 __all__ = ["join_packs"]

@@ -32,9 +32,9 @@ from dataver.formats.keeping import MAX_KEYS, Retired
 from dataver.formats.pack import MAGIC
 from dataver.machine.process_identity import is_gone
 from dataver.machine.store_clock import Stopwatch, store_now
-from dataver.maintenance.frame_copier import FrameCopier, Runs, batches
-from dataver.maintenance.usage import live_bytes, needs_of
+from dataver.maintenance.usage import needs_of
 from dataver.progress import SILENT, Progress
+from dataver.repository.frame_copier import FrameCopier, Runs, batches, live_bytes
 from dataver.repository.holds import WriterHold, current_holds, writer_hold
 from dataver.repository.layout import block_key, retired_key
 from dataver.repository.marking import Inventory, list_inventory, reach

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from dataver.formats.block import Block, Inner
 from dataver.formats.entry import is_external
+from dataver.repository.frame_copier import live_bytes
 from dataver.repository.layout import EXTERNALS, PACKS, TREES
 from dataver.repository.marking import Inventory, Marks, list_inventory, reach
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
 from dataver.short_repr import short_repr
 
-__all__ = ["BlockNeeds", "Usage", "UsageReport", "live_bytes", "needs_of", "usage"]
+__all__ = ["BlockNeeds", "Usage", "UsageReport", "needs_of", "usage"]
 
 _Run = tuple[bytes, int, int]
 Frames = set[_Run]
@@ -141,15 +142,6 @@ def usage(repo: RepositoryCore, dataset: str | None = None, label: str | None = 
                 _usage(each.ref, [each], needs[each.record.tree], nodes, inventory, of_versions)
             )
     return report
-
-
-def live_bytes(frames: Iterable[tuple[int, int]]) -> int:
-    """Return the bytes of a pack that runs of frames cover, given as offset and stored bytes."""
-    covered = end = 0
-    for offset, stored in sorted(frames):
-        covered += max(0, offset + stored - max(end, offset))
-        end = max(end, offset + stored)
-    return covered
 
 
 def _total(repo: RepositoryCore, inventory: Inventory, needs: Iterable[Marks], report: UsageReport) -> None:

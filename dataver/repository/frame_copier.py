@@ -16,11 +16,10 @@ from dataver.formats.entry import Entry, Extent
 from dataver.formats.frame import HEADER_SIZE
 from dataver.formats.pack import MAGIC, MAX_PACK_CHUNKS, MAX_PACK_SIZE, Footer, FooterBuilder, check_frame
 from dataver.hashing import DIGEST_SIZE
-from dataver.maintenance.usage import live_bytes
 from dataver.repository.frame_reader import FrameReader, FrameRun, coalesce, max_gap
 from dataver.repository.repository import RepositoryCore
 
-__all__ = ["FrameCopier", "Put", "Runs", "batches"]
+__all__ = ["FrameCopier", "Put", "Runs", "batches", "live_bytes"]
 
 _READ: Final = 16 << 20  # stored bytes of the packs that are read together
 _TOGETHER: Final = 64  # packs that are read together at most
@@ -225,3 +224,12 @@ def _united(runs: Runs) -> Iterator[tuple[int, int]]:
             end = max(end, offset + stored)
     if end > 0:
         yield start, end
+
+
+def live_bytes(frames: Iterable[tuple[int, int]]) -> int:
+    """Return the bytes of a pack that runs of frames cover, given as offset and stored bytes."""
+    covered = end = 0
+    for offset, stored in sorted(frames):
+        covered += max(0, offset + stored - max(end, offset))
+        end = max(end, offset + stored)
+    return covered
