@@ -21,90 +21,27 @@ Needs torch: `pip install 'dataver[torch]'`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, default_collate, get_worker_info
 
 import dataver
-from dataver.checkout.distributed_rank import as_shard
 from dataver.errors import InvalidInput
-from dataver.lineage.record.read_log import Share
-from dataver.reading.listing import Listing
-from dataver.reading.prefetch import contents
+from dataver.reading.samples import Decode, Sample, SampleSource, ShardLike, contents
 from dataver.reading.sharding import Even, Plan
-from dataver.tree.selection import Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dataver.reading import Files
+    from dataver.reading.listing import Listing
     from dataver.repository import Ref
 
 __all__ = ["FileDataset", "FileSampler", "FileStream", "Loader", "Sample"]
 
 MEMORY = 64 << 20
-
-
-class Sample(NamedTuple):
-    """A file, as returned without `decode`.
-
-    Attributes:
-        path: its path in the version.
-        data: its bytes, or with `opened` an open file.
-    """
-
-    path: str
-    data: Any
-
-
-Decode = Callable[[str, Any], Any]
-ShardLike = tuple[int | Iterable[int], int] | str | None
-
-
-class _Source:
-    """The files of one reader and the decoding of samples; pickled for workers."""
-
-    def __init__(
-        self,
-        ref: Ref,
-        include: str | Iterable[str] | None,
-        listing: Iterable[str] | None,
-        shard: ShardLike,
-        decode: Decode | None,
-        run: object,
-        repo: dataver.Repository,
-        *,
-        exclude: str | Iterable[str],
-        opened: bool,
-    ) -> None:
-        core = repo._core
-        self.files: Files = repo.files(ref, run=run)
-        self.shard, self.decode, self.opened = as_shard(shard), decode, opened
-        self.selection: Selection | None = None
-        if listing is not None:
-            if include is not None or exclude:
-                raise InvalidInput("`listing` cannot be combined with `include` or `exclude`.")
-            named = [listing] if isinstance(listing, str) else listing
-            self.listing = Listing.chosen(((path, self.files.size(path)) for path in named), self.shard)
-        else:
-            tree = self.files.published.record.tree
-            self.selection = Selection.of(core.tree(tree), include, exclude, self.shard)
-            self.listing = Listing.of(core, tree, self.selection)
-
-    def sample(self, path: str, data: Any) -> Any:
-        return Sample(path, data) if self.decode is None else self.decode(path, data)
-
-    def announce(self) -> None:
-        """Declare the shard to lineage, which records it instead of all paths once it has been read."""
-        if self.selection is None:
-            return
-        ranks = self.listing.shares if self.shard is not None else {0: self.listing.shares[0]}
-        world = 1 if self.shard is None else self.shard.world
-        for rank, (files, size) in ranks.items():
-            chosen = self.selection
-            self.files.note_shard(Share(chosen.include, rank, world, files, size, chosen.exclude))
 
 
 def _open(
@@ -118,7 +55,7 @@ def _open(
 class _OfVersion:
     """Common properties of the datasets."""
 
-    _source: _Source
+    _source: SampleSource
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.files.ref!r}, files={len(self.paths)})"
@@ -182,8 +119,9 @@ class FileDataset(_OfVersion, Dataset[Any]):
             InvalidInput: an argument is not valid.
         """
         found = _open(repo, storage_options)
-        self._source = _Source(
-            ref, include, listing, shard, decode, run, found, exclude=exclude, opened=opened
+        files = found.files(ref, run=run)
+        self._source = SampleSource(
+            found._core, files, include, listing, shard, decode, exclude=exclude, opened=opened
         )
         self._announced = False
 
@@ -266,8 +204,9 @@ class FileStream(_OfVersion, IterableDataset[Any]):
             storage_options: options of its store.
         """
         found = _open(repo, storage_options)
-        self._source = _Source(
-            ref, include, listing, shard, decode, run, found, exclude=exclude, opened=opened
+        files = found.files(ref, run=run)
+        self._source = SampleSource(
+            found._core, files, include, listing, shard, decode, exclude=exclude, opened=opened
         )
         self._plan = Plan(self._source.listing, shuffle, seed, max(memory // 2, 1), even).checked()
         self._shared = torch.zeros(1, dtype=torch.int64).share_memory_()  # the epoch
@@ -316,7 +255,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of this process, for torchdata's `StatefulDataLoader`."""
-        return {"epoch": self.epoch, "position": self._position, **_identity(self._source, self._plan)}
+        return {"epoch": self.epoch, "position": self._position, **self._source.identity(self._plan)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue at the position of `state_dict`.
@@ -324,7 +263,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         Raises:
             InvalidInput: the state is of another version, seed or selection of files.
         """
-        _compare(state, _identity(self._source, self._plan))
+        self._source.check_state(state, self._plan)
         self.set_epoch(state["epoch"])
         self._resumed = state["epoch"], state["position"]
 
@@ -380,7 +319,7 @@ class FileSampler(Sampler[int]):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sampler's position, which is ahead of a loader with workers."""
-        return {"epoch": self.epoch, "position": self._position, **_identity(self._source, self._plan)}
+        return {"epoch": self.epoch, "position": self._position, **self._source.identity(self._plan)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue at the position of `state_dict`.
@@ -388,7 +327,7 @@ class FileSampler(Sampler[int]):
         Raises:
             InvalidInput: the state is of another version, seed or selection of files.
         """
-        _compare(state, _identity(self._source, self._plan))
+        self._source.check_state(state, self._plan)
         self.epoch, self._start = state["epoch"], state["position"]
 
 
@@ -469,7 +408,7 @@ class Loader(DataLoader[Any]):
     def state_dict(self) -> dict[str, Any]:
         """Return the loader's position: after the last batch that it yielded."""
         order = self._order
-        said = _identity(order._source, order._plan)
+        said = order._source.identity(order._plan)
         return {"epoch": order.epoch, "positions": list(self._positions), "turn": self._turn, **said}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -479,7 +418,7 @@ class Loader(DataLoader[Any]):
             InvalidInput: the state is of another version, seed, selection of files or number of workers.
         """
         order, positions = self._order, list(state["positions"])
-        _compare(state, _identity(order._source, order._plan))
+        order._source.check_state(state, order._plan)
         if isinstance(order, FileStream) and len(positions) != len(self._positions):
             raise InvalidInput(
                 f"the saved state is of {len(positions)} workers, this loader has {len(self._positions)}.",
@@ -505,28 +444,3 @@ class _Counted:
 
 def _as_it_is(sample: Any) -> Any:
     return sample
-
-
-def _identity(source: _Source, plan: Plan) -> dict[str, Any]:
-    """Return the values that must be equal for a saved position to be valid."""
-    shard = "all" if source.shard is None else str(source.shard)
-    selection = source.selection
-    return {
-        "version": source.files.digest,
-        "paths": None if selection is None else list(selection.include),
-        "exclude": [] if selection is None else list(selection.exclude),
-        "shard": shard,
-        "files": len(source.listing),
-        "shuffle": plan.shuffle,
-        "seed": plan.seed,
-        "together": plan.together,
-        "even": plan.even,
-    }
-
-
-def _compare(state: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    for name, value in here.items():
-        if state.get(name, value) != value:
-            raise InvalidInput(
-                f"the saved state has {name} {state[name]!r}, not {value!r}: its position is not valid here."
-            )
