@@ -75,6 +75,11 @@ def versions(db: Database) -> None:
 @MIGRATIONS()
 def runs(db: Database) -> None:
     """Create the tables of runs and their links."""
+    _create_runs(db)
+    _create_links(db)
+
+
+def _create_runs(db: Database) -> None:
     db.table("runs").create(  # follows from `processes`
         {
             "id": int,  # run_number(key)
@@ -126,6 +131,9 @@ def runs(db: Database) -> None:
         foreign_keys=[("run", "runs", "id")],
     )
     db.table("contexts").create_index(["key"])
+
+
+def _create_links(db: Database) -> None:
     db.table("links").create(
         {
             "id": bytes,  # link_id, 16 bytes
@@ -144,7 +152,7 @@ def runs(db: Database) -> None:
             "time": str,  # the earliest that any event gives
             "how": str,
             "context": str,
-            "said": int,  # the launch whose link it is, where `run` is another (`launches.py`); else NULL
+            "said": int,  # the launch whose link it is, where `run` is another (`assign_launches`); else NULL
         },
         pk="id",
         not_null={"id", "run", "role", "dataset", "tree", "subset", "files", "size", "time", "how"},
