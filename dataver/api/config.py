@@ -17,6 +17,7 @@ from dataver.machine.configuration import (
     change_value,
     check_configuration,
     configuration_files,
+    read_configuration,
     settings_for,
     url_setting,
     user_config_path,
@@ -180,7 +181,6 @@ def remember_repository(folder: Path, url: str, options: Mapping[str, Any]) -> t
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from dataver.machine.configuration import read_configuration
 
     return read_configuration(path) if path.is_file() else {}
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypedDict
 
-from dataver.api.author import author
+from dataver.user import author
 from dataver.errors import InvalidInput
 from dataver.formats.description import Description
 from dataver.formats.entry import Entry, Kind

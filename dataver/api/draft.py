@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
-from dataver.api.author import author as default_author
 from dataver.api.diff import Diff
 from dataver.api.forking import Forking
 from dataver.api.version import UploadReport, Version
@@ -26,6 +25,7 @@ from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
 from dataver.repository import Published
 from dataver.tree import Given, Tree, new_name_problems
+from dataver.user import author as default_author
 
 if TYPE_CHECKING:
     from dataver.ingest.external import ExternalPlan, ExternalReport

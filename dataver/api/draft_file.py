@@ -24,6 +24,7 @@ from dataver.formats.entry import Entry, Kind, check_path
 from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.ingest.draft_state import kept_in
 from dataver.repository import Packs
+from dataver.repository.reread import resumed
 from dataver.tree import path_of
 
 if TYPE_CHECKING:
@@ -127,7 +128,6 @@ class _Base:
     def _again(self, start: int, length: int | None) -> Iterator[bytes | memoryview]:
         """Read a range; resolve the extents again once if a pack was repacked meanwhile."""
         from dataver.checkout import read_file
-        from dataver.repository.reread import resumed
 
         def again() -> Iterator[bytes | memoryview]:
             self._draft.repository.blocks.refresh()

@@ -1,4 +1,4 @@
-"""Starting and opening drafts of a workspace."""
+"""The drafts of a workspace: start, open, and what gc must keep for them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +7,12 @@ from dataver import parallel
 from dataver.api.draft import Draft
 from dataver.formats.names import check_dataset_name
 from dataver.ingest import DraftCore, current_draft, find_draft, list_drafts
-from dataver.ingest.draft_place import belongs
+from dataver.ingest.draft_state import belongs
+from dataver.ingest.upload import needs_of_draft
 from dataver.machine.paths import find_workspace, workspace_of
 from dataver.repository import Ref, RepositoryCore
 
-__all__ = ["create_draft", "open_draft", "open_drafts"]
+__all__ = ["create_draft", "needs_of_drafts", "open_draft", "open_drafts"]
 
 
 def create_draft(
@@ -56,3 +57,16 @@ def open_drafts(core: RepositoryCore, workspace: str | Path | None) -> list[Draf
         for state in (list_drafts(home) if home else [])
         if home and state.status != "uploaded" and belongs(state, core)
     ]
+
+
+def needs_of_drafts(core: RepositoryCore) -> tuple[set[bytes], set[bytes]]:
+    """Return the packs and roots of trees that drafts of this workspace need."""
+    packs: set[bytes] = set()
+    trees: set[bytes] = set()
+    home = find_workspace()
+    for state in list_drafts(home) if home else ():
+        if home and state.repository_id == core.id and state.status != "uploaded":
+            needs = needs_of_draft(DraftCore(core, home, state))
+            packs |= needs[0]
+            trees |= needs[1]
+    return packs, trees

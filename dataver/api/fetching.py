@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataver.arguments import check_word
+from dataver.cache.version_cache import VersionCache
 from dataver.checkout.fetching import fetch as check_out
+from dataver.checkout.selection import FetchRequest, survey
+from dataver.machine.cache_root import CacheUnusable, open_cache_root, private_cache_root
 from dataver.machine.speeds import record_transfer
 from dataver.progress import Progress
 from dataver.progress_bar import receiver
@@ -14,7 +17,6 @@ from dataver.storage.url import local_folder
 from dataver.tree.selection import Given, Selection
 
 if TYPE_CHECKING:
-    from dataver.cache.version_cache import VersionCache
     from dataver.checkout import FetchReport
     from dataver.checkout.fetch_plan import FetchPlan
     from dataver.lineage.lineage import Lineage
@@ -117,9 +119,6 @@ def _cache(*, needed: bool) -> "tuple[VersionCache, str]":
     Raises:
         CacheUnusable: no cache is usable, and one is needed.
     """
-    from dataver.cache.version_cache import VersionCache
-    from dataver.machine.cache_root import CacheUnusable, open_cache_root, private_cache_root
-
     try:
         return VersionCache(open_cache_root()), ""
     except CacheUnusable as error:
@@ -183,8 +182,6 @@ def _parts(
     elif len(shard.ranks) == 1:
         yield (shard.ranks[0], shard.world), report.files, report.size
     else:
-        from dataver.checkout.selection import FetchRequest, survey
-
         for rank in shard.ranks:
             total = survey(
                 FetchRequest(core, tree, selection._replace(shard=shard._replace(ranks=(rank,)))), None

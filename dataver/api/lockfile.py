@@ -24,7 +24,7 @@ from dataver.formats.canonical_json import is_hex
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.repository import Published
 from dataver.repository.resolve import split_ref
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 __all__ = ["LOCK_NAME", "Drift", "Finding", "LockFile", "LockedVersion"]
 

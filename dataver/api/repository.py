@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dataver.api.author import author
 from dataver.api.upkeep import Upkeep
 from dataver.api.version import DatasetSummary, Version
 from dataver.arguments import check_word
@@ -22,6 +21,7 @@ from dataver.progress_bar import receiver
 from dataver.repository import Ref, RepositoryCore
 from dataver.repository.lines import latest_of_each
 from dataver.tree.selection import Given, Selection
+from dataver.user import author
 
 if TYPE_CHECKING:
     from dataver.api.describing import DescriptionFields

@@ -25,8 +25,7 @@ from dataver.formats.names import check_dataset_name
 from dataver.ingest import AddReport, DraftCore, DraftState, list_drafts, load_state
 from dataver.ingest.add_plan import AddPlan, plan_add
 from dataver.ingest.dedup import spooled
-from dataver.ingest.draft_place import belongs
-from dataver.ingest.draft_state import draft_folder
+from dataver.ingest.draft_state import belongs, draft_folder
 from dataver.ingest.pack_uploader import SPOOL, check_spool
 from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.ingest.upload import ROUNDS, mend

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dataver.api.author import author
 from dataver.errors import NotFound
 from dataver.machine.configuration import options_for
 from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
 from dataver.repository import RepositoryCore, init_repository, open_repository
 from dataver.storage import MemoryStore
+from dataver.user import author
 
 if TYPE_CHECKING:
     from dataver.transfer import MovePlan, MoveReport

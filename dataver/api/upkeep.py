@@ -3,23 +3,26 @@
 Each calls the module that does the work, which it imports, as in `dataver.api.repository`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from dataver.api.author import author
 from dataver.arguments import check_range
+from dataver.errors import DataverError
+from dataver.machine.store_clock import GRACE
 from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
 from dataver.repository import Ref, RepositoryCore, ref_text
 from dataver.tree.selection import Given, Selection
+from dataver.user import author
 
 if TYPE_CHECKING:
     from dataver.api.transfer import End
     from dataver.checkout import RepositoryReport, VerifyReport
     from dataver.formats.tombstone import Tombstone
-    from dataver.maintenance.delete import DeletePlan, DeleteRule
+    from dataver.maintenance.delete import DeletePlan, DeleteRule, VersionDeletion
     from dataver.maintenance.gc import GcPlan, GcReport
     from dataver.maintenance.rename import RenamePlan
     from dataver.maintenance.repack import RepackPlan, RepackReport
@@ -60,10 +63,16 @@ class Upkeep:
             StoreError: the store failed.
         """
         if ref is None:
-            from dataver.api.maintenance import verify_everything
+            from dataver.checkout import verify_repository
+            from dataver.lineage.verify import verify_lineage
 
             with receiver(progress, "Verifying") as shown:
-                return verify_everything(self._core, quick=quick, progress=shown)
+                report = verify_repository(self._core, quick=quick, progress=shown)
+                lineage = verify_lineage(self._core)
+            report.findings += lineage.problems
+            report.objects += lineage.objects
+            report.stored += lineage.size
+            return report
         from dataver.checkout import verify_version
 
         found = self._core.resolve(ref)
@@ -114,10 +123,11 @@ class Upkeep:
 
         Arguments and errors as for `delete`.
         """
-        from dataver.api.maintenance import plan_delete_with_runs
+        from dataver.maintenance.delete import plan_delete
 
         rule = _delete_rule(keep_last, older_than)
-        return plan_delete_with_runs(self._core, _ref_texts(ref), dataset=entire_dataset, rule=rule)
+        plan = plan_delete(self._core, _ref_texts(ref), dataset=entire_dataset, rule=rule)
+        return replace(plan, versions=list(_with_runs(self._core, plan.versions)))
 
     def delete(
         self,
@@ -192,8 +202,7 @@ class Upkeep:
 
     def plan_gc(self, *, grace: timedelta | None = None) -> "GcPlan":
         """Return what `gc` would free; arguments and errors as for `gc`."""
-        from dataver.api.maintenance import needs_of_drafts
-        from dataver.machine.store_clock import GRACE
+        from dataver.api.drafts import needs_of_drafts
         from dataver.maintenance.gc import plan_gc
 
         check_range("grace", grace, timedelta(0))
@@ -222,8 +231,7 @@ class Upkeep:
             Conflict: a repack is running, or more than half would be deleted.
             StoreError: the store failed; repeating the call continues.
         """
-        from dataver.api.maintenance import needs_of_drafts
-        from dataver.machine.store_clock import GRACE
+        from dataver.api.drafts import needs_of_drafts
         from dataver.maintenance.gc import execute_gc
 
         check_range("grace", grace, timedelta(0))
@@ -361,3 +369,21 @@ def _delete_rule(keep_last: int | None, older_than: timedelta | None) -> "Delete
     check_range("older_than", older_than, timedelta(0))
     given = keep_last is not None or older_than is not None
     return DeleteRule(keep_last or 0, older_than) if given else None
+
+
+def _with_runs(core: RepositoryCore, versions: "Iterable[VersionDeletion]") -> "Iterator[VersionDeletion]":
+    """Yield the versions with the runs linked to them, if the lineage can be queried."""
+    from dataver.lineage.lineage import Lineage
+
+    lineage = Lineage(core)
+    try:
+        for each in versions:
+            try:
+                answer = lineage.version(each.ref)
+            except DataverError:
+                yield each
+                continue
+            links = (*answer.consumed, *answer.produced)
+            yield replace(each, runs=sorted({run.key for run, _ in links}))
+    finally:
+        lineage.close()

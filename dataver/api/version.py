@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dataver.api.author import author
 from dataver.api.describing import DescriptionFields, describe, find_readme
 from dataver.api.diff import Diff, compare, parent_tree
 from dataver.errors import InvalidInput, PathNotFound
@@ -19,9 +18,11 @@ from dataver.formats.record import ParentRef, Record
 from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
 from dataver.repository import Published
+from dataver.repository.reread import resumed
 from dataver.short_repr import short_repr
 from dataver.tree import Selection, Tree, path_of
 from dataver.tree.selection import literal
+from dataver.user import author
 
 if TYPE_CHECKING:
     from dataver.checkout import FetchReport
@@ -278,7 +279,6 @@ class Version:
 
     def _pieces(self, entry: Entry) -> Iterator[bytes | memoryview]:
         from dataver.checkout import read_file
-        from dataver.repository.reread import resumed
 
         def again() -> Iterator[bytes | memoryview]:
             self._repository.blocks.refresh()

@@ -1,11 +1,11 @@
-"""The user's home folder, and `~` in paths."""
+"""The user: the home folder, `~` in paths, and the author's name that records and moves of tags carry."""
 
 import os
 from pathlib import Path
 
 from dataver.errors import InvalidInput
 
-__all__ = ["expand_user", "home_folder"]
+__all__ = ["author", "expand_user", "home_folder"]
 
 _HOMELESS = "/nonexistent"  # for users without an entry in passwd, as in containers; Debian's value
 
@@ -36,3 +36,16 @@ def home_folder() -> str:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         return _HOMELESS
+
+
+def author() -> str:
+    """Return the author: `DATAVER_AUTHOR`, else the user's login name."""
+    chosen = os.environ.get("DATAVER_AUTHOR")
+    if chosen:
+        return chosen
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
