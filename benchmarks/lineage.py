@@ -21,8 +21,8 @@ from typing import NoReturn
 
 from dataver.errors import NotFound
 from dataver.formats.event import Link, Subset, link_id
+from dataver.lineage.index.event_rows import run_number, version_number
 from dataver.lineage.index.index import migrate
-from dataver.lineage.index.row_numbers import run_number, version_number
 from dataver.lineage.index.schema import MIGRATIONS
 from dataver.lineage.queries.compare import compare_inputs
 from dataver.lineage.queries.content import CONTENT_SIZE, Covers, contents_at, describe_content, files_of

@@ -50,7 +50,7 @@ print(first, later, (time.thread_time() - began) / 200)
 _LOADER = """
 import os, time
 import dataver
-from dataver.reading.prefetch import contents
+from dataver.reading.samples import contents
 repo, sets = dataver.open(), {}
 modes = [os.environ["DATAVER_LINEAGE"], "on" if os.environ["DATAVER_LINEAGE"] == "off" else "off"]
 for mode in modes:

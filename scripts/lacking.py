@@ -1,4 +1,4 @@
-"""Run the command line on file systems without the features that `dataver/storage/lacking.py` lists.
+"""Run the command line on file systems without the features that `dataver/storage/durable.py` lists.
 
     python scripts/lacking.py                                # every error of every call, and of both calls
     python scripts/lacking.py fsync=EINVAL link=EPERM        # these errors together

@@ -57,7 +57,7 @@ def graph_options(function: Function) -> Function:
 
 def show_graph(session: Session, graph: "Graph", drawing: str | None) -> None:
     """Print a graph as text, for Graphviz or for Mermaid, or as JSON."""
-    from dataver.lineage.queries.render import as_dot, as_mermaid, as_text
+    from dataver_cli.render_graph import as_dot, as_mermaid, as_text
 
     values = {
         "start": graph.start,

@@ -198,8 +198,8 @@ def place(url: str) -> str:
     Raises:
         InvalidInput: it is a mistyped URL.
     """
-    from dataver.home import expand_user
     from dataver.storage.url import check_spelling
+    from dataver.user import expand_user
 
     check_spelling(url)
     if "://" in url or "::" in url:

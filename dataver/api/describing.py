@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypedDict
 
-from dataver.user import author
 from dataver.errors import InvalidInput
 from dataver.formats.description import Description
 from dataver.formats.entry import Entry, Kind
 from dataver.repository import Published, RepositoryCore
 from dataver.repository.descriptions import Edit
 from dataver.tree import Tree
+from dataver.user import author
 
 __all__ = ["DescriptionFields", "describe", "find_readme"]
 

@@ -27,7 +27,7 @@ from dataver.cache.leases import holder, leases
 from dataver.cache.limit import Limit, cache_limit, disk_free, disk_size
 from dataver.cache.sharing import unread
 from dataver.machine.descent import open_folder, remove_folder, walk_folders
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -33,7 +33,7 @@ from dataver.formats.frame import u32_array
 from dataver.hashing.digest import checksum
 from dataver.machine.paths import make_private
 from dataver.storage.base import TEMPORARY
-from dataver.storage.lacking import lacks_links
+from dataver.storage.durable import lacks_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

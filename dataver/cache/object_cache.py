@@ -18,7 +18,7 @@ from pathlib import Path
 from dataver.machine.descent import remove_folder
 from dataver.machine.paths import make_private
 from dataver.storage.base import TEMPORARY, BytesLike
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 __all__ = ["DiskCache"]
 

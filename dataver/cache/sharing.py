@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dataver.home import expand_user
 from dataver.machine.cache_root import CacheUnusable
+from dataver.user import expand_user
 
 __all__ = ["is_owned", "read_shared", "share", "unread", "unshare"]
 

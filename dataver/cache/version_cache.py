@@ -188,7 +188,7 @@ class VersionCache:
                 **({"shard": str(folder.selection.shard)} if folder.selection.shard else {}),
             }
         )
-        from dataver.storage.replace_file import replace_file  # not needed for a complete folder
+        from dataver.storage.durable import replace_file  # not needed for a complete folder
 
         replace_file(path, text)
 

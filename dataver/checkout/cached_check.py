@@ -22,7 +22,7 @@ from dataver.errors import IntegrityError
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
 from dataver.machine.descent import open_folder
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -36,7 +36,7 @@ from dataver.machine.descent import open_folder, remove_folder, walk_folders
 from dataver.progress import SILENT, Counters, Progress
 from dataver.repository.reread import PackMissing
 from dataver.short_repr import short_repr
-from dataver.storage.lacking import flush_file_system, flush_folder
+from dataver.storage.durable import flush_file_system, flush_folder
 from dataver.tree.selection import WHOLE, Selection
 
 if TYPE_CHECKING:

@@ -4,39 +4,49 @@ The idea: two kinds of folders can hold them: the remains of an interrupted fetc
 cached folders of versions (`dataver.checkout.cached_files`). Each source takes the files that it has; of the
 others, large ones are built from the spans that the sources have, and the rest is read from the repository.
 
-Invariant 1: remains of an interrupted fetch are always hashed. The digest of a file covers its spans.
+Invariant 1: remains of an interrupted fetch are always hashed. The digest of a file covers its spans. Of an
+unfinished large file, arrived spans are not recorded, since a record could be wrong after a power cut. But a
+pack's footer, authenticated by the pack's name, has the digest of each chunk; so the file is read once, and
+chunks that match are not fetched again. A hole reads as zeros and matches only zeros.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from bisect import bisect_right
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dataver.checkout.folder import located
-from dataver.checkout.plan import FetchedFile, positions
+from dataver.checkout.plan import FetchedFile, positions, raw_extents, raw_start
 from dataver.checkout.selection import FILES
 from dataver.checkout.transfer import Copies, LocalCopy, PlannedFile
-from dataver.formats.entry import Kind
-from dataver.hashing.digest import new_hasher
+from dataver.formats.entry import Extent, Kind
+from dataver.hashing.digest import digest, new_hasher
 from dataver.machine.descent import open_folder
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from dataver.checkout.folder import Folder
     from dataver.checkout.selection import Rows
     from dataver.formats.entry import Entry, Extent
+    from dataver.formats.pack import Footer
     from dataver.repository import RepositoryCore
 
-__all__ = ["LARGE", "CopyResult", "Interrupted", "LocalSource", "hash_file", "planned"]
+__all__ = ["CopyResult", "Interrupted", "LARGE", "LEAST", "LocalSource", "arrived", "hash_file", "planned"]
 
 LARGE: Final = 64 * 1024  # smaller files are fetched whole: they take one or two frames
 _FIRST_READ: Final = 128 * 1024  # a buffer of this size is cheap even for a tiny file
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+LEAST = 4 << 20
+"""Smallest size in bytes of an unfinished file that is worth reading."""
 
 
 def hash_file(fd: int) -> bytes:
@@ -161,8 +171,6 @@ class Interrupted:
         self, entry: Entry, extents: Iterable[tuple[Extent, int]]
     ) -> tuple[list[LocalCopy], Iterable[tuple[Extent, int]]]:
         """Return the copy of an unfinished file's intact chunks, and the extents of the others."""
-        from dataver.checkout.resume import LEAST, arrived
-
         if entry.size < LEAST:
             return [], extents
         try:
@@ -184,3 +192,57 @@ class Interrupted:
     def close(self) -> None:
         """Close the folder."""
         os.close(self._fd)
+
+
+def arrived(
+    fd: int, extents: Iterable[tuple[Extent, int]], footer: Callable[[bytes], Footer]
+) -> tuple[list[tuple[int, int, int]], list[tuple[Extent, int]]]:
+    """Compare an unfinished file with the extents of its entry, given with their positions.
+
+    Returns:
+        Intact spans, as `(position, position, length)`, and the missing extents with their positions.
+    """
+    spans: list[tuple[int, int, int]] = []
+    rest: list[tuple[Extent, int]] = []
+    for extent, position in extents:
+        if _is_hole(fd, position, extent.length):  # needs no footer
+            rest.append((extent, position))
+            continue
+        known = footer(extent.pack)
+        start = raw_start(known, extent)
+        for right, low, high in _runs(fd, known, start, extent.length, position):
+            there = position + low - start
+            if right:
+                spans.append((there, there, high - low))
+            else:
+                rest.extend(positions(raw_extents(known, low, high - low), there))
+    return spans, rest
+
+
+def _runs(fd: int, footer: Footer, start: int, length: int, position: int) -> Iterator[tuple[bool, int, int]]:
+    """Cut a range of a pack's raw stream into runs of chunks that are intact in the file, or not."""
+    starts, end = footer.chunk_starts, start + length
+    chunk = bisect_right(starts, start) - 1
+    begin, low, before = start, start, False
+    while low < end:
+        high = min(starts[chunk] + footer.lengths[chunk], end)
+        whole = low == starts[chunk] and high - low == footer.lengths[chunk]
+        right = whole and _is_right(fd, position + low - start, high - low, footer.chunk_digest(chunk))
+        if right != before and low > begin:
+            yield before, begin, low
+            begin = low
+        before, low, chunk = right, high, chunk + 1
+    if low > begin:
+        yield before, begin, low
+
+
+def _is_hole(fd: int, position: int, length: int) -> bool:
+    try:
+        return os.lseek(fd, position, os.SEEK_DATA) >= position + length
+    except OSError as error:
+        return error.errno == errno.ENXIO  # only a hole up to the end
+
+
+def _is_right(fd: int, position: int, length: int, name: bytes) -> bool:
+    data = os.pread(fd, length, position)
+    return len(data) == length and digest(data) == name

@@ -16,13 +16,15 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dataver.formats.entry import Kind
+from dataver.errors import IntegrityError
+from dataver.formats.entry import Extent, Kind
+from dataver.hashing.digest import new_hasher
 from dataver.repository.frame_reader import MAX_RANGE, max_gap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from dataver.formats.entry import Entry, Extent
+    from dataver.formats.entry import Entry
     from dataver.formats.pack import Footer
 
 __all__ = [
@@ -95,8 +97,6 @@ class FetchedFile:
 
     def spread(self) -> None:
         """Prepare for pieces that arrive in any order, from several threads."""
-        from dataver.hashing.digest import new_hasher
-
         self.whole = False
         self.landed = {}
         self.frontier = 0
@@ -249,9 +249,6 @@ def raw_extents(footer: Footer, start: int, length: int) -> Iterator[Extent]:
 
     Each has at most `MAX_RANGE` stored bytes, unless a single frame has more.
     """
-    from dataver.errors import IntegrityError
-    from dataver.formats.entry import Extent
-
     end = start + length
     if end > footer.raw_starts[-1]:
         raise IntegrityError(f"pack {footer.pack_id.hex()} holds fewer bytes than a tree block says")

@@ -16,9 +16,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver import parallel
-from dataver.checkout.external import ExternalVerifier
 from dataver.checkout.pack_verifier import Inspection
-from dataver.checkout.verifying import VerifyReport, file_problem
+from dataver.checkout.verifying import ExternalVerifier, VerifyReport, file_problem
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.formats.block_object import MAX_BLOCK

@@ -19,6 +19,7 @@ from dataver.cache.version_cache import folder_name
 from dataver.errors import InvalidInput
 from dataver.formats.entry import Kind
 from dataver.tree.selection import WHOLE, Selection
+from dataver.tree.shard import split
 
 if TYPE_CHECKING:
     from array import array
@@ -103,8 +104,6 @@ class FetchRequest:
     @cached_property
     def ranks(self) -> array[int]:
         """The rank of each entry that the patterns match, if the selection is a shard."""
-        from dataver.tree.shard import split
-
         assert self.selection.shard is not None
         selected = self._selected()
         named = ((rows.paths[number], rows.sizes[number]) for rows, numbers in selected for number in numbers)

@@ -4,6 +4,11 @@ The idea: one pass checks every byte of each pack, starting from its name, and e
 (`dataver.checkout.pack_verifier`). Each problem is a finding and does not stop the check. Affected files are
 determined only for damaged packs.
 
+An external pack is verified only as far as the version needs it: other objects in it may have changed since.
+So external files are read in parallel, each separately at its place, and each piece and each file is compared
+with its digest. A quick check compares the attributes of the objects, and reads only those that may have
+changed.
+
 Serves invariants 1 and 10. Changes nothing.
 """
 
@@ -14,13 +19,13 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dataver.checkout.external import ExternalVerifier
+from dataver import parallel
 from dataver.checkout.folder import located
 from dataver.checkout.local_sources import hash_file
 from dataver.checkout.materialise import local_errors
 from dataver.checkout.pack_verifier import Inspection
 from dataver.checkout.reading import read_file
-from dataver.errors import FormatTooNew, IntegrityError, PathNotFound
+from dataver.errors import FormatTooNew, IntegrityError, PathNotFound, StoreError
 from dataver.formats.block import Leaf
 from dataver.formats.entry import Kind, is_external
 from dataver.machine.descent import walk_folders
@@ -34,10 +39,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataver.formats.entry import Entry
+    from dataver.progress import Progress
     from dataver.repository import Published, RepositoryCore
     from dataver.tree import Selection
 
-__all__ = ["VerifyReport", "file_problem", "verify_folder", "verify_version"]
+__all__ = ["ExternalVerifier", "VerifyReport", "file_problem", "verify_folder", "verify_version"]
 
 
 @dataclass(slots=True)
@@ -252,3 +258,53 @@ def _present(root: int, report: VerifyReport) -> Iterator[str]:
             visit.folders.remove(".dataver")
         prefix = f"{visit.path}/" if visit.path else ""
         yield from (prefix + name for name in sorted(visit.others))
+
+
+class ExternalVerifier:
+    """Collector and verifier of external files."""
+
+    def __init__(self, repo: RepositoryCore, progress: Progress, *, quick: bool) -> None:
+        self._repo, self._progress, self._quick = repo, progress, quick
+        self._entries: list[Entry] = []
+
+    def takes(self, entry: Entry) -> bool:
+        """Collect a file if any of its bytes are external; return whether it was collected."""
+        if not any(is_external(extent.pack) for extent in entry.extents):
+            return False
+        self._entries.append(entry)
+        return True
+
+    def run(self) -> dict[str, str]:
+        """Return the problems found, by path.
+
+        Raises:
+            StoreError: a store cannot be reached.
+        """
+        with parallel.pool(parallel.checkers(), "verify") as pool:
+            problems = zip(self._entries, pool.map(self._problem, self._entries), strict=True)
+            return {entry.path: problem for entry, problem in problems if problem is not None}
+
+    def _problem(self, entry: Entry) -> str | None:
+        try:
+            if not (self._quick and self._looks_right(entry)):
+                for piece in read_file(self._repo, entry):
+                    self._progress.advance(0, 0, new=len(piece))
+        except (IntegrityError, FormatTooNew) as error:
+            return error.message
+        except StoreError as error:
+            if error.transient:
+                raise
+            return error.message
+        finally:
+            self._progress.advance(1, entry.size)
+        return None
+
+    def _looks_right(self, entry: Entry) -> bool:
+        """Return whether the attributes of the objects prove that they are unchanged."""
+        externals = self._repo.packs.externals
+        for extent in entry.extents:
+            if not is_external(extent.pack):
+                return False
+            if not externals.are_unchanged(extent.pack, *externals.load(extent.pack).frames_of(extent)):
+                return False
+        return True

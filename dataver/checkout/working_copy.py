@@ -20,7 +20,7 @@ from dataver.checkout.local_sources import hash_file
 from dataver.errors import Conflict
 from dataver.formats.entry import Kind
 from dataver.machine.descent import Descent, walk_folders
-from dataver.storage.lacking import lacks_links
+from dataver.storage.durable import lacks_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

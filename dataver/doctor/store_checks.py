@@ -18,8 +18,9 @@ from dataver.doctor.findings import Check, failed, ok, skipped, warning
 from dataver.errors import DataverError, IntegrityError, NotFound, StoreError
 from dataver.formats.config import RepositoryConfig
 from dataver.machine.store_clock import PROBES
+from dataver.repository.create_once import probe_exclusive_create
 from dataver.repository.repository import read_config
-from dataver.storage import Store, probe_exclusive_create
+from dataver.storage import Store
 from dataver.storage.translate import is_denied
 
 __all__ = ["STORE_CHECKS", "store_checks"]

@@ -2,18 +2,20 @@
 
 The idea: an `Adder` yields entries in batches and each batch is one edit of the tree, so memory is bounded by
 the batch. The draft follows the source: a file is replaced by a folder of its name; but a file never replaces
-a folder, except in a mirror.
+a folder, except in a mirror. A second scan beside the first counts the total for a progress bar.
 
 Locks, state files and the repository's objects belong to `dataver.ingest.draft`.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
 
-from dataver.errors import InvalidInput
+from dataver.errors import DataverError, InvalidInput
 from dataver.formats.block import Leaf
 from dataver.formats.entry import Entry, Kind
 from dataver.ingest.chunk_pipeline import Adder
@@ -27,9 +29,10 @@ from dataver.repository import RepositoryCore
 from dataver.short_repr import short_repr
 from dataver.tree import Tree, count_renames
 
-__all__ = ["AddOperation", "AddReport", "changes_with", "removals", "stat_cache_of"]
+__all__ = ["AddOperation", "AddReport", "changes_with", "counted", "removals", "stat_cache_of"]
 
 _FLUSH = 50_000  # changed files that are turned into tree blocks together: bounds memory
+_PATIENCE = 0.5  # seconds of work before a total is worth a second scan
 
 
 @dataclass
@@ -260,3 +263,41 @@ def _inside(trees: Sequence[Tree], known: KnownChunks) -> Callable[[str], tuple[
         return None if place is None or place[0].is_outside(place[1]) or known.is_lost(*place) else place
 
     return locate
+
+
+@contextmanager
+def counted(sources: Sequence[str | Path], how: Scan, progress: Progress) -> Iterator[None]:
+    """Count the sources on another thread and give `progress` the totals, unless the block ends before.
+
+    Args:
+        sources: files and folders.
+        how: the options; it is not changed.
+        progress: receives the totals; nothing is counted for one that is silent.
+    """
+    if getattr(progress, "silent", False):
+        yield
+        return
+    done = threading.Event()
+    thread = threading.Thread(target=_count, args=(sources, how, progress, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _count(sources: Sequence[str | Path], how: Scan, progress: Progress, done: threading.Event) -> None:
+    if done.wait(_PATIENCE):
+        return
+    files = size = 0
+    try:
+        for source in sources:
+            for folder in scan(source, replace(how, problems=[], ignored=0, left_out=set(), unseen=[])):
+                if done.is_set():
+                    return
+                files += len(folder)
+                size += sum(found.stat.size for found in folder)
+    except (DataverError, OSError):
+        return  # the other scan reports it
+    progress.start(files, size)

@@ -17,7 +17,7 @@ from dataver.errors import DataverError, InvalidInput, NotFound
 from dataver.hashing import digest
 from dataver.ingest.draft_state import draft_folder, load_state
 from dataver.machine.paths import FOLDER, find_workspace
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 __all__ = ["current_draft", "drop_draft", "set_current"]
 

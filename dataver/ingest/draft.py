@@ -23,14 +23,14 @@ from dataver.errors import Conflict, InvalidInput, NotFound, StoreError
 from dataver.formats.entry import Entry, check_path
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.formats.record import ParentRef, Record
-from dataver.ingest.add_operation import AddOperation, AddReport
-from dataver.ingest.count_sources import counted
+from dataver.ingest.add_operation import AddOperation, AddReport, counted
 from dataver.ingest.current_draft import set_current
 from dataver.ingest.dedup import spooled
-from dataver.ingest.draft_place import belongs, follow
 from dataver.ingest.draft_state import (
     DraftState,
+    belongs,
     draft_folder,
+    follow,
     kept_in,
     load_state,
     make_draft_folder,

@@ -5,6 +5,10 @@
 A draft whose file cannot be read is skipped by every command that does not name it. A repository inside the
 workspace is recorded by its relative path, so that both can be moved together.
 
+A draft depends on the contents of its repository, and copies of a repository share its id. So it is bound to
+a location as well. If the repository is at a new location and no longer at the old one, it was moved, and the
+draft follows it.
+
 Keeps invariant 4: `draft.json` is written to a temporary file, synced and renamed, after everything it names;
 so after a crash the draft is in the state before or after the command, never between.
 """
@@ -13,7 +17,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from types import NoneType
@@ -31,14 +35,18 @@ from dataver.errors import (
     message_of,
 )
 from dataver.formats.canonical_json import is_hex
+from dataver.machine.configuration import options_for
 from dataver.machine.paths import FOLDER
-from dataver.storage.replace_file import replace_file
+from dataver.repository import RepositoryCore, open_repository
+from dataver.storage.durable import replace_file
 
 __all__ = [
     "DraftState",
+    "belongs",
     "draft_folder",
     "draft_lock",
     "find_draft",
+    "follow",
     "kept_in",
     "list_damaged",
     "list_drafts",
@@ -289,3 +297,31 @@ def _is_a(value: object, kind: Any) -> bool:
     if NoneType in get_args(kind):
         return value is None or _is_a(value, next(each for each in get_args(kind) if each is not NoneType))
     return isinstance(value, get_origin(kind) or kind)
+
+
+def belongs(state: DraftState, repository: RepositoryCore) -> bool:
+    """Return whether a draft belongs to a repository."""
+    if state.repository_id != repository.id:
+        return False
+    return state.location == repository.store.location or not _still_there(state, repository)
+
+
+def follow(state: DraftState, repository: RepositoryCore, workspace: Path) -> DraftState:
+    """Record the new location of a draft's repository if it was moved; return the draft's state."""
+    location = repository.store.location
+    if state.location == location:
+        return state
+    folder = draft_folder(workspace, state.id)
+    with draft_lock(folder):
+        state = replace(load_state(folder), repository=repository.url, location=location)
+        save_state(folder, state)
+    return state
+
+
+def _still_there(state: DraftState, repository: RepositoryCore) -> bool:
+    """Return whether the draft's URL still leads to the repository, at another location than this one."""
+    try:
+        found = open_repository(state.repository, options_for(state.repository))
+        return found.id == state.repository_id and found.store.location != repository.store.location
+    except DataverError:
+        return False

@@ -42,7 +42,7 @@ from dataver.repository.external_trust import allow, is_allowed
 from dataver.repository.externals import pin_of
 from dataver.short_repr import short_repr
 from dataver.storage import ObjectChanged, Pin, Store
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 __all__ = ["ExternalPlan", "ExternalRecorder", "ExternalReport", "add_external", "plan_external"]
 

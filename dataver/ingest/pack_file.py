@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dataver.formats.frame import HEADER_SIZE, parse_header
 from dataver.formats.pack import MAGIC, Footer, FooterBuilder
-from dataver.storage.lacking import flush
+from dataver.storage.durable import flush
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

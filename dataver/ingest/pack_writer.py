@@ -26,7 +26,7 @@ from dataver.formats.frame import MAX_RAW, length_table
 from dataver.formats.pack import Footer
 from dataver.ingest.frame_coder import SMALL_CHUNK, FrameCoder
 from dataver.ingest.pack_file import PackFile
-from dataver.storage.lacking import flush_folder
+from dataver.storage.durable import flush_folder
 
 if TYPE_CHECKING:
     from array import array

@@ -18,6 +18,7 @@ Keeps invariant 5: the cache may be deleted, a damaged one is a miss, and a fail
 """
 
 import errno
+import fcntl
 import os
 import signal
 import struct
@@ -31,7 +32,7 @@ from dataver.errors import IntegrityError
 from dataver.formats.compression import decompress_exactly, make_compressor, make_decompressor
 from dataver.hashing import checksum, digest
 from dataver.machine.paths import make_private
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 __all__ = ["FileStat", "StatCache"]
 
@@ -154,7 +155,6 @@ def _is_written_elsewhere(fd: int) -> bool:
     """Return whether a process has the file open or mapped for writing; False if unknown."""
     if sys.platform != "linux":
         return False
-    import fcntl
 
     try:
         # the kernel sends this signal if a process opens the file meanwhile; it is ignored by default

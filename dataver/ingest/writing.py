@@ -27,7 +27,7 @@ from dataver.ingest.parent_chunks import Expected
 from dataver.ingest.scan import Scan, ScannedItem
 from dataver.ingest.session import DraftSession, draft_session
 from dataver.ingest.stat_cache import FileStat
-from dataver.storage.lacking import flush_folder
+from dataver.storage.durable import flush_folder
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dataver.arguments import check_range
 from dataver.errors import IntegrityError, InvalidInput, NotFound, PathNotFound, StoreError
 from dataver.formats.canonical_json import is_hex
 from dataver.formats.entry import Kind
+from dataver.hashing import new_hasher
+from dataver.lineage.queries.resolve import find_run, find_version
+from dataver.lineage.queries.rows import versions_of
 from dataver.lineage.queries.runs import RunFilter, describe_run, list_runs
 from dataver.progress import SILENT, Progress
 from dataver.repository import ref_text
@@ -24,7 +28,7 @@ from dataver.tree.selection import Given, PathText, Selection, literal, path_of
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from pathlib import Path
 
     from dataver.lineage.index.compact import CompactionPlan, CompactionReport
@@ -133,8 +137,6 @@ class Lineage:
             InvalidInput: `older_than` is negative.
             StoreError: the store cannot be reached or written; only bundled events were deleted.
         """
-        from datetime import timedelta
-
         from dataver.lineage.index.compact import AGE, execute_compaction, plan_compaction
 
         check_range("older_than", older_than, timedelta(0))
@@ -272,7 +274,6 @@ class Lineage:
             NotFound: there is no such run.
             InvalidInput: several runs match, or the depth is negative.
         """
-        from dataver.lineage.queries.resolve import find_run
         from dataver.lineage.queries.versions import graph_of_run
 
         check_range("depth", depth, 0)
@@ -328,8 +329,6 @@ class Lineage:
             PathNotFound: a pattern matches no file of the version.
         """
         from dataver.lineage.queries.impact import impact_of_contents, impact_of_version
-        from dataver.lineage.queries.resolve import find_version
-        from dataver.lineage.queries.rows import versions_of
 
         with self._asking(changes=True) as db:
             number = find_version(db, ref_text(ref))
@@ -484,7 +483,6 @@ def _chosen(files: dict[str, bytes], include: Given, where: str) -> set[bytes]:
 
 
 def _digest_of(path: str) -> bytes:
-    from dataver.hashing import new_hasher
 
     hasher = new_hasher()
     with open(path, "rb") as file:

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dataver.errors import InvalidInput
-from dataver.home import expand_user
 from dataver.machine.paths import FOLDER, find_workspace, user_folder
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
+from dataver.storage.url import check_spelling
+from dataver.user import expand_user
 
 __all__ = [
     "CONFIG_FILE",
@@ -219,8 +220,6 @@ def _from_environment(files: Mapping[str, Setting]) -> Iterator[Setting]:
 
 def _url(content: Mapping[str, Any], path: Path) -> str | None:
     """Return a file's repository; a path is relative to the project, not to the current folder."""
-    from dataver.storage.url import check_spelling
-
     url: str | None = content.get("repository", {}).get("url")
     if url is not None:
         check_spelling(url)

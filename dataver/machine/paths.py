@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from dataver.home import expand_user, home_folder
+from dataver.user import expand_user, home_folder
 
 __all__ = [
     "FOLDER",

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dataver.machine.cache_root import private_cache_root
 from dataver.machine.paths import make_private
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 __all__ = ["Rate", "recent_rate", "record_transfer"]
 

@@ -21,9 +21,10 @@ from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound,
 from dataver.lineage.record.recorder import Reads, join
 from dataver.parallel import process_pool
 from dataver.reading.directory_view import Info
+from dataver.reading.process_cache import VersionHandle
 from dataver.reading.stream import FileReader
-from dataver.reading.version_handle import VersionHandle
 from dataver.reading.version_reader import VersionReader
+from dataver.repository.reread import PackMissing
 from dataver.tree.selection import path_of
 
 if TYPE_CHECKING:
@@ -249,8 +250,6 @@ class Files:
 
     def _reading(self, path: str, read: Callable[[VersionReader], T]) -> T:
         """Return the result of `read`; retry once if packs have moved, and name the file in errors."""
-        from dataver.repository.reread import PackMissing
-
         here = self._here.get(os.getpid()) or self._begin()
         try:
             try:

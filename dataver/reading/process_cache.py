@@ -1,33 +1,42 @@
-"""Per-process state shared by all versions of a repository: blocks, footers and frames, each bounded.
+"""Per-process state shared by all versions of a repository, and the picklable handle that finds it.
 
 The idea: a process may read many versions, or one through many objects; its memory grows with neither. A
-forked child has its own, because its parent's may hold locks that are never released.
+forked child has its own, because its parent's may hold locks that are never released. Blocks, footers and
+frames are each bounded.
+
+A handle has no secrets: if a store was opened with literal secrets, only its other options are pickled. The
+receiving process uses its own open repository if it is the same one, and else opens it with the settings that
+apply there: the environment, a profile, the configuration.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from dataver.cache.eviction import FRAMES
+from dataver.cache.eviction import FRAMES, make_room
 from dataver.cache.frame_cache import FrameCache
 from dataver.cache.version_cache import VersionCache
 from dataver.errors import DataverError
 from dataver.machine.cache_root import is_network, private_cache_root
 from dataver.reading.frames import Frames
 from dataver.repository import RepositoryCore
+from dataver.storage import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dataver.formats.config import RepositoryConfig
+    from dataver.repository import Published
     from dataver.storage import Store
 
-__all__ = ["Shared", "shared"]
+__all__ = ["Shared", "VersionHandle", "shared"]
 
 _shared: WeakValueDictionary[tuple[int, int, str, str], Shared] = WeakValueDictionary()
+_open: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()  # by URL and id
 
 
 class Shared:
@@ -62,7 +71,49 @@ def _frame_cache(repo: RepositoryCore) -> FrameCache | None:
 
 
 def _bound(root: Path) -> None:
-    from dataver.cache.eviction import make_room  # only after frames were fetched
 
     with suppress(DataverError):  # the bound that the user set is no size, which `dataver cache info` says
         make_room(VersionCache(root), 0)
+
+
+class VersionHandle:
+    """A published version and the repository that holds it.
+
+    Attributes:
+        published: the version.
+    """
+
+    def __init__(self, repo: RepositoryCore, published: Published) -> None:
+        self.published = published
+        self._store: Store | None = repo.store
+        self._config = repo.config
+        self._url = repo.store.url
+        self._options: Mapping[str, Any] | None = None
+        _open[self._url, repo.id] = repo.store
+
+    def __getstate__(self) -> tuple[Published, RepositoryConfig, str, Mapping[str, Any] | None]:
+        options = self._options if self._store is None else self._store.plain_options
+        return self.published, self._config, self._url, options
+
+    def __setstate__(self, state: tuple[Published, RepositoryConfig, str, Mapping[str, Any] | None]) -> None:
+        self.published, self._config, self._url, self._options = state
+        self._store = _open.get((self._url, self._config.id))
+
+    @property
+    def url(self) -> str:
+        """The repository's URL, without secrets."""
+        return self._url
+
+    def shared(self) -> Shared:
+        """Return the calling process's reader of the repository.
+
+        Raises:
+            InvalidInput: its URL or options cannot be used here.
+        """
+        from dataver.machine.configuration import options_for
+
+        if self._store is None:
+            store = open_store(self._url, options_for(self._url, self._options))
+            store.exclusive_create = self._config.create_if_absent
+            _open[self._url, self._config.id] = self._store = store
+        return shared(self._store, self._config)

@@ -22,7 +22,6 @@ from urllib.parse import quote, unquote, urlsplit
 
 from dataver.errors import DataverError, InvalidInput, StoreError
 from dataver.formats.external import check_place
-from dataver.home import expand_user
 from dataver.machine.configuration import (
     EXTERNAL,
     below,
@@ -35,6 +34,7 @@ from dataver.machine.configuration import (
 )
 from dataver.storage import Store, open_store
 from dataver.storage.url import check_spelling
+from dataver.user import expand_user
 
 __all__ = ["allow", "folder_of", "is_allowed", "open_place", "place_of", "refuse_unless_allowed"]
 

@@ -3,7 +3,7 @@
 The idea: readers compare a frame with different things (its checksum, its pack's footer, its chunks' digests)
 and use it differently. So the caller passes the check, which returns what it needs of the frame. On top of
 this, `checkout.transfer` plans files, `reading.frames` serves many readers, `checkout.pack_verifier` verifies
-whole packs, and `maintenance.frame_copier` copies frames.
+whole packs, and `repository.frame_copier` copies frames.
 
 Keeps invariant 1: bytes of a frame leave this module only as the result of a check.
 """

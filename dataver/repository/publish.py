@@ -14,7 +14,7 @@ A crash
     after the record is created     leaves a published version
 
 Turns of past states have no effect. gc deletes them after a day, and no position is used for that long. In a
-store without exclusive create, a claim on the dataset replaces the turn (`dataver.repository.create_lock`).
+store without exclusive create, a claim on the dataset replaces the turn (`dataver.repository.create_once`).
 """
 
 import contextlib
@@ -30,8 +30,7 @@ from dataver.formats.record import Record, record_id
 from dataver.log import info
 from dataver.machine.process_identity import is_gone, this_process
 from dataver.machine.store_clock import Stopwatch
-from dataver.repository.create_lock import claimed
-from dataver.repository.create_once import Outcome, create_once
+from dataver.repository.create_once import Outcome, claimed, create_once
 from dataver.repository.holds import read_note
 from dataver.repository.layout import record_key, record_prefix, turn_key
 from dataver.repository.lines import Position

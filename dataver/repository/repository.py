@@ -18,14 +18,14 @@ from dataver.formats.config import RepositoryConfig, parse_config
 from dataver.hashing import ChunkingParameters, digest
 from dataver.machine.cache_root import private_cache_root
 from dataver.repository.blocks import Blocks
-from dataver.repository.create_once import Outcome, create_once
+from dataver.repository.create_once import Outcome, create_once, probe_exclusive_create
 from dataver.repository.descriptions import Descriptions
 from dataver.repository.layout import CONFIG
 from dataver.repository.packs import Packs
 from dataver.repository.records import Published, Records
 from dataver.repository.resolve import Ref, resolve
 from dataver.repository.tags import Tags
-from dataver.storage import Store, open_store, probe_exclusive_create
+from dataver.storage import Store, open_store
 from dataver.tree import Tree
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from dataver.repository.layout import pack_key
 from dataver.repository.packs import Packs
 from dataver.storage import Store
 from dataver.storage.base import Data
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import replace_file
 
 __all__ = ["DamagedPacks", "Soundness"]
 

@@ -3,7 +3,6 @@
 from dataver.storage.base import BytesLike, Data, ObjectChanged, ObjectInfo, Pin, Store
 from dataver.storage.local import LocalStore
 from dataver.storage.memory import MemoryStore
-from dataver.storage.probe import probe_exclusive_create
 from dataver.storage.url import open_store
 
 __all__ = [
@@ -16,5 +15,4 @@ __all__ = [
     "Pin",
     "Store",
     "open_store",
-    "probe_exclusive_create",
 ]

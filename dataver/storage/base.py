@@ -11,6 +11,7 @@ leaves the key unchanged). Callers check whether the bytes are intact (invariant
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -338,8 +339,6 @@ class Store(ABC):
 
         After an error any part of them may be stored; the call can be repeated.
         """
-        from itertools import islice
-
         source, there = iter(items), []
         pool = parallel.pool(parallel.RANGES, "put")
         try:

@@ -13,12 +13,12 @@ import stat as modes
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dataver import parallel
 from dataver.errors import AlreadyExists, IntegrityError, NotFound
-from dataver.home import expand_user
 from dataver.storage.base import (
     MAX_KEY,
     TEMPORARY,
@@ -33,13 +33,14 @@ from dataver.storage.base import (
 )
 from dataver.storage.durable import (
     flush_file,
+    flush_folder,
     make_folders,
     name_new,
     temporary_copy,
     temporary_file,
 )
-from dataver.storage.lacking import flush_folder
 from dataver.storage.translate import translate
+from dataver.user import expand_user
 
 __all__ = ["LocalStore"]
 
@@ -142,8 +143,6 @@ class LocalStore(Store):
 
     def put_many_new(self, items: Iterable[tuple[str, BytesLike]]) -> Sequence[str]:
         """See `Store.put_many_new`: files are flushed concurrently, then each folder once."""
-        from itertools import islice
-
         source = iter(items)
         folders: set[Path] = set()
         there = []

@@ -4,19 +4,31 @@ The idea: a setting has one meaning in a file, in an environment variable and af
 `S3Settings.of` reads and checks the settings and keeps unknown options for s3fs; transports take the contents
 of requests from it.
 
-Secrets are not settings: `secret_names` finds them, so that they are never written, printed or pickled.
+Secrets are not settings: `secret_names` finds them, so that they are never written, printed or pickled. A
+name counts by its words, so `tokenizer` and `max_tokens` are not `token`. What lineage records is redacted by
+the same list (`is_secret_name`).
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from dataver.errors import InvalidInput
-from dataver.storage.secret_names import is_secret_name
 
-__all__ = ["S3_WORDS", "S3Settings", "has_login", "secret_names", "store_options", "without_secrets"]
+__all__ = [
+    "S3Settings",
+    "S3_WORDS",
+    "has_login",
+    "is_secret_name",
+    "secret_names",
+    "store_options",
+    "without_secrets",
+]
 
 S3_WORDS = {
     "endpoint_url": "the server's address, if it is not AWS",
@@ -51,6 +63,81 @@ _SESSION = frozenset({"requote_redirect_url", "trust_env"})
 
 _KEYS = frozenset({"key", "pkey"})
 """Secret options of s3fs and paramiko whose names are harmless elsewhere."""
+_WORDS: Final = frozenset(
+    (
+        "password", "passwd", "passphrase", "pwd", "pw", "secret", "secrets", "token", "jwt", "pat",
+        "auth", "authorization", "authentication", "bearer", "apikey", "credential", "credentials", "cred",
+        "creds",        "cookie", "cookies", "signature", "sig", "sas", "dsn", "otp", "netrc", "userpwd",
+    )
+)  # fmt: skip
+_PAIRS: Final = frozenset(
+    (first, second)
+    for first, seconds in {
+        "api": "key keys",
+        "access": "key keys",
+        "account": "key",
+        "private": "key",
+        "secret": "key",
+        "auth": "key",
+        "app": "key",
+        "client": "key",
+        "encryption": "key",
+        "license": "key",
+        "master": "key",
+        "shared": "key",
+        "signing": "key",
+        "ssh": "key",
+        "subscription": "key",
+        "connection": "string",
+        "conn": "string",
+        "webhook": "url",
+    }.items()
+    for second in seconds.split()
+)
+_STEMS: Final = (
+    "pass",
+    "pwd",
+    "pw",
+    "sec",
+    "tok",
+    "key",
+    "jwt",
+    "pat",
+    "auth",
+    "bear",
+    "cred",
+    "cook",
+    "sig",
+    "sas",
+    "dsn",
+    "otp",
+    "netrc",
+    "conn",
+    "webhook",
+)  # every secret name contains one of them: a fast first test
+_ENDINGS: Final = (
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "secretkey", "accesskey", "accesskeyid",
+    "privatekey", "accountkey", "credential", "credentials", "connectionstring",
+)  # fmt: skip
+_PLACES: Final = (
+    "sock",
+    "socket",
+    "dir",
+    "path",
+    "file",
+    "home",
+    "askpass",
+    "type",
+    "method",
+    "mode",
+    "name",
+    "strategy",
+    "timeout",
+    "version",
+)
+_JOINED: Final = ("accesskey", "accountkey", "customerkey", "privatekey")  # AWSAccessKeyId, SSECustomerKey
+_WHOLE_URLS: Final = frozenset({"webhook", "sas"})  # of other URLs, only parts are secret
+_CAMEL: Final = r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +160,7 @@ class S3Settings:
     other: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, options: Mapping[str, Any] | None) -> "S3Settings":
+    def of(cls, options: Mapping[str, Any] | None) -> S3Settings:
         """Return the settings from options.
 
         Raises:
@@ -213,3 +300,19 @@ def _settle_encryption(found: dict[str, Any]) -> None:
         raise InvalidInput(
             "sse AES256 uses S3's own keys, but sse_kms_key_id is set.", hint="set sse=aws:kms"
         )
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether the value of an option, variable or key with this name is secret."""
+    plain = name.lower()
+    if not any(stem in plain for stem in _STEMS):
+        return False
+    words = [word.lower() for word in re.split(_CAMEL, name) if word]
+    if not words or words[-1] in _PLACES or (words[-1] == "url" and _WHOLE_URLS.isdisjoint(words)):
+        return False
+    return (
+        words[-1] == "pass"
+        or any(word in _WORDS or word.endswith(_ENDINGS) for word in words)
+        or any(pair in _PAIRS for pair in pairwise(words))
+        or any(each in "".join(words) for each in _JOINED)
+    )

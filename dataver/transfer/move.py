@@ -8,12 +8,18 @@ An object that is unreadable in the source is reported; the versions that need i
 are transferred (invariant 10). During its writes a transfer has a hold on the target
 (`dataver.repository.holds`), so no sweep deletes there. With the hold, it confirms the objects that the plan
 found in the target, before a record refers to them (invariant 5).
+
+A verification afterwards reads the trees of the versions from the target, without caches, and every pack in
+them whole, and compares it with its id: so the versions are readable from the target alone.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dataver import parallel
 from dataver.errors import Conflict, DataverError, FormatTooNew, IntegrityError, InvalidInput, NotFound
+from dataver.formats.block import Inner
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.entry import is_external
 from dataver.formats.record import parse_record, record_id
@@ -23,6 +29,7 @@ from dataver.progress import SILENT, Progress
 from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.holds import WriterHold, list_sweeps, mark_external_layouts, writer_hold
 from dataver.repository.layout import record_key, tombstone_key
+from dataver.repository.marking import reach
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
 from dataver.short_repr import short_repr
@@ -30,12 +37,11 @@ from dataver.transfer.descriptions import move_descriptions
 from dataver.transfer.inventory import blocks_there, packs_there
 from dataver.transfer.lineage import move_lineage
 from dataver.transfer.needed_blocks import touches
-from dataver.transfer.packs import BlockSender, send_packs
+from dataver.transfer.packs import BlockSender, read_pack, send_packs
 from dataver.transfer.plan import Batch, MovePlan
 from dataver.transfer.tag_moves import move_tag
-from dataver.transfer.verify import check_moved
 
-__all__ = ["MoveReport", "execute_move"]
+__all__ = ["MoveReport", "check_moved", "execute_move"]
 
 _RENEW = 3600.0  # seconds after which the hold is renewed
 
@@ -280,3 +286,60 @@ def copy_tombstone(source: RepositoryCore, target: RepositoryCore, dataset: str,
     if (found.dataset, found.label) != (dataset, label):
         raise IntegrityError(f"{key} in {source.url} is the tombstone of {found.ref}.")
     return create_once(target.store, key, raw) is Outcome.WON
+
+
+def check_moved(
+    source: RepositoryCore, target: RepositoryCore, versions: Sequence[Published], progress: Progress
+) -> tuple[int, list[tuple[str, str]]]:
+    """Return the number of objects read from the target, and the findings.
+
+    Args:
+        source: the source of the versions.
+        target: the repository to verify.
+        versions: the versions expected in the target.
+        progress: receives packs and their bytes.
+
+    Raises:
+        StoreError: a store cannot be reached.
+    """
+    findings: list[tuple[str, str]] = []
+    for version in versions:
+        key = record_key(version.record.dataset, version.record.label)
+        try:
+            same = target.store.get_bounded(key, MAX_JSON) == source.store.get_bounded(key, MAX_JSON)
+        except NotFound as error:
+            findings.append((version.ref, error.message))
+        else:
+            if not same:
+                findings.append((version.ref, f"its record in {target.url} differs"))
+    blocks, packs = _walk(target, {version.record.tree for version in versions}, findings)
+    sizes = packs_there(target.store, packs)
+    progress.start(len(packs), sum(sizes.values()))
+
+    def check(pack: bytes) -> tuple[str, str] | None:
+        try:
+            progress.advance(1, len(read_pack(target.store, pack)))
+        except (IntegrityError, FormatTooNew, NotFound) as error:
+            return f"pack {pack.hex()}", f"in {target.url}: {error.message}"
+        return None
+
+    with parallel.pool(parallel.PACKS, "check") as pool:
+        findings += [found for found in pool.map(check, sorted(packs)) if found is not None]
+    return len(versions) + blocks + len(packs), findings
+
+
+def _walk(
+    target: RepositoryCore, roots: set[bytes], findings: list[tuple[str, str]]
+) -> tuple[int, set[bytes]]:
+    """Read the blocks below the roots; return their number and the packs in them."""
+
+    def note(digest: bytes, error: IntegrityError | FormatTooNew) -> None:
+        findings.append((f"tree block {digest.hex()}", f"in {target.url}: {error.message}"))
+
+    packs: set[bytes] = set()
+    count = -len(findings)
+    for block in reach(target.store, roots, on_error=note):
+        count += 1
+        if not isinstance(block, Inner):
+            packs |= block.packs()
+    return count + len(findings), packs

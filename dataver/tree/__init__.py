@@ -6,8 +6,7 @@ from dataver.tree.diff import Change, count_renames, diff, find_renames
 from dataver.tree.edit import edit
 from dataver.tree.forest import Forest
 from dataver.tree.merge import MergeConflict, merge
-from dataver.tree.portability import new_name_problems
-from dataver.tree.read import Listed, Tree
+from dataver.tree.read import Listed, Tree, new_name_problems
 from dataver.tree.selection import WHOLE, Given, Selection, path_of
 from dataver.tree.walk import Clashes, walk
 

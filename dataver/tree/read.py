@@ -1,15 +1,15 @@
 """Reading a tree: one path, a range of paths, a folder. Each loads only the blocks that it needs."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
 from dataver.formats.block import Block, Inner, Leaf
-from dataver.formats.entry import Entry
+from dataver.formats.entry import Entry, portability_problems
 from dataver.tree.build import TreeRoot
 from dataver.tree.checked_descent import Load, descend, load_root, steps
 
-__all__ = ["Listed", "Tree"]
+__all__ = ["Listed", "Tree", "new_name_problems"]
 
 
 class Listed(NamedTuple):
@@ -197,3 +197,34 @@ def _behind(prefix: str) -> str | None:
         if last < 0x10FFFF:
             return prefix + chr(0xE000 if last == 0xD7FF else last + 1)
     return None
+
+
+def new_name_problems(tree: Tree, before: Tree, added: Iterable[str]) -> list[tuple[str, str]]:
+    """Return `(path, reason)` for names that the `added` paths introduced in `tree`, relative to `before`.
+
+    An old name is reported only if a new one differs from it only in case or Unicode form.
+    """
+    gained: dict[str, set[str]] = {}
+    for path in added:
+        _note(path, before, gained)
+    problems: set[tuple[str, str]] = set()
+    for folder, names in gained.items():
+        prefix = f"{folder}/" if folder else ""
+        siblings = sorted(prefix + each.name for each in tree.list(folder))
+        for path, why in portability_problems(siblings):
+            if path.removeprefix(prefix) in names or ("differs" in why and path in siblings):
+                problems.add((path, why))
+    return sorted(problems)
+
+
+def _note(path: str, before: Tree, gained: dict[str, set[str]]) -> None:
+    """Record the new name of a path in its folder, and of each new folder above."""
+    while True:
+        folder, _, name = path.rpartition("/")
+        names = gained.setdefault(folder, set())
+        if name in names:
+            return
+        names.add(name)
+        if not folder or next(before.paths(f"{folder}/"), None) is not None:
+            return
+        path = folder

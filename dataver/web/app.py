@@ -2,34 +2,45 @@
 
 The event loop handles connections; endpoints that read from the repository are plain functions, which
 Starlette runs on threads. Requests change nothing.
+
+A request must name this machine (`Host`), which prevents DNS rebinding; and a response permits no other site
+to read it, and no browser to guess its type (invariant 9).
 """
 
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataver import Repository
+from dataver._about import __version__
 from dataver.errors import DataverError, InvalidInput, NotFound, StoreError
 from dataver.web.catalogue import Catalogue
 from dataver.web.content import METHODS, Content
-from dataver.web.middleware import HostCheck, SafeHeaders
 from dataver.web.replies import defect, sentence
+from dataver.web.request import host_of, is_address, split_authority
 
-__all__ = ["make_app"]
+__all__ = ["HostCheck", "SafeHeaders", "make_app"]
 
 _STATUS: Final = {
     InvalidInput: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
     StoreError: HTTPStatus.BAD_GATEWAY,
     DataverError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+_EVERYWHERE: Final = {
+    "Server": f"dataver/{__version__}",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
@@ -76,3 +87,57 @@ def _unrouted(request: Request, error: Exception) -> Response:
     return sentence(
         request, HTTPStatus.METHOD_NOT_ALLOWED, "versions are read-only.", "use GET or HEAD", headers
     )
+
+
+class SafeHeaders:
+    """Adds the headers that every response has; the outermost layer, so errors have them too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_EVERYWHERE)
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+class HostCheck:
+    """Refuses requests for another host; numeric addresses are allowed, as no name server redirects them."""
+
+    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; the next layers see its path without a host."""
+        authority, path = split_authority(scope["raw_path"].decode("latin-1"))
+        refusal = self._refusal(Request(scope), authority)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        if authority is not None:
+            scope = {**scope, "path": unquote(path), "raw_path": path.encode("latin-1")}
+        await self._app(scope, receive, send)
+
+    def _refusal(self, request: Request, authority: str | None) -> Response | None:
+        given = Headers(scope=request.scope).getlist("Host")
+        if not given and request.scope["http_version"] == "1.0":
+            return None
+        if len(given) != 1:
+            message = "a request must have exactly one Host header."
+            return sentence(request, HTTPStatus.BAD_REQUEST, message)
+        name = given[0] if authority is None else authority
+        host = host_of(name)
+        if host is not None and (is_address(host) or host in self._names):
+            return None
+        return sentence(
+            request,
+            HTTPStatus.MISDIRECTED_REQUEST,
+            f"this server does not have the name '{name}'.",
+            "`dataver serve --allow-host NAME` adds a name",
+        )

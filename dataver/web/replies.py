@@ -16,7 +16,7 @@ from dataver.errors import DataverError, message_of
 __all__ = ["PIECE", "Pieces", "defect", "sentence"]
 
 PIECE: Final = 256 * 1024
-"""Bytes that a client must take within the timeout (`dataver.web.connection`)."""
+"""Bytes that a client must take within the timeout (`dataver.web.server`)."""
 
 
 def sentence(

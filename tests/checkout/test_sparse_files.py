@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 import dataver
-from dataver.checkout.clone import clone
+from dataver.checkout.cached_source import clone
 from dataver.checkout.selection import FetchRequest, written_size
 from dataver.hashing import digest
 from dataver.storage.holes import LEAST, ZEROS, data_spans, is_zero, nonzero_spans

@@ -15,7 +15,7 @@ import pytest
 
 import dataver
 from dataver.formats.names import next_label
-from dataver.repository.create_lock import claimed
+from dataver.repository.create_once import claimed
 from dataver.repository.layout import claim_key
 from dataver.storage import MemoryStore
 

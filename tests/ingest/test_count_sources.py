@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import dataver
-from dataver.ingest import count_sources
+from dataver.ingest import add_operation
 
 
 class Receiver:
@@ -32,7 +32,7 @@ class Receiver:
 @pytest.fixture
 def draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dataver.Draft:
     """A draft, a folder with an ignored file, and no patience."""
-    monkeypatch.setattr(count_sources, "_PATIENCE", 0.0)
+    monkeypatch.setattr(add_operation, "_PATIENCE", 0.0)
     source = tmp_path / "source"
     (source / "sub" / "empty").mkdir(parents=True)
     for number in range(5):
@@ -55,9 +55,11 @@ def test_nothing_is_counted_for_a_silent_receiver(
     draft: dataver.Draft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No second scan where nobody looks."""
-    monkeypatch.setattr(count_sources, "scan", None)
+    counts: list[object] = []
+    monkeypatch.setattr(add_operation, "_count", lambda *given: counts.append(given))
     progress = Receiver(silent=True)
     draft.add(tmp_path / "source", progress=progress)
+    assert not counts
     draft.sync(tmp_path / "source")
     assert progress.totals == []
     assert progress.files == 8

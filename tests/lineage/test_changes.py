@@ -7,9 +7,9 @@ import pytest
 import dataver
 from dataver.hashing import digest
 from dataver.lineage.index.changes import CONTENT_SIZE, fill_changes
+from dataver.lineage.index.event_rows import version_number
 from dataver.lineage.index.index import LineageIndex
 from dataver.lineage.index.pull import pull, rebuild
-from dataver.lineage.index.row_numbers import version_number
 from dataver.repository.layout import block_key
 
 from .index_models import dump

@@ -17,8 +17,8 @@ from sqlite_utils import Database, Migrations
 from dataver.errors import FormatTooNew, IntegrityError, StoreError
 from dataver.formats.event import Context
 from dataver.lineage.index import event_rows
+from dataver.lineage.index.event_rows import run_number, version_number
 from dataver.lineage.index.index import SCHEMA, LineageIndex, default_path, migrate, publish_index
-from dataver.lineage.index.row_numbers import run_number, version_number
 from dataver.lineage.index.schema import MIGRATIONS
 
 from .index_models import (

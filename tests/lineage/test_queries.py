@@ -578,7 +578,7 @@ def test_graphs_are_drawn_with_names_escaped(
     repo: dataver.Repository, history: dict[str, dataver.Version], say: Say
 ) -> None:
     """A hostile name stays inside its quotes in dot and Mermaid."""
-    from dataver.lineage.queries.render import as_dot, as_mermaid, as_text
+    from dataver_cli.render_graph import as_dot, as_mermaid, as_text
 
     say("mlflow:evil", link(history["model"]), name='"]; system("x") [label="', minutes=9)
     graph = repo.lineage.graph("models/net")

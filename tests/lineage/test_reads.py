@@ -680,7 +680,7 @@ def test_the_disk_fills_up_while_reading(lab) -> None:
 
 
 PASS = """
-from dataver.reading.prefetch import contents
+from dataver.reading.samples import contents
 files = dataver.open().files("cats@1.0.1")
 found = contents(files, [["labels.csv", "train/a.jpg"]])
 """

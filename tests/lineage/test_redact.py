@@ -10,7 +10,7 @@ from dataver.lineage.capture.redact import (
     redact_url,
     secret_values,
 )
-from dataver.storage.secret_names import is_secret_name
+from dataver.storage.settings import is_secret_name
 
 AWS = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 WORD = "correcthorse"  # no shape of its own: only its place or name tells

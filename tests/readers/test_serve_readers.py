@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import dataver
-from dataver.web import file_body, serve
+from dataver.web import content, serve
 
 ROWS = 200_000
 
@@ -45,10 +45,11 @@ def address(repo: dataver.Repository, folder: Path, tmp_path: Path) -> Iterator[
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The bytes of each body that is sent."""
     counted: list[int] = []
+    pieces = content.file_pieces
 
     def counting(files, info, span, bodies):
         counted.append(span.stop - span.start)
-        return file_body.file_pieces(files, info, span, bodies)
+        return pieces(files, info, span, bodies)
 
     monkeypatch.setattr("dataver.web.content.file_pieces", counting)
     return counted

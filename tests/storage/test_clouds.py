@@ -8,7 +8,8 @@ from threading import Barrier
 import pytest
 
 from dataver.errors import AlreadyExists, DataverError, NotFound
-from dataver.storage import open_store, probe_exclusive_create
+from dataver.repository.create_once import probe_exclusive_create
+from dataver.storage import open_store
 from servers import CLOUDS, Server, chosen
 
 pytestmark = pytest.mark.servers

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dataver.storage.lacking import lacks_links
-from dataver.storage.replace_file import replace_file
+from dataver.storage.durable import lacks_links, replace_file
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "lacking.py"
 TOGETHER = [("EINVAL", "EPERM"), ("EOPNOTSUPP", "EMLINK"), ("ENOSYS", "ENOENT"), ("EBADF", "EXDEV")]

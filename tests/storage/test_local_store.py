@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dataver.errors import AlreadyExists, InvalidInput, NotFound, StoreError
-from dataver.storage import LocalStore, probe_exclusive_create
+from dataver.repository.create_once import probe_exclusive_create
+from dataver.storage import LocalStore
 from dataver.storage.durable import temporary_file
 
 

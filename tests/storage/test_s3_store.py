@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dataver.errors import AlreadyExists, DataverError, InvalidInput, NotFound, StoreError
-from dataver.storage import Store, open_store, probe_exclusive_create
+from dataver.repository.create_once import probe_exclusive_create
+from dataver.storage import Store, open_store
 from servers import Server
 from servers.proxy import FaultyNetwork
 

@@ -11,7 +11,8 @@ import pytest
 
 import dataver
 from dataver.errors import StoreError
-from dataver.storage import Store, open_store, probe_exclusive_create
+from dataver.repository.create_once import probe_exclusive_create
+from dataver.storage import Store, open_store
 from dataver.testing.store_contract import CONTRACT
 
 pytest.importorskip("asyncssh")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dataver.storage import LocalStore, MemoryStore, Store, open_store, probe_exclusive_create
+from dataver.repository.create_once import probe_exclusive_create
+from dataver.storage import LocalStore, MemoryStore, Store, open_store
 from dataver.storage.fsspec_store import FsspecStore
 from dataver.storage.s3 import S3Store
 from dataver.storage.s3_transport import ByLoop

@@ -26,7 +26,7 @@ from dataver.lineage.index.index import LineageIndex
 from dataver.lineage.index.pull import pull
 from dataver.lineage.record.sender import send
 from dataver.repository import RepositoryCore as Core
-from dataver.repository import create_lock, holds
+from dataver.repository import create_once, holds
 from dataver.repository.layout import CONFIG
 from dataver.repository.publish import publish
 from dataver.storage import MemoryStore, Store
@@ -89,7 +89,7 @@ def own_folder(root: Path) -> Iterator[None]:
     """Work in a folder, and wait neither for other processes nor for a store."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        for module in (holds, create_lock, sys.modules[publish.__module__]):
+        for module in (holds, create_once, sys.modules[publish.__module__]):
             patch.setattr(module, "_PATIENCE", 0.0)  # of writers that meet what they left themselves
         patch.setattr(sys.modules[retry.__module__], "_PAUSE", 0.001)
         patch.setenv("DATAVER_LINEAGE", "off")

@@ -23,7 +23,7 @@ from dataver.machine.store_clock import GRACE
 from dataver.mounting import mount
 from dataver.reading import Files
 from dataver.reading.listing import Listing
-from dataver.reading.prefetch import contents
+from dataver.reading.samples import contents
 from dataver.repository.layout import SWEPT
 from dataver.serving import serve
 from dataver.tree.selection import WHOLE

@@ -15,7 +15,7 @@ from dataver.errors import DataverError
 from dataver.repository import RepositoryCore as Core
 from dataver.repository import open_repository
 from dataver.repository.layout import record_key
-from dataver.storage import lacking
+from dataver.storage import durable
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 from servers.disk import Disk
 
@@ -87,7 +87,7 @@ def test_a_publication_survives_a_power_cut_after_any_write(disk, source, tmp_pa
 
 def test_without_flushes_a_publication_does_not_survive(disk, source, monkeypatch):
     """What makes the test above pass is that dataver flushes."""
-    monkeypatch.setattr(lacking, "_fsync", lambda _descriptor, _absent: None)
+    monkeypatch.setattr(durable, "_fsync", lambda _descriptor, _absent: None)
     assert problems(*cut_after(disk, source, 99))
 
 

@@ -21,7 +21,7 @@ import mlflow
 import dataver
 from dataver.lineage.attribution.state import STATE
 from dataver.lineage.record.recorder import flush
-from dataver.reading.prefetch import contents
+from dataver.reading.samples import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 import pytest
 
 from dataver.errors import Conflict, InvalidInput
-from dataver.web import connection, serve, server
+from dataver.web import serve, server
 from waiting import until
 
 from .conftest import NOISE, STRANGE, World, exchange
@@ -254,7 +254,7 @@ def test_more_connections_than_there_is_room_for(world: World, monkeypatch) -> N
 @pytest.mark.parametrize("asked", [False, True])
 def test_a_request_that_comes_byte_by_byte_is_not_waited_for(world: World, monkeypatch, asked: bool) -> None:
     """Whoever sends just enough to look alive loses the connection, also after an answer."""
-    monkeypatch.setattr(connection, "IDLE", 0.6)
+    monkeypatch.setattr(server, "IDLE", 0.6)
     with socket.create_connection(("127.0.0.1", world.server.port), timeout=20) as slow:
         if asked:
             slow.sendall(b"GET /words@1.0.0/a/deep.txt HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -274,7 +274,7 @@ def test_a_client_that_does_not_read_is_not_waited_for(world: World, monkeypatch
     """Its connection ends in the middle of the body."""
     if fetched:
         world.repo.fetch("vision/cats@1.0.0")
-    monkeypatch.setattr(connection, "IDLE", 0.6)
+    monkeypatch.setattr(server, "IDLE", 0.6)
     world.server._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)  # less than the file
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)

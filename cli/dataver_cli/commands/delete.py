@@ -67,9 +67,9 @@ def command(
     --keep-last and --older-than choose versions of a dataset, those that both choose if both are given. They
     never choose the latest version or one that a tag points to; these are listed.
     """
-    from dataver.user import author
     from dataver.machine.store_clock import parse_period
     from dataver.maintenance.delete import DeleteRule, execute_delete, plan_delete, refuse_tagged
+    from dataver.user import author
 
     wanted = _names(refs, **named)
     rule = keep_last is not None or older_than is not None

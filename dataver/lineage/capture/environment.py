@@ -7,10 +7,12 @@ folders, and run on a background thread. Nothing raises; unknown facts are omitt
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from pathlib import Path
+from threading import Timer
 from typing import Any, Final
 
 from dataver.lineage.settings import setting
@@ -197,7 +199,6 @@ def _origin(entry: os.DirEntry[str]) -> str:
         data = path.read_bytes()
     except OSError:
         return ""
-    import json
 
     from dataver.lineage.capture.redact import redact_url
 
@@ -307,8 +308,6 @@ def _git_bytes(folder: Path, *arguments: str) -> bytes | None:
 
 def _collect(process: Any) -> bytes | None:
     """Return the output of git, or None if it fails; with limits on size and time."""
-    from threading import Timer
-
     alarm = Timer(_GIT_SECONDS, process.kill)
     alarm.daemon = True
     alarm.start()

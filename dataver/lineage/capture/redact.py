@@ -16,7 +16,7 @@ import re
 from math import log2
 from typing import TYPE_CHECKING, Any, Final
 
-from dataver.storage.secret_names import is_secret_name
+from dataver.storage.settings import is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

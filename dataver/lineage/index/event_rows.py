@@ -5,18 +5,21 @@ or maximum, or the greatest of several statements is used as a whole. Both are c
 idempotent, so the rows depend only on the set of facts, not on order, duplicates or batches.
 
 This is also true for malicious writers: two events with the same id are ordered by their content. Second
-preimages of hashes are out of scope.
+preimages of hashes are out of scope. Numbers of runs and versions are derived from content, too.
+
+A rank started by `torchrun` without a tracker's run belongs to the run of its launch (`torchrun:…`). A
+tracker's run of another rank has the launch as a context. If exactly one run has that context, the links of
+the launch are assigned to it; if several have it, the assignment is ambiguous, and the launch keeps them.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver.formats.canonical_json import format_time
 from dataver.formats.event import link_id
-from dataver.lineage.index.launches import assign_launches
-from dataver.lineage.index.row_numbers import run_number, version_number
+from dataver.hashing.digest import CONTEXT_RUN, derived
 from dataver.repository.records import Published
 
 if TYPE_CHECKING:
@@ -31,11 +34,14 @@ __all__ = [
     "add_events",
     "add_tombstones",
     "add_versions",
+    "assign_launches",
     "drop_versions",
     "forget_changes",
     "put_tags",
     "remove_orphans",
     "rows_of",
+    "run_number",
+    "version_number",
 ]
 
 _RUN = """
@@ -127,6 +133,19 @@ _NAMED = """
 INSERT INTO versions (id, record, dataset, label, tree) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET dataset = excluded.dataset, label = excluded.label, tree = excluded.tree
 WHERE versions.tree IS NULL
+"""
+_SYSTEM: Final = "torchrun:"
+_OWNERS: Final = """
+SELECT c.run FROM contexts c JOIN runs r ON r.id = c.run
+WHERE c.key = ? AND NOT (r.key >= 'torchrun:' AND r.key < 'torchrun;') LIMIT 2
+"""
+_ASSIGN: Final = "UPDATE links SET said = :launch, run = :owner WHERE run = :launch OR said = :launch"
+_RELEASE: Final = "UPDATE links SET run = said, said = NULL WHERE said = :launch"
+_PART_OF: Final = """
+UPDATE runs SET part_of = coalesce((SELECT key FROM runs WHERE id = :owner),
+    (SELECT part_of FROM processes WHERE run = :launch AND part_of IS NOT NULL
+     ORDER BY started, process LIMIT 1))
+WHERE id = :launch
 """
 
 
@@ -338,3 +357,34 @@ def _text(value: object) -> str | None:
 
 def _canonical(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def run_number(key: str) -> int:
+    """Return the number of a run in the index: 63 bits of a hash of its key."""
+    return _number(derived(CONTEXT_RUN, key.encode("utf-8")))
+
+
+def version_number(record: str) -> int:
+    """Return the number of a version in the index: the first 63 bits of its record id (64 hex)."""
+    return _number(bytes.fromhex(record))
+
+
+def _number(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def assign_launches(db: sqlite3.Connection, keys: Iterable[str]) -> None:
+    """Assign the links of launches to runs, inside a transaction.
+
+    Args:
+        db: the index.
+        keys: keys of changed runs and contexts.
+    """
+    for key in sorted({each for each in keys if each.startswith(_SYSTEM)}):
+        launch = db.execute("SELECT id FROM runs WHERE key = ?", [key]).fetchone()
+        if launch is None:
+            continue  # every rank has a run of its own
+        owners = db.execute(_OWNERS, [key]).fetchall()
+        values = {"launch": launch[0], "owner": owners[0][0] if len(owners) == 1 else None}
+        db.execute(_RELEASE if values["owner"] is None else _ASSIGN, values)
+        db.execute(_PART_OF, values)

@@ -24,8 +24,8 @@ from dataver.errors import DataverError, NotFound, StoreError
 from dataver.formats.canonical_json import format_time
 from dataver.lineage.index import event_rows
 from dataver.lineage.index.changes import fill_changes
+from dataver.lineage.index.event_rows import version_number
 from dataver.lineage.index.index import LineageIndex, default_path, publish_index
-from dataver.lineage.index.row_numbers import version_number
 from dataver.progress import SILENT
 from dataver.repository.layout import (
     DATASETS,

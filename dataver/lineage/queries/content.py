@@ -11,7 +11,7 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dataver.errors import IntegrityError
+from dataver.errors import DataverError, IntegrityError
 from dataver.lineage.queries.results import ContentLocation, ContentRead, FileAnswer
 from dataver.lineage.queries.rows import links_where, runs_of, versions_of
 from dataver.tree.selection import Selection
@@ -83,8 +83,6 @@ class Covers:
 
     def _paths(self, listed: str) -> frozenset[str] | None:
         if listed not in self._listed:
-            from dataver.errors import DataverError
-
             try:
                 self._listed[listed] = frozenset(self._listing(listed))
             except DataverError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -131,8 +132,6 @@ def _walk(db: sqlite3.Connection, start: str, *, up: bool, down: bool, depth: in
 
 def _edges(db: sqlite3.Connection, nodes: Iterable[str], *, forward: bool) -> Iterator[Edge]:
     """Yield the edges from these nodes to effects (forward) or causes."""
-    import json
-
     versions, runs = json.dumps(_numbers(nodes, "v")), json.dumps(_numbers(nodes, "r"))
     inside = "IN (SELECT value FROM json_each(?))"
     role_of_version, role_of_run = ("input", "output") if forward else ("output", "input")
