@@ -7,12 +7,15 @@ DATAVER_TEST_SERVERS=ceph runs what runs against every server against that one.
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.util import find_spec
 
 import pytest
 
+from dataver.storage.retry import retry
 from first_hour.playing import bucket, play, programs  # noqa: F401
 from servers import SERVERS, Server, chosen
 
@@ -49,11 +52,16 @@ def own_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 
 
 def pytest_sessionstart() -> None:
-    """Leave out flushes in this process, where no test loses power.
+    """Leave out flushes in this process, where no test loses power, and shorten the delays of retries.
 
-    Child processes flush, and so do the tests of power cuts.
+    Child processes flush and wait as long as users' do, and the tests of power cuts flush.
     """
     os.fsync = os.fstat  # type: ignore[assignment]  # which refuses a descriptor that is not open, too
+    sys.modules[retry.__module__].FIRST_PAUSE = 0.002  # type: ignore[attr-defined]
+    if find_spec("botocore"):  # each client reads its descriptions of S3 anew, which takes 80 ms
+        from botocore.loaders import JSONFileLoader
+
+        JSONFileLoader.load_file = staticmethod(lru_cache(JSONFileLoader().load_file))
 
 
 def _server(name: str, folders: pytest.TempPathFactory) -> Iterator[Server]:

@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 from dataver.errors import StoreError
 from dataver.log import info
 
-__all__ = ["ATTEMPTS", "DEADLINE", "Budget", "pause_after", "retry"]
+__all__ = ["ATTEMPTS", "DEADLINE", "FIRST_PAUSE", "Budget", "pause_after", "retry"]
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ DEADLINE = (
     60.0  # seconds without an answer until a person is told; issue trackers show that users wait no longer
 )
 ATTEMPTS = 10  # with these delays: 11 to 21 s of a store that refuses at once; servers restart in 15
-_PAUSE = 0.1
+FIRST_PAUSE = 0.1
 _LONGEST = 5.0
 _BUDGET = 100  # retries; eight threads in a row of failures share it
 
@@ -54,7 +54,7 @@ class Budget:
 
 def pause_after(error: StoreError, attempt: int) -> float:
     """Return the delay in seconds after attempt number `attempt` (from 0) failed."""
-    pause = min(_LONGEST, _PAUSE * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    pause = min(_LONGEST, FIRST_PAUSE * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
     return pause + (error.retry_after or 0.0)
 
 

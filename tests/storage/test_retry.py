@@ -1,9 +1,17 @@
 """Repeating what failed temporarily, within one deadline; time is a number here, nobody waits."""
 
+import sys
+
 import pytest
 
 from dataver.errors import NotFound, StoreError
 from dataver.storage.retry import ATTEMPTS, Budget, retry
+
+
+@pytest.fixture(autouse=True)
+def users_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The delays that users have, which other tests shorten."""
+    monkeypatch.setattr(sys.modules[retry.__module__], "FIRST_PAUSE", 0.1)
 
 
 class _Clock:

@@ -91,7 +91,7 @@ def own_folder(root: Path) -> Iterator[None]:
         patch.chdir(root)
         for module in (holds, create_once, sys.modules[publish.__module__]):
             patch.setattr(module, "_PATIENCE", 0.0)  # of writers that meet what they left themselves
-        patch.setattr(sys.modules[retry.__module__], "_PAUSE", 0.001)
+        patch.setattr(sys.modules[retry.__module__], "FIRST_PAUSE", 0.001)
         patch.setenv("DATAVER_LINEAGE", "off")
         patch.setenv("DATAVER_STATE", str(root / "state"))
         patch.setenv("HOME", str(root))
