@@ -15,6 +15,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from copies import copy_of  # noqa: F401
 from dataver.storage.retry import retry
 from first_hour.playing import bucket, play, programs  # noqa: F401
 from servers import SERVERS, Server, chosen

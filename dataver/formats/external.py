@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dataver.formats.entry import Extent
 
 __all__ = [
+    "FULL",
     "MAX_EXTERNAL",
     "PIECE",
     "ExternalBuilder",
@@ -68,7 +69,7 @@ PIECE: Final = 1 << 20
 MAX_SOURCES: Final = 4096
 MAX_FRAMES: Final = 8192
 _LEAST_PIECE: Final = 4096
-_FULL: Final = 64 << 20  # bytes of frames at which a writer ends an external pack
+FULL: Final = 64 << 20  # bytes of frames at which a writer ends an external pack
 _HEAD_ROOM: Final = 512 << 10  # bytes of the head at which a writer ends it
 _LEVEL: Final = 3
 
@@ -225,7 +226,7 @@ class ExternalBuilder:
     def full(self) -> bool:
         """Whether the next range should go into another pack."""
         return (
-            self._footer.size >= _FULL
+            self._footer.size >= FULL
             or self._head_size >= _HEAD_ROOM
             or len(self._sources) >= MAX_SOURCES
             or self._footer.frame_count >= MAX_FRAMES // 2
@@ -244,7 +245,7 @@ class ExternalBuilder:
         begin = self._footer.size
         count = length = 0
         for piece in pieces:
-            if count and (self._footer.size >= _FULL or self._footer.frame_count >= MAX_FRAMES):
+            if count and (self._footer.size >= FULL or self._footer.frame_count >= MAX_FRAMES):
                 break
             self._footer.add_frame(piece.check, piece.length + 4, piece.length, [piece.length], piece.digest)
             count += 1

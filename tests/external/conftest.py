@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import dataver
+import dataver.formats.external
 
 
 @pytest.fixture(autouse=True)
@@ -53,16 +54,26 @@ def world(tmp_path):
     return World(tmp_path)
 
 
-@pytest.fixture
-def filled(world):
-    """Small files, one of several external packs, an empty one, a link, a program, an empty folder."""
+def fill(folder):
+    """Make `raw`: small files, one of several external packs, an empty one, a link, a program, an empty folder."""
+    raw = folder / "raw"
+    (raw / "small").mkdir(parents=True)
+    noise = random.Random(7)
     for number in range(40):
-        world.write(f"small/{number:02d}", 1000 + number)
-    world.write("large", 70_000_000)
-    world.write("empty", 0)
-    world.write("run.sh", 10).chmod(0o755)
-    (world.raw / "link").symlink_to("large")
-    (world.raw / "hollow").mkdir()
+        (raw / "small" / f"{number:02d}").write_bytes(noise.randbytes(1000 + number))
+    (raw / "large").write_bytes(noise.randbytes(11_000_000))
+    (raw / "empty").touch()
+    (raw / "run.sh").write_bytes(noise.randbytes(10))
+    (raw / "run.sh").chmod(0o755)
+    (raw / "link").symlink_to("large")
+    (raw / "hollow").mkdir()
+
+
+@pytest.fixture
+def filled(world, copy_of, monkeypatch):
+    """The world with files of every kind, and external packs that are full with eight megabytes."""
+    monkeypatch.setattr(dataver.formats.external, "FULL", 8 << 20)
+    copy_of(fill, world.root)
     return world
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 import dataver
+from copies import Copy
 from dataver.reading import Files
 
 
@@ -25,8 +26,10 @@ def write(path: Path, content: bytes, mode: int | None = None) -> None:
         path.chmod(mode)
 
 
-def fill(source: Path) -> None:
-    """Make a folder of every kind of thing."""
+def publish(folder: Path) -> None:
+    """Publish a source folder of every kind of thing."""
+    source = folder / "source"
+    source.mkdir()
     noise = random.Random(6)
     for number in range(60):
         write(source / "tiny" / f"{number:03d}.txt", f"line {number}\n".encode() * number)
@@ -42,6 +45,7 @@ def fill(source: Path) -> None:
     (source / "links" / "folder").symlink_to("../a/b")
     (source / "links" / "twice").symlink_to("folder/c/deep.bin")
     (source / "links" / "nowhere").symlink_to("gone")
+    dataver.init(folder / "repo").sync(source, "some/data", workspace=folder / "work")
 
 
 @pytest.fixture
@@ -53,11 +57,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def world(machine: Path) -> World:
+def world(machine: Path, copy_of: Copy) -> World:
     """The version `some/data@1.0.0` in a local repository."""
-    source = machine / "source"
-    source.mkdir()
-    fill(source)
-    repo = dataver.init(machine / "repo")
-    repo.sync(source, "some/data", workspace=machine / "work")
-    return World(repo, source, repo.files("some/data@1.0.0"))
+    copy_of(publish, machine)
+    repo = dataver.open(machine / "repo")
+    return World(repo, machine / "source", repo.files("some/data@1.0.0"))

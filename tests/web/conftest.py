@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dataver
+from copies import Copy
 from dataver.serving import Server, serve
 
 NOISE = random.Random(5).randbytes(3_000_000)
@@ -81,11 +82,9 @@ def exchange(connection: HTTPConnection, path: str, method: str = "GET", **heade
     return Reply(response.status, response.headers, response.read())
 
 
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """`vision/cats@1.0.0` and 1.1.0 (production), and `words`, served on a free port."""
-    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
-    source = tmp_path / "source"
+def publish(folder: Path) -> None:
+    """Publish `vision/cats@1.0.0` and 1.1.0 (production), and `words`."""
+    source = folder / "source"
     contents = {
         "large.bin": NOISE,
         "labels.csv": b"".join(b"%d,cat\n" % number for number in range(50_000)),
@@ -99,13 +98,20 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         path.write_bytes(content)
     (source / "empty").mkdir()
     (source / "link").symlink_to("large.bin")
-    repo = dataver.init(tmp_path / "repo")
-    repo.sync(source, "vision/cats", workspace=tmp_path / "work", message="<b>first</b>")
+    repo = dataver.init(folder / "repo")
+    repo.sync(source, "vision/cats", workspace=folder / "work", message="<b>first</b>")
     (source / "labels.csv").write_bytes(b"0,dog\n")
-    repo.sync(source, "vision/cats", workspace=tmp_path / "work", label="1.1.0")
+    repo.sync(source, "vision/cats", workspace=folder / "work", label="1.1.0")
     repo.tag("vision/cats@1.1.0", "production")
-    repo.sync(source / "train", "words", workspace=tmp_path / "work")
+    repo.sync(source / "train", "words", workspace=folder / "work")
     (source / "labels.csv").write_bytes(contents["labels.csv"])
-    made = World(repo, source, None)  # type: ignore[arg-type]
-    with serve(repo, port=0, report=made.reports.append) as made.server:
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy_of: Copy) -> Iterator[World]:
+    """`vision/cats@1.0.0` and 1.1.0 (production), and `words`, served on a free port."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+    copy_of(publish, tmp_path)
+    made = World(dataver.open(tmp_path / "repo"), tmp_path / "source", None)  # type: ignore[arg-type]
+    with serve(made.repo, port=0, report=made.reports.append) as made.server:
         yield made
