@@ -33,6 +33,7 @@ from dataver.storage import Store
 
 __all__ = [
     "LASTS",
+    "PATIENCE",
     "SweepListing",
     "WriterHold",
     "current_holds",
@@ -47,7 +48,7 @@ _TRUST: Final = 12 * 3600.0  # seconds for which a writer relies on its own hold
 _ON_ITS_WAY: Final = timedelta(minutes=2)
 _BOTH: Final = "keeping/swe"  # prefix of running and of finished sweeps
 _TRIES: Final = 25  # sweeps that may interfere before a writer gives up
-_PATIENCE: Final = 120.0  # seconds that a writer waits for a sweep to end
+PATIENCE: Final = 120.0  # seconds that a writer waits for a sweep to end
 _PAUSE: Final = 0.25
 T = TypeVar("T")
 
@@ -128,7 +129,7 @@ class WriterHold:
         self._store.put(self.key, self._hold.encode())
 
     def _wait(self, needed: Collection[str] | None) -> None:
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + PATIENCE
         while list_sweeps(self._store).names(needed):
             if time.monotonic() > end:
                 raise Conflict(

@@ -37,9 +37,9 @@ from dataver.repository.lines import Position
 from dataver.repository.records import Published, Records
 from dataver.storage import Store
 
-__all__ = ["publish"]
+__all__ = ["PATIENCE", "publish"]
 
-_PATIENCE: Final = 60.0  # seconds after which a turn without a record is ignored
+PATIENCE: Final = 60.0  # seconds after which a turn without a record is ignored
 _TRUST: Final = 30.0  # seconds for which a turn is certainly respected, even if its owner is slow
 _PAUSE: Final = 0.05
 _FRESH: Final = 6 * 3600.0  # seconds for which a position is used: less than gc keeps turns of past states
@@ -120,7 +120,7 @@ def _lapses(store: Store, records: Records, record: Record, key: str, state: str
             # an earlier, interrupted call of this very upload
             (turn is not None and turn.record == record.write_id)
             or (turn is not None and store.local_root is not None and is_gone(turn.owner))
-            or waiting.seconds() > _PATIENCE
+            or waiting.seconds() > PATIENCE
         )
         if records.names(record.dataset).state != state:
             return False

@@ -55,7 +55,7 @@ def world(tmp_path):
 
 
 def fill(folder):
-    """Make `raw`: small files, one of several external packs, an empty one, a link, a program, an empty folder."""
+    """Make `raw`: small files, one of several external packs, an empty one, a link, a program, a folder."""
     raw = folder / "raw"
     (raw / "small").mkdir(parents=True)
     noise = random.Random(7)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.servers
 
 @pytest.fixture
 def bucket(s3_server, world, monkeypatch, request):
-    """A prefix of a bucket with 30 small objects and one that takes several reads, found by the environment."""
+    """A prefix of a bucket with 30 small objects and one of several reads, in the environment."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     url = s3_server.url(f"raw-{abs(hash(request.node.name))}")

@@ -113,7 +113,7 @@ def test_a_whole_upload_before_any_request_of_a_sweep(worlds, case):
                 outcome.append(error.code)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(holds, "_PATIENCE", 0.0)
+            patch.setattr(holds, "PATIENCE", 0.0)
             stepped = Stepped(world.store, at, upload)
             world.open(stepped).gc(grace=NOW, delete_most=True)
         outcomes.update(outcome)
@@ -180,7 +180,7 @@ def test_every_order_of_an_upload_and_a_sweep(worlds, monkeypatch, case):
 
     Of orders that differ in requests that commute, one is tried.
     """
-    monkeypatch.setattr(holds, "_PATIENCE", 0.0)
+    monkeypatch.setattr(holds, "PATIENCE", 0.0)
     outcomes = set()
     known = {}  # orders that do as one that was tried, and its requests
     for first in itertools.count(1):

@@ -21,7 +21,7 @@ def damaged(note):
 
 def test_a_sweep_that_cannot_be_read_may_delete_anything(world, monkeypatch):
     """Writers wait for it; gc goes on beside it, and removes it when no sweep can be that old."""
-    monkeypatch.setattr(holds, "_PATIENCE", 0.0)
+    monkeypatch.setattr(holds, "PATIENCE", 0.0)
     kept = world.publish()
     world.store.put(sweep_key("1" * 32), damaged(Sweep(keys=(), owner={})))
     with pytest.raises(Conflict, match="gc"):
@@ -52,7 +52,7 @@ def test_a_list_of_retired_packs_that_cannot_be_read_names_them_all(world):
 
 def test_a_turn_that_cannot_be_read_lapses(world, monkeypatch):
     """Its owner is unknown: the next writer waits as long as for any, and publishes."""
-    monkeypatch.setattr(sys.modules[publish.__module__], "_PATIENCE", 0.0)
+    monkeypatch.setattr(sys.modules[publish.__module__], "PATIENCE", 0.0)
     world.publish()
     store = FaultyStore(world.store)
     world.store.put(

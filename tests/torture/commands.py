@@ -90,7 +90,7 @@ def own_folder(root: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for module in (holds, create_once, sys.modules[publish.__module__]):
-            patch.setattr(module, "_PATIENCE", 0.0)  # of writers that meet what they left themselves
+            patch.setattr(module, "PATIENCE", 0.0)  # of writers that meet what they left themselves
         patch.setattr(sys.modules[retry.__module__], "FIRST_PAUSE", 0.001)
         patch.setenv("DATAVER_LINEAGE", "off")
         patch.setenv("DATAVER_STATE", str(root / "state"))

@@ -87,7 +87,7 @@ def world():
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.chdir(root)
-        patch.setattr(holds, "_PATIENCE", 0.0)  # of a writer that meets a sweep that cannot be read
+        patch.setattr(holds, "PATIENCE", 0.0)  # of a writer that meets a sweep that cannot be read
         yield World(Path(root))
 
 
