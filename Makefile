@@ -40,8 +40,8 @@ $(VENV)/bin/dataver: $(STAMP)
 test: $(STAMP) ## install, then run the tests (ARGS="-k name" selects)
 	$(BIN)/python -m pytest -n auto -m "not slow and not faults and not torture" $(ARGS)
 
-test-slow: $(STAMP) ## only the slow tests: large sizes, all damage to the golden repository (DATAVER_PUBLISHES=full for 400 concurrent publishes)
-	$(BIN)/python -m pytest -n auto -m "slow and not faults and not torture" $(ARGS)
+test-slow: $(STAMP) ## only the slow tests: large sizes, all damage to the golden repository, all examples of properties (DATAVER_PUBLISHES=full for 400 concurrent publishes)
+	DATAVER_PROPERTIES=full $(BIN)/python -m pytest -n auto -m "(slow or hypothesis) and not faults and not torture" $(ARGS)
 
 test-faults: $(STAMP) ## uploads and fetches on an unreliable network, and killed ones (DATAVER_FAULTS=full for 1 GB and 200 kills)
 	$(BIN)/python -m pytest -n $(if $(filter full,$(DATAVER_FAULTS)),0,auto) -m faults tests/faults $(ARGS)

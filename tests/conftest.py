@@ -18,14 +18,14 @@ import pytest
 from copies import copy_of  # noqa: F401
 from dataver.storage.retry import retry
 from first_hour.playing import bucket, play, programs  # noqa: F401
+from properties import examples
 from servers import SERVERS, Server, chosen
 
 if find_spec("hypothesis"):  # the trackers' environments have none
     from hypothesis import settings
 
-    settings.register_profile(
-        "unhurried", deadline=None
-    )  # how long an example takes is the machine's business
+    # how long an example takes is the machine's business
+    settings.register_profile("unhurried", deadline=None, max_examples=examples(100))
     settings.load_profile("unhurried")
 
 

@@ -14,6 +14,7 @@ from dataver.formats.compression import make_compressor
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.formats.extents import MAX_EXTENTS, encode_layout, parse_layout
 from dataver.hashing import CONTEXT_BLOCK, checksum, derived, digest
+from properties import examples
 
 PACKS = [digest(bytes([number])) for number in range(3)]
 NAMES = st.text(
@@ -230,7 +231,7 @@ def test_random_layouts_are_refused_or_add_up(raw, sizes):
         assert sum(extent.length for extent in layout.extents(number)) == size
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(leaf_entries(), st.data())
 def test_damaged_layouts_are_refused_or_add_up(entries, data):
     """The same, for bytes that nearly are a layout."""

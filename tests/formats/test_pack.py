@@ -23,6 +23,7 @@ from dataver.formats.pack import (
     rebuild_footer,
 )
 from dataver.hashing import CONTEXT_PACK, checksum, derived, digest
+from properties import examples
 
 CHUNK = st.one_of(st.binary(min_size=1, max_size=60), st.integers(1, 90).map(lambda n: b"pattern " * n))
 FRAMES = st.lists(st.lists(CHUNK, min_size=1, max_size=6), min_size=1, max_size=6)
@@ -149,7 +150,7 @@ def test_random_bytes_are_refused(data: bytes) -> None:
             parse_footer(bad, bytes(32), len(bad))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_footers_that_do_not_fit_together_are_refused(data: st.DataObject) -> None:
     """A footer with any number changed either is refused or says something consistent."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import dataver
 from dataver.fs import DataverFileSystem
+from properties import examples
 
 NAMES = st.sampled_from(["a", "b", "a-b", "a.txt", "b.csv", "ä ö", "x[1]", "zz"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
@@ -94,7 +95,10 @@ def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     DataverFileSystem.clear_instance_cache()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(40),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(files=TREES, links=LINKS, globs=st.lists(GLOBS, min_size=3, max_size=6), data=st.data())
 def test_a_version_is_its_folder(
     files: dict[str, bytes], links: dict[str, str], globs: list[str], data: st.DataObject

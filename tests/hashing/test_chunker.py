@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dataver.errors import FormatTooNew, InvalidInput
 from dataver.hashing import Chunker, ChunkingParameters, chunk_stream, digest
+from properties import examples
 
 SMALL = ChunkingParameters(average=256, minimum=64, maximum=1024)
 
@@ -65,7 +66,7 @@ def test_cuts_do_not_depend_on_how_the_stream_arrives(data: bytes, sizes: list[i
     assert feed(data, sizes, SMALL) == Chunker(SMALL).cut(data, final=True)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 5000), min_size=3, max_size=30))
 def test_cuts_of_noise_do_not_depend_on_how_it_arrives(seed: int, sizes: list[int]) -> None:
     """The same for bytes that hypothesis would not draw: long ones with many content-defined cuts."""

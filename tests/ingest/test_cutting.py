@@ -16,6 +16,7 @@ from dataver.ingest.pack_writer import interval_extent
 from dataver.ingest.parent_chunks import Expected
 from dataver.ingest.scan import ScannedItem
 from dataver.ingest.stat_cache import FileStat
+from properties import examples
 
 PARAMS = ChunkingParameters(average=256, minimum=64, maximum=1024)
 NOTHING = ScannedItem("f", "f", Kind.FILE, FileStat(0, 0, 0, 0))
@@ -59,7 +60,7 @@ def fresh(found):
     return sum(len(what) for name, what in found if name)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.integers(0, 40_000), st.integers(1024, 9_000), st.integers(0, 9))
 def test_windows_do_not_show_in_the_chunks(length, size, seed):
     """Wherever a window ends, the chunks are those of the whole file, each with its digest."""
@@ -75,7 +76,7 @@ def test_windows_do_not_show_in_the_chunks(length, size, seed):
 edit = st.tuples(st.floats(0, 1), st.integers(0, 2_000), st.binary(max_size=2_000))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(edit, max_size=6), st.integers(1024, 9_000), st.integers(1, 4), st.integers(0, 3))
 def test_an_edited_file_is_put_together_from_old_and_new(edits, size, stretches, seed):
     """Whatever is replaced, inserted or cut out, old places and new bytes in a row are the file."""

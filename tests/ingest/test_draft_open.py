@@ -21,6 +21,7 @@ from dataver.errors import AlreadyExists, Conflict, InvalidInput, PathNotFound, 
 from dataver.formats.entry import Kind
 from dataver.storage import MemoryStore
 from dataver.testing.faulty import Fault, FaultyStore
+from properties import examples
 
 from .conftest import repository
 
@@ -237,7 +238,7 @@ STEPS = st.lists(
 
 @pytest.mark.parametrize("mode", ["r+b", "w+b", "a+b"])
 @given(steps=STEPS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_writing_anywhere_is_as_in_a_file_of_the_disk(tmp_path, repo, mode, steps):
     """The oracle is the system's file in that mode: a buffer of Python forgets that `a` moves to the end."""
     base = noise(50_000)

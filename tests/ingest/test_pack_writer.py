@@ -12,6 +12,7 @@ from dataver.formats.frame import MAX_RAW, decode_frames
 from dataver.formats.pack import Footer, check_pack
 from dataver.hashing import digest
 from dataver.ingest.pack_writer import FrameBuffer, PackSession
+from properties import examples
 
 KINDS = {
     "noise": lambda rng, size: rng.randbytes(size),
@@ -42,7 +43,7 @@ def read(session, folder, start, length):
     return found
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(KINDS)), st.integers(1, 65_536)), min_size=1, max_size=60),
     st.integers(0, 99),

@@ -20,6 +20,7 @@ from dataver.lineage.index import event_rows
 from dataver.lineage.index.event_rows import run_number, version_number
 from dataver.lineage.index.index import SCHEMA, LineageIndex, default_path, migrate, publish_index
 from dataver.lineage.index.schema import MIGRATIONS
+from properties import examples
 
 from .index_models import (
     EVENTS,
@@ -42,7 +43,7 @@ def rows(index, question, *values):
     return index.db.execute(question, values).fetchall()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_any_order_doubling_and_batching_gives_the_same_rows(events, chance):
     """Events and records in every order, twice, in pieces, mixed: always the rows of all at once."""
@@ -61,7 +62,7 @@ def test_any_order_doubling_and_batching_gives_the_same_rows(events, chance):
         assert other.check() == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_records_that_go_leave_the_rows_of_those_that_stay(events, chance):
     """Forgetting a record is as if it had never been seen."""

@@ -19,6 +19,7 @@ from dataver.repository import RepositoryCore as Core
 from dataver.repository.layout import CONFIG
 from dataver.testing.faulty import Crash, Fault
 from dataver.testing.lying import Answer, LyingStore
+from properties import examples
 
 from .conftest import End
 
@@ -176,7 +177,7 @@ def test_killed_mirrors_are_finished_by_the_next(tmp_path, monkeypatch, kills):
         assert {name: theirs[name] for name in ours} == ours
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.tuples(

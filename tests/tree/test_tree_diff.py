@@ -7,6 +7,7 @@ from tree_models import EDITS, MODELS, SMALL, BlockBox, above, build_model, entr
 from dataver.formats.entry import Extent, Kind, same_content
 from dataver.hashing import digest
 from dataver.tree import Change, Tree, build, count_renames, diff, edit, find_renames, merge
+from properties import examples
 
 
 def difference(one, two):
@@ -18,7 +19,7 @@ def difference(one, two):
     ]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(MODELS, MODELS, EDITS)
 def test_diff_is_the_difference_of_dicts(one, two, changes):
     """Unrelated trees and near ones, of any heights, both ways."""
@@ -116,7 +117,7 @@ def merged(base, ours, theirs, prefer):
     return result, conflicts
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(MODELS, EDITS, EDITS, st.sampled_from(["ours", "theirs"]), st.booleans())
 def test_merge_is_the_three_way_merge_of_dicts(base, mine, other, prefer, ancestor):
     """What one side changed is kept, what both changed is decided and listed; no file lies in a file."""

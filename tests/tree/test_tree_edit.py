@@ -9,6 +9,7 @@ from dataver.errors import InvalidInput
 from dataver.formats.block import Inner
 from dataver.formats.entry import Kind
 from dataver.tree import Shape, Tree, build, edit
+from properties import examples
 
 
 def apply(model, changes):
@@ -45,7 +46,7 @@ def test_a_tree_holds_what_it_was_built_from(model):
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(MODELS, st.lists(EDITS, max_size=5))
 def test_any_order_of_edits_gives_the_tree_built_from_scratch(model, edits):
     """The digest depends on the entries alone (identity rule of the design), and no path is two things."""
@@ -57,7 +58,7 @@ def test_any_order_of_edits_gives_the_tree_built_from_scratch(model, edits):
     assert list(Tree(root.digest, box.load).iterate()) == [model[path] for path in sorted(model)]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(MODELS, st.lists(EDITS, min_size=1, max_size=5))
 def test_blocks_stored_against_others_read_the_same(model, edits):
     """With every old block a possible base, every version stays readable, undone edits included."""

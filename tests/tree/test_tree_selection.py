@@ -13,6 +13,7 @@ from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Kind
 from dataver.tree import Selection, Tree
 from dataver.tree.selection import WHOLE
+from properties import examples
 
 PATHS = [
     "a.jpg",
@@ -200,7 +201,7 @@ def means(pattern, path):
 _PARTS = st.sampled_from(["a", "b", "ab", "*", "?", "*a", "a*b", "*a*b*", "**", "a**", "**b", "a?*"])
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(
     st.lists(_PARTS, min_size=1, max_size=5).map("/".join),
     st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=5).map("/".join),
