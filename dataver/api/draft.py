@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 from dataver.api.diff import Diff
 from dataver.api.forking import Forking
 from dataver.api.version import UploadReport, Version
-from dataver.arguments import check_word
+from dataver.arguments import check_range, check_word
 from dataver.errors import InvalidInput
 from dataver.formats.names import BUMPS
 from dataver.formats.record import ParentRef
@@ -130,6 +130,7 @@ class Draft(Forking):
         follow_links: bool = False,
         checksum: bool = False,
         default_ignore: bool = True,
+        workers: int | None = 1,
         progress: Progress | bool = SILENT,
     ) -> AddReport:
         """Add files and the contents of folders; their bytes are durable when this returns (invariant 6).
@@ -143,6 +144,9 @@ class Draft(Forking):
             checksum: read every file, also those with unchanged size and times.
             default_ignore: leave out `.dvc`, `__pycache__`, `.ipynb_checkpoints` and `.DS_Store`, unless an
                 ignore file re-includes them.
+            workers: number of processes that read and store files. None takes one a core, at most four, if
+                the sources are large enough and this process has no other thread. A script that gives more
+                than 1 needs `if __name__ == "__main__":`.
             progress: receives counts of files and bytes; True shows a bar.
 
         Raises:
@@ -152,8 +156,9 @@ class Draft(Forking):
             Conflict: another command holds the draft, or it was finalized.
         """
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
+        check_range("workers", workers, 1, 64)
         with receiver(progress, "Adding", fresh="new") as shown:
-            return self._core.add(sources, how, shown)
+            return self._core.add(sources, how, shown, workers=workers or 0)
 
     def plan_add(self, *sources: str | Path, **options: Unpack[ScanOptions]) -> AddPlan:
         """Return what `add` with these arguments would add and read; reads no content and changes nothing.

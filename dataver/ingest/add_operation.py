@@ -29,7 +29,7 @@ from dataver.repository import RepositoryCore
 from dataver.short_repr import short_repr
 from dataver.tree import Tree, count_renames
 
-__all__ = ["AddOperation", "AddReport", "changes_with", "counted", "removals", "stat_cache_of"]
+__all__ = ["AddOperation", "AddReport", "changes_with", "counted", "inside", "removals", "stat_cache_of"]
 
 _FLUSH = 50_000  # changed files that are turned into tree blocks together: bounds memory
 _PATIENCE = 0.5  # seconds of work before a total is worth a second scan
@@ -87,6 +87,7 @@ class AddOperation:
         mirror: whether to remove paths that the source lacks.
         progress: receives counts of files and bytes.
         hint: as of `DraftStore`.
+        adder: makes the adder of a group of sources.
     """
 
     def __init__(
@@ -101,9 +102,11 @@ class AddOperation:
         mirror: bool,
         progress: Progress,
         hint: Tree | None = None,
+        adder: Callable[..., Adder] = Adder,
     ) -> None:
         self._how = how
         self._hint = hint
+        self._adder = adder
         self._repository = repository
         self._tree = tree
         self._edit = edit
@@ -125,8 +128,8 @@ class AddOperation:
         how, trees = self._how, [self._tree(), *([self._hint] if self._hint else [])]
         stats = stat_cache_of(self._repository, sources[0], how)
         trees = [tree for tree in trees if tree.summary().entries]
-        with Adder(
-            locate=_inside(trees, self._known) if trees else None,
+        with self._adder(
+            locate=inside(trees, self._known) if trees else None,
             known=self._known,
             session=self._session,
             chunking=self._repository.config.chunking,
@@ -255,7 +258,7 @@ def _folder_of(source: str | Path) -> str:
     return os.path.dirname(source) if os.path.isfile(source) else os.fspath(source)  # noqa: PTH113, PTH120
 
 
-def _inside(trees: Sequence[Tree], known: KnownChunks) -> Callable[[str], tuple[Leaf, int] | None]:
+def inside(trees: Sequence[Tree], known: KnownChunks) -> Callable[[str], tuple[Leaf, int] | None]:
     """Return a lookup of entries that skips external and damaged files: these are read and stored."""
 
     def locate(path: str) -> tuple[Leaf, int] | None:

@@ -40,6 +40,7 @@ class KnownChunks:
         self._index = index
         self._packs = packs
         self._soundness = soundness
+        self._spools = spools
         self._own: dict[bytes, int] = {}
         self._before: dict[bytes, int] = {}  # the previous generation, all at positions below `_turned`
         self._turned = self._finished = 0  # positions in the raw stream
@@ -138,7 +139,9 @@ class KnownChunks:
             return True
         if pack_id in self._missing:
             return False
-        if self._soundness.has(pack_id, again=True):
+        if any((spool / pack_id.hex()).exists() for spool in self._spools) or self._soundness.has(
+            pack_id, again=True
+        ):
             self._confirmed.add(pack_id)
             return True
         self._missing.add(pack_id)
@@ -164,6 +167,11 @@ class Placed:
 
     def __init__(self) -> None:
         self.new_chunks = self.new_size = 0
+
+    def add(self, other: "Placed") -> None:
+        """Add another's counts."""
+        for name in (*Placed.__slots__, *type(self).__slots__):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def place(chunks: Sequence[Chunk], known: KnownChunks, session: PackSession, done: Placed) -> None:

@@ -11,10 +11,11 @@ the next. One command at a time holds the draft's lock; others wait.
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +25,7 @@ from dataver.formats.entry import Entry, check_path
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest.add_operation import AddOperation, AddReport, counted
+from dataver.ingest.chunk_pipeline import Adder
 from dataver.ingest.current_draft import set_current
 from dataver.ingest.dedup import spooled
 from dataver.ingest.draft_state import (
@@ -48,6 +50,7 @@ from dataver.repository.forks import end_fork
 from dataver.tree import Change, Given, Selection, diff, path_of, walk
 
 if TYPE_CHECKING:
+    from dataver.ingest.add_processes import AddProcesses
     from dataver.ingest.external import ExternalReport
 
 __all__ = ["DraftCore"]
@@ -150,21 +153,23 @@ class DraftCore(DraftStore):
         *,
         mirror: bool = False,
         allow_shrink: bool = True,
+        workers: int = 1,
     ) -> AddReport:
         """Add sources, and with `mirror` remove all other files below `how.dest`.
 
-        Errors as for `dataver.Draft.add` and `dataver.Draft.sync`.
+        `workers` is the number of processes that read files, 0 the number that pays. Errors as for
+        `dataver.Draft.add` and `dataver.Draft.sync`.
         """
         began = time.perf_counter()
         for source in sources:
             if not os.path.lexists(source):
                 next(scan(source, how), None)  # raises its error before anything is changed
         require_sources(how, sources)
-        with (
-            self.changing(),
-            self._session() as (packs, known, sender),
-            counted(sources, how, progress),
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(self.changing())
+            adder, processes = self._adder(stack, sources, how, workers)
+            packs, known, sender = stack.enter_context(self._session())
+            stack.enter_context(counted(sources, how, progress))
             operation = AddOperation(
                 how,
                 repository=self.repository,
@@ -175,6 +180,7 @@ class DraftCore(DraftStore):
                 mirror=mirror,
                 progress=progress,
                 hint=self.hint,
+                adder=adder,
             )
             operation.add(sources)
             operation.remove_unseen(allow_shrink=allow_shrink)
@@ -188,6 +194,10 @@ class DraftCore(DraftStore):
         report.stored = packs.stored
         if sender is not None:
             report.sent_packs, report.sent_size = sender.packs, sender.size
+        if processes is not None:
+            report.stored += processes.stored
+            report.sent_packs += processes.sent_packs
+            report.sent_size += processes.sent_size
         report.ignored, report.problems = how.ignored, how.problems
         report.left_out = sorted(how.left_out)
         report.seconds = time.perf_counter() - began
@@ -417,6 +427,20 @@ class DraftCore(DraftStore):
         other.discard()
 
     # inside
+
+    def _adder(
+        self, stack: ExitStack, sources: Sequence[str | Path], how: Scan, workers: int
+    ) -> "tuple[Callable[..., Adder], AddProcesses | None]":
+        """Return what makes an adder, and the processes that it uses, which the stack ends."""
+        if workers == 1 or (not workers and self.state.spool):
+            return Adder, None
+        from dataver.ingest.add_processes import AddProcesses, RemoteAdder, processes_for
+
+        count = workers or processes_for(sources, how)
+        if count == 1:
+            return Adder, None
+        processes = stack.enter_context(AddProcesses(self, count))
+        return partial(RemoteAdder, processes), processes
 
     def _session(self) -> AbstractContextManager[DraftSession]:
         return draft_session(self.repository, self.folder, self.id, self.state.spool)

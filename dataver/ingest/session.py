@@ -3,7 +3,7 @@
 They are always closed in this order, also after errors: the writer, the sender, then the index that both use.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +34,7 @@ def open_index(repository: RepositoryCore, draft_id: str) -> ChunkIndex:
 
 @contextmanager
 def draft_session(
-    repository: RepositoryCore, folder: Path, draft_id: str, spool: int, *, beside: Path | None = None
+    repository: RepositoryCore, folder: Path, draft_id: str, spool: int, *, beside: Sequence[Path] = ()
 ) -> Iterator[DraftSession]:
     """Provide the tools of one command on a draft.
 
@@ -43,14 +43,13 @@ def draft_session(
         folder: the draft's folder, or another one below which packs are written.
         draft_id: the draft.
         spool: the limit of bytes of unsent packs; 0 if all stay in the folder.
-        beside: the draft's own packs, if `folder` is not the draft's.
+        beside: folders of other packs of the draft; beyond the first, other processes fill them meanwhile.
     """
     index = open_index(repository, draft_id)
     packs = folder / "packs"
+    index.empty = index.empty and len(beside) < 2
     try:
-        known = KnownChunks(
-            index, repository.packs, repository.soundness, packs, *([beside] if beside else [])
-        )
+        known = KnownChunks(index, repository.packs, repository.soundness, packs, *beside)
         try:
             if spool:
                 known.learn(sent_before(folder))  # queries the store only if the index was lost

@@ -232,7 +232,7 @@ class _Place:
         self.folder = self._locked.path
         self._ended = False
         self._tools: AbstractContextManager[DraftSession] = draft_session(
-            draft.repository, self.folder, draft.id, draft.state.spool, beside=draft.spool
+            draft.repository, self.folder, draft.id, draft.state.spool, beside=[draft.spool]
         )
         try:
             self.session = self._tools.__enter__()

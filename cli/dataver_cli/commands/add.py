@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 @click.option("--follow-links", is_flag=True, help="Store the targets of symlinks instead of the links.")
 @click.option("--no-default-ignore", is_flag=True, help="Also add .dvc, __pycache__ and similar folders.")
 @click.option("--checksum", is_flag=True, help="Read every file, also files that appear unchanged.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Processes that read files. Default: as many as pay.",
+)
 @option("--files", "more", also=["--file"], multiple=True, type=click.Path(), hidden=True)
 @plan_option("added and read")
 @upload_option
@@ -59,6 +65,7 @@ def command(
     spool: int | None,
     draft: str | None,
     named: str | None,
+    workers: int | None,
     **how: Any,
 ) -> None:
     """Add files and folders to the draft.
@@ -88,7 +95,7 @@ def command(
         _take_input(session, target, named)
         return
     with session.progress("Adding", fresh="new") as progress:
-        report = target.add(*more, *sources, progress=progress, **how)
+        report = target.add(*more, *sources, workers=workers, progress=progress, **how)
     session.out.show({"draft": target.id, "dataset": target.dataset, **add_values(report)}, [])
     session.out.note(f"Added to {target.dataset}: {add_line(report)}, {duration(report.seconds)}.")
     session.finish(report.problems, "could not be added")

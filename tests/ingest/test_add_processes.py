@@ -1,0 +1,122 @@
+"""`add` with several processes gives what one gives; a process that dies changes nothing."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import dataver
+from dataver.errors import InvalidInput, StoreError
+from dataver.ingest import add_processes
+from dataver.ingest.add_processes import AddProcesses, processes_for
+from dataver.ingest.scan import Scan
+
+
+@pytest.fixture
+def repo(tmp_path):
+    return dataver.init(tmp_path / "repo")
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A folder of files that are equal, large, empty, executable, links and hidden by an ignore file."""
+    noise = random.Random(4)
+    folder = tmp_path / "source"
+    for number in range(60):
+        path = folder / f"{number % 7}" / f"{number}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(noise.randbytes(noise.choice([0, 10, 4000, 70_000])))
+    (folder / "large").write_bytes(noise.randbytes(5_000_000))
+    (folder / "0" / "same").write_bytes(b"same" * 5000)
+    (folder / "1" / "same").write_bytes(b"same" * 5000)
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "link").symlink_to("run.sh")
+    (folder / "empty").mkdir()
+    (folder / "2" / ".dataverignore").write_text("*.tmp\n")
+    (folder / "2" / "x.tmp").write_text("no")
+    os.mkfifo(folder / "pipe")
+    old = 1_700_000_000
+    for path in folder.rglob("*"):
+        os.utime(path, (old, old), follow_symlinks=False)
+    return folder
+
+
+def values(report):
+    cost = ("seconds", "stored", "new_chunks", "new_size")
+    return {name: value for name, value in vars(report).items() if name not in cost}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_two_processes_add_what_one_adds(repo, source, tmp_path, monkeypatch, stream):
+    """The same entries, counts and problems; unchanged files are recognised the next time."""
+    monkeypatch.setattr(add_processes, "_BATCH_FILES", 9)
+    one = repo.create("one", workspace=tmp_path / "one")
+    alone = one.add(source, source / "run.sh", dest="d")
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "another"))
+    two = repo.create("two", workspace=tmp_path / "two", stream=stream)
+    together = two.add(source, source / "run.sh", dest="d", workers=2)
+    assert two.tree.digest == one.tree.digest
+    assert values(together) | {"sent_packs": 0, "sent_size": 0} == values(alone)
+    assert 0 <= together.new_chunks - alone.new_chunks <= 1  # `same`, if both processes read it at once
+    assert together.problems and together.ignored == 1
+    assert bool(together.sent_packs) == stream
+    again = two.add(source, dest="d", workers=2)
+    assert (again.unchanged, again.new_size, again.stored) == (again.files, 0, 0)
+    (source / "large").write_bytes(b"replaced")
+    two.add(source, dest="d", workers=2)
+    two.finalize("x")
+    version = two.upload().version
+    assert version.read("d/large") == b"replaced"
+    assert repo.verify("two").ok
+    assert not list((tmp_path / "two/.dataver/drafts").glob("*/writing/*"))
+
+
+def test_a_process_that_dies_changes_nothing(repo, source, tmp_path, monkeypatch):
+    """The message says how it ended; the command can be repeated."""
+    draft = repo.create("d", workspace=tmp_path)
+    before = draft.tree.digest
+    begin = AddProcesses.__init__
+
+    def lose_one(self, *arguments):
+        begin(self, *arguments)
+        os.kill(self._processes[0].pid, signal.SIGKILL)
+
+    monkeypatch.setattr(AddProcesses, "__init__", lose_one)
+    with pytest.raises(StoreError, match=r"ended \(exit code -9\); nothing was added"):
+        draft.add(source, workers=2)
+    assert draft.tree.digest == before
+    monkeypatch.undo()
+    assert draft.add(source).files == 67
+    for wrong in (0, 65):
+        with pytest.raises(InvalidInput, match="workers"):
+            draft.add(source, workers=wrong)
+
+
+def test_processes_pay_for_large_sources_only(source, monkeypatch):
+    """And if this process can be forked, on a machine of several cores."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    assert processes_for([source], Scan()) == 1
+    monkeypatch.setattr(add_processes, "_PAYS_FILES", 60)
+    monkeypatch.setattr(add_processes, "_PAYS_SIZE", 4_000_000)
+    assert processes_for([source], Scan()) == 3
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert processes_for([source], Scan()) == 1
+
+
+def test_the_command_forks(repo, source, tmp_path):
+    """Without a thread in the way, and with the digest of one process."""
+    base = [sys.executable, "-m", "dataver_cli", "--repo", repo.url]
+    for number in ("1", "2"):
+        home = tmp_path / number
+        home.mkdir()
+        for arguments in (["create", "d"], ["add", source, "--workers", number], ["finalize", "-m", "x"]):
+            done = subprocess.run([*base, *arguments], cwd=home, capture_output=True, text=True)
+            assert done.returncode == (3 if "add" in arguments else 0), done.stderr
+    drafts = [repo.draft(workspace=tmp_path / number) for number in ("1", "2")]
+    assert drafts[0].tree.digest == drafts[1].tree.digest
