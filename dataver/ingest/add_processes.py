@@ -38,7 +38,7 @@ from dataver.ingest.scan import Scan, ScannedItem, scan
 from dataver.ingest.session import draft_session
 from dataver.ingest.stat_cache import FileStat, StatCache
 from dataver.repository import RepositoryCore
-from dataver.storage.lacking import flush_folder
+from dataver.storage.durable import flush_folder
 
 __all__ = ["AddProcesses", "RemoteAdder", "processes_for"]
 
