@@ -50,6 +50,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Inspect": {
         "list": "List datasets, or the versions of one.",
+        "search": "Find versions and files by words.",
         "show": "Show the details of a version.",
         "ls": "List the files of a version or a draft.",
         "log": "Show the history of a dataset as a graph.",

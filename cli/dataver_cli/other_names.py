@@ -17,7 +17,6 @@ _LOCAL_CHANGES = "`dataver status` shows the changes of a draft, `dataver diff R
 ANSWERS = {
     "publish": "`dataver upload` publishes a finalized draft",
     "squash": "every version is complete; `dataver create NAME --parent REF --parent REF` merges versions",
-    "search": "`dataver list` lists datasets and versions",
     "set-description": "`dataver describe REF -m TEXT` describes a version",
     "set-metadata": "`dataver describe REF --set KEY=VALUE` attaches values to a version",
     "get-metadata": "`dataver show REF` shows the metadata",

@@ -1,19 +1,15 @@
 """Descriptions of versions and datasets, as `dataver.Version` and `dataver.Repository` offer them."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypedDict
+from typing import Any, TypedDict
 
 from dataver.errors import InvalidInput
 from dataver.formats.description import Description
-from dataver.formats.entry import Entry, Kind
 from dataver.repository import Published, RepositoryCore
-from dataver.repository.descriptions import Edit
-from dataver.tree import Tree
+from dataver.repository.descriptions import MAX_README, Edit
 from dataver.user import author
 
-__all__ = ["DescriptionFields", "describe", "find_readme"]
-
-_MAX_README: Final = 512 << 10  # bytes; the limit of a description's object is 1 MiB
+__all__ = ["DescriptionFields", "describe"]
 
 
 class DescriptionFields(TypedDict, total=False):
@@ -47,9 +43,9 @@ def describe(
     values: dict[str, Any] = {**fields}
     if values.get("license"):
         values["license"] = _spdx(values["license"])
-    if len((values.get("readme") or "").encode()) > _MAX_README:
+    if len((values.get("readme") or "").encode()) > MAX_README:
         raise InvalidInput(
-            f"the readme has more than {_MAX_README >> 10} KiB.",
+            f"the readme has more than {MAX_README >> 10} KiB.",
             hint="add it to the version as README.md instead",
         )
     return core.descriptions.edit(dataset, version, Edit(text=text, **values), author=author())
@@ -65,12 +61,3 @@ def _spdx(text: str) -> str:
             f"'{text}' is not an SPDX license expression.",
             hint="write an identifier of https://spdx.org/licenses, such as CC-BY-4.0, or LicenseRef-NAME",
         ) from error
-
-
-def find_readme(tree: Tree) -> Entry | None:
-    """Return the `README.md` at the root of a version, in any case of letters; None without one."""
-    for name in ("README.md", "readme.md", "Readme.md", "README.MD"):
-        found = tree.get(name)
-        if found is not None and found.kind in (Kind.FILE, Kind.EXECUTABLE) and found.size <= _MAX_README:
-            return found
-    return None

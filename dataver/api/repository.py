@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from dataver.api.upkeep import Upkeep
 from dataver.api.version import DatasetSummary, Version
-from dataver.arguments import check_word
+from dataver.arguments import check_range, check_word
 from dataver.formats.names import BUMPS
 from dataver.formats.tag import TagMove
 from dataver.machine.paths import absolute_url, workspace_of
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dataver.ingest.scan import ScanOptions
     from dataver.lineage.lineage import Lineage
     from dataver.reading import Files
+    from dataver.search.words import Hit
 
 __all__ = ["Repository"]
 
@@ -312,6 +313,63 @@ class Repository(Upkeep):
         """
         other = None if new is None else self.version(new)
         return self.version(old).diff(other, include=include, exclude=exclude)
+
+    # finding
+
+    def search(
+        self,
+        words: str,
+        *,
+        prefix: str = "",
+        files: bool = True,
+        limit: int = 20,
+        progress: Progress | bool = SILENT,
+    ) -> "list[Hit]":
+        """Return the versions, datasets and files that match words, the best first.
+
+        Searches names, messages, descriptions, metadata and readmes, then the paths of files, in the local
+        index, after updating it from the repository.
+
+        Args:
+            words: all of them must match, each also as the beginning of a word, in any case.
+            prefix: the beginning of the dataset's name.
+            files: search the paths of files, too; the first such search reads the tree of every version.
+            limit: the maximum number of results, of texts and of paths each.
+            progress: receives counts of versions read; True shows a bar.
+
+        Raises:
+            InvalidInput: there is no word, or `limit` is less than 1.
+        """
+        from dataver.search.search import search
+
+        check_range("limit", limit, 1)
+        with receiver(progress, "Reading", "version") as shown:
+            return search(self._core, words, prefix=prefix, files=files, limit=limit, progress=shown)
+
+    def find(self, condition: str, *, prefix: str = "", progress: Progress | bool = SILENT) -> list[Version]:
+        """Return the versions that meet a condition, the newest first.
+
+            repo.find("rows > 1000000 and license = 'MIT'")
+            repo.find("tag = 'production' and created >= '2026-11'", prefix="vision/")
+
+        Args:
+            condition: an SQL expression over `name`, `label`, `tag`, `created`, `author`, `message`, `files`,
+                `size`, `description`, `license`, `owner`, `digest`, and the keys of the metadata.
+            prefix: the beginning of the dataset's name.
+            progress: receives counts of versions read; True shows a bar.
+
+        Raises:
+            InvalidInput: the condition is not valid, names an unknown column, or takes too long.
+        """
+        from dataver.search.search import find
+
+        with receiver(progress, "Reading", "version") as shown:
+            found = find(self._core, condition, prefix=prefix, progress=shown)
+        described = self._core.descriptions.lookup(prefix)
+        return [
+            Version.of(self._core, each, described)
+            for each in self._core.records.many((*each, None) for each in found)
+        ]
 
     # descriptions of datasets as a whole; `Version.describe` describes a version
 

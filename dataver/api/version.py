@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dataver.api.describing import DescriptionFields, describe, find_readme
+from dataver.api.describing import DescriptionFields, describe
 from dataver.api.diff import Diff, compare, parent_tree
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.description import Description
@@ -18,6 +18,7 @@ from dataver.formats.record import ParentRef, Record
 from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
 from dataver.repository import Published
+from dataver.repository.descriptions import find_readme
 from dataver.repository.reread import resumed
 from dataver.short_repr import short_repr
 from dataver.tree import Selection, Tree, path_of

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from dataver import parallel
 from dataver.errors import Conflict, IntegrityError, InvalidInput
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.description import Description, parse_description
+from dataver.formats.entry import Entry, Kind
 from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import (
     DESCRIPTIONS,
@@ -25,8 +26,12 @@ from dataver.repository.layout import (
 )
 from dataver.repository.records import Published
 from dataver.storage import Store
+from dataver.tree import Tree
 
-__all__ = ["Descriptions", "Edit"]
+__all__ = ["MAX_README", "Descriptions", "Edit", "find_readme"]
+
+MAX_README: Final = 512 << 10
+"""Bytes of a readme; the limit of a description's object is 1 MiB."""
 
 _TRIES = 200  # descriptions by other writers between a listing and our write
 _MEND = "restore the object from a copy of the repository, or describe it again"
@@ -198,3 +203,12 @@ def _undescribed(dataset: str, version: Published | None) -> Description:
         author="" if record is None else record.author,
         write_id="0" * 32,
     )
+
+
+def find_readme(tree: Tree) -> Entry | None:
+    """Return the `README.md` at the root of a version, in any case of letters; None without one."""
+    for name in ("README.md", "readme.md", "Readme.md", "README.MD"):
+        found = tree.get(name)
+        if found is not None and found.kind in (Kind.FILE, Kind.EXECUTABLE) and found.size <= MAX_README:
+            return found
+    return None

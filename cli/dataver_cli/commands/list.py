@@ -30,12 +30,18 @@ _ORDERS: dict[str, Callable[["Version"], Any]] = {
         dataver list vision/cats                       # its versions, newest first
         dataver list vision/cats --since 2026-11-01 -n 20
         dataver list --tag production                  # the version that each dataset has in production
+        dataver list --where "rows > 1e6 and license = 'MIT'"
         dataver list --sort size -n 5                  # the datasets with the largest latest versions
         dataver list vision/cats --json
     """,
 )
 @click.argument("name", required=False, shell_complete=complete_ref)
 @click.option("--tag", metavar="TAG", help="Only versions that TAG points to, of all datasets or of NAME.")
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    help="Only versions that meet a condition over their metadata and other columns.",
+)
 @time_option("--since", help="Only versions of TIME or later, or datasets whose latest version is.")
 @click.option(
     "--sort",
@@ -52,14 +58,18 @@ def command(
     name_option: str | None,
     project: str | None,
     tag: str | None,
+    where: str | None,
     since: datetime | None,
     sort: str | None,
     limit: int | None,
 ) -> None:
     """List datasets, or the versions of one.
 
-    NAME is a dataset, or the beginning of the names of several datasets. With --tag, lists versions, also of
-    several datasets.
+    NAME is a dataset, or the beginning of the names of several datasets. With --tag or --where, lists
+    versions, also of several datasets.
+
+    CONDITION is an SQL expression. Its columns are name, label, tag, created, author, message, files, size,
+    description, license, owner, digest, and every key of the versions' metadata.
     """
     wanted = name or name_option or ""
     if project:
@@ -68,7 +78,7 @@ def command(
         raise click.UsageError(f"{wanted} is a version; `dataver show {wanted}` shows its details")
     repository = session.repository()
     datasets = _prefixed(repository, wanted)
-    if datasets is not None and tag is None:
+    if datasets is not None and tag is None and where is None:
         chosen = [each for each in datasets if since is None or each.created >= since]
         _show_datasets(
             session,
@@ -81,13 +91,16 @@ def command(
         return
     names = [wanted] if datasets is None else [each.name for each in datasets]
     tags = _tags(repository, names)
-    versions = [
-        version
-        for name in names
-        for version in _versions(repository, name, tag, tags)
-        if since is None or version.created >= since
-    ]
-    of = f"of {wanted}" if datasets is None else f"tagged {tag}"
+    if where is None:
+        found = [version for name in names for version in _versions(repository, name, tag, tags)]
+    else:
+        with session.progress("Reading", "version") as progress:
+            found = repository.find(where, prefix=wanted, progress=progress)
+        found = [
+            each for each in found if each.dataset in names and (tag is None or tag in tags.get(each.ref, ()))
+        ]
+    versions = [version for version in found if since is None or version.created >= since]
+    of = f"of {wanted}" if datasets is None else f"tagged {tag}" if tag else "of any dataset"
     _show_versions(session, repository, of, _sort_versions(versions, sort)[:limit], len(versions), tags)
 
 

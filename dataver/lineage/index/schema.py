@@ -169,3 +169,34 @@ def progress(db: Database) -> None:
         {"key": str, "problem": str}, pk="key"
     )  # problem: why it, or a part, was left out
     db.table("state").create({"name": str, "value": str}, pk="name", not_null={"value"})
+
+
+@MIGRATIONS()
+def search(db: Database) -> None:
+    """Create the tables of `dataver.search`, which only a search fills, and their full-text indexes."""
+    db.table("texts").create(
+        {
+            "ref": str,  # dataset@label, or the name of a dataset
+            "dataset": str,
+            "label": str,  # NULL: the dataset as a whole
+            "version": int,
+            "stamp": str,  # number and stamp of its description; empty: it has none
+            "message": str,
+            "text": str,  # this and the next four: of the description
+            "license": str,
+            "owner": str,
+            "readme": str,
+            "metadata": str,  # JSON; of the description, else of the record
+        },
+        pk="ref",
+        not_null={"dataset", "stamp"},
+    )
+    db.table("paths").create({"id": int, "path": str}, pk="id", not_null={"path"})
+    db.table("paths").create_index(["path"], unique=True)
+    db.table("listed").create({"version": int}, pk="version")  # versions whose paths are in `paths`
+    for table, columns in (
+        ("texts", ["ref", "message", "text", "license", "owner", "readme", "metadata"]),
+        ("paths", ["path"]),
+    ):
+        # without triggers, which SQLite refuses for such a table in a file that it does not trust
+        db.table(table).enable_fts(columns, tokenize="unicode61")

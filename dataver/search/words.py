@@ -1,0 +1,104 @@
+"""Search by words: over names, messages, descriptions, metadata and readmes, and over the paths of files.
+
+A word matches every word that begins with it, in any case; all words must match. Texts are ranked by BM25
+(Robertson and Zaragoza, *The Probabilistic Relevance Framework: BM25 and Beyond*, 2009), in which a name
+counts more than a readme, as SQLite's FTS5 computes it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dataver.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = ["Hit", "search_paths", "search_texts"]
+
+_FOUND: Final = "\x01"
+_WORD: Final = re.compile(r"\w+", re.UNICODE)
+_FIELDS: Final = ("name", "message", "description", "license", "owner", "readme", "metadata")
+_WEIGHTS: Final = "10, 4, 6, 2, 2, 1, 3"  # of the fields
+
+_TEXTS: Final = f"""
+SELECT texts.ref, {", ".join(f"snippet(texts_fts, {n}, char(1), '', '…', 12)" for n in range(len(_FIELDS)))}
+FROM texts_fts JOIN texts ON texts.rowid = texts_fts.rowid LEFT JOIN versions ON versions.id = texts.version
+WHERE texts_fts MATCH ? AND substr(texts.dataset, 1, ?) = ?
+ORDER BY bm25(texts_fts, {_WEIGHTS}), versions.created DESC, texts.ref LIMIT ?
+"""  # noqa: S608  # excerpts of 12 words, with a sign before each word that was found
+_PATHS: Final = """
+SELECT paths.path FROM paths_fts JOIN paths ON paths.id = paths_fts.rowid WHERE paths_fts MATCH ?
+"""
+# `changes` has the versions at which a path gets and loses a content, relative to their bases, which form a
+# forest: so the versions with the path are its branches between the two
+_HELD: Final = """
+WITH RECURSIVE held (path, content, version) AS (
+    SELECT c.path, c.content, c.version FROM json_each(?) w
+    CROSS JOIN changes c ON c.path = w.value AND c.kind = 1
+    UNION
+    SELECT held.path, held.content, child.id FROM held CROSS JOIN versions child ON child.base = held.version
+    WHERE NOT EXISTS (
+        SELECT 1 FROM changes gone WHERE gone.content = held.content AND gone.version = child.id
+        AND gone.path = held.path AND gone.kind = 0)
+)
+SELECT v.dataset || '@' || v.label, held.path, max(v.created) FROM held JOIN versions v ON v.id = held.version
+WHERE v.deleted IS NULL AND v.tree IS NOT NULL AND substr(v.dataset, 1, ?) = ?
+GROUP BY v.dataset, held.path ORDER BY held.path, v.dataset
+"""
+
+
+class Hit(NamedTuple):
+    """One result of a search.
+
+    Attributes:
+        ref: the version, `dataset@label`, or the dataset's name if its description as a whole matches.
+        field: where the words were found: "name", "message", "description", "license", "owner", "readme",
+            "metadata" or "path".
+        text: the text around them, or the path of the file.
+    """
+
+    ref: str
+    field: str
+    text: str
+
+
+def search_texts(db: sqlite3.Connection, words: str, *, prefix: str, limit: int) -> list[Hit]:
+    """Return the versions and datasets whose texts have all words, the best first.
+
+    Raises:
+        InvalidInput: there is no word.
+    """
+    rows = db.execute(_TEXTS, (_query(words), len(prefix), prefix, limit)).fetchall()
+    return [_hit(row) for row in rows]
+
+
+def search_paths(db: sqlite3.Connection, words: str, *, prefix: str, limit: int) -> list[Hit]:
+    """Return files whose paths have all words, once a dataset, with the latest version that has each.
+
+    Raises:
+        InvalidInput: there is no word.
+    """
+    matching = (path for (path,) in db.execute(_PATHS, [_query(words)]))
+    hits: list[Hit] = []
+    while len(hits) < limit and (some := list(islice(matching, limit))):
+        rows = db.execute(_HELD, [json.dumps(some), len(prefix), prefix])
+        hits += (Hit(ref, "path", path) for ref, path, _ in rows)
+    return hits[:limit]
+
+
+def _query(words: str) -> str:
+    """Return the query of FTS5 for words, none of which is taken as its syntax."""
+    found = _WORD.findall(words)
+    if not found:
+        raise InvalidInput(f"{words!r} has no word to search for.", hint="write letters or digits")
+    return " ".join(f'"{word}"*' for word in found)
+
+
+def _hit(row: tuple[str, ...]) -> Hit:
+    excerpts = dict(zip(_FIELDS, row[1:], strict=True))
+    field = next((name for name, text in excerpts.items() if _FOUND in text), "name")
+    return Hit(row[0], field, " ".join(excerpts[field].replace(_FOUND, "").split()))
