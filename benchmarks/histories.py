@@ -21,11 +21,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from hashlib import md5
 from itertools import chain
 from pathlib import Path
 
 import dataver
 from dataver.errors import StoreError
+from dataver.formats.compression import make_compressor
 from dataver.formats.config import RepositoryConfig
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.formats.event import Event, Link, RunFacts
@@ -35,7 +37,8 @@ from dataver.formats.record import ParentRef, Record, record_id
 from dataver.formats.tag import TagMove
 from dataver.hashing import digest
 from dataver.repository import RepositoryCore
-from dataver.repository.layout import CONFIG, block_key, event_key, pack_key, record_key, tag_key
+from dataver.repository.layout import CONFIG, block_key, copies_key, event_key, pack_key, record_key, tag_key
+from dataver.repository.record_copies import ADDED
 from dataver.storage import LocalStore, MemoryStore, ObjectInfo, Store, open_store
 from dataver.testing.faulty import FaultyStore
 from dataver.tree import build, edit
@@ -65,6 +68,17 @@ class CountingStore(FaultyStore):
         return self.inner.delete_many(keys, check=check)
 
 
+class TaggedStore(CountingStore):
+    """Counts requests to a store in memory, and lists entity tags as S3 does."""
+
+    inner: MemoryStore
+
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
+        for info in super().list(prefix, after):
+            if (data := self.inner.objects.get(info.key)) is not None:
+                yield info._replace(etag=f'"{md5(data, usedforsecurity=False).hexdigest()}"')
+
+
 class Maker:
     """Makes the objects of a history.
 
@@ -80,6 +94,7 @@ class Maker:
         )
         self.objects[CONFIG] = self.config.encode()
         self._noise = random.Random(1)
+        self._records: list[bytes] = []
         self._core = RepositoryCore(MemoryStore(strict=False), self.config)
         self._core.cache = None
 
@@ -107,9 +122,18 @@ class Maker:
             data = record.encode()
             name, tree = record_id(data).hex(), root.digest
             self.objects[record_key(NAME, record.label)] = data
+            self._copy(data)
             parent = ParentRef(NAME, record.label, name, tree.hex())
             self._note(number, record, name)
         return self.objects
+
+    def _copy(self, record: bytes) -> None:
+        """Make copies of the last records, as often as an upload would."""
+        self._records.append(record)
+        if len(self._records) == ADDED:
+            content = b"".join(each + b"\n" for each in self._records)
+            self.objects[copies_key(NAME, digest(content).hex())] = make_compressor(9)(content)
+            self._records.clear()
 
     def _note(self, number: int, record: Record, name: str) -> None:
         write_id = self._noise.randbytes(16).hex()
@@ -164,7 +188,8 @@ class _World:
         os.environ["DATAVER_STATE"] = str(root / "state")
 
     def open(self) -> dataver.Repository:
-        self.counted = CountingStore(self.store)
+        kind = TaggedStore if isinstance(self.store, MemoryStore) else CountingStore
+        self.counted = kind(self.store)
         return dataver.Repository(RepositoryCore(self.counted, self.config), self.store.url)
 
     def cache(self, name: str = "") -> None:

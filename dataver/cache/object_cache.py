@@ -50,6 +50,9 @@ class DiskCache:
         self._lock = threading.Lock()
         self._unmeasured = None
 
+    def __contains__(self, key: str) -> bool:
+        return self._path(key).exists()
+
     def get(self, key: str) -> bytes | None:
         """Return the bytes stored under `key`, or None."""
         path = self._path(key)

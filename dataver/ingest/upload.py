@@ -408,4 +408,6 @@ def _publish_once(draft: DraftCore, progress: Progress, allow_fork: bool) -> Sen
         progress=progress,
     )
     draft.mark_published(sent.published, sent.packs)
+    if sent.position is not None:
+        draft.repository.records.extend_copies(draft.dataset, sent.position.names.labels)
     return sent

@@ -147,6 +147,7 @@ def execute_repack(repo: RepositoryCore, *, dead: float = DEAD, progress: Progre
                 _Group(repo, hold, found, packs, report, progress).run()
         finally:
             repo.blocks.refresh()
+        repo.records.rewrite_copies()
         return report
 
 

@@ -22,6 +22,7 @@ from dataver.repository.records import Labels, Published, Records
 __all__ = ["Ancestry"]
 
 _MOST: Final = 256  # records of one round
+_MANY: Final = 32  # records of a round from which on the walk is probably a long one
 _OURS: Final = 1
 _THEIRS: Final = 2
 
@@ -39,6 +40,7 @@ class Ancestry:
         self._labels = dict(labels or {})
         self._orders: dict[str, tuple[list[str], dict[str, int]]] = {}
         self._found: dict[tuple[str, str], Published | DataverError] = {}
+        self._prepared: set[str] = set()
         self._ahead = 1
 
     def parent(self, parent: ParentRef) -> Published | None:
@@ -127,6 +129,9 @@ class Ancestry:
             self._found[dataset, label] = NotFound(f"there is no version {dataset}@{label}.")
             return
         labels, last = self._labels[dataset], places[label] + 1
+        if self._ahead >= _MANY and dataset not in self._prepared:
+            self._prepared.add(dataset)
+            self._records.prepare((dataset, *each) for each in labels.items())
         near = reversed(order[max(0, last - self._ahead) : last])
         wanted = [(dataset, each, labels[each]) for each in near if (dataset, each) not in self._found]
         for each, found in zip(wanted, self._records.attempts(wanted), strict=True):

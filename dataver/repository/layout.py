@@ -14,6 +14,7 @@ from dataver.hashing import DIGEST_SIZE
 
 __all__ = [
     "CONFIG",
+    "COPIES",
     "DATASETS",
     "DESCRIPTIONS",
     "EVENT_PREFIXES",
@@ -34,6 +35,8 @@ __all__ = [
     "bundle_key",
     "claim_key",
     "claim_prefix",
+    "copies_key",
+    "copies_prefix",
     "dataset_prefix",
     "description_key",
     "description_prefix",
@@ -43,6 +46,7 @@ __all__ = [
     "hold_key",
     "pack_key",
     "parse_description_key",
+    "parse_copies_key",
     "parse_event_key",
     "parse_object_key",
     "parse_record_key",
@@ -60,6 +64,7 @@ __all__ = [
 ]
 
 CONFIG = "dataver.json"
+COPIES = "index/records/"
 PACKS = "packs/"
 EXTERNALS = "externals/"
 TREES = "trees/"
@@ -77,6 +82,7 @@ EVENT_PREFIXES = ("lineage/1", "lineage/2")
 
 _NUMBER = re.compile(r"(\d{8,})\.json", re.ASCII)
 _EVENT = re.compile(r"lineage/([12]\d{3}-\d\d)/([0-9a-f]{32})\.(json|bundle)", re.ASCII)
+_COPIES = re.compile(r"index/records/(.+)/[0-9a-f]{64}\.zst", re.ASCII)
 _OBJECT = re.compile(r"(packs|trees|externals)/([0-9a-f]{2})/(\2[0-9a-f]{62})", re.ASCII)
 _TOMBSTONE = ".tombstone"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -202,6 +208,22 @@ def claim_prefix(key: str) -> str:
 def claim_key(key: str, name: str) -> str:
     """Return the key of one writer's claim to a key."""
     return f"{claim_prefix(key)}{name}"
+
+
+def copies_prefix(dataset: str) -> str:
+    """Return the prefix of copies of a dataset's records."""
+    return f"{COPIES}{dataset}/"
+
+
+def copies_key(dataset: str, name: str) -> str:
+    """Return the key of an object with copies of a dataset's records; the name is a digest, 64 hex."""
+    return f"{copies_prefix(dataset)}{name}.zst"
+
+
+def parse_copies_key(key: str) -> str | None:
+    """Return the dataset of an object with copies of records, or None for any other key."""
+    found = _COPIES.fullmatch(key)
+    return found[1] if found else None
 
 
 def event_key(event_id: str) -> str:

@@ -53,7 +53,7 @@ class Position(NamedTuple):
         label: its label.
         line: the name of its fork; empty on the main line.
         before: the version before it on its line, or for a new fork the latest version.
-        state: the state of the dataset for which the position was determined.
+        names: the labels of the dataset for which the position was determined.
         contained: whether `before` is among its ancestors.
         found: time since the position was determined.
         newest: the time of the newest of its other parents, if there are any.
@@ -62,10 +62,15 @@ class Position(NamedTuple):
     label: str
     line: str
     before: Published | None
-    state: str
+    names: VersionNames
     contained: bool
     found: Stopwatch
     newest: datetime | None = None
+
+    @property
+    def state(self) -> str:
+        """The state of the dataset for which the position was determined."""
+        return self.names.state
 
     def place(self, record: Record) -> Record:
         """Return a record with this label and line, created later than its parents and the version before it.
@@ -147,19 +152,19 @@ def find_position(
     ancestry = Ancestry(records, {record.dataset: names.labels})
     newest = _newest_parent(ancestry, record, before)
     if before is None or ancestry.descends(own, before):
-        return Position(chosen, "", before, names.state, True, found, newest)
+        return Position(chosen, "", before, names, True, found, newest)
     parents = [each for ref in own if (each := ancestry.parent(ref)) is not None]
     if parents and all(each.record.line for each in parents):
         line = parents[-1].record.line
         before = _end_of_fork(records, parents[-1])
         if ancestry.descends(own, before):
-            return Position(label or _fork_label(line, taken), line, before, names.state, True, found, newest)
+            return Position(label or _fork_label(line, taken), line, before, names, True, found, newest)
     elif not own and not mirrors and not allow_fork:
-        return Position(chosen, "", before, names.state, False, found, newest)
+        return Position(chosen, "", before, names, False, found, newest)
     if not allow_fork:
         raise Behind(record, before)
     chosen = label or _fork_label((own[0] if own else before.record).label, taken)
-    return Position(chosen, chosen, before, names.state, False, found, newest)
+    return Position(chosen, chosen, before, names, False, found, newest)
 
 
 def _newest_parent(ancestry: Ancestry, record: Record, before: Published | None) -> datetime | None:

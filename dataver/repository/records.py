@@ -9,6 +9,7 @@ label is never reused.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from dataver import parallel
@@ -27,6 +28,7 @@ from dataver.repository.layout import (
     record_prefix,
     tombstone_key,
 )
+from dataver.repository.record_copies import MANY, RecordCopies, md5_of
 from dataver.storage import ObjectInfo, Store
 
 __all__ = ["Labels", "Listed", "Published", "Records", "VersionNames"]
@@ -82,6 +84,7 @@ class Records:
     def __init__(self, store: Store, cache: DiskCache | None) -> None:
         self._store = store
         self._cache = cache
+        self._copies = RecordCopies(store)
         self._ids: dict[tuple[str, str], str] = {}  # of the records that were read
         self._claims: dict[tuple[str, str], tuple[str, str]] = {}  # by a child: id, and its name
 
@@ -103,8 +106,7 @@ class Records:
     def read(self, dataset: str, label: str, info: ObjectInfo | None = None) -> Published:
         """Do what `get` does, without comparing the record with its parents and children."""
         key = record_key(dataset, label)
-        stamp = info.stamp if info is not None and self._cache else None
-        name = "" if stamp is None else f"{self._store.location}\n{key}\n{stamp}"
+        name = self._cached_as(dataset, label, info)
         data = self._cache.get(name) if self._cache and name else None
         if data is not None:
             try:
@@ -119,6 +121,39 @@ class Records:
         if self._cache and name:
             self._cache.put(name, data)
         return published
+
+    def _cached_as(self, dataset: str, label: str, info: ObjectInfo | None) -> str:
+        """Return the name of a record in the cache; an empty text if it cannot be there."""
+        stamp = info.stamp if info is not None and self._cache else None
+        return "" if stamp is None else f"{self._store.location}\n{record_key(dataset, label)}\n{stamp}"
+
+    def prepare(self, refs: Iterable[Listed]) -> None:
+        """Fill the cache with records that are about to be read, with few requests if they are many."""
+        if self._cache is None:
+            return
+        missing: dict[str, str] = {}
+        datasets = set()
+        for dataset, label, info in refs:
+            md5 = None if info is None else md5_of(info)
+            if md5 and (name := self._cached_as(dataset, label, info)) and name not in self._cache:
+                missing[md5] = name
+                datasets.add(dataset)
+        if len(missing) >= MANY:
+            for md5, data in self._copies.read(datasets, missing):
+                self._cache.put(missing[md5], data)
+
+    def extend_copies(self, dataset: str, listed: Labels) -> None:
+        """Copy the newest of the listed records into one object, if many have no copy yet."""
+        self._copies.extend(dataset, listed, partial(self._encoded, dataset, listed))
+
+    def rewrite_copies(self) -> None:
+        """Write copies of all records of datasets with many of them, and delete other copies."""
+        for dataset, listed in self.datasets().items():
+            self._copies.rewrite(dataset, listed, partial(self._encoded, dataset, listed))
+
+    def _encoded(self, dataset: str, listed: Labels, labels: Iterable[str]) -> list[bytes]:
+        found = self.attempts((dataset, label, listed[label]) for label in labels)
+        return [each.record.encode() for each in found if isinstance(each, Published)]
 
     def _in_history(self, published: Published) -> Published:
         """Compare a record with those of its children and parents that were read."""
@@ -302,6 +337,7 @@ class Records:
         wanted = list(refs)
         if self._store.local_root is not None or len(wanted) < 2:
             return [read(*ref) for ref in wanted]
+        self.prepare(wanted)
         with parallel.pool(min(parallel.REQUESTS, len(wanted)), "records") as pool:
             return list(pool.map(lambda ref: read(*ref), wanted))
 

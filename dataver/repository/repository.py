@@ -57,7 +57,7 @@ class RepositoryCore:
         self.blocks = Blocks(store, self.cache)
         self.packs = Packs(store, self.cache)
         self.records = Records(store, self.cache)
-        self.tags = Tags(store, self.records)
+        self.tags = Tags(store, self.records, self.cache)
         self.descriptions = Descriptions(store)
 
     def __repr__(self) -> str:

@@ -10,11 +10,13 @@ protection move the tag regardless, which ends the protection.
 
 import contextlib
 import os
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 
+from dataver.cache.object_cache import DiskCache
 from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.names import check_tag, is_other_case, parse_semver
@@ -29,24 +31,29 @@ __all__ = ["Tags", "refuse_case"]
 
 _MEND = "restore the object from a copy of the repository, or name the version by its label"
 _REASON = "a protected tag is moved or removed with --force and --reason TEXT"
+_PAGE = 1000  # keys that one request lists
+_HIGHEST = 99_999_999  # the number to which keys sort as numbers
 _TRIES = 200  # moves by other writers between a listing and our write
 
 
 class Tags:
     """The tags of one repository."""
 
-    def __init__(self, store: Store, records: Records) -> None:
+    def __init__(self, store: Store, records: Records, cache: DiskCache | None = None) -> None:
         self._store = store
         self._records = records
+        self._cache = cache
 
     def current(self, dataset: str) -> dict[str, TagMove]:
         """Return the current move of each tag of a dataset that has not been removed."""
-        moves = {tag: self._move(dataset, tag, row[-1]) for tag, row in sorted(self._rows(dataset).items())}
+        moves = {tag: self._move(dataset, tag, last) for tag, last in sorted(self._lasts(dataset).items())}
         return {tag: move for tag, move in moves.items() if move.label is not None}
 
     def history(self, dataset: str, tag: str) -> list[TagMove]:
         """Return all moves of a tag, oldest first; empty if it never existed."""
-        return [self._move(dataset, tag, number) for number in self._numbers(dataset, tag)]
+        keys = (parse_tag_key(info.key) for info in self._store.list(tag_prefix(dataset, tag)))
+        numbers = sorted(key.number for key in keys if key and (key.dataset, key.tag) == (dataset, tag))
+        return [self._move(dataset, tag, number) for number in numbers]
 
     def version(self, dataset: str, tag: str) -> Published | None:
         """Return the version that a tag points to, or None.
@@ -55,8 +62,8 @@ class Tags:
             NotFound: the version does not exist.
             IntegrityError: the record was replaced after the tag was moved.
         """
-        numbers = self._numbers(dataset, tag)
-        move = self._move(dataset, tag, numbers[-1]) if numbers else None
+        last = self._last(dataset, tag)
+        move = self._move(dataset, tag, last) if last else None
         if move is None or move.label is None:
             return None
         published = self._records.find(dataset, move.label)
@@ -69,8 +76,8 @@ class Tags:
 
     def target(self, dataset: str, tag: str) -> str | None:
         """Return the label that a tag points to, or None."""
-        numbers = self._numbers(dataset, tag)
-        return self._move(dataset, tag, numbers[-1]).label if numbers else None
+        last = self._last(dataset, tag)
+        return self._move(dataset, tag, last).label if last else None
 
     def read(self, dataset: str, tag: str, number: int) -> TagMove:
         """Return one move of a tag.
@@ -111,20 +118,20 @@ class Tags:
         """
         check_tag(tag)
         dataset = published.record.dataset
-        numbers = self._numbers(dataset, tag)
-        self._refuse_name(dataset, tag, numbers)
+        last = self._last(dataset, tag)
+        self._refuse_name(dataset, tag, last)
         move = _first_move(dataset, tag, published, author, reason)
         above = published if forward else None
-        return self._append(move, numbers, protect=protect, force=force, above=above)
+        return self._append(move, last, protect=protect, force=force, above=above)
 
-    def _refuse_name(self, dataset: str, tag: str, numbers: list[int]) -> None:
-        """Raise an error if a tag with these moves must not get another one.
+    def _refuse_name(self, dataset: str, tag: str, last: int) -> None:
+        """Raise an error if a tag with this last move, or none, must not get another one.
 
         The name of an existing tag is allowed. But the name of a removed one may be a label by now, and in a
         store that ignores case the moves may be another tag's: all names are compared then.
         """
         with contextlib.suppress(NotFound):
-            if numbers and self._move(dataset, tag, numbers[-1]).label is not None:
+            if last and self._move(dataset, tag, last).label is not None:
                 return
         if tag in (labels := self._records.labels(dataset)):
             raise InvalidInput(
@@ -137,9 +144,9 @@ class Tags:
                 f"'{tag}' cannot be a tag: it has the form of a version's label.",
                 hint="choose a word, such as production",
             )
-        rows = self._rows(dataset)
-        if tag not in rows:
-            refuse_case(dataset, tag, rows, "tag")
+        lasts = self._lasts(dataset)
+        if tag not in lasts:
+            refuse_case(dataset, tag, lasts, "tag")
 
     def remove(
         self,
@@ -158,13 +165,13 @@ class Tags:
             InvalidInput: `force` is given without a reason.
             Conflict: the tag is protected, and `force` is not set; or it was moved after `after`.
         """
-        numbers = self._numbers(dataset, tag) if after is None else [after]
-        if not numbers or self._move(dataset, tag, numbers[-1]).label is None:
+        last = self._last(dataset, tag) if after is None else after
+        if not last or self._move(dataset, tag, last).label is None:
             raise NotFound(
                 f"{dataset} has no tag '{tag}'.", hint=f"see the tags with `dataver show {dataset}`"
             )
         move = _first_move(dataset, tag, None, author, reason)
-        self._append(move, numbers, protect=False, force=force, tries=_TRIES if after is None else 1)
+        self._append(move, last, protect=False, force=force, tries=_TRIES if after is None else 1)
 
     def refuse_label(self, dataset: str, label: str) -> None:
         """Raise an error for a label that is currently a tag, whose meaning would change.
@@ -174,9 +181,9 @@ class Tags:
             InvalidInput: a version or a tag has a name that differs in case only.
         """
         refuse_case(dataset, label, self._records.labels(dataset), "label")
-        rows = self._rows(dataset)
-        refuse_case(dataset, label, rows, "tag")
-        target = self._move(dataset, label, rows[label][-1]).label if label in rows else None
+        lasts = self._lasts(dataset)
+        refuse_case(dataset, label, lasts, "tag")
+        target = self._move(dataset, label, lasts[label]).label if label in lasts else None
         if target is not None:
             raise Conflict(
                 f"'{label}' is a tag of {dataset}, which points to {target}, and cannot also be a label.",
@@ -189,14 +196,14 @@ class Tags:
         Raises:
             Conflict: it is.
         """
-        numbers = self._numbers(dataset, tag)
-        if numbers:
-            _refuse_protected(self._move(dataset, tag, numbers[-1]))
+        last = self._last(dataset, tag)
+        if last:
+            _refuse_protected(self._move(dataset, tag, last))
 
     def _append(
         self,
         wanted: TagMove,
-        numbers: list[int],
+        last: int,
         *,
         protect: bool | None,
         force: bool,
@@ -207,8 +214,8 @@ class Tags:
         if force and not wanted.reason.strip():
             raise InvalidInput(f"{dataset}@{tag} is moved by force only with a reason.", hint=_REASON)
         for _ in range(tries):
-            number = (numbers or [0])[-1] + 1
-            current = self._move(dataset, tag, number - 1) if number > 1 else None
+            number = last + 1
+            current = self._move(dataset, tag, last) if last else None
             if current is not None and above is not None and self._is_ahead(current.label, above):
                 return current
             protected = current is not None and current.protected
@@ -224,7 +231,7 @@ class Tags:
             )
             if create_once(self._store, tag_key(dataset, tag, number), move.encode()) is Outcome.WON:
                 return move
-            numbers = self._numbers(dataset, tag)
+            last = self._last(dataset, tag)
         raise Conflict(f"other processes keep moving the tag {dataset}@{tag}.", hint="try again")
 
     def _is_ahead(self, label: str | None, version: Published) -> bool:
@@ -239,18 +246,66 @@ class Tags:
             target.record.parents, version
         )
 
-    def _rows(self, dataset: str) -> dict[str, list[int]]:
-        """Return the numbers of the moves of each tag, removed tags included."""
-        rows: dict[str, list[int]] = defaultdict(list)
-        for info in self._store.list(tag_prefix(dataset)):
-            key = parse_tag_key(info.key)
-            if key and key.dataset == dataset:
-                rows[key.tag].append(key.number)
-        return {tag: sorted(numbers) for tag, numbers in rows.items()}
+    def _lasts(self, dataset: str) -> dict[str, int]:
+        """Return the number of the last move of each tag, removed tags included."""
+        found: dict[str, int] = {}
+        after: str | None = None
+        while True:
+            seen: Counter[str] = Counter()
+            for info in self._store.list(tag_prefix(dataset), after):
+                key = parse_tag_key(info.key)
+                if key and key.dataset == dataset:
+                    found[key.tag] = max(key.number, found.get(key.tag, 0))
+                    seen[key.tag] += 1
+                    if seen[key.tag] == _PAGE and self._store.local_root is None:
+                        found[key.tag] = self._last(dataset, key.tag)
+                        after = tag_key(dataset, key.tag, found[key.tag])
+                        break
+            else:
+                return found
 
-    def _numbers(self, dataset: str, tag: str) -> list[int]:
-        keys = (parse_tag_key(info.key) for info in self._store.list(tag_prefix(dataset, tag)))
-        return sorted(key.number for key in keys if key and (key.dataset, key.tag) == (dataset, tag))
+    def _last(self, dataset: str, tag: str) -> int:
+        """Return the number of the last move of a tag, 0 if it never existed.
+
+        The moves are listed from the last known one on. Without one, or if that does not exist, a listing
+        that begins at ever higher numbers finds an end, and bisection the last move before it.
+        """
+        name = f"{self._store.location}\n{tag_key(dataset, tag, 0)}"
+        known = self._known(name)
+        last, full = self._moves_after(dataset, tag, known - 1) if known else (0, True)
+        if not last:
+            last, full = self._moves_after(dataset, tag, 0)
+        step, end = _PAGE, 0
+        while full:
+            start = (last + end) // 2 if end else min(last + step, _HIGHEST)
+            if end and end - last <= _PAGE:
+                start = last
+            further, full = self._moves_after(dataset, tag, start)
+            if further:
+                last = max(last, further)
+            elif start == last:
+                break
+            else:
+                end, full = start, True
+            step *= 4
+        if self._cache is not None and last not in (0, known):
+            self._cache.put(name, b"%d" % last)
+        return last
+
+    def _known(self, name: str) -> int:
+        """Return the last move that this machine has seen, 0 if none."""
+        data = self._cache.get(name) if self._cache is not None else None
+        return int(data) if data is not None and data.isdigit() else 0
+
+    def _moves_after(self, dataset: str, tag: str, number: int) -> tuple[int, bool]:
+        """List one page of the moves after a number; return the highest one or 0, and whether it is full."""
+        after = tag_key(dataset, tag, number) if number > 0 else None
+        keys = (parse_tag_key(info.key) for info in self._store.list(tag_prefix(dataset, tag), after))
+        numbers = (key.number for key in keys if key and (key.dataset, key.tag) == (dataset, tag))
+        if self._store.local_root is not None:  # a folder is read as a whole
+            return max(numbers, default=0), False
+        page = list(islice(numbers, _PAGE))
+        return max(page, default=0), len(page) == _PAGE
 
     def _move(self, dataset: str, tag: str, number: int) -> TagMove:
         what = f"move {number} of the tag {dataset}@{tag} in {self._store.url}"
