@@ -44,8 +44,8 @@ def entries(count: int, extent: Extent, folder: int) -> Iterator[Entry]:
         yield Entry(path, Kind.FILE, extent.length, noise.randbytes(32), "", (extent,))
 
 
-def make(home: Path, count: int) -> None:
-    """Make the repository."""
+def make(home: Path, count: int, first_only: bool) -> None:
+    """Make the repository, or of it only the first version."""
     repository = dataver.init(home / "repo")
     dataver.init(home / "copy")
     (home / "one").mkdir()
@@ -82,6 +82,8 @@ def make(home: Path, count: int) -> None:
 
     root = build(entries(count, extent, 1000), save)
     first = publish(NAME, "1.0.0", root)
+    if first_only:
+        return
     noise = random.Random(2)
     changes = (
         (each.path, each._replace(digest=noise.randbytes(32)))
@@ -253,6 +255,7 @@ def main() -> None:
         "--real", type=int, default=0, help="measure the commands on so many real files instead"
     )
     parser.add_argument("--disk", type=Path, help="where the folders are made")
+    parser.add_argument("--first", action="store_true", help="make the first version only")
     parser.add_argument("--only", nargs="*", default=[], metavar="WORD", help="only commands with this word")
     args = parser.parse_args()
     os.environ |= {"DATAVER_LINEAGE": "off", "DATAVER_CACHE_SIZE": "unlimited"}
@@ -264,7 +267,7 @@ def main() -> None:
             with ProcessPoolExecutor(1) as pool:  # a measured process starts with the memory of this one
                 if args.real:
                     pool.submit(make_files, home / "files", count).result()
-                pool.submit(make, home, 1000 if args.real else count).result()
+                pool.submit(make, home, 1000 if args.real else count, args.first).result()
             print(f"made in {time.perf_counter() - began:.0f} s\n", flush=True)
             print(f"| {count:,} files | MB | CPU s | s |\n|---|---|---|---|")
             for name, used in measure_all(home, args.real, args.only):

@@ -28,7 +28,7 @@ __all__ = ["ADDED", "MANY", "RecordCopies", "md5_of"]
 MANY: Final = 64
 """Missing records from which on copies are looked for: fewer are read as fast, in parallel."""
 
-ADDED: Final = 256
+ADDED: Final = 128
 """Records that are copied together when a version is published."""
 
 Read: TypeAlias = Callable[[list[str]], Iterable[bytes]]
