@@ -113,11 +113,14 @@ class DataverFileSystem(AbstractFileSystem):
             if place.path:
                 self._shared.names(place.path)
             return {"name": name, "size": 0, "type": "directory"}
-        files = self._listing(place.ref)
-        if not place.path:
-            return _about(name, files, None)
-        found = files.info(place.path)
-        return _about(name, files, found, _followed(files, found))
+        files = self._shared.files(place.ref)
+        found = files.info(place.path) if place.path else None
+        end = _followed(files, found) if found is not None else None
+        if end is not None and end.type == "file":
+            files.note_listed(end.path, end.size)  # a caching reader may not read it again
+        else:
+            files.note_listed()
+        return _about(name, files, found, end)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """Return the entries of a folder, or the file itself; a link to a folder has the type "other"."""

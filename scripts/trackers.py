@@ -29,6 +29,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         *("mlflow-skinny>=3.17", "sqlalchemy", "alembic"),
         *("optuna>=4.5", "joblib>=1.5", "ray>=2.50", "torch==2.13.0"),
     ),
+    "datasets": ("datasets>=4.0",),  # has a cache of its own
     "hal": (),  # a tracker of somebody else's, which its test installs
 }
 

@@ -20,7 +20,7 @@ from dataver.ingest.add_plan import AddPlan, plan_add
 from dataver.ingest.pack_uploader import SPOOL
 from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.ingest.upload import publish_draft
-from dataver.lineage.record.recorder import record_made
+from dataver.lineage.record.recorder import record_output
 from dataver.progress import SILENT, Progress
 from dataver.progress_bar import receiver
 from dataver.repository import Published
@@ -402,7 +402,7 @@ class Draft(Forking):
         self._core.seal(values, label=label, bump=bump, allow_empty=allow_empty)
         version = self.version()
         record = self._core.record(self._core.state.sealed or values)
-        record_made(self._core.repository, record, version.record_id, how="finalize")
+        record_output(self._core.repository, record, version.record_id, how="finalize")
         return version
 
     def _known_parents(self) -> Iterator[Published]:

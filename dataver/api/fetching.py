@@ -155,21 +155,15 @@ def _link(
     run: object,
     asked: str,
 ) -> None:
-    from dataver.lineage.record.recorder import record_input
+    from dataver.formats.event import Subset
+    from dataver.lineage.record.journal import link_of
+    from dataver.lineage.record.recorder import record
 
+    of, record_id = published.record, published.record_id
     for shard, files, size in _parts(core, published.record.tree, selection, report):
-        record_input(
-            core,
-            published,
-            patterns=selection.include,
-            exclude=selection.exclude,
-            shard=shard,
-            files=files,
-            size=size,
-            how="fetch",
-            run=run,
-            asked=asked,
-        )
+        part = Subset(patterns=selection.include, exclude=selection.exclude, shard=shard)
+        link = link_of("input", of, record_id, "fetch", subset=part, files=files, size=size)
+        record(core, link, run=run, asked=asked)
 
 
 def _parts(

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Self
 from dataver.api.version import Version
 from dataver.errors import InvalidInput
 from dataver.formats.entry import Kind
+from dataver.formats.event import Subset
 from dataver.lineage.attribution.owner import fresh_key, key_of
 from dataver.lineage.attribution.scopes import CURRENT
-from dataver.lineage.record.recorder import begin_run, end_run, record_input, record_output
-from dataver.repository import Published
+from dataver.lineage.record.journal import link_of
+from dataver.lineage.record.recorder import begin_run, end_run, record, record_output
 from dataver.tree.selection import Given, Selection
 
 if TYPE_CHECKING:
@@ -148,17 +149,9 @@ def use(
         raise InvalidInput(f"{found.ref} is not uploaded yet; no run can use it.", hint="upload it first")
     selection = Selection.of(found.tree, include, exclude)
     files, size = _chosen(found, selection)
-    record_input(
-        found._repository,
-        Published(found._record, found.record_id),
-        patterns=selection.include,
-        exclude=selection.exclude,
-        files=files,
-        size=size,
-        how="declared",
-        run=run,
-        asked=version if isinstance(version, str) else None,
-    )
+    part = Subset(patterns=selection.include, exclude=selection.exclude)
+    link = link_of("input", found._record, found.record_id, "declared", subset=part, files=files, size=size)
+    record(found._repository, link, run=run, asked=version if isinstance(version, str) else None)
 
 
 def _version(version: Version | str, repo: "Repository | None") -> Version:

@@ -29,7 +29,7 @@ from dataver.ingest.draft_state import belongs, draft_folder
 from dataver.ingest.pack_uploader import SPOOL, check_spool
 from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.ingest.upload import ROUNDS, mend
-from dataver.lineage.record.recorder import record_made
+from dataver.lineage.record.recorder import record_output
 from dataver.progress import Progress
 from dataver.repository import Published, RepositoryCore
 from dataver.repository.lines import Behind, busy, latest
@@ -126,7 +126,7 @@ class SyncOperation:
                 draft.discard()
                 version = done.version if done is not None else None
                 if last is not None and version is None:
-                    record_made(self._repository, last.record, last.record_id, how="unchanged")
+                    record_output(self._repository, last.record, last.record_id, how="unchanged")
                 return SyncReport(version, report, done, time.perf_counter() - began)
             for left in reversed(range(_ATTEMPTS)):
                 seal(draft)
@@ -139,7 +139,7 @@ class SyncOperation:
                     draft._core.reopen(self._spool)
                     report = self._mirror(draft, mirror)
             if isinstance(sent, Published):
-                record_made(self._repository, sent.record, sent.record_id, how="unchanged")
+                record_output(self._repository, sent.record, sent.record_id, how="unchanged")
                 return SyncReport(None, report, None, time.perf_counter() - began)
         finally:
             for lock in self._locks.values():

@@ -412,7 +412,7 @@ class Version:
             InvalidInput: the label or the metadata is invalid, or this version is not uploaded.
             Conflict: the label is taken.
         """
-        from dataver.lineage.record.recorder import record_made
+        from dataver.lineage.record.recorder import record_output
         from dataver.maintenance.restore import restore
 
         began = time.perf_counter()
@@ -425,7 +425,9 @@ class Version:
             bump=bump,
             metadata=self.metadata if metadata is None else metadata,
         )
-        record_made(self._repository, found.record, found.record_id, how="finalize" if made else "unchanged")
+        record_output(
+            self._repository, found.record, found.record_id, how="finalize" if made else "unchanged"
+        )
         version = Version.of(self._repository, found)
         return UploadReport(version, 0, 0, 0, time.perf_counter() - began, already=not made)
 

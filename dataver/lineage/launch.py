@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from dataver.errors import message_of
+from dataver.formats.event import RunFacts
 from dataver.lineage import settings
 from dataver.lineage.attribution.owner import NAME, NOTES, RUN, fresh_key
 from dataver.lineage.attribution.state import PARENT
 from dataver.lineage.capture import environment
 from dataver.lineage.capture.contexts import look
-from dataver.lineage.record.journal import event_of
-from dataver.lineage.record.notes import RunRecord
+from dataver.lineage.record.journal import Run, now
 from dataver.lineage.record.queue_file import QueueFile, queue_folder
 from dataver.lineage.trackers.announced import announced_runs
 
@@ -54,7 +54,7 @@ class Launch:
     def __init__(self, command: Sequence[str], *, name: str | None = None, key: str | None = None) -> None:
         self.command = list(command)
         self.repositories: dict[str, str] = {}
-        self.run = RunRecord(key or fresh_key(), os.urandom(16).hex(), "explicit", name=name)
+        self.run = Run(RunFacts(key or fresh_key(), os.urandom(16).hex(), 1, now(), name))
         self.run.know((*announced_runs(), *look().contexts))
         self._facts: dict[str, Any] = {}
         self._attachments: dict[str, bytes] = {}
@@ -98,7 +98,7 @@ class Launch:
             queue = QueueFile(queue_folder(repository), self.run.facts.process, {"parent": None, "url": url})
             for digest, raw in self._attachments.items():
                 queue.keep(digest, raw)
-            queue.add(event_of(self.run.facts))
+            queue.add(queue.run(self.run.facts))
 
             def send(url: str = url, queue: QueueFile = queue) -> None:
                 from dataver.lineage.record.sender import send, send_left

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import groupby, islice
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import DataverError
@@ -19,10 +19,10 @@ from dataver.formats.event import MAX_LISTED, Subset
 from dataver.tree.selection import Selection, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataver.formats.event import Link
-    from dataver.lineage.record.read_log import ReadLog, Share
+    from dataver.lineage.record.journal import ReadLog, Share
     from dataver.tree import Tree
 
 __all__ = ["Summary", "links_of", "summarize"]
@@ -42,20 +42,15 @@ class Summary(NamedTuple):
     listing: bytes | None = None
 
 
-def links_of(
-    log: ReadLog, tree: Tree, *, first: int | None = None, without: Container[str] = ()
-) -> list[tuple[Link, bytes | None]]:
+def links_of(log: ReadLog, tree: Tree) -> list[tuple[Link, bytes | None]]:
     """Return exact links of the files not in links yet, each with the listing that it refers to, if any.
 
     Args:
-        log: the files read.
+        log: the files.
         tree: the version's tree; if it is missing, the links contain paths.
-        first: use this number of files from the start of the log instead.
-        without: files to exclude.
     """
+    fresh = log.fresh()
     read, shares = log.state()
-    read, said = (read, log.said) if first is None else (dict(islice(read.items(), first)), 0)
-    fresh = {path: size for path, size in islice(read.items(), said, None) if path not in without}
     if not fresh:
         return []
     try:

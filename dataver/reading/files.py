@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
 
-    from dataver.lineage.record.read_log import Share
+    from dataver.lineage.record.journal import Share
     from dataver.reading.directory_view import Folders
     from dataver.repository import Published, RepositoryCore
 
@@ -150,9 +150,9 @@ class Files:
         found._here = {os.getpid(): (self._here.get(os.getpid()) or self._begin()).in_current_run()}
         return found
 
-    def note_listed(self) -> None:
-        """Say that names or facts of files were asked for; see `Reads.listed`."""
-        self._reading("", lambda here: here.reads.listed())
+    def note_listed(self, path: str = "", size: int = 0) -> None:
+        """Say that names, or facts of a file, were asked for; see `Reads.listed`."""
+        self._reading("", lambda here: here.reads.listed(path, size))
 
     def note_shard(self, share: Share) -> None:
         """Record that a shard of the version will be read; see `Reads.shard`."""

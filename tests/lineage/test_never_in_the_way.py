@@ -155,7 +155,7 @@ def test_a_damaged_queue_is_set_aside(lab) -> None:
     """Lines that can be read are sent, the file is kept, and that is said once."""
     process = lab.start(f"{FETCH}\nprint('fetched', flush=True)\ninput()")
     process.stdout.readline()
-    until(lambda: list(lab.queue.glob("*.part")))
+    until(lambda: any(b"\n%" in path.read_bytes() for path in lab.queue.glob("*.json")))
     process.kill()
     process.communicate()
     (path,) = lab.queue.glob("*.json")

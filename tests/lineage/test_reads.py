@@ -10,7 +10,7 @@ import pytest
 import dataver
 from dataver.formats.event import Subset
 from dataver.lineage.queries.reproduce import literal
-from dataver.lineage.record.read_log import Share
+from dataver.lineage.record.journal import Share
 from dataver.lineage.subset_summary import summarize as say
 
 from .lab import Lab
@@ -361,7 +361,7 @@ def test_a_process_that_is_killed_leaves_what_it_read(lab) -> None:
 
 
 def test_what_was_read_before_a_run_began_outlives_the_process(lab) -> None:
-    """Where it is killed before links were made of it, the run of its own has it."""
+    """Where it is killed before links were made of it, it is available to that run, as it would be."""
     lab.run(
         script(
             f"""
@@ -376,8 +376,7 @@ def test_what_was_read_before_a_run_began_outlives_the_process(lab) -> None:
     )
     lab.run("import dataver; dataver.open().lineage.sync()")
     found = {key: [link.subset.paths for link in held] for key, held in links(lab).items()}
-    assert found.pop("t:1") == [("train/a.jpg",)]
-    assert list(found.values()) == [[("labels.csv",)]]
+    assert found == {"t:1": [("train/a.jpg",), ("labels.csv",)]}
 
 
 def test_others_leave_workers_of_living_processes_alone(lab) -> None:
@@ -624,9 +623,22 @@ def test_what_was_only_listed_was_available(lab) -> None:
     found = {(key, link.label, link.how, link.subset) for key, each in links(lab).items() for link in each}
     assert found == {
         ("t:listed", "1.0.0", "available", WHOLE),
-        ("t:listed", "1.0.1", "available", WHOLE),
+        ("t:listed", "1.0.1", "available", Subset(paths=("labels.csv",))),
         ("t:read", "1.0.0", "read", Subset(paths=("labels.csv",))),
     }
+
+
+def test_a_handle_is_of_the_run_in_which_it_was_opened(lab) -> None:
+    """Whatever is read from it later, and in which run."""
+    lab.run("""
+        import dataver, fsspec
+        with dataver.run(key="t:opened"):
+            file = fsspec.open("dataver://cats@1.0.0/labels.csv").open()
+        with dataver.run(key="t:later"):
+            assert file.read() == b"a,b\\n"
+        """)
+    found = {key: {link.subset for link in each if link.how == "read"} for key, each in links(lab).items()}
+    assert found == {"t:opened": {Subset(paths=("labels.csv",))}}
 
 
 def test_a_share_is_said_when_it_was_read(lab) -> None:
@@ -634,7 +646,7 @@ def test_a_share_is_said_when_it_was_read(lab) -> None:
     lab.run(
         script(
             f"""
-        from dataver.lineage.record.read_log import Share
+        from dataver.lineage.record.journal import Share
         reads, more = opened(), opened("cats@1.0.0")
         for each in (reads, more):
             each.shard(Share(("train/**",), 1, 4, 1, 2))

@@ -1,6 +1,9 @@
 """What a process fetches and makes is linked to its run: real processes, a real repository."""
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -321,3 +324,19 @@ def test_the_code_of_a_typed_command_is_not_where_dataver_is_installed(
     assert code_folder() == programs
     monkeypatch.setattr("__main__.__file__", str(programs / "dataver"), raising=False)
     assert code_folder() is None
+
+
+def test_reads_through_a_server_have_no_run(lab) -> None:
+    """As `docs/runs.md` says: not the reader's, and the server has none either."""
+    words = [sys.executable, "-m", "dataver_cli", "serve", "--port", "0", "--json"]
+    with subprocess.Popen(words, cwd=lab.work, env=lab.environment, stdout=subprocess.PIPE) as server:
+        try:
+            url = json.loads(server.stdout.readline())["url"]
+            lab.run(f"""
+                import dataver, urllib.request
+                with dataver.run(key="t:1"):
+                    assert urllib.request.urlopen("{url}/cats@1.0.0/labels.csv").read() == b"a,b\\n"
+                """)
+        finally:
+            server.terminate()
+    assert lab.links() == {} and lab.waiting() == []

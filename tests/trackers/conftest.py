@@ -30,6 +30,7 @@ PACKAGES = {
     "notebook": "papermill",
     "tutorial": "",  # MLflow and scikit-learn
     "workers": "ray",
+    "datasets": "datasets",
     "hal": "",  # installed by its own test
 }
 _wanted = os.environ.get("DATAVER_TEST_TRACKER")

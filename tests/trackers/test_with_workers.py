@@ -437,6 +437,31 @@ if __name__ == "__main__":
     assert lab.linked() == told
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_data_loader_that_opens_urls(lab: Lab, workers: int) -> None:
+    """Two epochs of `fsspec.open`; only the workers, if any, use dataver."""
+    told = lab.run(f"""
+import fsspec
+from torch.utils.data import DataLoader
+
+class Frames:
+    def __len__(self):
+        return 12
+    def __getitem__(self, number):
+        with fsspec.open(f"dataver://frames@1.0.0/{{number:02}}.txt") as file:
+            assert file.read() == b"frame %d" % number
+        return number
+
+with mlflow.start_run() as run:
+    for _ in range(2):
+        assert len(list(DataLoader(Frames(), batch_size=2, num_workers={workers}))) == 6
+reads[key(run)] = list(range(12))
+tell(reads)
+""")
+    assert len(told) == 1
+    assert lab.linked() == told
+
+
 def test_persistent_workers_of_a_data_loader(lab: Lab) -> None:
     """They stay in the run in which they were started."""
     told = lab.run("""

@@ -39,12 +39,10 @@ class Recorder:
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._everything_sent = False
+        self._requests: list[tuple[str, threading.Event]] = []
         self._changed = threading.Condition()
-        self._wanted: set[str] = set()
-        self._asked = self._done = 0
         self._hurry = threading.Event()
-        self._captured = self._last = False
+        self._everything_sent = self._captured = False
         self._until = float("inf")  # deadline of sending
         self._began = time.monotonic()
         self._next = self._gather_at = self._began + _FIRST
@@ -67,9 +65,9 @@ class Recorder:
     def finish(self) -> None:
         """End all runs, and send with a time limit."""
         notes = self.notes
+        self._try(lambda: notes.absorb(living=True))
         if not notes.journals:
             return
-        notes.absorb(living=True)
         notes.finish(_outcome())
         if notes.worker:
             notes.close()  # the parent sends the file
@@ -81,45 +79,49 @@ class Recorder:
             folders = ", ".join(str(each.path.parent) for each in notes.journals.values())
             settings.warn(f"lineage is queued in {folders} and sent later: the repository is too slow.")
 
-    def ask(self, what: str) -> int:
-        """Send a request to the thread; return its number for `wait`."""
+    def ask(self, what: str) -> threading.Event:
+        """Send a request to the thread; return an event that is set when it was processed."""
+        done = threading.Event()
         with self._changed:
-            self._asked += 1
-            self._wanted.add(what)
+            self._requests.append((what, done))
+            self._changed.notify()
             if self._thread is None or not self._thread.is_alive():  # Ctrl-C can prevent its start
                 self._thread = threading.Thread(target=self._work, name="dataver-lineage", daemon=True)
                 try:
                     self._thread.start()
                 except RuntimeError:
                     self._thread = None  # thread limit or interpreter exit: another process sends the queue
-            self._changed.notify_all()
-            return self._asked
+        return done
 
-    def wait(self, number: int, seconds: float | None) -> bool:
-        """Wait for the end of a request; return whether it ended."""
+    def wait(self, done: threading.Event, seconds: float | None) -> bool:
+        """Wait until a request was processed; return whether it was."""
         self._hurry.set()
-        with self._changed:
-            self._changed.wait_for(lambda: self._done >= number or self._thread is None, seconds)
-            return self._done >= number
+        return done.wait(seconds if self._thread is not None else 0)
 
     def _work(self) -> None:
         with self._changed:
             if self._thread is not threading.current_thread():
                 return  # Ctrl-C interrupted the start, and another thread was started
         self._hurry.wait(_REST)
+        last = False
         while True:
-            with self._changed:
-                number, wanted, self._wanted = self._asked, self._wanted, set()
-            self._last = self._last or "stop" in wanted
+            requests = self._taken()
+            wanted = {what for what, _ in requests}
             self._round(wanted)
+            last = last or "stop" in wanted
+            for _, done in requests:
+                done.set()
             with self._changed:
-                self._done = number
-                self._changed.notify_all()
-                if self._last and self._asked == number:
+                if last and not self._requests:
                     self._thread = None
                     return
-                rest = max(self._next - time.monotonic(), 0.0)
-                self._changed.wait_for(lambda: self._asked > number, rest)  # noqa: B023  # used at once
+
+    def _taken(self) -> list[tuple[str, threading.Event]]:
+        """Wait for requests, or until periodic work is due; return all requests."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._requests, max(self._next - time.monotonic(), 0.0))
+            found, self._requests = self._requests, []
+            return found
 
     def _round(self, wanted: set[str]) -> None:
         """Process requests, and periodic work that is due."""
@@ -133,7 +135,6 @@ class Recorder:
             self._gather_at = moment + max(_FIRST, moment - self._began)
             self._try(lambda: notes.absorb(living="close" in wanted))
             self._try(notes.gather)
-        self._try(notes.tell_early)
         self._try(self._write_to_trackers)
         if sending:
             self._next = time.monotonic() + _LATER
@@ -164,30 +165,18 @@ class Recorder:
 
     def _ask_outcomes(self) -> None:
         """Fetch outcomes of runs from trackers that offer them; the process only has its own."""
-        from dataver.lineage.trackers.base import trackers
+        from dataver.lineage.trackers.base import outcome_of
 
-        asked = {each.system: each for each in trackers() if hasattr(each, "outcome")}
-        for run in list(self.notes.runs.values()):
-            context = next((each for each in run.facts.contexts if each.key == run.key), None)
-            if context is not None and context.system in asked:
-                self.notes.correct(run, asked[context.system].outcome(context))
+        for _, run in self.notes.runs:
+            own = [each for each in run.facts.contexts if each.key == run.key]
+            run.change(outcome=next(filter(None, map(outcome_of, own)), run.facts.outcome))
+        self.notes.rewrite()
 
     def _write_to_trackers(self) -> None:
-        from dataver.lineage.trackers.base import trackers
+        from dataver.lineage.trackers.base import note
 
-        notes = self.notes
-        while notes.for_trackers:
-            with notes.lock:
-                context, use = notes.for_trackers.pop(0)
-            for tracker in trackers():
-                if tracker.system != context.system:
-                    continue
-                try:
-                    tracker.note(context, use)
-                except Exception as error:  # noqa: BLE001  # a tracker's client may raise anything
-                    settings.warn(
-                        f"{use.ref} was not written to {context.key}: {type(error).__name__}: {error}."
-                    )
+        for context, use in self.notes.untold():
+            note(context, use)
 
     def _send(self, *, ended_only: bool) -> None:
         """Send unsent events to each repository, then the files of dead processes."""

@@ -4,35 +4,47 @@ Each line is one fact, and facts are only added:
 
     #{"parent":…,"pid":…,"start":…,"boot":…,"url":…}    first line: the sending process, the repository
     {…}                                        an event (`formats/event.py`)
+    %<text>                                    an attachment of events below, its bytes as Latin-1
     @<number> {…}                              start of a read log; the event identifies run and version
     +<number> <size> <path>                    first read of a file
     *<number> […]                              a share to read
+    &<number> <other> <count>                  the first `count` files of another log are in this one, too
     =<number> <count>                          the first `count` files of a log are in events above
     !                                          all events above, and the files of `=`, were sent
 
-The idea: a process applies each line to its own journal when it appends the line to its file (`queue_file`),
-and a process that reads the file applies the same lines. `absorb` merges the journals of several processes: a
-known fact has no effect.
+The idea: a process applies each fact to its own journal when it appends the line to its file (`queue_file`),
+and a process that reads the file applies the same lines, to an empty journal or to its own: a known fact has
+no effect.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from datetime import UTC, datetime
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dataver._about import __version__
 from dataver.errors import DataverError
-from dataver.formats.event import Event, Link, RunFacts, new_event_id, parse_event
-from dataver.lineage.record.read_log import ReadLog, Share
+from dataver.formats.event import (
+    MAX_CONTEXTS,
+    MAX_LISTED,
+    Event,
+    Link,
+    RunFacts,
+    Subset,
+    new_event_id,
+    parse_event,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from dataver.formats.context import Context
     from dataver.formats.record import Record
 
-__all__ = ["Entry", "Journal", "attachments_of", "event_of", "identity", "link_of", "now"]
+__all__ = ["Journal", "ReadLog", "Run", "Share", "attachments_of", "event_of", "link_of", "now"]
 
 
 def now() -> datetime:
@@ -48,22 +60,9 @@ def event_of(run: RunFacts, links: Iterable[Link] = ()) -> Event:
 
 def link_of(role: str, record: Record, record_id: str | None, how: str, **values: Any) -> Link:
     """Return a link to a version with the current time; `values` are further fields."""
-    return Link(
-        role=role,
-        dataset=record.dataset,
-        label=record.label if record_id else None,
-        record=record_id,
-        tree=record.tree.hex(),
-        time=now(),
-        how=how,
-        **values,
-    )
-
-
-def identity(link: Link) -> tuple[object, ...]:
-    """Return a key that is equal for equal links of one run (`formats.event.link_id`)."""
-    made = link.write_id if link.role == "output" else None
-    return (link.role, link.dataset, link.tree, made or link.record, link.subset, link.context)
+    label = record.label if record_id else None
+    tree = record.tree.hex()
+    return Link(role, record.dataset, tree, now(), how, label=label, record=record_id, **values)
 
 
 def attachments_of(event: Event) -> set[str]:
@@ -74,171 +73,389 @@ def attachments_of(event: Event) -> set[str]:
     return {name for name in named if isinstance(name, str)}
 
 
-class Entry:
+class Run:
     """One run as reported by one process.
 
     Attributes:
-        run: the latest facts; none if the process is a worker, which only adds links.
+        facts: its facts for events; the sequence grows with each change. It stays 0 in a worker, which adds
+            links to a run that another process reports.
+        how: as in `attribution.owner.Owner`.
+        met: whether this process itself was in it, not only its workers.
+        trackers: the trackers' runs that receive its uses, by the `context` of links.
+        untold: links since the last use for trackers; true for one without files, of which a first was read.
         links: all links, by identity.
         unsent: identities of unsent links.
+        written: sequence of the facts in the file; None if the file does not contain the run.
         sent: sequence of the facts that were sent; None if nothing of the run was sent.
     """
 
-    __slots__ = ("links", "run", "sent", "unsent")
+    __slots__ = ("facts", "how", "links", "met", "sent", "trackers", "unsent", "untold", "written")
 
-    def __init__(self, run: RunFacts) -> None:
-        self.run = run
+    def __init__(self, facts: RunFacts, how: str = "") -> None:
+        self.facts, self.how, self.met = facts, how, False
+        self.trackers: dict[str | None, tuple[Context, ...]] = {}
+        self.untold: list[tuple[Link, bool]] = []
         self.links: dict[tuple[object, ...], Link] = {}
         self.unsent: set[tuple[object, ...]] = set()
+        self.written: int | None = None
         self.sent: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of the run."""
+        return self.facts.key
+
+    @property
+    def part(self) -> bool:
+        """Whether this process is a worker of the one that reports the run."""
+        return self.facts.sequence == 0
+
+    @property
+    def named(self) -> bool:
+        """Whether the user or a tracker named it, as opposed to the process's own run."""
+        return self.how in ("explicit", "tracker")
+
+    @property
+    def bare(self) -> RunFacts:
+        """The facts for an event that only adds links."""
+        return RunFacts(self.key, self.facts.process, 0, self.facts.started, self.facts.name)
+
+    def change(self, **values: Any) -> None:
+        """Update facts."""
+        changed = self.facts._replace(**values)
+        if changed != self.facts:
+            self.facts = changed._replace(sequence=0 if self.part else self.facts.sequence + 1)
+
+    def know(self, contexts: Iterable[Context], name: str | None = None) -> None:
+        """Add contexts, and the name if it has none."""
+        known = {each.key: each for each in (*self.facts.contexts, *contexts)}
+        ordered = sorted(known.values(), key=lambda context: context.key != self.key)
+        self.change(contexts=tuple(ordered[:MAX_CONTEXTS]), name=self.facts.name or name)
+
+    def end(self, outcome: str | None, ended: datetime | None = None) -> None:
+        """Record the end; only the first call has an effect."""
+        if self.facts.ended is None:
+            self.change(ended=ended or now(), outcome=outcome)
 
     def add(self, link: Link) -> bool:
         """Add a link; return whether it is new. A read or fetch replaces `available`."""
-        key = identity(link)
+        key = _identity(link)
         held = self.links.get(key)
         if held is not None and (held.how != "available" or link.how == "available"):
             return False
         self.links[key] = link
         self.unsent.add(key)
+        self.untold.append((link, False))
         return True
+
+    def mark_sent(self, event: Event) -> None:
+        """Record that an event was sent."""
+        self.sent = max(self.sent or 0, event.run.sequence)
+        self.unsent.difference_update(map(_identity, event.links))
+
+    def mark_unsent(self, event: Event) -> None:
+        """Record that an event is to be sent, again if it was before."""
+        self.unsent.update(map(_identity, event.links))
+        if self.sent is not None and event.run.facts:
+            self.sent = min(self.sent, event.run.sequence - 1)
+
+
+class Share(NamedTuple):
+    """The part of the selected files that one of several readers is to read.
+
+    Attributes:
+        patterns: globs; empty for all files of the version.
+        rank: index of the reader.
+        world: number of readers.
+        files: number of files in the part.
+        size: bytes of them.
+        exclude: globs of files that are left out before the split.
+    """
+
+    patterns: tuple[str, ...]
+    rank: int
+    world: int
+    files: int
+    size: int
+    exclude: tuple[str, ...] = ()
+
+
+class ReadLog:
+    """The files that one run read of one version, or that were read before it began.
+
+    Args:
+        journal: the journal that contains the log.
+        run: the run.
+        link: the link of run and version, without files.
+        number: identifies the log in the journal's file.
+
+    Attributes:
+        run, link: the arguments.
+        own: of available files, the log of those that the run read itself; else None.
+        read: every file, with its size; files are only added.
+        shares: the shares to read.
+        said: number of files in links, from the first on.
+        whole: files and bytes of the version, if known.
+        listed: whether names of files were requested.
+        closed: whether the run has ended; later reads determine their run, and its log, again.
+    """
+
+    def __init__(self, journal: Journal, run: Run, link: Link, number: int) -> None:
+        self.run, self.link = run, link
+        self.own: ReadLog | None = None
+        if link.how == "available":
+            self.own = journal.log(run, link._replace(how="read"))
+        self.read: dict[str, int] = {}
+        self.shares: set[Share] = set()
+        self.said = 0
+        self.whole: tuple[int, int] | None = None
+        self.listed = self.closed = False
+        self._journal, self._number, self._begun = journal, number, False
+        self._lock = threading.Lock()
+
+    def available(self) -> ReadLog:
+        """Return the log of files that the run may have read from the cache of another program."""
+        return self._journal.log(self.run, self.link._replace(how="available"))
+
+    def add(self, path: str, size: int) -> bool:
+        """Add a file; return whether it is the first of the log."""
+        with self._lock:
+            if path not in self.read:
+                self.read[path] = size
+                self._write(f"+{self._number} {size} {path}")
+                if len(self.read) == 1:
+                    self.run.untold.append((self.link, True))
+                    return True
+            return False
+
+    def share(self, share: Share) -> None:
+        """Add a share to read."""
+        with self._lock:
+            if share not in self.shares:
+                self.shares.add(share)
+                import json
+
+                values = share if share.exclude else share[:-1]
+                self._write(f"*{self._number} {json.dumps(values, separators=(',', ':'))}")
+
+    def include(self, other: ReadLog, count: int) -> None:
+        """Add the first `count` files of another log of the same journal."""
+        self.read.update(islice(other.state()[0].items(), count))
+        self._write(f"&{self._number} {other._number} {count}")
+
+    def settle(self, count: int) -> None:
+        """Record that the first `count` files are in links."""
+        if count > self.said:
+            self.said = count
+            self._write(f"={self._number} {count}")
+
+    def close(self) -> None:
+        """Make passes determine their run again: the run has ended."""
+        with self._lock:
+            known, self.read, self.closed = self.read, dict(self.read), True
+            known.clear()  # passes hold this one
+
+    def _write(self, line: str) -> None:
+        """Append a line; the first one that is written follows the line that begins the log."""
+        if self._begun:
+            self._journal.append(line.encode())
+        else:
+            start = event_of(self.run.bare, [self.link])
+            begin = b"@%d %s" % (self._number, start.encode())
+            self._begun = self._journal.append(begin, line.encode())
+
+    def absorb(self, other: ReadLog) -> None:
+        """Add files and shares of another log of the same run and version."""
+        first = not self.read
+        for path, size in other.read.items():
+            self.add(path, size)
+        for share in other.shares:
+            self.share(share)
+        if first:
+            self.settle(other.said)
+
+    def state(self) -> tuple[dict[str, int], set[Share]]:
+        """Return copies of the files and shares."""
+        with self._lock:
+            return dict(self.read), set(self.shares)
+
+    def fresh(self) -> dict[str, int]:
+        """Return the files not in links yet; of available ones, without those that the run read itself."""
+        without = self.own.state()[0] if self.own is not None else {}
+        found = islice(self.state()[0].items(), self.said, None)
+        return {path: size for path, size in found if path not in without}
+
+    def unsaid(self) -> list[Link]:
+        """Return links that list the files not in links yet."""
+        left = sorted(self.fresh().items())
+        parts = [left[start : start + MAX_LISTED] for start in range(0, len(left), MAX_LISTED)]
+        return [
+            self.link._replace(
+                subset=Subset(paths=tuple(path for path, _ in part)),
+                files=len(part),
+                size=sum(size for _, size in part),
+            )
+            for part in parts
+        ]
 
 
 class Journal:
     """The records for one repository.
 
     Attributes:
-        head: fields of the first line.
-        entries: runs, by key and reporting process.
-        logs: files read, by run, reporting process, version's record and tracker's run.
-        attachments: bytes that events refer to, by digest, until they are sent.
-        damaged: number of unreadable lines.
+        runs: by key and reporting process.
+        logs: files read, by run, reporting process, version's record, tracker's run and `how`.
+        attachments: bytes that events refer to, by digest; empty bytes once they are sent.
     """
 
-    def __init__(self, data: bytes = b"") -> None:
-        self.head: dict[str, Any] = {}
-        self.entries: dict[tuple[str, str], Entry] = {}
-        self.logs: dict[tuple[str, str, str | None, str | None], ReadLog] = {}
+    def __init__(self) -> None:
+        self.runs: dict[tuple[str, str], Run] = {}
+        self.logs: dict[tuple[str | None, ...], ReadLog] = {}
         self.attachments: dict[str, bytes] = {}
-        self.damaged = 0
         self._numbers = count()
-        numbered: dict[int, ReadLog] = {}
-        for line in data.split(b"\n")[:-1]:  # an incomplete last line was being written
-            try:
-                if line:
-                    self._apply(line, numbered)
-            except (DataverError, ValueError, TypeError, KeyError):
-                self.damaged += 1  # the other lines remain valid
 
-    def append(self, *lines: bytes | Event) -> bool:  # noqa: ARG002
+    def append(self, *lines: bytes) -> bool:  # noqa: ARG002
         """Append lines to the file, if any; return whether they were written."""
         return True
 
-    def add(self, event: Event) -> tuple[Link, ...]:
-        """Add an event's links and, if it has any, facts; return the new links."""
-        run, key = event.run, (event.run.key, event.run.process)
-        entry = self.entries.get(key)
-        if entry is None:
-            entry, newer = self.entries.setdefault(key, Entry(run)), True
-        else:
-            held = entry.run
-            newer = (bool(run.facts), run.sequence) > (bool(held.facts), held.sequence)
-            entry.run = run if newer else held
-        fresh = tuple(link for link in event.links if entry.add(link))
-        if fresh or (newer and run.facts):
-            self.append(event._replace(links=fresh))
-        return fresh
+    def run(self, facts: RunFacts) -> Run:
+        """Return the run that facts belong to; keep the facts if they are newer."""
+        run = self.runs.get((facts.key, facts.process))
+        if run is None:
+            run = self.runs[facts.key, facts.process] = Run(facts)
+        elif (bool(facts.facts), facts.sequence) > (bool(run.facts.facts), run.facts.sequence):
+            run.facts = facts
+        return run
 
-    def log(self, event: Event) -> ReadLog:
-        """Return the log of an event's run and of the version in its only link; create it if missing."""
-        (link,) = event.links
-        key = (event.run.key, event.run.process, link.record, link.context)
+    def add(self, run: Run, *links: Link) -> None:
+        """Record links of a run and, if they changed, its facts."""
+        fresh = [link for link in links if run.add(link)]
+        changed = run.written is None or run.written < run.facts.sequence
+        if fresh or changed:
+            run.written = run.facts.sequence
+            self.append(event_of(run.facts if changed else run.bare, fresh).encode())
+
+    def rewrite(self, run: Run) -> bool:
+        """Record changed facts of a run, if the file contains the run; return whether it does."""
+        if run.written is not None:
+            self.add(run)
+        return run.written is not None
+
+    def log(self, run: Run, link: Link) -> ReadLog:
+        """Return the log of a run and of the version in a link without files; create it if missing."""
+        key = (run.key, run.facts.process, link.record, link.context, link.how)
         log = self.logs.get(key)
         if log is None:
-            run = event.run._replace(
-                sequence=0, facts={}, contexts=(), ended=None, outcome=None, part_of=None
-            )
-            log = self.logs[key] = ReadLog(event._replace(run=run), next(self._numbers), self.append)
+            log = self.logs.setdefault(key, ReadLog(self, run, link, next(self._numbers)))
         return log
 
-    def link(self, log: ReadLog, files: int, found: Iterable[tuple[Link, bytes | None]]) -> tuple[Link, ...]:
-        """Add links of the first `files` files of a log, with their listings; return the new links."""
-        fresh: tuple[Link, ...] = ()
+    def link(self, log: ReadLog, files: int, found: Iterable[tuple[Link, bytes | None]]) -> None:
+        """Add links of the first `files` files of a log, with their listings."""
         for link, listing in found:
             if listing is not None and link.subset.listed is not None:
                 self.keep(link.subset.listed, listing)
-            fresh += self.add(log.event._replace(links=(link,)))
+            self.add(log.run, link)
         log.settle(files)
-        return fresh
 
     def keep(self, digest: str, raw: bytes) -> None:
         """Keep an attachment until it is sent."""
-        self.attachments[digest] = raw
+        if digest not in self.attachments:
+            import json
+
+            self.attachments[digest] = raw
+            self.append(b"%" + json.dumps(raw.decode("latin-1")).encode())
 
     def unsent(self, *, ended_only: bool = False, bare: bool = False) -> list[Event]:
         """Return everything unsent, one event for each run and process.
 
         Args:
             ended_only: only runs that have ended.
-            bare: include runs without links of which nothing was sent.
+            bare: include ended runs without links of which nothing was sent.
         """
         found = []
-        for entry in self.entries.values():
-            links = [entry.links[key] for key in entry.links if key in entry.unsent] if entry.unsent else ()
-            known = (0 if bare else entry.run.sequence) if entry.sent is None else entry.sent
-            if (links or entry.run.sequence > known) and (entry.run.ended or not ended_only):
-                found.append(event_of(entry.run, links))
+        for run in self.runs.values():
+            links = [run.links[key] for key in run.links if key in run.unsent] if run.unsent else ()
+            known = run.sent
+            if known is None:
+                known = 0 if bare and run.facts.ended else run.facts.sequence
+            if (links or run.facts.sequence > known) and (run.facts.ended or not ended_only):
+                found.append(event_of(run.facts, links))
         return found
 
-    def absorb(
-        self, other: Journal, report: Callable[[RunFacts], RunFacts] = lambda run: run
-    ) -> list[tuple[str, Link]]:
-        """Add unsent records of another process; return new links with the keys of their runs.
+    def apply(self, data: bytes, run_of: Callable[[RunFacts], Run] | None = None) -> int:
+        """Apply the lines of a file; return the number of unreadable ones.
 
         Args:
-            other: its journal.
-            report: returns the run under which an event is reported.
+            data: the file's content.
+            run_of: returns the run under which a process's records are reported; None for `run`.
         """
-        fresh: list[tuple[str, Link]] = []
-        for digest, raw in other.attachments.items():
-            self.keep(digest, raw)
-        for event in other.unsent(bare=True):
-            added = self.add(event._replace(run=report(event.run)))
-            fresh += [(event.run.key, link) for link in added]
-        for log in other.logs.values():
-            self.log(log.event._replace(run=report(log.event.run))).absorb(log)
-        return fresh
+        file = _File(self, run_of or self.run)
+        damaged = 0
+        for line in data.split(b"\n")[1:-1]:  # an incomplete last line was being written
+            try:
+                if line:
+                    file.apply(line)
+            except (DataverError, ValueError, TypeError, KeyError):
+                damaged += 1  # the other lines remain valid
+        for log in file.logs.values():
+            self.add(log.run)
+            self.log(log.run, log.link).absorb(log)
+        return damaged
 
-    def _apply(self, line: bytes, numbered: dict[int, ReadLog]) -> None:
+
+class _File:
+    """The lines of one file, as they are applied to a journal."""
+
+    def __init__(self, journal: Journal, run_of: Callable[[RunFacts], Run]) -> None:
+        self.logs: dict[int, ReadLog] = {}
+        self._journal, self._run_of = journal, run_of
+        self._events: list[tuple[Run, Event]] = []
+
+    def apply(self, line: bytes) -> None:
+        import json
+
         kind, rest = line[:1], line[1:]
         if kind == b"{":
             event = parse_event(line)
-            self.add(event)
-            entry = self.entries[event.run.key, event.run.process]
-            if event.run.facts and entry.sent is not None:  # facts after `!` are unsent
-                entry.sent = min(entry.sent, event.run.sequence - 1)
-            return
+            run = self._run_of(event.run)
+            self._journal.add(run, *event.links)
+            run.mark_unsent(event)  # after `!`
+            self._events.append((run, event))
+        elif kind == b"%":
+            from dataver.formats.bundle import attachment_digest
+
+            raw = json.loads(rest).encode("latin-1")
+            self._journal.keep(attachment_digest(raw), raw)
+        elif kind == b"!":
+            for run, event in self._events:
+                run.mark_sent(event)
+        else:
+            number, _, rest = rest.partition(b" ")
+            self._apply_read(kind, int(number), rest)
+
+    def _apply_read(self, kind: bytes, number: int, rest: bytes) -> None:
         import json
 
-        if kind == b"#":
-            self.head = json.loads(rest)
-            return
-        if kind == b"!":
-            for entry in self.entries.values():
-                entry.sent, entry.unsent = entry.run.sequence, set()
-                entry.links.clear()  # unsent links are repeated on the next lines
-            return
-        number, _, rest = rest.partition(b" ")
+        first, _, last = rest.partition(b" ")
         if kind == b"@":
-            numbered[int(number)] = self.log(parse_event(rest))
-            return
-        log = numbered[int(number)]
-        if kind == b"+":
-            size, _, path = rest.partition(b" ")
-            log.add(path.decode(), int(size))
+            event = parse_event(rest)
+            (link,) = event.links
+            run = self._run_of(event.run)
+            self.logs[number] = ReadLog(Journal(), run, link, number)
+        elif kind == b"+":
+            self.logs[number].add(last.decode(), int(first))
         elif kind == b"*":
             patterns, rank, world, files, size, *exclude = json.loads(rest)
-            log.share(Share(tuple(patterns), rank, world, files, size, tuple(*exclude)))
+            self.logs[number].share(Share(tuple(patterns), rank, world, files, size, tuple(*exclude)))
+        elif kind == b"&":
+            self.logs[number].include(self.logs[int(first)], int(last))
         elif kind == b"=":
-            log.settle(int(rest))
+            self.logs[number].settle(int(rest))
         else:
             raise ValueError(kind)
+
+
+def _identity(link: Link) -> tuple[object, ...]:
+    """Return a key that is equal for equal links of one run (`formats.event.link_id`)."""
+    made = link.write_id if link.role == "output" else None
+    return (link.role, link.dataset, link.tree, made or link.record, link.subset, link.context)

@@ -1,4 +1,4 @@
-"""The records of this process: its runs, and a journal for each repository.
+"""The records of this process: a journal for each repository, and what belongs in them.
 
 Every method may raise: `recorder` handles the errors (invariant 8).
 
@@ -15,92 +15,32 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dataver.formats.context import Context
-from dataver.formats.event import MAX_CONTEXTS, RunFacts
+from dataver.formats.event import RunFacts
 from dataver.lineage.attribution.owner import NOTES
 from dataver.lineage.attribution.scopes import chain, here
-from dataver.lineage.attribution.state import STATE, alive, announce, parent, set_base
-from dataver.lineage.record.journal import attachments_of, event_of, link_of, now
-from dataver.lineage.record.queue_file import QueueFile, children, left_files, queue_folder
+from dataver.lineage.attribution.state import STATE, alive, is_worker, parent
+from dataver.lineage.record.journal import Run, link_of, now
+from dataver.lineage.record.queue_file import QueueFile, left_files, queue_folder, queue_folders
 from dataver.lineage.trackers.base import updating
 from dataver.lineage.trackers.use import united, use_of
 from dataver.machine.process_identity import boot_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
+    from pathlib import Path
 
     from dataver.formats.event import Link
     from dataver.lineage.attribution.owner import Owner
     from dataver.lineage.attribution.state import Scope
-    from dataver.lineage.record.journal import Journal
-    from dataver.lineage.record.read_log import ReadLog
+    from dataver.lineage.record.journal import ReadLog
     from dataver.lineage.trackers.use import Use
     from dataver.repository import Published, RepositoryCore
 
-__all__ = ["Notes", "RunRecord"]
-
-
-class RunRecord:
-    """One run as recorded by this process.
-
-    Attributes:
-        facts: its facts for events; the sequence grows with each change. It stays 0 if this process is a
-            worker, which adds links to a run that another process reports.
-        how: as in `Owner`.
-        met: whether this process itself was in it, not only its workers.
-        trackers: the trackers' runs that receive its uses.
-        lent: files that other runs had read when this one began: journal, log, number of files, and whether
-            they are removed from the other run.
-    """
-
-    def __init__(
-        self, key: str, process: str, how: str, *, part: bool = False, name: str | None = None
-    ) -> None:
-        self.facts = RunFacts(key=key, process=process, sequence=0 if part else 1, started=now(), name=name)
-        self.how = how
-        self.met = False
-        self.trackers: tuple[Context, ...] = ()
-        self.lent: list[tuple[QueueFile, ReadLog, int, bool]] = []
-
-    @property
-    def key(self) -> str:
-        """The key of the run."""
-        return self.facts.key
-
-    @property
-    def part(self) -> bool:
-        """Whether this process is a worker of the one that reports the run."""
-        return self.facts.sequence == 0
-
-    @property
-    def named(self) -> bool:
-        """Whether the user or a tracker named it, as opposed to the process's own run."""
-        return self.how in ("explicit", "tracker")
-
-    @property
-    def bare(self) -> RunFacts:
-        """The facts for an event that only adds links."""
-        return self.facts._replace(facts={}, contexts=())
-
-    def change(self, **values: Any) -> None:
-        """Update facts."""
-        changed = self.facts._replace(**values)
-        if changed != self.facts:
-            self.facts = changed._replace(sequence=0 if self.part else self.facts.sequence + 1)
-
-    def know(self, contexts: Iterable[Context], name: str | None = None) -> None:
-        """Add contexts, and the name if it has none."""
-        known = {each.key: each for each in (*self.facts.contexts, *contexts)}
-        ordered = sorted(known.values(), key=lambda context: context.key != self.key)
-        self.change(contexts=tuple(ordered[:MAX_CONTEXTS]), name=self.facts.name or name)
-
-    def end(self, outcome: str | None, ended: datetime | None = None) -> None:
-        """Record the end; only the first call has an effect."""
-        if self.facts.ended is None:
-            self.change(ended=ended or now(), outcome=outcome)
+__all__ = ["Notes"]
 
 
 class Notes:
@@ -108,269 +48,217 @@ class Notes:
 
     Attributes:
         lock: held during changes; not during slow operations.
-        runs: by key.
         journals: by the repository's `local_name`.
         facts: of the process.
-        attachments: bytes that the facts refer to, by digest.
-        for_trackers: uses to write to trackers.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.runs: dict[str, RunRecord] = {}
         self.journals: dict[str, QueueFile] = {}
         self.facts: dict[str, Any] = {}
-        self.attachments: dict[str, bytes] = {}
-        self.for_trackers: list[tuple[Context, Use]] = []
+        self._attachments: dict[str, bytes] = {}
         self._parent = parent()
         self._asked: dict[str, str | None] = {}
-        self._unnamed: list[RunRecord] = []  # the process's own: a server may have thousands of others
+
+    @property
+    def runs(self) -> list[tuple[QueueFile, Run]]:
+        """The runs of this process, without those that its children named."""
+        journals = list(self.journals.values())
+        return [(journal, run) for journal in journals for run in [*journal.runs.values()] if run.how]
 
     @property
     def worker(self) -> bool:
         """Whether the parent sends the records of this process."""
-        if self._parent is None or not self.runs or not all(run.part for run in self.runs.values()):
-            return False
-        return alive(self._parent.pid, self._parent.start)
+        ahead = self._parent
+        parts = [run.part for _, run in self.runs] if ahead is not None else []
+        return ahead is not None and bool(parts) and all(parts) and alive(ahead.pid, ahead.start)
 
     # recording
 
     def record(self, repo: RepositoryCore, link: Link, owner: Owner, asked: str | None) -> None:
         """Record a link of a run."""
         with self.lock:
-            run, journal = self._run(owner), self.journal(repo)
+            journal = self.journal(repo)
             if link.record is not None:
                 self._asked[link.record] = asked
-            self._link(journal, run, link._replace(context=owner.active), owner.trackers)
+            journal.add(self._run(journal, owner, here()), link._replace(context=owner.active))
 
     def log_of(self, repo: RepositoryCore, published: Published, owner: Owner) -> ReadLog:
         """Return the log of the files that a run reads of a version."""
         with self.lock:
-            run, journal, record = self._run(owner), self.journal(repo), published.record
-            link = link_of("input", record, published.record_id, "read", context=owner.active)
-            log = journal.log(event_of(run.bare, [link]))
-            log.whole, log.trackers = (record.files, record.size), owner.trackers
-            log.closed = False
-            self._write(journal, run)  # now, so that the facts survive a kill
+            journal, record = self.journal(repo), published.record
+            run = self._run(journal, owner, here())
+            log = journal.log(
+                run, link_of("input", record, published.record_id, "read", context=owner.active)
+            )
+            log.whole, log.closed = (record.files, record.size), False
+            journal.add(run)  # now, so that the facts survive a kill
             return log
 
-    def begin(self, scope: Scope) -> None:
-        """Record the start of a run in this thread; data read before is available to it."""
+    def begin(self, owner: Owner, scope: Scope | None) -> None:
+        """Record the start of a run in a scope; data read before is available to it."""
         with self.lock:
-            if self.runs and scope.key not in self.runs:
-                how = "explicit" if scope.context is None else "tracker"
-                trackers = () if scope.context is None else (scope.context,)
-                run = self._known(scope.key, how, trackers=trackers)
-                self._meet(run, how, scope.outer)
-                run.know(trackers or [_as_context(each) for each in chain(scope.outer)][:1], scope.name)
-                run.change(started=min(run.facts.started, scope.started))
-
-    def see(self, owner: Owner) -> None:
-        """Record the active run of this thread."""
-        with self.lock:
-            self._run(owner)
+            for journal in self.journals.values():
+                self._run(journal, owner, scope)
 
     def end(self, key: str, outcome: str) -> bool:
         """Record the end of a run; return whether it has records to send."""
+        written = False
         with self.lock:
-            run = self.runs.get(key)
-            if run is not None:
-                run.end(outcome)
-                for log in self._logs_of(key):
-                    log.close()  # what a pass reads from now on is not the run's
-            return run is not None and (self._rewrite(run) or bool(run.lent))
+            for journal in self.journals.values():
+                run = journal.runs.get((key, STATE.process))
+                for log in [*journal.logs.values()] if run is not None else ():
+                    if log.run is run:
+                        log.close()  # what a pass reads from now on is not the run's
+                if run is not None:
+                    run.end(outcome)
+                    written = journal.rewrite(run) or written
+        return written
 
     def finish(self, outcome: str) -> None:
         """End all runs."""
         with self.lock:
-            for run in self.runs.values():
-                self._learn_end(run)
+            for _, run in self.runs:
+                _learn_end(run)
                 run.end("finished" if run.how == "joined" or not run.met else outcome)
-                self._rewrite(run)
+            self.rewrite()
 
-    def correct(self, run: RunRecord, outcome: str | None) -> None:
-        """Record the outcome of a run that its tracker reports."""
+    def rewrite(self) -> None:
+        """Record changed facts of all runs."""
         with self.lock:
-            if outcome is not None:
-                run.change(outcome=outcome)
-                self._rewrite(run)
+            for journal, run in self.runs:
+                journal.rewrite(run)
 
     def capture(self, facts: dict[str, Any], attachments: dict[str, bytes]) -> None:
-        """Add facts of the process that are slow to capture."""
+        """Add facts of the process that are slow to capture, and the bytes that they refer to, by digest."""
         with self.lock:
             self.facts = self.facts | facts
-            self.attachments |= attachments
-            for run in self.runs.values():
+            self._attachments = attachments
+            for journal in self.journals.values():
+                self._attach(journal)
+            for _, run in self.runs:
                 run.change(facts={} if run.part else self.facts)
-                self._rewrite(run)
+            self.rewrite()
 
     # links of files read
 
     def absorb(self, *, living: bool = False) -> None:
         """Add the records of dead workers and, with `living`, those of running ones."""
-        for repository, journal in list(self.journals.items()):
-            folder = queue_folder(repository)
-            for left in left_files(folder, lambda head: head.get("parent") == STATE.process):
-                with left:
-                    self._absorb(journal, left)
+        for folder in queue_folders():
+            for left in left_files(folder, _of_child, living=living):
+                with left, suppress(FileNotFoundError):  # a running child has sent its file
+                    journal = self._journal_of(folder, left.head)
+                    with self.lock:
+                        left.apply(journal, partial(self._reported, journal))
                     left.done()
-            for theirs in children(folder, STATE.process) if living else ():
-                self._absorb(journal, theirs)
 
-    def gather(self, key: str | None = None) -> None:
-        """Summarise files read since the last call as links, for one run or all."""
-        for run in list(self.runs.values()):
-            if key in (None, run.key):
-                self._link_lent(run)
+    def _journal_of(self, folder: Path, head: dict[str, Any]) -> QueueFile:
+        """Return the journal that takes the records in a file; only children may have used its repository."""
+        name = folder.parent.name
+        journal = self.journals.get(name)
+        if journal is None:
+            from dataver.repository import open_repository
+
+            return self.journal(STATE.repositories.get(name) or open_repository(str(head["url"])))
+        return journal
+
+    def _reported(self, journal: QueueFile, facts: RunFacts) -> Run:
+        """Return the run to which a worker adds; a run that it named remains its own."""
+        if facts.process != STATE.process:
+            return journal.run(facts)
+        how = "implicit" if facts.key == STATE.key else "joined" if facts.key in STATE.bases else "tracker"
+        return self._known(journal, facts.key, how)
+
+    def gather(self) -> None:
+        """Summarise files read since the last call as links."""
+        from dataver.lineage.subset_summary import links_of
+
         for journal in list(self.journals.values()):
             for log in list(journal.logs.values()):
-                if key in (None, log.event.run.key):
-                    self._link_files(journal, log)
+                count = len(log.read)
+                found = links_of(log, journal.repo.tree(bytes.fromhex(log.link.tree)))  # may be slow
+                with self.lock:
+                    journal.link(log, count, found)
+                    if log.run.facts.ended is not None:
+                        _last(journal, log)
 
-    def tell_early(self) -> None:
-        """Queue uses of versions with files read, for trackers that accept later updates."""
+    def untold(self) -> list[tuple[Context, Use]]:
+        """Return the uses since the last call, each with everything that a run did with a version so far.
+
+        A tracker that accepts updates keeps only the last use, so that one includes files not in links yet.
+        """
+        found: list[tuple[Context, Use]] = []
         with self.lock:
-            for journal in self.journals.values():
-                for log in journal.logs.values():
-                    takers = [each for each in log.trackers if each.system in updating()]
-                    if takers and log.read and not log.told:
-                        log.told = True
-                        self._tell(journal, self.runs[log.event.run.key], log.link, takers)
-
-    def _absorb(self, journal: QueueFile, theirs: Journal) -> None:
-        """Add a worker's records to the runs that this process reports; its own runs remain separate."""
-        reported: list[RunRecord] = []
-
-        def report(run: RunFacts) -> RunFacts:
-            if run.process != STATE.process:
-                return run
-            reported.append(self._known(run.key, _how(run.key)))
-            return reported[-1].bare
-
-        with self.lock:
-            fresh = journal.absorb(theirs, report)
-            for run in reported:
-                self._write(journal, run)
-            for log in journal.logs.values():
-                log.trackers = log.trackers or getattr(self.runs.get(log.event.run.key), "trackers", ())
-            for key, link in fresh:
-                if key in self.runs:
-                    self._tell(journal, self.runs[key], link, self.runs[key].trackers)
-
-    def _logs_of(self, key: str) -> list[ReadLog]:
-        logs = [log for journal in self.journals.values() for log in [*journal.logs.values()]]
-        return [log for log in logs if log.event.run.key == key]
-
-    def _link_files(self, journal: QueueFile, log: ReadLog) -> None:
-        from dataver.lineage.subset_summary import links_of
-
-        key, count = log.event.run.key, len(log.read)
-        found = links_of(log, journal.repo.tree(bytes.fromhex(log.link.tree)))  # may be slow
-        with self.lock:
-            run = self.runs.get(key)
-            fresh = journal.link(log, count, found)
-            ended = run is not None and run.facts.ended is not None
-            if run is not None and ended and log.listed and log.whole and not log.read:
-                whole = log.link._replace(files=log.whole[0], size=log.whole[1])
-                fresh += self._write(journal, run, _available(whole, run))
-            if run is not None and fresh:
-                log.told = True
-                self._tell(journal, run, fresh[-1], log.trackers)
-            if ended and log.said == len(log.read):
-                log.close()
-                journal.logs = {name: each for name, each in journal.logs.items() if each is not log}
-
-    def _link_lent(self, run: RunRecord) -> None:
-        from dataver.lineage.subset_summary import links_of
-
-        lent, run.lent = run.lent, []
-        for journal, log, count, settled in lent:
-            own = journal.logs.get((run.key, run.facts.process, log.link.record, None))
-            found = links_of(
-                log,
-                journal.repo.tree(bytes.fromhex(log.link.tree)),
-                first=count,
-                without=own.read if own else (),
-            )
-            with self.lock:
-                for link, listing in found:
-                    if listing is not None and link.subset.listed is not None:
-                        journal.keep(link.subset.listed, listing)
-                    self._link(journal, run, _available(link, run), run.trackers)
-                if settled:
-                    log.settle(count)
+            for journal, run in self.runs:
+                new, run.untold = run.untold, []
+                for link, early in new:
+                    for context in run.trackers.get(link.context, ()):
+                        known = [*run.links.values()]
+                        if context.system in updating():
+                            logs = [each for each in journal.logs.values() if each.run is run]
+                            known += [part for log in logs for part in log.unsaid()]
+                        elif early:
+                            continue
+                        asked = self._asked.get(link.record or "")
+                        use = use_of(journal.repo, united(link, known), asked)
+                        if (context, use) not in found:
+                            found.append((context, use))
+        return found
 
     # runs
 
-    def _run(self, owner: Owner) -> RunRecord:
-        run = self._known(owner.key, owner.how, owner.process, owner.trackers)
-        self._meet(run, owner.how, here())
+    def _run(self, journal: QueueFile, owner: Owner, scope: Scope | None) -> Run:
+        """Return the run of a read in a scope."""
+        run = self._known(journal, owner.key, owner.how, owner.process)
+        if owner.trackers:
+            run.trackers[owner.active] = owner.trackers
+        if owner.how == "explicit" or (owner.how == "tracker" and not run.named):
+            run.how = owner.how  # workers may have reported it before
+        around = [*chain(scope)]
+        if run.named and not run.met:
+            self._lend(journal, run, {each.key for each in around})
+        run.met = True
         run.know(owner.contexts, owner.name)
         if owner.how == "explicit":
-            run.know(_as_context(each) for each in [*chain(here())][1:2] if each.context is None)
-        run.trackers = owner.trackers or run.trackers
+            run.know(_as_context(each) for each in around[1:2] if each.context is None)
         if owner.key not in STATE.ended:
             run.change(ended=None, outcome=None)  # it continues
-        if owner.process is None:
-            if not run.named:
-                set_base(owner.key)
-            announce(owner.key)
         return run
 
-    def _known(
-        self, key: str, how: str, process: str | None = None, trackers: tuple[Context, ...] = ()
-    ) -> RunRecord:
-        run = self.runs.get(key)
+    def _known(self, journal: QueueFile, key: str, how: str, process: str | None = None) -> Run:
+        run = journal.runs.get((key, process or STATE.process))
         if run is None:
             if process is None and not self.facts:
                 from dataver.lineage.capture.environment import at_once
 
                 self.facts = at_once()
-            run = self.runs[key] = RunRecord(key, process or STATE.process, how, part=process is not None)
-            run.trackers = trackers
-            run.change(facts={} if run.part else self.facts)
-            self._learn_end(run)
-            if not run.named and not key.startswith("ray:"):  # a Ray worker executes other tasks later
-                self._unnamed.append(run)
+            facts = RunFacts(key, process or STATE.process, 0 if process else 1, now())
+            run = journal.run(facts if process else facts._replace(facts=self.facts))
+            run.how = how
+            _learn_end(run)
         return run
 
-    def _meet(self, run: RunRecord, how: str, around: Scope | None) -> None:
-        """Record that this process itself is in a run, which workers may have reported before."""
-        if how == "explicit" or (how == "tracker" and not run.named):
-            run.how = how
-            self._unnamed = [each for each in self._unnamed if each is not run]
-        if run.named and not run.met:
-            self._lend(run, {each.key for each in chain(around)})
-        run.met = True
-
-    @staticmethod
-    def _learn_end(run: RunRecord) -> None:
-        """Add start, end and outcome from the hooks of the tracker, if the run has ended."""
-        known = STATE.ended.get(run.key)
-        if known is not None:
-            run.know([known.context], known.context.facts.get("name"))
-            run.trackers = run.trackers or (known.context,)
-            run.change(started=min(run.facts.started, known.started))
-            run.end(known.outcome, known.ended)
-
-    def _lend(self, run: RunRecord, around: set[str]) -> None:
+    def _lend(self, journal: QueueFile, run: Run, around: set[str]) -> None:
         """Record data read so far by the process's own run and by enclosing runs as available to a run."""
-        enclosing = [self.runs[key] for key in around if key in self.runs]
-        for other in [each for each in (*self._unnamed, *enclosing) if each is not run]:
-            for journal in self.journals.values():
-                entry = journal.entries.get((other.key, other.facts.process))
-                lent = [*entry.links.items()] if entry is not None else []
-                for name, link in lent:
-                    if link.role == "input":
-                        self._link(journal, run, _available(link, run), run.trackers)
-                        if entry is not None and not other.named:
-                            entry.unsent.discard(name)
-                            if entry.sent is not None:
-                                other.change(part_of=other.facts.part_of or run.key)
-                for log in journal.logs.values():
-                    if log.event.run.key == other.key and log.read:
-                        run.lent.append((journal, log, len(log.read), not other.named))
-            run.lent += other.lent if other.named else []
+        for other in [*journal.runs.values()]:
+            own = other.how and not other.named and not other.key.startswith("ray:")
+            if other is run or not (own or other.key in around):  # a Ray worker executes other tasks later
+                continue
+            for name, link in [*other.links.items()]:
+                if link.role == "input":
+                    journal.add(run, _available(link, run))
+                    if own:
+                        other.unsent.discard(name)
+                        if other.sent is not None:
+                            other.change(part_of=other.facts.part_of or run.key)
+            for log in [*journal.logs.values()]:
+                if log.run is other and log.read:
+                    available = journal.log(run, _available(log.link, run))
+                    available.whole = log.whole
+                    available.include(log, len(log.read))
+                    journal.add(run)
+                    if own:
+                        log.settle(len(log.read))
 
     # the queue
 
@@ -378,7 +266,7 @@ class Notes:
         """Return the journal of a repository; create it if missing."""
         journal = self.journals.get(repo.local_name)
         if journal is None:
-            mine = self._parent if any(run.part for run in self.runs.values()) else None
+            mine = self._parent if STATE.forked or is_worker() else None
             head = {
                 "parent": mine.process if mine else None,
                 "pid": mine.pid if mine else STATE.pid,
@@ -388,6 +276,7 @@ class Notes:
             }
             journal = QueueFile(queue_folder(repo.local_name), STATE.process, head, repo)
             self.journals[repo.local_name] = journal
+            self._attach(journal)
             _tell_runner(repo.local_name, repo.url)
         return journal
 
@@ -396,55 +285,37 @@ class Notes:
         for journal in self.journals.values():
             journal.close(delete=delete)
 
-    def _link(self, journal: QueueFile, run: RunRecord, link: Link, trackers: tuple[Context, ...]) -> None:
-        """Record a link and queue its use for trackers, if it is new."""
-        for each in self._write(journal, run, link):
-            self._tell(journal, run, each, trackers)
-
-    def _write(self, journal: QueueFile, run: RunRecord, *links: Link) -> tuple[Link, ...]:
-        """Record links and, if they changed, the run's facts; return the new links."""
-        entry = journal.entries.get((run.key, run.facts.process))
-        changed = entry is None or not entry.run.facts or entry.run.sequence < run.facts.sequence
-        event = event_of(run.facts if changed else run.bare, links)
-        for digest in attachments_of(event) & self.attachments.keys():
-            journal.keep(digest, self.attachments[digest])
-        return journal.add(event)
-
-    def _rewrite(self, run: RunRecord) -> bool:
-        """Record the run's facts in every journal that contains the run; return whether any does."""
-        found = [each for each in self.journals.values() if (run.key, run.facts.process) in each.entries]
-        for journal in found:
-            self._write(journal, run)
-        return bool(found)
-
-    def _tell(self, journal: QueueFile, run: RunRecord, link: Link, contexts: Iterable[Context]) -> None:
-        """Queue a use with everything that a run did with a version so far, for each tracker.
-
-        A tracker that accepts updates keeps only the last use, so that one includes files not in links yet.
-        """
-        held = [*journal.entries[run.key, run.facts.process].links.values()]
-        unsaid = [
-            part
-            for log in journal.logs.values()
-            if (log.event.run.key, log.link.record) == (run.key, link.record)
-            for part in log.unsaid()
-        ]
-        for context in contexts:
-            known = [*held, *unsaid] if context.system in updating() else held
-            whole, asked = united(link, known), self._asked.get(link.record or "")
-            self.for_trackers.append((context, use_of(journal.repo, whole, asked)))
+    def _attach(self, journal: QueueFile) -> None:
+        for digest, raw in self._attachments.items():
+            journal.keep(digest, raw)
 
 
-def _available(link: Link, run: RunRecord) -> Link:
+def _of_child(head: dict[str, Any]) -> bool:
+    return head.get("parent") == STATE.process
+
+
+def _last(journal: QueueFile, log: ReadLog) -> None:
+    """Record that only names were requested, if so, and forget the log of an ended run."""
+    if log.listed and log.whole and not log.read and not log.available().read:
+        journal.add(log.run, _available(log.link._replace(files=log.whole[0], size=log.whole[1]), log.run))
+    if log.said == len(log.read):
+        log.close()
+        journal.logs = {name: each for name, each in journal.logs.items() if each is not log}
+
+
+def _learn_end(run: Run) -> None:
+    """Add start, end and outcome from the hooks of the tracker, if the run has ended."""
+    known = STATE.ended.get(run.key)
+    if known is not None:
+        run.know([known.context], known.context.facts.get("name"))
+        run.trackers.setdefault(None, (known.context,))
+        run.change(started=min(run.facts.started, known.started))
+        run.end(known.outcome, known.ended)
+
+
+def _available(link: Link, run: Run) -> Link:
     """Return the link of a run to data that another run read before."""
     return link._replace(how="available", context=None, time=run.facts.started)
-
-
-def _how(key: str) -> str:
-    """Return the kind of a run that a worker reports: the process's own, or one that began in it."""
-    if key == STATE.key:
-        return "implicit"
-    return "joined" if key in STATE.bases else "tracker"
 
 
 def _as_context(scope: Scope) -> Context:

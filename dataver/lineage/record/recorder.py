@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from dataver.lineage import settings
 from dataver.lineage.attribution.children import hook
-from dataver.lineage.attribution.owner import named_by_environment, wanted, whose
-from dataver.lineage.attribution.scopes import CURRENT, begin_scope, chain, end_scope
-from dataver.lineage.attribution.state import STATE, Scope, announce, set_base
+from dataver.lineage.attribution.owner import Owner, named_by_environment, wanted, whose
+from dataver.lineage.attribution.scopes import CURRENT, begin_scope, chain, end_scope, here
+from dataver.lineage.attribution.state import STATE, announce, set_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from dataver.formats.context import Context
     from dataver.formats.event import Link
     from dataver.formats.record import Record
-    from dataver.lineage.attribution.owner import Owner
+    from dataver.lineage.attribution.state import Scope
     from dataver.lineage.record.background import Recorder
-    from dataver.lineage.record.read_log import ReadLog, Share
+    from dataver.lineage.record.journal import ReadLog, Share
     from dataver.repository import Published, RepositoryCore
 
 __all__ = [
-    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "look_again", "named_here", "record_input",
-    "record_made", "record_output", "tracker_begins", "tracker_ends",
+    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "look_again", "named_here", "record",
+    "record_output", "tracker_begins", "tracker_ends",
 ]  # fmt: skip
 
 _END_SECONDS: Final = 5.0  # to wait at the end of a tracker's run until its uses are written
@@ -63,66 +63,41 @@ def _never_raises(act: Callable[P, T]) -> Callable[P, T | None]:
 
 
 @_never_raises
-def record_input(
-    repo: RepositoryCore,
-    published: Published,
-    *,
-    patterns: tuple[str, ...] = (),
-    exclude: tuple[str, ...] = (),
-    shard: tuple[int, int] | None = None,
-    files: int,
-    size: int,
-    how: str,
-    run: object = None,
-    asked: str | None = None,
-) -> None:
-    """Record that the current run consumed a version. Never raises.
+def record(repo: RepositoryCore, link: Link, *, run: object = None, asked: str | None = None) -> None:
+    """Record that the current run consumed or produced a version. Never raises.
 
     Args:
         repo: the repository.
-        published: the version.
-        patterns: globs that selected its files; empty for all of it.
-        exclude: globs of files that were left out again.
-        shard: `(rank, world)` for the part of one of several readers.
-        files: number of files consumed.
-        size: bytes of them.
-        how: `fetch`, `declared` …
+        link: the link (`journal.link_of`).
         run: the run (`attribution.owner.key_of`); None means the current one.
         asked: the reference as typed by the user.
     """
-    from dataver.formats.event import Subset
-    from dataver.lineage.record.journal import link_of
+    hooks()
+    owner = whose(run)
+    if owner is not None:
+        _announce(owner)
+        recorder = _recorder()
+        recorder.notes.record(repo, link, owner, asked)
+        recorder.changed()
 
-    part = Subset(patterns=patterns, shard=shard, exclude=exclude)
-    record, record_id = published.record, published.record_id
-    link = link_of("input", record, record_id, how, subset=part, files=files, size=size)
-    _record(repo, link, run, asked)
 
-
-@_never_raises
 def record_output(
-    repo: RepositoryCore, record: Record, record_id: str | None, *, how: str, run: object = None
+    repo: RepositoryCore, made: Record, record_id: str | None, *, how: str, run: object = None
 ) -> None:
-    """Record that the current run produced a version, published or only sealed. Never raises.
+    """Record that a run, or the current one, if any, produced a version or the bytes of one. Never raises.
 
     Args:
         repo: the repository.
-        record: the version's record; its label is meaningless until it is published.
+        made: the version's record; its label is meaningless until it is published.
         record_id: the record's id; None until it is published.
         how: `finalize`, `unchanged`, `declared` …
         run: the run; None means the current one.
     """
-    from dataver.lineage.record.journal import link_of
+    if run is not None or wanted():
+        from dataver.lineage.record.journal import link_of
 
-    made = {"write_id": record.write_id, "files": record.files, "size": record.size}
-    link = link_of("output", record, record_id, how, **made)
-    _record(repo, link, run, None)
-
-
-def record_made(repo: RepositoryCore, record: Record, record_id: str | None, *, how: str) -> None:
-    """Record that the current run, if any, produced a version or the bytes of one. Never raises."""
-    if wanted():
-        record_output(repo, record, record_id, how=how)
+        values = {"write_id": made.write_id, "files": made.files, "size": made.size}
+        record(repo, link_of("output", made, record_id, how, **values), run=run)
 
 
 @_never_raises
@@ -199,10 +174,18 @@ class Reads:
                 _failed(error)
 
     @_never_raises
-    def listed(self) -> None:
-        """Record a request for names or attributes of files: without reads, the version was available."""
+    def listed(self, path: str = "", size: int = 0) -> None:
+        """Record a request for names, or attributes of a file: without a read, it was available.
+
+        Args:
+            path: the file; empty for names of files, which make the whole version available if nothing is
+                read or named.
+            size: bytes of the file.
+        """
         log = self._here() if self._on else None
-        if log is not None:
+        if log is not None and path:
+            log.available().add(path, size)
+        elif log is not None:
             log.listed = True
 
     @_never_raises
@@ -229,6 +212,7 @@ class Reads:
         if self._process != STATE.process:  # forked
             self._process, self._logs = STATE.process, {}
         recorder = _recorder()
+        _announce(owner)
         log = recorder.notes.log_of(self._repo, self._published, owner)
         for share in self._shares:
             log.share(share)
@@ -241,22 +225,24 @@ class Reads:
 def begin_run(key: str, name: str | None) -> Scope:
     """Begin a run, the innermost of this thread or task until `end_run`. Never raises."""
     hooks()  # workers may record even if this process does not
-    return _began(begin_scope(key, name))
+    scope = begin_scope(key, name)
+    _began(Owner(key, "explicit", name, (), ()), scope)
+    return scope
 
 
 @_never_raises
 def tracker_begins(context: Context, thread: int | None = None) -> None:
     """Record the start of a tracker's run in this thread; for the hooks of trackers. Never raises."""
     hook()
-    _began(begin_scope(context.key, context.facts.get("name"), context, thread))
+    scope = begin_scope(context.key, context.facts.get("name"), context, thread)
+    _began(Owner(context.key, "tracker", None, (context,), ()), scope)
 
 
-def _began(scope: Scope) -> Scope:
+def _began(owner: Owner, scope: Scope | None) -> None:
     recorder: Recorder | None = STATE.recorder
     if recorder is not None:
-        recorder.notes.begin(scope)
+        recorder.notes.begin(owner, scope)
         recorder.changed()
-    return scope
 
 
 @_never_raises
@@ -278,7 +264,7 @@ def tracker_ends(context: Context, outcome: str, *, before: bool = False) -> Non
     """
     recorder: Recorder | None = STATE.recorder
     if recorder is not None:
-        recorder.notes.begin(Scope(context.key, context.facts.get("name"), context, None))
+        recorder.notes.begin(Owner(context.key, "tracker", None, (context,), ()), None)
         if before and recorder.sends:
             recorder.wait(recorder.ask("close"), _END_SECONDS)
     end_scope(context.key, outcome, context)
@@ -304,11 +290,9 @@ def hooks() -> None:
 @_never_raises
 def look_again() -> None:
     """Record a tracker's run that has just begun; data read before is available to it."""
-    recorder: Recorder | None = STATE.recorder
-    owner = whose() if recorder is not None and recorder.notes.runs else None
-    if recorder is not None and owner is not None and owner.how == "tracker":
-        recorder.notes.see(owner)
-        recorder.changed()
+    owner = whose() if STATE.recorder is not None else None
+    if owner is not None and owner.how == "tracker":
+        _began(owner, here())
 
 
 def named_here() -> str | None:
@@ -340,15 +324,6 @@ def _recorder() -> Recorder:
     return recorder
 
 
-def _record(repo: RepositoryCore, link: Link, run: object, asked: str | None) -> None:
-    hooks()
-    owner = whose(run)
-    if owner is not None:
-        recorder = _recorder()
-        recorder.notes.record(repo, link, owner, asked)
-        recorder.changed()
-
-
 def _at_exit() -> None:
     """Register sending at exit, before thread pools end, which some stores need.
 
@@ -373,15 +348,10 @@ def _finish() -> None:
 
 @_never_raises
 def _send_last() -> None:
-    """Send the records of this process; if it has none itself, those that its children left."""
-    if STATE.recorder is None:
-        from dataver.lineage.record.sender import repositories_of_children
-
-        for repo in repositories_of_children(STATE.repositories):
-            _recorder().notes.journal(repo)
+    """Send the records of this process and its children."""
+    recorder = _recorder()
     look_again()
-    if STATE.recorder is not None:
-        STATE.recorder.finish()
+    recorder.finish()
 
 
 def _failed(error: Exception) -> None:

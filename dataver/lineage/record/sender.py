@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dataver.errors import InvalidInput, StoreError
 from dataver.lineage.attribution.state import STATE, alive
 from dataver.lineage.record.journal import Journal, attachments_of, event_of
-from dataver.lineage.record.queue_file import children, left_files, queue_folder, remove_unlocked
+from dataver.lineage.record.queue_file import left_files, queue_folder
 from dataver.lineage.subset_summary import links_of
 from dataver.machine.process_identity import boot_id
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dataver.lineage.record.queue_file import LeftFile
     from dataver.repository import RepositoryCore
 
-__all__ = ["repositories_of_children", "send", "send_left", "send_waiting"]
+__all__ = ["send", "send_left", "send_waiting"]
 
 _LINKS: Final = 1_000  # maximum in one event
 _FILES: Final = 200  # left files sent together
@@ -36,11 +36,10 @@ def send(repo: RepositoryCore, events: Iterable[Event], attachments: Mapping[str
         StoreError: the repository cannot be written, or was deleted or replaced.
     """
     waiting = list(events)
-    if not waiting:
-        return
-    _same_repository(repo)
-    for digest in sorted(attachments):
-        if any(digest in attachments_of(event) for event in waiting):
+    if waiting:
+        _same_repository(repo)
+    for digest in sorted({digest for event in waiting for digest in attachments_of(event)}):
+        if attachments.get(digest):
             repo.events.attach(attachments[digest])
     for event in waiting:
         _put(repo, event)
@@ -64,16 +63,14 @@ def send_left(repo: RepositoryCore, go_on: Callable[[], bool] = lambda: True) ->
     """
     taken: list[LeftFile] = []
     folder = queue_folder(repo.local_name)
-    remove_unlocked(folder)
     with ExitStack() as stack:
         for left in left_files(folder, _orphaned):
-            stack.enter_context(left)
-            taken.append(left)
+            taken.append(stack.enter_context(left))
             if len(taken) >= _FILES or not go_on():
                 break
         whole = Journal()
         for left in taken:
-            whole.absorb(left)
+            left.apply(whole)
         for log in whole.logs.values():
             whole.link(log, len(log.read), links_of(log, repo.tree(bytes.fromhex(log.link.tree))))
         send(repo, whole.unsent(bare=True), whole.attachments)
@@ -93,23 +90,6 @@ def send_waiting(repo: RepositoryCore) -> str | None:
     return None
 
 
-def repositories_of_children(known: Mapping[str, RepositoryCore]) -> list[RepositoryCore]:
-    """Return the repositories for which children of this process left files.
-
-    Args:
-        known: open repositories, by `local_name`.
-    """
-    from dataver.machine.paths import state_root
-    from dataver.repository import open_repository
-
-    found: list[RepositoryCore] = []
-    for folder in (state_root() / "lineage").glob("*/queue"):
-        head = next((each.head for each in children(folder, STATE.process)), None)
-        if head is not None:
-            found.append(known.get(folder.parent.name) or open_repository(str(head["url"])))
-    return found
-
-
 def _orphaned(head: dict[str, Any]) -> bool:
     """Return whether the file of a dead process has no running parent whose recorder absorbs it.
 
@@ -125,17 +105,16 @@ def _orphaned(head: dict[str, Any]) -> bool:
 def _put(repo: RepositoryCore, event: Event) -> None:
     """Write one event with the current time, split if it is too large."""
     links = event.links
-    if len(links) > _LINKS:
-        for start in range(0, len(links), _LINKS):
-            _put(repo, event._replace(links=links[start : start + _LINKS]))
-        return
+    middle = len(links) // 2
     try:
-        repo.events.put(event_of(event.run, links))
+        if len(links) <= _LINKS:
+            repo.events.put(event_of(event.run, links))
+            return
     except InvalidInput:
         if len(links) < 2:
             raise
-        for half in (links[: len(links) // 2], links[len(links) // 2 :]):
-            _put(repo, event._replace(links=half))
+    for half in (links[:middle], links[middle:]):
+        _put(repo, event._replace(links=half))
 
 
 def _same_repository(repo: RepositoryCore) -> None:
@@ -147,7 +126,7 @@ def _same_repository(repo: RepositoryCore) -> None:
 
     try:
         there = parse_config(repo.store.get_bounded(CONFIG, MAX_JSON)).id
-    except NotFound as error:
-        raise StoreError(f"{repo.url} is gone.") from error
+    except NotFound:
+        there = None
     if there != repo.id:
-        raise StoreError(f"{repo.url} is another repository now.")
+        raise StoreError(f"{repo.url} is {'another repository now' if there else 'gone'}.")

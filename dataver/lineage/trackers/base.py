@@ -107,6 +107,25 @@ def updating() -> set[str]:
     return {each.system for each in trackers() if getattr(each, "updates", False)}
 
 
+def note(context: Context, use: Use) -> None:
+    """Write a use to a tracker's run; a failure is a warning."""
+    for tracker in trackers():
+        if tracker.system == context.system:
+            try:
+                tracker.note(context, use)
+            except Exception as error:  # noqa: BLE001  # a tracker's client may raise anything
+                _warn(f"{use.ref} was not written to {context.key}: {type(error).__name__}: {error}.")
+
+
+def outcome_of(context: Context) -> str | None:
+    """Return the outcome of a run, from a tracker that offers it (`outcome`)."""
+    for tracker in trackers():
+        if tracker.system == context.system and hasattr(tracker, "outcome"):
+            outcome: str | None = tracker.outcome(context)
+            return outcome
+    return None
+
+
 def watch(watched: set[str], begins: Callable[..., None], ends: Callable[..., None]) -> None:
     """Install the hooks of trackers, which call `begins(context)` and `ends(context, outcome)`.
 
@@ -171,9 +190,13 @@ def declared() -> tuple[Tracker, ...]:
 
 
 def _left_out(value: str, why: str) -> None:
+    _warn(f"the tracker '{value}' is ignored: {why}.")
+
+
+def _warn(message: str) -> None:
     from dataver.lineage.settings import warn
 
-    warn(f"the tracker '{value}' is ignored: {why}.")
+    warn(message)
 
 
 def _entry_point_files() -> Iterator[bytes]:
