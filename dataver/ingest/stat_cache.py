@@ -3,7 +3,7 @@
 One flat file per scanned folder: path, size, mtime, ctime, inode and digest of each file, in columns. A file
 is unchanged only if all four stat values are equal.
 
-The racy case is handled as in git: a file whose mtime or ctime is within `_RACY_NS` of the start of the scan
+The racy case is handled as in git: a file whose mtime or ctime is within `RACY_NS` of the start of the scan
 could change again without its times changing, so it is not recorded and is read the next time.
 
 Writes through a shared mapping are detected late: the kernel sets the times when a clean page is first
@@ -34,11 +34,11 @@ from dataver.hashing import checksum, digest
 from dataver.machine.paths import make_private
 from dataver.storage.durable import replace_file
 
-__all__ = ["FileStat", "StatCache"]
+__all__ = ["RACY_NS", "FileStat", "StatCache"]
 
 _MAGIC = b"DVSTAT\x00\x01"
 _HEAD = struct.Struct("<8sQQQ")  # magic, rows, bytes of paths, checksum of the raw body
-_RACY_NS = 2_000_000_000  # the coarsest common timestamp (FAT) is 2 s
+RACY_NS = 2_000_000_000  # the coarsest common timestamp (FAT) is 2 s
 _MAPPED_NS = 60_000_000_000  # longer than Linux delays writing back a page (30 s, checked every 5 s)
 _LIMIT = 1 << 32
 
@@ -85,12 +85,12 @@ class StatCache:
     def holds_still(self, fd: int, stat: FileStat) -> bool:
         """Return whether its times will reveal later changes of an open file; call before reading it."""
         age = self._began - max(stat.mtime_ns, stat.ctime_ns)
-        return age > _MAPPED_NS or (age > _RACY_NS and not _is_written_elsewhere(fd))
+        return age > _MAPPED_NS or (age > RACY_NS and not _is_written_elsewhere(fd))
 
     def put(self, path: str, stat: FileStat, file_digest: bytes, *, still: bool = True) -> None:
         """Record a file that was read; drop it if it was not stable before that."""
         row = self._rows.get(path)
-        if not still or max(stat.mtime_ns, stat.ctime_ns) >= self._began - _RACY_NS:
+        if not still or max(stat.mtime_ns, stat.ctime_ns) >= self._began - RACY_NS:
             if row is not None:
                 self._columns[0][row] = -1
                 self._changed = True

@@ -163,15 +163,16 @@ def _rank_fetches(url, options, local, start, results):
 
 
 @pytest.mark.servers
-def test_the_processes_of_a_node_share_one_download(filled, moto_server, monkeypatch):
-    """Four ranks of one machine ask for the node's part: one reads packs, as often as one alone would."""
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_the_processes_of_a_node_share_one_download(filled, moto_server, monkeypatch, ranks):
+    """The ranks of one machine ask for the node's part: one reads packs, as often as one alone would."""
     monkeypatch.setenv("DATAVER_CACHE", str(filled.root / "alone"))
-    url = moto_server.url("shards")
+    url = moto_server.url(f"shards/{ranks}")
     repo = dataver.init(url, storage_options=moto_server.options)
     repo.sync(filled.source, "some/data", workspace=filled.root)
     counts = []
     context = multiprocessing.get_context("spawn")
-    for processes in (1, 4):
+    for processes in (1, ranks):
         monkeypatch.setenv("DATAVER_CACHE", str(filled.root / f"machine{processes}"))
         with FaultyNetwork(moto_server.endpoint, lambda _: None) as network:
             options = moto_server.options | {"endpoint_url": network.endpoint}

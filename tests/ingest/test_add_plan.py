@@ -88,7 +88,7 @@ def test_a_plan_is_refused_as_the_command_is(work):
 
 def test_what_the_stat_cache_knows_of_elsewhere_is_read_all_the_same(work, monkeypatch):
     """A plan counts the bytes that the command reads: all of a file that the draft does not hold."""
-    monkeypatch.setattr("dataver.ingest.stat_cache._RACY_NS", -(10**15))  # every file is old enough
+    monkeypatch.setattr("dataver.ingest.stat_cache.RACY_NS", -(10**15))  # every file is old enough
     repo = dataver.open("repo")
     draft = repo.create("dogs")
     size = sum(path.stat().st_size for path in (work / "photos").iterdir() if not path.is_symlink())

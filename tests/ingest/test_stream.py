@@ -116,7 +116,7 @@ def test_the_reader_waits_for_the_network(tmp_path):
         size = -1
         while counters.size != size:  # no event says that nothing more is read
             size = counters.size
-            time.sleep(1.5)
+            time.sleep(0.4)
         assert 8 << 20 < size < 36 << 20 < 60 * 700_000
         assert sum(path.stat().st_size for path in draft._core.spool.iterdir()) <= SPOOL
     finally:

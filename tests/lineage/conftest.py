@@ -39,10 +39,10 @@ TRACKER = Hal()
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
+def lab(tmp_path, monkeypatch, copy_of):
     """A repository with two versions of `cats`, and processes with lineage on."""
     monkeypatch.chdir(tmp_path)
-    return Lab(tmp_path)
+    return Lab(tmp_path, copy_of)
 
 
 @pytest.fixture

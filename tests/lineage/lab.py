@@ -1,6 +1,7 @@
 """A machine with a repository on it, for tests that run real processes with lineage on."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,11 +10,23 @@ from pathlib import Path
 import pytest
 
 import dataver
+from copies import Copy
 from dataver.lineage.record.queue_file import waiting
 from dataver.repository.events import Events
 from dataver.storage import open_store
 
 __all__ = ["Lab"]
+
+
+def _publish(folder: Path) -> None:
+    """Publish two versions of `cats` from `work/photos`."""
+    repo, photos = dataver.init(folder / "repository"), folder / "work" / "photos"
+    (photos / "train").mkdir(parents=True)
+    for number in (1, 2):
+        (photos / "train" / "a.jpg").write_bytes(b"a" * number)
+        (photos / "labels.csv").write_text("a,b\n")
+        repo.sync(photos, "cats", workspace=folder / "work")
+    shutil.rmtree(folder / "cache")  # processes in the lab begin without one
 
 
 class Lab:
@@ -26,22 +39,17 @@ class Lab:
         environment: what they get.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, copy_of: Copy) -> None:
         self.root, self.repository, self.work = root, root / "repository", root / "work"
-        self.work.mkdir()
         keep = {name: value for name, value in os.environ.items() if not name.startswith("DATAVER_")}
         self.environment = keep | {
             "DATAVER_CACHE": str(root / "cache"),
             "DATAVER_STATE": str(root / "state"),
             "DATAVER_REPO": str(self.repository),
         }
-        repo = dataver.init(self.repository)
+        copy_of(_publish, root)
+        repo = dataver.open(self.repository)
         self.id = repo._core.local_name
-        for number in (1, 2):
-            (self.work / "photos" / "train").mkdir(parents=True, exist_ok=True)
-            (self.work / "photos" / "train" / "a.jpg").write_bytes(b"a" * number)
-            (self.work / "photos" / "labels.csv").write_text("a,b\n")
-            repo.sync(self.work / "photos", "cats", workspace=self.work)
         with pytest.MonkeyPatch.context() as patched:
             patched.setenv("DATAVER_CACHE", self.environment["DATAVER_CACHE"])
             for number in (0, 1):

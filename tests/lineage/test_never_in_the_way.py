@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from copies import Copy
 from waiting import PATIENCE, until
 
 from .lab import Lab
@@ -68,10 +69,10 @@ def test_the_repository_is_another_one_by_now(lab) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-def test_the_repository_is_read_only() -> None:
+def test_the_repository_is_read_only(copy_of: Copy) -> None:
     """Somebody who may only read trains as anybody; who may write brings the links later."""
     root = Path(tempfile.mkdtemp(prefix="dataver-shared-"))
-    lab = Lab(root)
+    lab = Lab(root, copy_of)
     root.chmod(0o755)
     lab.run(f"{FETCH}; import dataver; dataver.init({str(root / 'other')!r}).sync('photos', 'dogs')")
     seen = len(lab.events())

@@ -175,7 +175,7 @@ def killed(home, rounds):
 
 def test_a_sweep_or_repack_that_is_killed_harms_nothing_and_a_repeat_finishes(home):
     """Invariant 4, with kill -9."""
-    killed(home, 6)
+    killed(home, 2)
 
 
 @pytest.mark.slow
