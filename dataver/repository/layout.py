@@ -52,6 +52,7 @@ __all__ = [
     "parse_record_key",
     "parse_tag_key",
     "parse_tombstone_key",
+    "parts_prefix",
     "record_key",
     "record_prefix",
     "retired_key",
@@ -170,9 +171,14 @@ def hold_key(name: str) -> str:
     return f"{HOLDS}{name}.json"
 
 
-def fork_key(draft: str) -> str:
+def parts_prefix(draft: str) -> str:
+    """Return the prefix of the marks and parts of a draft to which workers add."""
+    return f"{PARTS}{draft}/"
+
+
+def fork_key(draft: str, name: str) -> str:
     """Return the key that marks a draft as one to which workers add."""
-    return f"{PARTS}{draft}/fork"
+    return f"{PARTS}{draft}/fork-{name}"
 
 
 def part_key(draft: str, name: str) -> str:
