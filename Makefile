@@ -6,6 +6,8 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check
 STAMP  := $(VENV)/.installed
 CODE   := dataver cli tests benchmarks scripts
 ARGS   ?=
+# in order, and what is left at the end is shared: a module's fixtures are made in one worker
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
 # hundreds of processes of the tests start in less than half the time with it
 unexport PYTHONDONTWRITEBYTECODE
@@ -41,22 +43,22 @@ $(VENV)-demo/bin/dataver:
 $(VENV)/bin/dataver: $(STAMP)
 
 test: $(STAMP) ## install, then run the tests (ARGS="-k name" selects)
-	$(BIN)/python -m pytest -n auto -m "not slow and not faults and not torture" $(ARGS)
+	$(PYTEST) -m "not slow and not faults and not torture" $(ARGS)
 
 test-slow: $(STAMP) ## only the slow tests: large sizes, all damage to the golden repository, all examples of properties (DATAVER_PUBLISHES=full for 400 concurrent publishes)
-	DATAVER_PROPERTIES=full $(BIN)/python -m pytest -n auto -m "(slow or hypothesis) and not faults and not torture" $(ARGS)
+	DATAVER_PROPERTIES=full $(PYTEST) -m "(slow or hypothesis) and not faults and not torture" $(ARGS)
 
 test-faults: $(STAMP) ## uploads and fetches on an unreliable network, and killed ones (DATAVER_FAULTS=full for 1 GB and 200 kills)
 	$(BIN)/python -m pytest -n $(if $(filter full,$(DATAVER_FAULTS)),0,auto) -m faults tests/faults $(ARGS)
 
 torture: $(STAMP) ## every command killed at its system calls, on a full disk, with few descriptors; every object damaged; every request answered wrongly or broken (DATAVER_TORTURE=full for all points; needs strace and root)
-	$(BIN)/python -m pytest -n auto -m torture tests/torture $(ARGS)
+	$(PYTEST) -m torture tests/torture $(ARGS)
 
 test-ceph: $(STAMP) ## the store contract and the end-to-end suite against Ceph's gateway (docs/stores.md lists the packages to install)
 	DATAVER_TEST_SERVERS=ceph $(BIN)/python -m pytest -n 2 -k ceph tests/storage tests/endtoend tests/transfer tests/maintenance $(ARGS)
 
 test-all: $(STAMP) ## all tests, including the slow ones
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	DATAVER_PROPERTIES=full $(PYTEST) $(ARGS)
 
 trackers: ## real trackers and orchestrators, each in its own environment (NAMES="mlflow zenml" selects)
 	$(PYTHON) scripts/trackers.py $(VENV)-trackers $(NAMES)
@@ -110,7 +112,7 @@ FIRST := $(VENV)-first-hour
 first-hour: wheel ## install the built wheel into an empty environment, run the documentation as it is written there, and compare the screens
 	$(PYTHON) -m venv --clear $(FIRST)
 	$(FIRST)/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls $(CURDIR)/dist/dataver-*.whl)[serve]"
-	FIRST_HOUR_PROGRAMS=$(CURDIR)/$(FIRST)/bin $(BIN)/python -m pytest -n auto tests/first_hour $(ARGS)
+	FIRST_HOUR_PROGRAMS=$(CURDIR)/$(FIRST)/bin $(PYTEST) tests/first_hour $(ARGS)
 
 check: format-check lint types contracts docs-check test ## everything except the wheel
 
