@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver.log import info
-from dataver.progress_bar import Bar
+from dataver.progress import Bar
 from dataver_cli.memory import keep_freed_memory
 from dataver_cli.output import Output, count
 

@@ -21,8 +21,7 @@ from dataver.ingest.pack_uploader import SPOOL
 from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.ingest.upload import publish_draft
 from dataver.lineage.record.recorder import record_output
-from dataver.progress import SILENT, Progress
-from dataver.progress_bar import receiver
+from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Published
 from dataver.tree import Given, Tree, new_name_problems
 from dataver.user import author as default_author

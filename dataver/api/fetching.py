@@ -10,8 +10,7 @@ from dataver.checkout.fetching import fetch as check_out
 from dataver.checkout.selection import FetchRequest, survey
 from dataver.machine.cache_root import CacheUnusable, open_cache_root, private_cache_root
 from dataver.machine.speeds import record_transfer
-from dataver.progress import Progress
-from dataver.progress_bar import receiver
+from dataver.progress import Progress, receiver
 from dataver.repository import Published, Ref, RepositoryCore, ref_text
 from dataver.storage.url import local_folder
 from dataver.tree.selection import Given, Selection

@@ -16,8 +16,7 @@ from dataver.arguments import check_range, check_word
 from dataver.formats.names import BUMPS
 from dataver.formats.tag import TagMove
 from dataver.machine.paths import absolute_url, workspace_of
-from dataver.progress import SILENT, Progress
-from dataver.progress_bar import receiver
+from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Ref, RepositoryCore
 from dataver.repository.lines import latest_of_each
 from dataver.tree.selection import Given, Selection

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dataver.errors import NotFound
 from dataver.machine.configuration import options_for
-from dataver.progress import SILENT, Progress
-from dataver.progress_bar import receiver
+from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import RepositoryCore, init_repository, open_repository
 from dataver.storage import MemoryStore
 from dataver.user import author

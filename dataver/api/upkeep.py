@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from dataver.arguments import check_range
 from dataver.errors import DataverError
 from dataver.machine.store_clock import GRACE
-from dataver.progress import SILENT, Progress
-from dataver.progress_bar import receiver
+from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Ref, RepositoryCore, ref_text
 from dataver.tree.selection import Given, Selection
 from dataver.user import author

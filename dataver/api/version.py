@@ -15,8 +15,7 @@ from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.description import Description
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
-from dataver.progress import SILENT, Progress
-from dataver.progress_bar import receiver
+from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Published
 from dataver.repository.descriptions import find_readme
 from dataver.repository.reread import resumed

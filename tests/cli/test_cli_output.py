@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataver import progress_bar
+from dataver import progress
 from dataver_cli.graph import children_first, draw
 from dataver_cli.output import count, duration, safe, size, table
 
@@ -83,8 +83,8 @@ def test_bar_shows_bytes_files_and_what_is_new(monkeypatch: pytest.MonkeyPatch) 
     """A bar on a terminal shows bytes, files and the new bytes, in 80 columns."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress_bar, "_PATIENCE", 0.0)
-    with progress_bar.Bar("Adding", command=True, shown=True, fresh="new") as bar:
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    with progress.Bar("Adding", command=True, shown=True, fresh="new") as bar:
         bar.start(10, 4_000_000)
         bar.advance(5, 2_000_000, new=500_000)
     said = screen.getvalue()
@@ -96,8 +96,8 @@ def test_bar_moves_within_a_large_file_and_says_nothing_before(monkeypatch: pyte
     """Before anything is known there is no bar of zeros; new bytes of an incomplete file count."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress_bar, "_PATIENCE", 0.0)
-    with progress_bar.Bar("Adding", command=True, shown=True, fresh="new") as bar:
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    with progress.Bar("Adding", command=True, shown=True, fresh="new") as bar:
         bar.advance(0, 0)
         assert screen.getvalue() == ""
         bar.start(1, 1_000_000)
@@ -109,8 +109,8 @@ def test_bar_moves_within_a_large_file_and_says_nothing_before(monkeypatch: pyte
 def test_bar_is_drawn_on_a_real_terminal() -> None:
     """On a terminal, here one that does not know its size, the bar appears and is cleared at the end."""
     code = (
-        "from dataver import progress_bar; progress_bar._PATIENCE = 0.0\n"
-        "with progress_bar.Bar('Adding', command=True, shown=True) as bar:\n"
+        "from dataver import progress; progress._PATIENCE = 0.0\n"
+        "with progress.Bar('Adding', command=True, shown=True) as bar:\n"
         "    bar.start(2, 100); bar.advance(1, 50)"
     )
     master, slave = pty.openpty()
@@ -130,8 +130,8 @@ def test_bar_is_drawn_on_a_real_terminal() -> None:
 def test_no_bar_where_nobody_looks(monkeypatch: pytest.MonkeyPatch, screen: io.StringIO, shown: bool) -> None:
     """Quiet commands and streams that are no terminal get no bar."""
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress_bar, "_PATIENCE", 0.0)
-    with progress_bar.Bar("Adding", command=True, shown=shown) as bar:
+    monkeypatch.setattr(progress, "_PATIENCE", 0.0)
+    with progress.Bar("Adding", command=True, shown=shown) as bar:
         bar.advance(1, 1)
     assert screen.getvalue() == ""
 
@@ -140,8 +140,8 @@ def test_no_bar_for_what_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before its second is over, nothing is drawn."""
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr(progress_bar, "_PATIENCE", 1e9)
-    with progress_bar.Bar("Adding", command=True, shown=True) as bar:
+    monkeypatch.setattr(progress, "_PATIENCE", 1e9)
+    with progress.Bar("Adding", command=True, shown=True) as bar:
         bar.advance(1, 1)
     assert screen.getvalue() == ""
 
