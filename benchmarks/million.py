@@ -25,9 +25,9 @@ from pathlib import Path
 import dataver
 from dataver.formats.entry import Entry, Extent, Kind
 from dataver.formats.record import Record
-from dataver.repository import publish
 from dataver.repository.layout import block_key
 from dataver.repository.lines import find_position
+from dataver.repository.publish import publish
 from dataver.tree import build, edit
 
 NAME = "big/set"

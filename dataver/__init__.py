@@ -20,6 +20,7 @@ from dataver._about import __version__
 
 if TYPE_CHECKING:
     from dataver.api.config import Config
+    from dataver.api.dataset import DatasetSummary
     from dataver.api.diff import Diff
     from dataver.api.draft import Draft
     from dataver.api.forking import JoinReport, Worker, join_draft
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from dataver.api.run import Run, run, use
     from dataver.api.sync import SyncReport
     from dataver.api.transfer import mirror
-    from dataver.api.version import DatasetSummary, UploadReport, Version
+    from dataver.api.version import UploadReport, Version
     from dataver.checkout.fetching import FetchReport
     from dataver.errors import (
         AlreadyExists,
@@ -107,7 +108,8 @@ _HOMES = {
     "dataver.api.repository": ("Repository",),
     "dataver.api.run": ("Run", "run", "use"),
     "dataver.api.sync": ("SyncReport",),
-    "dataver.api.version": ("DatasetSummary", "UploadReport", "Version"),
+    "dataver.api.dataset": ("DatasetSummary",),
+    "dataver.api.version": ("UploadReport", "Version"),
     "dataver.checkout.fetching": ("FetchReport",),
     "dataver.formats.entry": ("Entry", "Kind"),
     "dataver.formats.fork": ("Part",),

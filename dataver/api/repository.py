@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from dataver.api.dataset import DatasetSummary
 from dataver.api.upkeep import Upkeep
-from dataver.api.version import DatasetSummary, Version
+from dataver.api.version import Version
 from dataver.arguments import check_range, check_word
 from dataver.formats.names import BUMPS
 from dataver.formats.tag import TagMove

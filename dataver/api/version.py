@@ -1,4 +1,4 @@
-"""Public versions: their records and files."""
+"""Public versions: their records and files. Methods import what lists of versions do not need."""
 
 import os
 import time
@@ -9,15 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dataver.api.describing import DescriptionFields, describe
-from dataver.api.diff import Diff, compare, parent_tree
 from dataver.errors import InvalidInput, PathNotFound
-from dataver.formats.description import Description
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import ParentRef, Record
 from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Published
-from dataver.repository.descriptions import find_readme
 from dataver.repository.reread import resumed
 from dataver.short_repr import short_repr
 from dataver.tree import Selection, Tree, path_of
@@ -25,14 +21,17 @@ from dataver.tree.selection import literal
 from dataver.user import author
 
 if TYPE_CHECKING:
+    from dataver.api.describing import DescriptionFields
+    from dataver.api.diff import Diff
     from dataver.checkout import FetchReport
+    from dataver.formats.description import Description
     from dataver.ingest import Sent
     from dataver.reading import Files
     from dataver.reading.stream import FileReader
     from dataver.repository import RepositoryCore
     from dataver.tree.selection import Given
 
-__all__ = ["DatasetSummary", "UploadReport", "Version"]
+__all__ = ["UploadReport", "Version"]
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,14 @@ class Version:
         record_id: str | None,
         tree: Tree,
         uploader: "Callable[[Progress, bool, bool], tuple[Sent, Published | None]] | None" = None,
-        described: Callable[[Published], Description | None] | None = None,
+        described: "Callable[[Published], Description | None] | None" = None,
     ) -> None:
         self._repository = repository
         self._record = record
         self._record_id = record_id
         self._tree = tree
         self._uploader = uploader
-        self._described = described or repository.descriptions.of
+        self._described = described
 
     def __repr__(self) -> str:
         return f"Version({self.ref!r}, {self.digest[:16]}…, files={self.file_count})"
@@ -179,9 +178,10 @@ class Version:
         return dict(self._record.metadata if found is None else found.metadata)
 
     @cached_property
-    def description(self) -> Description | None:
+    def description(self) -> "Description | None":
         """Its description; None if it was not described. Reads the repository once, as `metadata` does."""
-        found = self._described(self._published()) if self.uploaded else None
+        described = self._described or self._repository.descriptions.of
+        found = described(self._published()) if self.uploaded else None
         # the label may belong to another version than the one described, in a restored repository
         return found if found is not None and found.record == self._record_id else None
 
@@ -191,10 +191,12 @@ class Version:
         found = self.description
         if found is not None and found.readme is not None:
             return found.readme
+        from dataver.repository.descriptions import find_readme
+
         entry = find_readme(self._tree)
         return None if entry is None else self.read(entry.path).decode("utf-8", "replace")
 
-    def describe(self, text: str | None = None, **fields: Unpack[DescriptionFields]) -> Description:
+    def describe(self, text: str | None = None, **fields: "Unpack[DescriptionFields]") -> "Description":
         """Describe it; return its new description. Its record, its digest and older descriptions stay.
 
         Args:
@@ -206,10 +208,12 @@ class Version:
                 not JSON, or a key of `unset` does not exist.
             Conflict: other writers keep describing it.
         """
+        from dataver.api.describing import describe
+
         self.description = describe(self._repository, self.dataset, self._published(), text, fields)
         return self.description
 
-    def description_history(self) -> list[Description]:
+    def description_history(self) -> "list[Description]":
         """Return all its descriptions, oldest first."""
         return self._repository.descriptions.history(self.dataset, self.label)
 
@@ -357,7 +361,7 @@ class Version:
 
     def diff(
         self, other: "Version | None" = None, *, include: "Given | None" = None, exclude: "Given" = ()
-    ) -> Diff:
+    ) -> "Diff":
         """Return the changes from this version to another one, or from its first parent to it.
 
         Args:
@@ -370,6 +374,8 @@ class Version:
             NotFound: the parent is not in the repository.
             PathNotFound: a pattern of `include` matches no path of either version.
         """
+        from dataver.api.diff import compare, parent_tree
+
         if other is not None:
             load = (self if self._record_id is None else other)._tree._load  # a draft's loads blocks of both
             return compare(self._tree, other._tree, load, include, exclude)
@@ -455,17 +461,7 @@ class Version:
     def upload(
         self, progress: Progress | bool = SILENT, *, rebase: bool = False, allow_fork: bool = False
     ) -> UploadReport:
-        """Publish it atomically unless it is already published; see `Draft.upload`.
-
-        Args:
-            progress: receives counts of packs; True shows a bar.
-            rebase: keep this version's content of a path that both changed, instead of raising.
-            allow_fork: publish a fork beside the latest version instead; `latest` does not move.
-
-        Raises:
-            Conflict: other versions changed the same paths, or the chosen label was taken meanwhile.
-            StoreError: the store failed; call again to continue.
-        """
+        """Publish it atomically unless it is published. Arguments and errors as for `Draft.upload`."""
         if self._uploader is None or self.uploaded:
             return UploadReport(self, 0, 0, 0, 0.0, already=True)
         from dataver.machine.speeds import record_transfer
@@ -494,28 +490,8 @@ class Version:
         cls,
         repository: "RepositoryCore",
         published: "Published",
-        described: Callable[[Published], Description | None] | None = None,
+        described: "Callable[[Published], Description | None] | None" = None,
     ) -> "Version":
         """Return the version of a published record; `described` finds its description."""
         record, record_id = published
         return cls(repository, record, record_id, repository.tree(record.tree), described=described)
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """Summary of a dataset.
-
-    Attributes:
-        name: the dataset.
-        versions: the number of its versions.
-        latest: the version that `name@latest` refers to.
-    """
-
-    name: str
-    versions: int
-    latest: Version
-
-    @property
-    def created(self) -> datetime:
-        """The creation time of the latest version."""
-        return self.latest.created

@@ -34,11 +34,12 @@ from dataver.ingest.draft_state import save_state
 from dataver.ingest.join_packs import join_packs
 from dataver.maintenance.delete import write_tombstone
 from dataver.progress import SILENT, Progress
-from dataver.repository import Published, RepositoryCore, publish
+from dataver.repository import Published, RepositoryCore
 from dataver.repository.holds import SweepListing, WriterHold, mark_external_layouts, writer_hold
 from dataver.repository.layout import block_key, pack_key
 from dataver.repository.lines import Behind, Position, busy, find_position
 from dataver.repository.marking import mark
+from dataver.repository.publish import publish
 from dataver.repository.soundness import DamagedPacks
 from dataver.tree import walk
 

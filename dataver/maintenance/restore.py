@@ -16,10 +16,11 @@ from dataver.errors import DataverError
 from dataver.formats.names import check_label
 from dataver.formats.record import ParentRef, Record
 from dataver.maintenance.delete import write_tombstone
-from dataver.repository import Published, RepositoryCore, publish
+from dataver.repository import Published, RepositoryCore
 from dataver.repository.holds import writer_hold
 from dataver.repository.layout import block_key
 from dataver.repository.lines import Behind, busy, find_position, latest
+from dataver.repository.publish import publish
 
 __all__ = ["restore"]
 

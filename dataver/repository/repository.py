@@ -19,7 +19,6 @@ from dataver.hashing import ChunkingParameters, digest
 from dataver.machine.cache_root import private_cache_root
 from dataver.repository.blocks import Blocks
 from dataver.repository.create_once import Outcome, create_once, probe_exclusive_create
-from dataver.repository.descriptions import Descriptions
 from dataver.repository.layout import CONFIG
 from dataver.repository.packs import Packs
 from dataver.repository.records import Published, Records
@@ -29,6 +28,7 @@ from dataver.storage import Store, open_store
 from dataver.tree import Tree
 
 if TYPE_CHECKING:
+    from dataver.repository.descriptions import Descriptions
     from dataver.repository.events import Events
     from dataver.repository.soundness import Soundness
 
@@ -45,7 +45,6 @@ class RepositoryCore:
         packs: its packs.
         records: its versions.
         tags: its movable names.
-        descriptions: what people say of its versions and datasets.
         cache: local cache of its small objects; None for a local store.
     """
 
@@ -58,7 +57,6 @@ class RepositoryCore:
         self.packs = Packs(store, self.cache)
         self.records = Records(store, self.cache)
         self.tags = Tags(store, self.records, self.cache)
-        self.descriptions = Descriptions(store)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -87,6 +85,13 @@ class RepositoryCore:
         from dataver.repository.soundness import Soundness
 
         return Soundness(self.store, self.packs, private_cache_root(), self.local_name)
+
+    @cached_property
+    def descriptions(self) -> "Descriptions":
+        """What people say of its versions and datasets."""
+        from dataver.repository.descriptions import Descriptions
+
+        return Descriptions(self.store)
 
     @cached_property
     def events(self) -> "Events":
