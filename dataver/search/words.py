@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Hit", "search_paths", "search_texts"]
 
 _FOUND: Final = "\x01"
+_MARKED: Final = re.compile(rf"{_FOUND}(\w+)")
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
 _FIELDS: Final = ("name", "message", "description", "license", "owner", "readme", "metadata")
 _WEIGHTS: Final = "10, 4, 6, 2, 2, 1, 3"  # of the fields
@@ -100,5 +101,6 @@ def _query(words: str) -> str:
 
 def _hit(row: tuple[str, ...]) -> Hit:
     excerpts = dict(zip(_FIELDS, row[1:], strict=True))
-    field = next((name for name, text in excerpts.items() if _FOUND in text), "name")
+    words = {name: len(set(_MARKED.findall(text.lower()))) for name, text in excerpts.items()}
+    field = max(_FIELDS, key=words.__getitem__)  # the first of those with the most words
     return Hit(row[0], field, " ".join(excerpts[field].replace(_FOUND, "").split()))

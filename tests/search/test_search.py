@@ -36,7 +36,7 @@ def found(repo, words, **how):
     [
         ("july", [("vision/cats@1.0.0", "description")]),
         ("JUL pho", [("vision/cats@1.0.0", "description")]),
-        ("july delivery", [("vision/cats@1.0.0", "message")]),
+        ("july photos delivery", [("vision/cats@1.0.0", "description")]),
         ("olymp", [("vision/cats@1.0.0", "metadata")]),
         ("whiskers", [("vision/cats", "description")]),
         ("ana", [("vision/cats@1.0.0", "owner")]),
