@@ -75,13 +75,15 @@ class Notes:
 
     # recording
 
-    def record(self, repo: RepositoryCore, link: Link, owner: Owner, asked: str | None) -> None:
-        """Record a link of a run."""
+    def record(self, repo: RepositoryCore, link: Link, owner: Owner, asked: str | None) -> bool:
+        """Record a link of a run; return whether trackers are to get it, or others before it."""
         with self.lock:
             journal = self.journal(repo)
             if link.record is not None:
                 self._asked[link.record] = asked
-            journal.add(self._run(journal, owner, here()), link._replace(context=owner.active))
+            run = self._run(journal, owner, here())
+            journal.add(run, link._replace(context=owner.active))
+            return bool(run.untold)
 
     def log_of(self, repo: RepositoryCore, published: Published, owner: Owner) -> ReadLog:
         """Return the log of the files that a run reads of a version."""

@@ -77,8 +77,8 @@ def record(repo: RepositoryCore, link: Link, *, run: object = None, asked: str |
     if owner is not None:
         _announce(owner)
         recorder = _recorder()
-        recorder.notes.record(repo, link, owner, asked)
-        recorder.changed()
+        if recorder.notes.record(repo, link, owner, asked):
+            recorder.changed()  # else the thread is left asleep: waking it takes most of a later fetch
 
 
 def record_output(
