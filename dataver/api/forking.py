@@ -116,6 +116,18 @@ class Worker:
         how = Scan(dest, exclude, include, follow_links, default_ignore=default_ignore)
         return self._core.add(sources, how, SILENT)
 
+    def add_files(self, files: Iterable[tuple[str | Path, str]]) -> AddReport:
+        """Add single files, each at a path of its own; they share packs.
+
+        Args:
+            files: pairs of a file on this machine and its path in the version.
+
+        Raises:
+            PathNotFound: a file does not exist; none was added.
+            InvalidInput: a path is not valid in a version.
+        """
+        return self._core.add_files(files)
+
     def open(self, path: str | os.PathLike[str], mode: str = "wb") -> IO[Any]:
         """Open a file of the version to write it; modes and errors as for `Draft.open`."""
         from dataver.api.draft_file import open_in_draft

@@ -21,7 +21,7 @@ from dataver.formats.entry import Entry, Kind
 from dataver.ingest.chunk_pipeline import Adder
 from dataver.ingest.dedup import KnownChunks
 from dataver.ingest.pack_writer import PackSession
-from dataver.ingest.scan import Scan, scan
+from dataver.ingest.scan import Scan, ScannedItem, scan
 from dataver.ingest.stat_cache import StatCache
 from dataver.machine.cache_root import private_cache_root
 from dataver.progress import Progress
@@ -122,11 +122,13 @@ class AddOperation:
     def add(self, sources: Iterable[str | Path]) -> None:
         """Add files and the contents of folders; files of one folder that follow each other share packs."""
         for _, group in groupby(sources, _folder_of):
-            self._add(list(group))
+            some = list(group)
+            self.add_found(some[0], chain.from_iterable(scan(source, self._how) for source in some))
 
-    def _add(self, sources: list[str | Path]) -> None:
+    def add_found(self, home: str | Path, found_folders: Iterable[list[ScannedItem]]) -> None:
+        """Add scanned items; `home` is the source whose stat cache is used."""
         how, trees = self._how, [self._tree(), *([self._hint] if self._hint else [])]
-        stats = stat_cache_of(self._repository, sources[0], how)
+        stats = stat_cache_of(self._repository, home, how)
         trees = [tree for tree in trees if tree.summary().entries]
         with self._adder(
             locate=inside(trees, self._known) if trees else None,
@@ -138,7 +140,7 @@ class AddOperation:
             report=self._progress.advance,
             unchanged=self._hint is not None,
         ) as adder:
-            for folder in chain.from_iterable(scan(source, how) for source in sources):
+            for folder in found_folders:
                 if self._seen is not None:
                     self._seen.update(found.path for found in folder)
                 for found in folder:

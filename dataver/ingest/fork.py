@@ -13,22 +13,27 @@ part, whichever packs it needs.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from dataver.errors import IntegrityError, InvalidInput, StoreError
+from dataver.formats.entry import check_path
 from dataver.formats.fork import ForkToken, Part, encode_blocks, fingerprint, parse_token
 from dataver.formats.record import ParentRef
 from dataver.hashing import digest
+from dataver.ingest.add_operation import AddOperation, AddReport
 from dataver.ingest.dedup import spooled
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.draft_state import kept_in
 from dataver.ingest.locked_folder import LockedFolder
 from dataver.ingest.pack_uploader import note_sent, sent_before
+from dataver.ingest.scan import Scan, ScannedItem, scan
 from dataver.machine.cache_root import private_cache_root
 from dataver.machine.configuration import options_for
 from dataver.machine.store_clock import store_now
+from dataver.progress import SILENT
 from dataver.repository import open_repository
 from dataver.repository.forks import FORK_LASTS, mark_fork
 from dataver.repository.layout import part_key
@@ -45,6 +50,36 @@ class WorkerDraft(DraftCore):
     token: ForkToken
     worker: str
     _home: LockedFolder
+
+    def add_files(self, files: Iterable[tuple[str | Path, str]]) -> AddReport:
+        """Add single files; see `dataver.Worker.add_files`."""
+        how = Scan()
+
+        def found() -> Iterator[list[ScannedItem]]:
+            for source, path in files:
+                check_path(path)
+                for each in scan(source, how):
+                    yield [item._replace(path=path) for item in each]
+
+        with self.changing(), self._session() as (packs, known, sender):
+            operation = AddOperation(
+                how,
+                repository=self.repository,
+                tree=lambda: self.tree,
+                edit=self.edit_tree,
+                session=packs,
+                known=known,
+                mirror=False,
+                progress=SILENT,
+                hint=self.hint,
+            )
+            operation.add_found(self._home.path, found())
+            packs.close()
+            self.commit()
+            if sender is not None:
+                self._finish_sending(sender)
+        operation.report.stored, operation.report.problems = packs.stored, how.problems
+        return operation.report
 
     def finish(self) -> Part:
         """Send what is left, and return the part; the worker's draft is unchanged.

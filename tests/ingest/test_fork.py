@@ -6,6 +6,8 @@ import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 import dataver
-from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound, StoreError
+from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound, PathNotFound, StoreError
 from dataver.ingest.locked_folder import LockedFolder
 from dataver.machine.cache_root import private_cache_root
 from dataver.repository.layout import part_key
@@ -206,6 +208,24 @@ def test_two_versions_of_a_table_share_their_chunks(repo, draft):
         before = stored(repo)
         worker.add_table(pa.concat_tables([table.slice(0, 100_000), table.slice(100_010)]), "b")
         assert stored(repo) - before < before / 3
+
+
+def test_files_at_paths_of_their_own(draft, tmp_path):
+    """They share a pack; a folder in place of a file, and one that is missing, are refused."""
+    folder = fill(tmp_path / "src", map(str, range(20)))
+    (token,) = draft.fork(1)
+    with dataver.join_draft(token) as worker:
+        report = worker.add_files((path, f"of/{path.name}/x") for path in folder.iterdir())
+        assert report.files == 20
+        part = worker.finish()
+        assert part.packs == 1
+        with pytest.raises(PathNotFound):
+            worker.add_files([(folder / "none", "x")])
+        with pytest.raises(InvalidInput, match=r"\.\."):
+            worker.add_files([(folder / "0", "../x")])
+        assert worker.finish().tree == part.tree
+    draft.join([part])
+    assert draft.tree.get("of/7/x").size == 3000
 
 
 def changed(token, **values):
@@ -409,3 +429,13 @@ def test_a_locked_folder_of_a_live_process_stays(tmp_path):
     one.remove()
     two.remove()
     assert not list(tmp_path.iterdir())
+
+
+def test_the_program_in_the_documentation(tmp_path):
+    """docs/engines.md, *Any processes*, runs as it is written."""
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text("utf-8")
+    (tmp_path / "program.py").write_text(page.split("```python\n")[1].split("```")[0])
+    for name in ("june", "july"):
+        fill(tmp_path / name, "abc")
+    done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "JoinReport(parts=2, entries=6, size=18000)\nphotos@1.0.0\n", done.stderr

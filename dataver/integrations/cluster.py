@@ -1,0 +1,163 @@
+"""What the engines have in common: tasks of equal size, the part of one task, files of a version by share.
+
+The idea: one token serves all tasks of a job, and a task is named by the engine's own number, so that an
+attempt that is repeated writes the same paths. Parts travel as JSON text: engines pickle them by different
+means. Reads of all tasks belong to the run of the driver.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import dataver
+from dataver.errors import Incomplete, InvalidInput
+from dataver.ingest.scan import Scan, scan
+from dataver.lineage.attribution.owner import whose
+from dataver.tree.selection import Selection, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from dataver.reading.files import Files
+    from dataver.tree.selection import Given
+
+__all__ = ["TASK_SIZE", "Reading", "add_task", "balanced", "found_files", "joined", "part_path", "table_task"]
+
+TASK_SIZE: Final = 128 << 20
+"""Bytes of files that one task adds or reads, unless the caller gives a number of tasks."""
+
+_OVERHEAD: Final = 16 << 10  # bytes that take as long as opening a file
+T = TypeVar("T")
+
+
+class Reading(NamedTuple):
+    """Files of a version, which tasks read. Can be pickled.
+
+    Attributes:
+        files: the version; reads are linked to the run of the process that made this.
+        listed: paths and sizes of the chosen files, in path order.
+        url: the repository's URL.
+        run: the key of the run that reads; None without lineage.
+    """
+
+    files: Files
+    listed: list[tuple[str, int]]
+    url: str
+    run: str | None
+
+    @classmethod
+    def of(
+        cls,
+        ref: str,
+        repo: dataver.Repository | str | os.PathLike[str] | None,
+        include: Given | None,
+        exclude: Given = (),
+        storage_options: Mapping[str, Any] | None = None,
+        run: str | None = None,
+    ) -> Reading:
+        """Choose files of a version; `run` None means the current run.
+
+        Raises:
+            NotFound: there is no such version.
+            PathNotFound: a pattern of `include` matches nothing.
+        """
+        opened = (
+            repo
+            if isinstance(repo, dataver.Repository)
+            else dataver.open(repo, storage_options=storage_options)  # type: ignore[arg-type]  # any path
+        )
+        version = opened.version(ref)
+        owner = whose(run)
+        run = None if owner is None else owner.key
+        tree = version.tree
+        selection = Selection.of(tree, include, exclude)
+        selection.require(tree, where=version.ref)
+        listed = [
+            (entry.path, entry.size)
+            for leaf, numbers in selection.parts(tree)
+            for entry in map(leaf.entry, numbers)
+            if entry.kind in (dataver.Kind.FILE, dataver.Kind.EXECUTABLE)
+        ]
+        return cls(version.files(run=run), listed, opened.url, run)
+
+    def shares(self, tasks: int | None) -> list[list[str]]:
+        """Return the paths of each task; every task reads about as many bytes."""
+        return [[path for path, _ in some] for some in balanced(self.listed, tasks, lambda each: each[1])]
+
+
+def balanced(items: Sequence[T], tasks: int | None, size: Callable[[T], int]) -> list[list[T]]:
+    """Split a sequence into runs of about equal bytes; None takes a task for every 128 MiB."""
+    sizes = [size(each) + _OVERHEAD for each in items]
+    total = sum(sizes)
+    count = min(len(items), tasks or -(-total // TASK_SIZE))
+    found: list[list[T]] = [[] for _ in range(count)]
+    done = 0
+    for each, length in zip(items, sizes, strict=True):
+        found[min(count - 1, (done + length // 2) * count // total)].append(each)
+        done += length
+    return [some for some in found if some]
+
+
+def found_files(sources: Iterable[str | Path], dest: str) -> list[tuple[str, str, int]]:
+    """Return `(source, path, size)` of every file in sources, as `Draft.add` finds them.
+
+    Raises:
+        PathNotFound: a source does not exist.
+        Incomplete: some files cannot be added.
+    """
+    how = Scan(dest)
+    found = [
+        (each.source, each.path, each.stat.size)
+        for source in sources
+        for some in scan(os.path.abspath(source), how)  # noqa: PTH100  # links are kept
+        for each in some
+        if each.kind in (dataver.Kind.FILE, dataver.Kind.EXECUTABLE)
+    ]
+    refuse(how.problems)
+    return found
+
+
+def refuse(problems: Sequence[tuple[str, str]]) -> None:
+    """Raise an error if files could not be added."""
+    if problems:
+        more = f", and {len(problems) - 1:,} more" if len(problems) > 1 else ""
+        raise Incomplete(f"{problems[0][0]}: {problems[0][1]}{more}.", hint="nothing was joined")
+
+
+def add_task(token: str, files: Sequence[tuple[str, str, int]], number: int) -> str:
+    """Add files in a task; return its part as JSON."""
+    with dataver.join_draft(token, name=f"task {number}") as worker:
+        refuse(worker.add_files((source, path) for source, path, _ in files).problems)
+        return worker.finish().to_json()
+
+
+def table_task(token: str, table: object, path: str, options: Mapping[str, Any]) -> str:
+    """Write a table as a Parquet file in a task; return its part as JSON."""
+    with dataver.join_draft(token, name=path) as worker:
+        worker.add_table(table, path, **options)
+        return worker.finish().to_json()
+
+
+def part_path(folder: str | os.PathLike[str], number: int, suffix: str) -> str:
+    """Return the path of the file that a task writes: the same in every attempt."""
+    above = path_of(folder)
+    return f"{above}/part-{number:05}{suffix}" if above else f"part-{number:05}{suffix}"
+
+
+def joined(draft: dataver.Draft, parts: Iterable[str]) -> dataver.JoinReport:
+    """Join parts that tasks returned as JSON."""
+    return draft.join(map(dataver.Part.from_json, parts))
+
+
+def parquet_paths(paths: Iterable[str], where: str) -> Iterator[str]:
+    """Yield the Parquet files among paths.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    found = [path for path in paths if path.endswith((".parquet", ".parq", ".pq"))]
+    if not found:
+        raise InvalidInput(f"{where} has no Parquet file here.", hint="choose others with include=")
+    yield from found

