@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dataver.api.dataset import DatasetSummary
     from dataver.api.diff import Diff
     from dataver.api.draft import Draft
-    from dataver.api.forking import JoinReport, Worker, join_draft
+    from dataver.api.forking import Worker, join_draft
     from dataver.api.lockfile import LockedVersion, LockFile
     from dataver.api.opening import fetch, init, open  # noqa: A004
     from dataver.api.repository import Repository
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from dataver.formats.entry import Entry, Kind
     from dataver.formats.fork import Part
     from dataver.ingest.add_operation import AddReport
+    from dataver.ingest.join_parts import JoinReport
     from dataver.lineage.settings import LineageWarning
     from dataver.machine.configuration import Setting
     from dataver.reading import Files
@@ -101,7 +102,7 @@ _HOMES = {
     "dataver.api.config": ("Config",),
     "dataver.api.diff": ("Diff",),
     "dataver.api.draft": ("Draft",),
-    "dataver.api.forking": ("JoinReport", "Worker", "join_draft"),
+    "dataver.api.forking": ("Worker", "join_draft"),
     "dataver.api.lockfile": ("LockFile", "LockedVersion"),
     "dataver.api.transfer": ("mirror",),
     "dataver.api.opening": ("fetch", "init", "open"),
@@ -115,6 +116,7 @@ _HOMES = {
     "dataver.formats.fork": ("Part",),
     "dataver.machine.configuration": ("Setting",),
     "dataver.ingest.add_operation": ("AddReport",),
+    "dataver.ingest.join_parts": ("JoinReport",),
     "dataver.lineage.settings": ("LineageWarning",),
     "dataver.reading.files": ("Files",),
     "dataver.transfer.move": ("MoveReport",),

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
-from dataver.api.diff import Diff
 from dataver.api.forking import Forking
 from dataver.api.version import UploadReport, Version
 from dataver.arguments import check_range, check_word
@@ -27,6 +26,7 @@ from dataver.tree import Given, Tree, new_name_problems
 from dataver.user import author as default_author
 
 if TYPE_CHECKING:
+    from dataver.api.diff import Diff
     from dataver.ingest.external import ExternalPlan, ExternalReport
     from dataver.ingest.upload_plan import UploadPlan
 
@@ -104,8 +104,10 @@ class Draft(Forking):
         """The current files."""
         return self._core.tree
 
-    def status(self) -> Diff:
+    def status(self) -> "Diff":
         """Return the difference between this draft and its parents."""
+        from dataver.api.diff import Diff
+
         return Diff(self._core.changes)
 
     def stream(self, spool: int = SPOOL) -> None:

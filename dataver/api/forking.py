@@ -1,12 +1,13 @@
-"""Versions made by many processes: `Draft.fork` and `Draft.join`, and the `Worker` in between."""
+"""Versions made by many processes: `Draft.fork` and `Draft.join`, and the `Worker` in between.
+
+The work is imported when it is called, as every `Draft` has these methods and few drafts are forked.
+"""
 
 from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from dataver.errors import InvalidInput
-from dataver.ingest.fork import WorkerDraft, begin_worker, fork
-from dataver.ingest.join_parts import JoinReport, join_parts
 from dataver.ingest.pack_uploader import SPOOL, check_spool
 from dataver.ingest.scan import Scan
 from dataver.progress import SILENT
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 
     from dataver.formats.fork import Part
     from dataver.ingest import AddReport, DraftCore
+    from dataver.ingest.fork import WorkerDraft
+    from dataver.ingest.join_parts import JoinReport
 
-__all__ = ["Forking", "JoinReport", "Worker", "join_draft"]
+__all__ = ["Forking", "Worker", "join_draft"]
 
 
 class Forking:
@@ -46,6 +49,8 @@ class Forking:
             InvalidInput: a number is out of range.
             Conflict: the draft was finalized.
         """
+        from dataver.ingest.fork import fork
+
         return fork(self._core, workers, hours)
 
     def join(self, parts: Iterable[Part]) -> JoinReport:
@@ -60,6 +65,8 @@ class Forking:
             InvalidInput: a part belongs to another draft.
             IntegrityError: a part is damaged, or gc has deleted it.
         """
+        from dataver.ingest.join_parts import join_parts
+
         return join_parts(self._core, list(parts))
 
 
@@ -189,6 +196,8 @@ def join_draft(
         NotFound: there is no repository at the token's URL.
         StoreError: the repository cannot be reached or written.
     """
+    from dataver.ingest.fork import begin_worker
+
     if not isinstance(token, str):
         raise InvalidInput(f"a token is a text, not {type(token).__name__}.", hint="see `Draft.fork`")
     return Worker(begin_worker(token, storage_options, name, check_spool(spool)))

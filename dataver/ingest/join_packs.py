@@ -28,7 +28,6 @@ from dataver.tree import walk
 __all__ = ["join_packs"]
 
 _SMALL: Final = 256 << 10  # bytes of frames: a request takes longer than the transfer of as many
-_FEWEST: Final = 16  # packs that are joined at least
 _MOST: Final = 64  # packs that are joined in one upload
 
 
@@ -40,7 +39,7 @@ class _Use:
     ranges: set[tuple[int, int, int]] = field(default_factory=set)
 
 
-def join_packs(draft: DraftCore, published: Iterable[bytes]) -> bool:
+def join_packs(draft: DraftCore, published: Iterable[bytes], fewest: int) -> bool:
     """Join small packs that the changed leaves of a draft refer to, if there are many; return whether any.
 
     The caller holds the draft's lock. A crash leaves at worst a pack in the draft that no layout refers to.
@@ -48,19 +47,20 @@ def join_packs(draft: DraftCore, published: Iterable[bytes]) -> bool:
     Args:
         draft: the draft.
         published: the packs that the leaves refer to and that are not the draft's own.
+        fewest: packs that are joined at least.
 
     Raises:
         StoreError: the store failed; the draft is unchanged.
     """
     near = {pack for pack in published if not is_external(pack)}
-    if len(near) < _FEWEST:
+    if len(near) < fewest:
         return False
     ends, leaves = _candidates(draft, near)
-    if len(ends) < _FEWEST:
+    if len(ends) < fewest:
         return False
     try:
         chosen = _worthwhile(draft, _uses(draft, leaves, set(ends)), ends)
-        if len(chosen) < _FEWEST:
+        if len(chosen) < fewest:
             return False
         copier = _copied(draft, chosen)
     except (IntegrityError, FormatTooNew):

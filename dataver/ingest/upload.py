@@ -31,7 +31,6 @@ from dataver.formats.entry import is_external
 from dataver.formats.record import ParentRef, Record
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.draft_state import save_state
-from dataver.ingest.join_packs import join_packs
 from dataver.maintenance.delete import write_tombstone
 from dataver.progress import SILENT, Progress
 from dataver.repository import Published, RepositoryCore
@@ -46,6 +45,7 @@ from dataver.tree import walk
 __all__ = ["ROUNDS", "Sent", "mend", "needs_of_draft", "parts_of_draft", "publish_draft", "upload_draft"]
 
 ROUNDS = 200  # versions of other writers in between before this gives up
+_JOINED = 16  # packs that are joined at least
 
 
 @dataclass
@@ -172,9 +172,13 @@ class _Sending:
         self._tree, self._parents = tree, parents
         self._need = _needs(draft, tree)
         local = draft.local_packs()
-        if join and join_packs(draft, self._need.packs - local.keys()):
-            self._need = _needs(draft, tree)
-            local = draft.local_packs()
+        published = self._need.packs - local.keys()
+        if join and len(published) >= _JOINED:
+            from dataver.ingest.join_packs import join_packs  # a small change needs none of it
+
+            if join_packs(draft, published, _JOINED):
+                self._need = _needs(draft, tree)
+                local = draft.local_packs()
         self.mine = {pack: path for pack, path in local.items() if pack in self._need.packs}
         self._sizes = {pack: path.stat().st_size for pack, path in self.mine.items()}
         self._objects = [(block_key(name), draft.block_object(name)) for name in self._need.blocks]
