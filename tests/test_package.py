@@ -107,3 +107,18 @@ def test_the_wheel_holds_the_packages_and_nothing_else() -> None:
     assert {"dataver/py.typed", "dataver_cli/py.typed", f"{info}/licenses/LICENSE"} <= set(names)
     assert "dataver = dataver_cli.main:main" in entry_points
     assert metadata["License-Expression"] == "Apache-2.0"
+
+
+def test_the_map_of_changes_names_files_that_exist() -> None:
+    """Each path of the table in docs/architecture.md leads to a file or a folder."""
+    table = (
+        (ROOT / "docs/architecture.md")
+        .read_text("utf-8")
+        .split("## Where to change what")[1]
+        .split("\n## ")[0]
+    )
+    paths = re.findall(r"`([\w/]+(?:\.\w+|/))`", table)
+    paths = [path for path in paths if "/" in path]
+    missing = [path for path in paths if not ((ROOT / "dataver" / path).exists() or (ROOT / path).exists())]
+    assert len(paths) > 20
+    assert missing == []
