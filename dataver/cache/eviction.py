@@ -55,6 +55,7 @@ _KEEP: Final = 0.9  # of the limit, after an eviction
 _SPARE: Final = 0.02  # of the disk, always left free
 _LEFT: Final = 86400.0  # seconds after which an interrupted fetch is considered abandoned
 _BLOCK: Final = 4096  # allocation unit of most file systems
+_NEW: Final = 8  # folders added to the estimate, after which it is written
 _MEASURED: Final = ".measured"
 
 
@@ -148,16 +149,16 @@ def make_room(cache: VersionCache, size: int, keep: Collection[str] = ()) -> int
         InvalidInput: the limit that the user set is not a size.
     """
     limit = cache_limit(cache.root).size
-    folders, frames = cache.folders(), _frame_files(cache)
+    frames = _frame_files(cache)
     of_frames = sum(each.size for each in frames)
-    total = _estimate(cache, folders) + of_frames
     spare = int(_SPARE * disk_size(cache.root)) if size else 0
     fits = disk_free(cache.root) - size >= spare
-    if fits and (limit is None or total + size <= limit):
+    if fits and (limit is None or _estimate(cache) + of_frames + size <= limit):
         return 0
+    folders = cache.folders()
     walked = _Walked(folders)
     total = walked.total + of_frames
-    _note(cache, folders, walked.total)
+    _note(cache, [folder.path.name for folder in folders], walked.total)
     goal = None if limit is None or total + size <= limit else max(0, int(_KEEP * limit) - size)
     freed = 0
     for path in _old_leftovers(cache, folders):
@@ -180,7 +181,7 @@ def make_room(cache: VersionCache, size: int, keep: Collection[str] = ()) -> int
         freed += gone
         total -= gone
     if freed:
-        _note(cache, cache.folders(), walked.total)
+        _note(cache, cache.recent(), walked.total)
     return freed
 
 
@@ -346,18 +347,24 @@ def _lock_of(cache: VersionCache, path: Path) -> Path:
     return cache.root / "locks" / path.name.partition(".partial")[0]
 
 
-def _estimate(cache: VersionCache, folders: list[CachedFolder]) -> int:
-    """Return an upper bound of the folders' size: the last measurement and all folders added since."""
+def _estimate(cache: VersionCache) -> int:
+    """Return an upper bound of the folders' size: the last estimate, and all folders added since.
+
+    So each description is read a few times and not at every fetch.
+    """
     try:
         noted = json.loads((cache.trees / _MEASURED).read_bytes())
         names, total = set(noted["names"]), int(noted["total"])
     except (OSError, ValueError, KeyError, TypeError):
         names, total = set(), 0
-    new = (folder for folder in folders if folder.path.name not in names)
-    return total + sum(folder.size + _BLOCK * folder.files for folder in new)
+    new = [found for name in cache.recent() if name not in names and (found := cache.read(name)) is not None]
+    total += sum(folder.size + _BLOCK * folder.files for folder in new)
+    if len(new) >= _NEW:
+        _note(cache, [*names, *(folder.path.name for folder in new)], total)
+    return total
 
 
-def _note(cache: VersionCache, folders: list[CachedFolder], total: int) -> None:
-    text = json.dumps({"names": [folder.path.name for folder in folders], "total": total})
+def _note(cache: VersionCache, names: list[str], total: int) -> None:
+    text = json.dumps({"names": names, "total": total})
     with suppress(OSError):
         replace_file(cache.trees / _MEASURED, text)

@@ -106,14 +106,14 @@ class VersionCache:
 
     def lookup(self, tree: bytes, selection: Selection = WHOLE) -> CachedFolder | None:
         """Return the complete folder for a selection of a tree, or None."""
-        return self._read(folder_name(tree, selection))
+        return self.read(folder_name(tree, selection))
 
     def folders(self) -> list[CachedFolder]:
         """Return all complete folders by name."""
         if not self.trees.is_dir():
             return []
         names = sorted(path.stem for path in self.trees.glob("*.json"))
-        return [found for name in names if (found := self._read(name)) is not None]
+        return [found for name in names if (found := self.read(name)) is not None]
 
     def recent(self, first: Sequence[bytes] = ()) -> list[str]:
         """Return the names of the complete folders: those of these trees first, then by time of last use."""
@@ -192,7 +192,8 @@ class VersionCache:
 
         replace_file(path, text)
 
-    def _read(self, name: str) -> CachedFolder | None:
+    def read(self, name: str) -> CachedFolder | None:
+        """Return the complete folder of a name, or None."""
         path = self.trees / name
         try:
             about = json.loads(path.with_name(f"{name}.json").read_bytes())
