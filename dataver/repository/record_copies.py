@@ -25,8 +25,8 @@ from dataver.storage import ObjectInfo, Store
 
 __all__ = ["ADDED", "MANY", "RecordCopies", "md5_of"]
 
-MANY: Final = 64
-"""Missing records from which on copies are looked for: fewer are read as fast, in parallel."""
+MANY: Final = 128
+"""Missing records from which on copies are looked for: a shorter history has none."""
 
 ADDED: Final = 128
 """Records that are copied together when a version is published."""

@@ -25,6 +25,7 @@ def history(monkeypatch: pytest.MonkeyPatch) -> tuple[MemoryStore, RepositoryCon
     """A dataset of 100 versions, whose records are copied by sixteens."""
     monkeypatch.setattr("benchmarks.histories.ADDED", 16)
     monkeypatch.setattr(record_copies, "ADDED", 16)
+    monkeypatch.setattr("dataver.repository.records.MANY", 64)
     maker, store = Maker(), MemoryStore()
     for key, data in maker.make(COUNT, grow=False).items():
         store.put(key, data)
