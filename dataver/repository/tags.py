@@ -275,7 +275,7 @@ class Tags:
         last, full = self._moves_after(dataset, tag, known - 1) if known else (0, True)
         if not last:
             last, full = self._moves_after(dataset, tag, 0)
-        step, end = _PAGE, 0
+        step = end = 0  # the next page first
         while full:
             start = (last + end) // 2 if end else min(last + step, _HIGHEST)
             if end and end - last <= _PAGE:
@@ -287,7 +287,7 @@ class Tags:
                 break
             else:
                 end, full = start, True
-            step *= 4
+            step = 4 * step or _PAGE
         if self._cache is not None and last not in (0, known):
             self._cache.put(name, b"%d" % last)
         return last
