@@ -15,22 +15,18 @@ from dataver.api.upkeep import Upkeep
 from dataver.api.version import Version
 from dataver.arguments import check_range, check_word
 from dataver.formats.names import BUMPS
-from dataver.formats.tag import TagMove
 from dataver.machine.paths import absolute_url, workspace_of
 from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Ref, RepositoryCore
 from dataver.repository.lines import latest_of_each
 from dataver.tree.selection import Given, Selection
-from dataver.user import author
 
 if TYPE_CHECKING:
-    from dataver.api.describing import DescriptionFields
     from dataver.api.diff import Diff
     from dataver.api.draft import Draft
     from dataver.api.sync import SyncReport
     from dataver.checkout import FetchReport
     from dataver.checkout.fetch_plan import FetchPlan
-    from dataver.formats.description import Description
     from dataver.ingest.add_plan import AddPlan
     from dataver.ingest.scan import ScanOptions
     from dataver.lineage.lineage import Lineage
@@ -370,100 +366,6 @@ class Repository(Upkeep):
             Version.of(self._core, each, described)
             for each in self._core.records.many((*each, None) for each in found)
         ]
-
-    # descriptions of datasets as a whole; `Version.describe` describes a version
-
-    def describe(
-        self, name: str, text: str | None = None, **fields: "Unpack[DescriptionFields]"
-    ) -> "Description":
-        """Describe a dataset as a whole; return its new description. Arguments and errors as for a version.
-
-        Args:
-            name: the dataset.
-            text: as for `Version.describe`.
-            fields: as for `Version.describe`.
-
-        Raises:
-            NotFound: no such dataset.
-        """
-        from dataver.api.describing import describe
-
-        self._require_dataset(name)
-        return describe(self._core, name, None, text, fields)
-
-    def description(self, name: str) -> "Description | None":
-        """Return the current description of a dataset as a whole; None if it was not described."""
-        return self._core.descriptions.current(name)
-
-    def description_history(self, name: str) -> "list[Description]":
-        """Return all descriptions of a dataset as a whole, oldest first."""
-        return self._core.descriptions.history(name)
-
-    def _require_dataset(self, name: str) -> None:
-        if not self._core.records.labels(name):
-            self._core.resolve(name)  # raises NotFound with similar names
-
-    # tags
-
-    def tag(
-        self,
-        ref: Ref,
-        tag: str,
-        *,
-        forward: bool = False,
-        protect: bool | None = None,
-        force: bool = False,
-        reason: str = "",
-    ) -> Version:
-        """Point a tag at a version; return the version that it points to.
-
-        Args:
-            ref: the version.
-            tag: the tag.
-            forward: do not move a tag that points to a descendant of this version, as `upload --tag`
-                does: with concurrent writers, the newest version keeps it.
-            protect: whether the tag is protected from now on: then it is moved and removed only with `force`
-                and a reason. None leaves that as it is.
-            force: also move a protected tag.
-            reason: recorded in the tag's history; required by `force`.
-
-        Raises:
-            NotFound: the version does not exist.
-            InvalidInput: the tag is not a valid name, has the form of a label, or differs from another name
-                only in case; or `force` is given without a reason.
-            Conflict: the tag is protected, or other writers keep moving it.
-        """
-        published = self._core.resolve(ref)
-        move = self._core.tags.move(
-            published, tag, author=author(), forward=forward, protect=protect, force=force, reason=reason
-        )
-        if move.label not in (None, published.record.label):
-            published = self._core.records.get(published.record.dataset, str(move.label))
-        return Version.of(self._core, published)
-
-    def untag(self, name: str, tag: str, *, force: bool = False, reason: str = "") -> None:
-        """Remove a tag; keep its history.
-
-        Args:
-            name: the dataset.
-            tag: the tag.
-            force: also remove a protected tag.
-            reason: recorded in the tag's history; required by `force`.
-
-        Raises:
-            NotFound: the tag does not exist.
-            InvalidInput: `force` is given without a reason.
-            Conflict: the tag is protected, and `force` is not set.
-        """
-        self._core.tags.remove(name, tag, author=author(), force=force, reason=reason)
-
-    def tagged(self, name: str) -> dict[str, str]:
-        """Return the tags of a dataset and the labels they point to; empty if there is no such dataset."""
-        return {tag: move.label for tag, move in self._core.tags.current(name).items() if move.label}
-
-    def tag_history(self, name: str, tag: str) -> list[TagMove]:
-        """Return all moves of a tag, oldest first; empty if it never existed."""
-        return self._core.tags.history(name, tag)
 
     # fetching
 
