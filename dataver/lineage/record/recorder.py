@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from dataver.repository import Published, RepositoryCore
 
 __all__ = [
-    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "look_again", "named_here", "record",
-    "record_output", "tracker_begins", "tracker_ends",
+    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "key_for_tasks", "look_again", "named_here",
+    "record", "record_output", "tracker_begins", "tracker_ends",
 ]  # fmt: skip
 
 _END_SECONDS: Final = 5.0  # to wait at the end of a tracker's run until its uses are written
@@ -293,6 +293,13 @@ def look_again() -> None:
     owner = whose() if STATE.recorder is not None else None
     if owner is not None and owner.how == "tracker":
         _began(owner, here())
+
+
+@_never_raises
+def key_for_tasks() -> str | None:
+    """Return the key of the current run for the tasks of a cluster; None if only this process has it."""
+    owner = whose() if wanted() else None
+    return None if owner is None or owner.how == "implicit" else owner.key
 
 
 def named_here() -> str | None:
