@@ -22,7 +22,6 @@ from dataver.ingest.chunk_pipeline import Adder
 from dataver.ingest.dedup import KnownChunks
 from dataver.ingest.pack_writer import PackSession
 from dataver.ingest.scan import Scan, ScannedItem, scan
-from dataver.ingest.seen_paths import SeenPaths
 from dataver.ingest.stat_cache import StatCache
 from dataver.machine.cache_root import private_cache_root
 from dataver.progress import Progress
@@ -117,7 +116,7 @@ class AddOperation:
         self._progress = progress
         self._start = tree()
         self._before = self._start.summary().entries
-        self._seen = SeenPaths(self._start) if mirror and self._before else None
+        self._seen: set[str] | None = set() if mirror and self._before else None
         self.report = AddReport()
 
     def add(self, sources: Iterable[str | Path]) -> None:
@@ -190,7 +189,7 @@ def stat_cache_of(repository: RepositoryCore, source: str | Path, how: Scan) -> 
 
 
 def removals(
-    tree: Tree, before: int, how: Scan, seen: SeenPaths, *, allow_shrink: bool
+    tree: Tree, before: int, how: Scan, seen: set[str], *, allow_shrink: bool
 ) -> dict[str, Entry | None]:
     """Return the removal of the paths that a mirror's source lacks, except those hidden by a problem.
 

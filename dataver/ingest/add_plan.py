@@ -7,7 +7,6 @@ from pathlib import Path
 from dataver.formats.entry import Entry, Kind
 from dataver.ingest.add_operation import changes_with, removals, stat_cache_of
 from dataver.ingest.scan import Scan, ScannedItem, require_sources, scan
-from dataver.ingest.seen_paths import SeenPaths
 from dataver.repository import RepositoryCore
 from dataver.short_repr import short_repr
 from dataver.tree import Tree
@@ -72,16 +71,14 @@ def plan_add(
         InvalidInput: the mirror would be refused.
     """
     require_sources(how, sources)
-    plan = AddPlan()
+    plan, seen = AddPlan(), set[str]()
     held = 0 if tree is None else tree.summary().entries
     filled = tree if held else None
-    seen = None if filled is None else SeenPaths(filled)
     removed: dict[str, Entry | None] = {}
     for source in sources:
         stats = stat_cache_of(repository, source, how)
         for folder in scan(source, how):
-            if seen is not None:
-                seen.update(found.path for found in folder)
+            seen.update(found.path for found in folder)
             plan.files += len(folder)
             plan.size += sum(found.stat.size for found in folder)
             changes: dict[str, Entry | None] = {}
@@ -91,7 +88,7 @@ def plan_add(
             for found in folder:
                 if filled is None or found.path in changes:  # else it is refused
                     _classify(plan, filled, found, stats.get(found.path, found.stat))
-    if mirror and filled is not None and seen is not None:
+    if mirror and filled is not None:
         removed |= removals(filled, held, how, seen, allow_shrink=allow_shrink)
     plan.removed = sorted(removed)
     plan.ignored, plan.left_out, plan.problems = how.ignored, sorted(how.left_out), how.problems

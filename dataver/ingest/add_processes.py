@@ -46,7 +46,7 @@ _BATCH_SIZE: Final = 4 << 20  # bytes of a batch …
 _BATCH_FILES: Final = 512  # … and files
 _AHEAD: Final = 2  # batches that a process has received and not finished
 _PAYS_SIZE: Final = 64 << 20  # bytes …
-_PAYS_FILES: Final = 500  # … and files from which on starting processes pays: `docs/decisions/0020`
+_PAYS_FILES: Final = 500  # … and files from which on starting processes pays: `docs/decisions/0021`
 
 
 class _Begin(NamedTuple):

@@ -67,12 +67,6 @@ class Tree:
         near = self._nearest(path)
         return near.rank + bisect_left(near.leaf.paths, path)
 
-    def position(self, path: str) -> int | None:
-        """Return the number of entries before the entry at `path`, or None if there is no entry."""
-        near = self._nearest(path)
-        place = near.leaf.find(path)
-        return None if place is None else near.rank + place
-
     def at(self, rank: int) -> tuple[Leaf, int]:
         """Return the leaf of the entry that has `rank` entries before it, and its number in the leaf.
 
