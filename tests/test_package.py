@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import dataver
+import dataver_cli
 
 ROOT = Path(__file__).parents[1]
 WHEELS = os.environ.get("DATAVER_TEST_DIST")  # set by scripts/wheel_test.sh
@@ -119,6 +120,14 @@ def test_the_map_of_changes_names_files_that_exist() -> None:
     )
     paths = re.findall(r"`([\w/]+(?:\.\w+|/))`", table)
     paths = [path for path in paths if "/" in path]
-    missing = [path for path in paths if not ((ROOT / "dataver" / path).exists() or (ROOT / path).exists())]
+    package, commands = Path(dataver.__file__).parent, Path(dataver_cli.__file__).parent
+    missing = [
+        path
+        for path in paths
+        if not any(
+            place.exists()
+            for place in (package / path, commands / path.removeprefix("cli/dataver_cli/"), ROOT / path)
+        )
+    ]
     assert len(paths) > 20
     assert missing == []
