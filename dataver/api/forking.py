@@ -62,18 +62,19 @@ class Forking:
         Raises:
             Conflict: two workers, or a worker and this draft, added different content at a path; nothing was
                 joined.
-            InvalidInput: a part belongs to another draft.
+            InvalidInput: a part belongs to another draft, or is none.
             IntegrityError: a part is damaged, or gc has deleted it.
         """
         from dataver.ingest.join_parts import join_parts
 
-        return join_parts(self._core, list(parts))
+        return join_parts(self._core, parts)
 
 
 class Worker:
     """One process that adds to a draft of another; made by `join_draft`. Use it in a `with`.
 
-    Packs go to the repository while files are added. Nothing is visible until the draft is published.
+    Packs go to the repository while files are added. Nothing is visible until the draft is published. Methods
+    of a closed worker raise `InvalidInput`.
     """
 
     def __init__(self, core: WorkerDraft) -> None:
@@ -131,7 +132,7 @@ class Worker:
 
         Raises:
             PathNotFound: a file does not exist; none was added.
-            InvalidInput: a path is not valid in a version.
+            InvalidInput: a path is not valid in a version, or a source is a folder.
         """
         return self._core.add_files(files)
 
@@ -139,6 +140,7 @@ class Worker:
         """Open a file of the version to write it; modes and errors as for `Draft.open`."""
         from dataver.api.draft_file import open_in_draft
 
+        self._core.require_open()
         return open_in_draft(
             self._core, path, mode, executable=None, encoding=None, errors=None, newline=None
         )
@@ -168,7 +170,7 @@ class Worker:
         return self._core.finish()
 
     def close(self) -> None:
-        """Remove this worker's local files. What it sent is kept if its part is joined."""
+        """Remove this worker's local files; again, do nothing. What it sent is kept if its part is joined."""
         self._core.close()
 
 

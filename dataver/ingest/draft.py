@@ -41,6 +41,7 @@ from dataver.ingest.draft_state import (
 )
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import PackSender, check_spool
+from dataver.ingest.pack_writer import PackSession
 from dataver.ingest.parents import merge_onto, merge_parents, mirror_changes, parents_onto
 from dataver.ingest.scan import Scan, require_sources, scan
 from dataver.ingest.session import DraftSession, draft_session, open_index
@@ -190,14 +191,21 @@ class DraftCore(DraftStore):
             self.commit()
             if sender is not None:
                 self._finish_sending(sender)
-        report = operation.report
-        report.stored = packs.stored
-        if sender is not None:
-            report.sent_packs, report.sent_size = sender.packs, sender.size
+        report = self._completed(operation.report, how, packs, sender, began)
         if processes is not None:
             report.stored += processes.stored
             report.sent_packs += processes.sent_packs
             report.sent_size += processes.sent_size
+        return report
+
+    @staticmethod
+    def _completed(
+        report: AddReport, how: Scan, packs: PackSession, sender: PackSender | None, began: float
+    ) -> AddReport:
+        """Complete the report of an operation that has ended with its cost and the findings of its scan."""
+        report.stored = packs.stored
+        if sender is not None:
+            report.sent_packs, report.sent_size = sender.packs, sender.size
         report.ignored, report.problems = how.ignored, how.problems
         report.left_out = sorted(how.left_out)
         report.seconds = time.perf_counter() - began

@@ -13,7 +13,9 @@ part, whichever packs it needs.
 """
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -50,14 +52,31 @@ class WorkerDraft(DraftCore):
     token: ForkToken
     worker: str
     _home: LockedFolder
+    _closed = False
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the draft's lock, as every change does.
+
+        Raises:
+            InvalidInput: the worker is closed.
+        """
+        self.require_open()
+        return super().locked()
+
+    def require_open(self) -> None:
+        """Raise an error if the worker is closed: its folder is removed and must not be created again."""
+        if self._closed:
+            raise InvalidInput("this worker is closed.", hint="call finish() inside the with block")
 
     def add_files(self, files: Iterable[tuple[str | Path, str]]) -> AddReport:
         """Add single files; see `dataver.Worker.add_files`."""
-        how = Scan()
+        how, began = Scan(), time.perf_counter()
 
         def found() -> Iterator[list[ScannedItem]]:
             for source, path in files:
                 check_path(path)
+                if os.path.isdir(source):  # noqa: PTH112  # `scan` would find all files in it
+                    raise InvalidInput(f"{source} is a folder.", hint="add folders with Worker.add")
                 for each in scan(source, how):
                     yield [item._replace(path=path) for item in each]
 
@@ -78,8 +97,7 @@ class WorkerDraft(DraftCore):
             self.commit()
             if sender is not None:
                 self._finish_sending(sender)
-        operation.report.stored, operation.report.problems = packs.stored, how.problems
-        return operation.report
+        return self._completed(operation.report, how, packs, sender, began)
 
     def finish(self) -> Part:
         """Send what is left, and return the part; the worker's draft is unchanged.
@@ -117,16 +135,18 @@ class WorkerDraft(DraftCore):
         )
 
     def close(self) -> None:
-        """Remove the worker's folder."""
+        """Remove the worker's folder; calling it again changes nothing."""
+        self._closed = True
         self._home.remove()
 
 
 def fork(draft: DraftCore, count: int, hours: float) -> list[str]:
     """Return tokens for workers; see `dataver.Draft.fork`."""
     most = FORK_LASTS / timedelta(hours=1)
-    if count < 1 or not 0 < hours <= most:
+    whole = isinstance(count, int) and isinstance(hours, int | float)
+    if not whole or count < 1 or not 0 < hours <= most:
         raise InvalidInput(
-            f"a draft cannot be forked for {count} workers and {hours:g} hours.",
+            f"a draft cannot be forked for {count!r} workers and {hours!r} hours.",
             hint=f"give one worker or more, and at most {most:g} hours; a draft can be forked again",
         )
     repository = draft.repository

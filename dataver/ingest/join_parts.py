@@ -55,8 +55,14 @@ class _Row(NamedTuple):
     worker: str
 
 
-def join_parts(draft: DraftStore, parts: Sequence[Part]) -> JoinReport:
+def join_parts(draft: DraftStore, given: Iterable[Part]) -> JoinReport:
     """Merge parts into a draft; see `dataver.Draft.join`."""
+    parts = list(given) if isinstance(given, Iterable) else None
+    if parts is None or not all(isinstance(part, Part) for part in parts):
+        raise InvalidInput(
+            f"`parts` is not a list of parts: {given!r:.60}.",
+            hint="give a list of parts; `dataver.Part.from_json` reads JSON",
+        )
     for part in parts:
         if (part.draft, part.repository) != (draft.id, fingerprint(draft.repository.id)):
             raise InvalidInput(

@@ -31,9 +31,11 @@ class LockedFolder:
         (self.path / "unlocked").replace(self.path / "lock")
 
     def remove(self) -> None:
-        """Remove the folder and its contents."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+        """Remove the folder and its contents; calling it again changes nothing."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(lock)
 
 
 def _clear(folder: Path) -> None:

@@ -217,12 +217,16 @@ def test_files_at_paths_of_their_own(draft, tmp_path):
     with dataver.join_draft(token) as worker:
         report = worker.add_files((path, f"of/{path.name}/x") for path in folder.iterdir())
         assert report.files == 20
+        assert report.sent_packs == 1
+        assert report.sent_size > 20 * 3000 and report.seconds > 0
         part = worker.finish()
         assert part.packs == 1
         with pytest.raises(PathNotFound):
             worker.add_files([(folder / "none", "x")])
         with pytest.raises(InvalidInput, match=r"\.\."):
             worker.add_files([(folder / "0", "../x")])
+        with pytest.raises(InvalidInput, match="src is a folder"):
+            worker.add_files([(folder / "0", "y"), (folder, "x")])
         assert worker.finish().tree == part.tree
     draft.join([part])
     assert draft.tree.get("of/7/x").size == 3000
@@ -252,7 +256,7 @@ def test_tokens_that_are_refused(repo, draft, tmp_path):
         assert refused.value.hint
     with pytest.raises(NotFound, match="is not a dataver repository"):
         dataver.join_draft(changed(token, url=str(tmp_path / "nowhere")))
-    for count, hours in ((0, 1), (1, 0), (1, 25)):
+    for count, hours in ((0, 1), (1, 0), (1, 25), ("2", 1), (1, "2")):
         with pytest.raises(InvalidInput, match="cannot be forked"):
             draft.fork(count, hours=hours)
     assert not list((private_cache_root() / "workers").glob("*"))
@@ -419,6 +423,41 @@ def test_files_of_one_folder_share_a_pack(draft, tmp_path):
     folder = fill(tmp_path / "src", map(str, range(20)))
     draft.add(*folder.iterdir())
     assert len([path for path in draft._core.spool.iterdir() if len(path.name) == 64]) == 1
+
+
+def test_a_closed_worker(draft, tmp_path):
+    """Its methods say so, and make no folder; closing it twice closes no other file."""
+    (token,) = draft.fork(1)
+    folder = fill(tmp_path / "src", "a")
+    with dataver.join_draft(token) as worker:
+        worker.add(folder)
+        worker.close()
+        with (tmp_path / "other").open("wb") as other:  # has the descriptor of the lock
+            worker.close()
+            other.write(b"x")
+    for use in (
+        worker.finish,
+        lambda: worker.add(folder),
+        lambda: worker.add_files([(folder / "a", "b")]),
+        lambda: worker.open("b"),
+        lambda: worker.add_table(pa.table({"n": [1]}), "b"),
+    ):
+        with pytest.raises(InvalidInput, match="this worker is closed") as caught:
+            use()
+        assert caught.value.hint == "call finish() inside the with block"
+    assert not list((private_cache_root() / "workers").iterdir())
+
+
+@pytest.mark.parametrize("wrong", ["a part", "text", "texts"])
+def test_what_is_no_part_is_refused(draft, tmp_path, wrong):
+    """One part instead of a list, and JSON."""
+    (token,) = draft.fork(1)
+    part = added(token, fill(tmp_path / "src", "a"))
+    given = {"a part": part, "text": part.to_json(), "texts": [part.to_json()]}[wrong]
+    with pytest.raises(InvalidInput, match="not a list of parts") as caught:
+        draft.join(given)
+    assert caught.value.hint == "give a list of parts; `dataver.Part.from_json` reads JSON"
+    assert draft.join([part]).entries == 1
 
 
 def test_a_locked_folder_of_a_live_process_stays(tmp_path):
