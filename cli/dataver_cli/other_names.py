@@ -17,6 +17,9 @@ _LOCAL_CHANGES = "`dataver status` shows the changes of a draft, `dataver diff R
 ANSWERS = {
     "publish": "`dataver upload` publishes a finalized draft",
     "squash": "every version is complete; `dataver create NAME --parent REF --parent REF` merges versions",
+    "find": "`dataver search WORDS`, or `dataver list --where CONDITION`",
+    "query": "`dataver search WORDS`, or `dataver list --where CONDITION`",
+    "grep": "`dataver search WORDS` searches descriptions and the paths of files",
     "set-description": "`dataver describe REF -m TEXT` describes a version",
     "set-metadata": "`dataver describe REF --set KEY=VALUE` attaches values to a version",
     "get-metadata": "`dataver show REF` shows the metadata",

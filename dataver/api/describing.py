@@ -17,7 +17,7 @@ class DescriptionFields(TypedDict, total=False):
 
     Attributes:
         license: an SPDX expression, such as `CC-BY-4.0` or `MIT OR Apache-2.0`; "" removes it.
-        owner: who answers for it; "" removes it.
+        owner: the responsible person or team; "" removes it.
         readme: Markdown, at most 512 KiB; "" restores the `README.md` in the version.
         set: metadata to add or replace, JSON values by key.
         unset: keys of metadata to remove.
@@ -41,6 +41,12 @@ def describe(
         Conflict: other writers keep describing it.
     """
     values: dict[str, Any] = {**fields}
+    if unknown := values.keys() - DescriptionFields.__annotations__.keys():
+        raise InvalidInput(
+            f"a description has no field '{min(unknown)}'.", hint="metadata are changed by `set` and `unset`"
+        )
+    if isinstance(values.get("unset"), str):
+        values["unset"] = [values["unset"]]
     if values.get("license"):
         values["license"] = _spdx(values["license"])
     if len((values.get("readme") or "").encode()) > MAX_README:

@@ -16,7 +16,6 @@ import errno
 import os
 import stat
 from bisect import bisect_right
-from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -24,7 +23,7 @@ from dataver.checkout.folder import located
 from dataver.checkout.plan import FetchedFile, positions, raw_extents, raw_start
 from dataver.checkout.selection import FILES
 from dataver.checkout.transfer import Copies, LocalCopy, PlannedFile
-from dataver.formats.entry import Extent, Kind
+from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest, new_hasher
 from dataver.machine.descent import open_folder
 
@@ -45,7 +44,7 @@ LARGE: Final = 64 * 1024  # smaller files are fetched whole: they take one or tw
 _FIRST_READ: Final = 128 * 1024  # a buffer of this size is cheap even for a tiny file
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
-LEAST = 4 << 20
+LEAST: Final = 4 << 20
 """Smallest size in bytes of an unfinished file that is worth reading."""
 
 

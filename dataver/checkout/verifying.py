@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dataver.formats.entry import Entry
-    from dataver.progress import Progress
     from dataver.repository import Published, RepositoryCore
     from dataver.tree import Selection
 

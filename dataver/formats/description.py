@@ -25,7 +25,7 @@ FORMAT: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What people say of a version or of a dataset, complete.
+    """Text, license, owner, readme and metadata of a version or of a dataset, complete.
 
     Attributes:
         number: 1 for the first description, then without gaps.
@@ -34,7 +34,7 @@ class Description:
         record: the id of the version's record, 64 hex; None for a dataset.
         text: what it is, in a few sentences.
         license: an SPDX expression, such as "CC-BY-4.0"; empty if none is stated.
-        owner: who answers for it.
+        owner: the responsible person or team.
         readme: Markdown; None means the `README.md` in the version.
         metadata: JSON values.
         created: time of the description, aware UTC.

@@ -1,11 +1,11 @@
 """Processes that read, hash and store files for one `add`.
 
-The idea: this process scans, and recognises unchanged files; the others get the rest in batches and return
-entries. Each has its own packs, in a folder below the draft, so they share only the chunk index. One process
-is limited by Python's lock: it makes a dozen short system calls a file.
+The idea: this process scans, and recognises unchanged files; child processes get the rest in batches and
+return entries. Each has its own packs, in a folder below the draft, so they share only the chunk index. One
+process is limited by Python's lock: it makes a dozen short system calls a file.
 
-    this process   scan → batch ─┐                      ┌─ entries → tree; packs → the draft's spool
-    the others                   └ read, cut, store, … ─┘
+    this process      scan → batch ─┐                      ┌─ entries → tree; packs → the draft's spool
+    child processes                 └ read, cut, store, … ─┘
 
 Keeps invariants 4 and 6: the packs are moved into the draft before its tree names them, and only if all
 processes succeeded. A process whose parent ends reads the end of its pipe, and ends.
@@ -50,7 +50,7 @@ _PAYS_FILES: Final = 500  # … and files from which on starting processes pays:
 
 
 class _Begin(NamedTuple):
-    """What a process is started with."""
+    """Arguments of a child process."""
 
     store: bytes  # pickled: connections are not shared
     config: RepositoryConfig
@@ -62,7 +62,7 @@ class _Begin(NamedTuple):
 
 
 class _Result(NamedTuple):
-    """What a process has added since the last result."""
+    """Entries and counts of a child process since the last result."""
 
     entries: list[Entry]
     stats: list[tuple[str, FileStat, bytes, bool]]

@@ -44,7 +44,7 @@ class Edit:
     Attributes:
         text: the text.
         license: an SPDX expression; empty removes it.
-        owner: who answers for it; empty removes it.
+        owner: the responsible person or team; empty removes it.
         readme: Markdown; empty restores the `README.md` in the version.
         set: metadata to add or replace, JSON values by key.
         unset: keys of metadata to remove.

@@ -10,7 +10,6 @@ one. Writers that publish add some from time to time, and a repack writes all an
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Final, TypeAlias
 
 import zstandard
@@ -110,12 +109,10 @@ class RecordCopies:
     def _write(self, dataset: str, lines: Iterator[bytes]) -> list[str]:
         """Write copies of records; return the keys."""
         keys = []
-        while some := list(islice(lines, _RECORDS)):
-            content = b"".join(line + b"\n" for line in some)
-            if len(content) <= _CONTENT:
-                key = copies_key(dataset, digest(content).hex())
-                self._store.put_new(key, make_compressor(_LEVEL)(content))
-                keys.append(key)
+        for content in _contents(lines):
+            key = copies_key(dataset, digest(content).hex())
+            self._store.put_new(key, make_compressor(_LEVEL)(content))
+            keys.append(key)
         return keys
 
     def _lines(self, key: str) -> list[bytes]:
@@ -129,6 +126,20 @@ class RecordCopies:
         except (DataverError, zstandard.ZstdError) as error:
             log_info("%s is not used: %s", key, error)
             return []
+
+
+def _contents(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the contents of objects, each with as many records as it may have."""
+    some: list[bytes] = []
+    size = 0
+    for line in lines:
+        if some and (len(some) == _RECORDS or size + len(line) + 1 > _CONTENT):
+            yield b"".join(some)
+            some, size = [], 0
+        some.append(line + b"\n")
+        size += len(line) + 1
+    if some:
+        yield b"".join(some)
 
 
 def _matching(records: Iterable[bytes], infos: Iterable[ObjectInfo]) -> Iterator[bytes]:

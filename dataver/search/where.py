@@ -1,11 +1,11 @@
-"""Filters over versions: a condition in the syntax of SQL's WHERE, over columns and metadata.
+"""Selection of versions by a condition in the syntax of SQL's WHERE, over columns and metadata.
 
     size > 1e9 and license = 'MIT'          columns of the version and of its description
     rows > 1000000 or camera in (7, 8)      metadata: each key is a column
     tag = 'production' and created >= '2026-11'
 
 The idea: SQLite evaluates the condition over a view that has a column for each key of the metadata. An
-authorizer allows it to read that view only, and no function that reads or writes files exists in it.
+authorizer allows it only to read the index, and no function that reads or writes files exists in it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ COLUMNS: Final = {
     "message": "versions.message",
     "files": "versions.files",
     "size": "versions.size",
-    "description": "texts.text",
-    "license": "texts.license",
-    "owner": "texts.owner",
+    "description": "nullif(texts.text, '')",
+    "license": "nullif(texts.license, '')",
+    "owner": "nullif(texts.owner, '')",
     "digest": "'dv1:' || versions.tree",
 }
 """Columns of a condition, besides the metadata; a key of the metadata with such a name is `metadata.KEY`."""
@@ -58,6 +58,8 @@ def select_versions(db: sqlite3.Connection, condition: str, *, prefix: str = "")
     Raises:
         InvalidInput: the condition is not valid, names an unknown column, or takes too long.
     """
+    if not condition.strip():
+        raise InvalidInput("the condition is empty.", hint="for example: rows > 1000000")
     columns = dict(COLUMNS)
     for (key,) in db.execute(_KEYS):
         name = f"metadata.{key}" if key.lower() in COLUMNS else key
@@ -84,7 +86,7 @@ def _select(
         rows: list[Any] = db.execute(asked, (len(prefix), prefix)).fetchall()
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise InvalidInput(
-            f"the condition cannot be evaluated: {error}.",
+            f"the condition cannot be evaluated: {str(error).rstrip('.')}.",
             hint=f"the columns are {', '.join(sorted(columns))}; texts are quoted: license = 'MIT'",
         ) from error
     finally:

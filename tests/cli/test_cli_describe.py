@@ -52,3 +52,15 @@ def test_wrong_descriptions_are_one_sentence(run: Run, two_versions: Path) -> No
     run("describe", "vision/cats", "--history", "-m", "x", expect=2)
     run("describe", "vision/dogs", "-m", "x", expect=4)
     assert run("describe", "vision/cats", "--history", "--json").json == []
+
+
+def test_the_history_shows_what_changed(run: Run, two_versions: Path) -> None:
+    """A description whose text stayed says which fields did not; a dataset without one says how to add it."""
+    run("describe", "vision/cats", "-m", "July", "--license", "MIT")
+    run("describe", "vision/cats", "--metadata", "lux=1")
+    rows = [line.split() for line in run("describe", "vision/cats", "--history").out.splitlines()]
+    assert rows[0][-2:] == ["CHANGED", "TEXT"]
+    assert [" ".join(row[5:]) for row in rows[1:]] == ["text, license July", "metadata July"]
+    hint = "`dataver describe vision/cats --dataset -m TEXT` adds one"
+    assert hint in run("describe", "vision/cats", "--dataset").err
+    assert hint in run("describe", "vision/cats", "--dataset", "--history").err

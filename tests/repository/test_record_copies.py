@@ -147,3 +147,11 @@ def test_uploads_add_copies(begin: Callable[..., dataver.Repository], tmp_path: 
     assert len(labels(repo)) == COUNT + 18
     if kind is TaggedStore:
         assert asked(repo) < 10  # no record was left out between two of the objects
+
+
+def test_records_that_do_not_fit_in_one_object_get_more():
+    """Of 5,000 records of 5 KB none is left out, and no object is larger than readers accept."""
+    lines = [b"%05d" % number * 1000 for number in range(5000)]
+    contents = list(record_copies._contents(lines))
+    assert [line for content in contents for line in content.split(b"\n")[:-1]] == lines
+    assert max(map(len, contents)) <= 16 << 20

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     "--workers",
     type=click.IntRange(1, 64),
     metavar="N",
-    help="Processes that read files. Default: as many as pay.",
+    help="Processes that read files. Default: one a core, at most 4, for large sources, else 1.",
 )
 @option("--files", "more", also=["--file"], multiple=True, type=click.Path(), hidden=True)
 @plan_option("added and read")

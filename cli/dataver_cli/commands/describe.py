@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver_cli.command import parse_json_pairs, ref_argument, subcommand
+from dataver_cli.command import option, parse_json_pairs, ref_argument, subcommand
 from dataver_cli.output import table, when
 from dataver_cli.render import description_lines, description_values
 from dataver_cli.session import Session
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dataver.formats.description import Description
+
+
+_FIELDS: dict[str, Any] = {"text": "", "license": "", "owner": "", "readme": None, "metadata": {}}
 
 
 @subcommand(
@@ -26,16 +29,19 @@ if TYPE_CHECKING:
     """,
 )
 @ref_argument()
-@click.option("-m", "--message", "text", metavar="TEXT", help="What it is, in a few sentences.")
+@click.option(
+    "-m", "--message", "text", metavar="TEXT", help='What it is, in a few sentences; "" removes it.'
+)
 @click.option("--license", metavar="SPDX", help='License, such as CC-BY-4.0; "" removes it.')
-@click.option("--owner", metavar="NAME", help='Who answers for it; "" removes it.')
+@click.option("--owner", metavar="NAME", help='Person or team that is responsible; "" removes it.')
 @click.option(
     "--readme",
     type=click.Path(path_type=Path),
     help="Markdown file with more about it; an empty file restores the version's own README.md.",
 )
-@click.option(
+@option(
     "--set",
+    also=["--metadata"],
     multiple=True,
     metavar="KEY=VALUE",
     callback=parse_json_pairs,
@@ -67,23 +73,23 @@ def command(
     if dataset and "@" in ref:
         raise click.UsageError("--dataset needs a dataset's name without a version")
     target: Any = repository.version(ref)  # raises NotFound with similar names
-    name = ref if dataset else target.ref
+    name, call = (ref, f"{ref} --dataset") if dataset else (target.ref, ref)
+    nothing = f"{name} has no description; `dataver describe {call} -m TEXT` adds one."
     if history:
         found = repository.description_history(ref) if dataset else target.description_history()
         session.out.show([description_values(each) for each in found], _table(found))
+        if not found:
+            session.out.note(nothing)
         return
     if fields:
         made = repository.describe(ref, **fields) if dataset else target.describe(**fields)
         session.out.show({"ref": name, **description_values(made)}, [])
-        whole = " --dataset" if dataset else ""
-        session.out.note(
-            f"Described {name}; `dataver describe {ref}{whole} --history` lists all descriptions."
-        )
+        session.out.note(f"Described {name}; `dataver describe {call} --history` lists all descriptions.")
         return
     current = repository.description(ref) if dataset else target.description
     if current is None:
         session.out.show(None, [])
-        session.out.note(f"{name} has no description; `dataver describe {ref} -m TEXT` adds one.")
+        session.out.note(nothing)
         return
     pairs = [*description_lines(current), ("by", f"{current.author}, {when(current.created)}")]
     pairs += [(f"  {key}", str(value)) for key, value in sorted(current.metadata.items())]
@@ -104,8 +110,10 @@ def _text_of(readme: Path) -> str:
 
 
 def _table(found: "Sequence[Description]") -> list[str]:
-    rows = [
-        (str(each.number), when(each.created), each.author, (each.text.splitlines() or [""])[0])
-        for each in found
-    ]
-    return table(rows, ("NUMBER", "WHEN", "BY", "DESCRIPTION"), right=(0,)) if rows else []
+    rows = []
+    for number, each in enumerate(found):
+        before = found[number - 1] if number else None
+        changed = [name for name in _FIELDS if getattr(each, name) != getattr(before, name, _FIELDS[name])]
+        text = (each.text.splitlines() or [""])[0]
+        rows.append((str(each.number), when(each.created), each.author, ", ".join(changed) or "-", text))
+    return table(rows, ("NUMBER", "WHEN", "BY", "CHANGED", "TEXT"), right=(0,)) if rows else []

@@ -69,7 +69,8 @@ def command(
     versions, also of several datasets.
 
     CONDITION is an SQL expression. Its columns are name, label, tag, created, author, message, files, size,
-    description, license, owner, digest, and every key of the versions' metadata.
+    description, license, owner, digest, and every key of the versions' metadata; created is a text, as in
+    created >= '2026-11'.
     """
     wanted = name or name_option or ""
     if project:
@@ -100,7 +101,7 @@ def command(
             each for each in found if each.dataset in names and (tag is None or tag in tags.get(each.ref, ()))
         ]
     versions = [version for version in found if since is None or version.created >= since]
-    of = f"of {wanted}" if datasets is None else f"tagged {tag}" if tag else "of any dataset"
+    of = f"of {wanted}" if datasets is None else f"tagged {tag}" if tag else "of all datasets"
     _show_versions(session, repository, of, _sort_versions(versions, sort)[:limit], len(versions), tags)
 
 

@@ -19,7 +19,11 @@ from dataver_cli.session import Session
 )
 @click.argument("words", nargs=-1, required=True)
 @click.option("--prefix", default="", metavar="NAME", help="Only datasets whose name starts with NAME.")
-@click.option("--files/--no-files", default=True, help="Search the paths of files, too.")
+@click.option(
+    "--files/--no-files",
+    default=True,
+    help="Search paths, too; the first time, this reads the tree of every version.",
+)
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Results of each kind."
 )
@@ -40,4 +44,4 @@ def command(session: Session, words: tuple[str, ...], **how: Any) -> None:
     if not rows:
         session.out.note(f"Nothing in {repository.url} matches {' '.join(words)}.")
     elif any(sum((each.field == "path") == kind for each in hits) == how["limit"] for kind in (True, False)):
-        session.out.note(f"{count(len(rows), 'result')}; -n shows more.")
+        session.out.note(f"{count(len(rows), 'result')}; -n may show more.")
