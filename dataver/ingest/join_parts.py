@@ -3,7 +3,8 @@
 The idea: the parts are merged as sorted streams, so that equal paths meet; their entries change the tree that
 was forked, and the result is merged three-way with the draft's tree. So the cost grows with the parts, a part
 that was joined before changes nothing, and a path that two workers, or a worker and the draft, changed
-differently is found.
+differently is found. An entry of a part states its path's content, also if that is the content when the draft
+was forked: a draft that has changed or removed it differs.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from dataver.ingest.add_operation import changes_with
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.scan import Scan
 from dataver.short_repr import short_repr
-from dataver.tree import Tree, edit, merge
+from dataver.tree import Tree, diff, edit, merge
 
 __all__ = ["JoinReport", "join_parts"]
 
@@ -142,34 +143,59 @@ def _clash(one: str, other: str, path: str, what: str) -> Conflict:
 
 def _join(draft: DraftStore, base: bytes, parts: Sequence[tuple[Part, Tree]], report: JoinReport) -> None:
     """Apply entries to the tree that was forked, and merge the result with the draft's."""
-    theirs, entries = base, _checked(_rows(parts))
+    theirs, ours = base, bytes.fromhex(draft.state.tree)
+    entries = _agreed(_checked(_rows(parts)), draft, base, ours, parts)
     while batch := list(islice(entries, _BATCH)):
         how = Scan()
         changes = changes_with(Tree(theirs, draft.load_block), batch, how)
         if how.problems:
-            worker = next(part.worker for part, tree in parts if tree.get(how.problems[0][0]) is not None)
-            raise _clash("the draft", worker, how.problems[0][0], "a folder and a file")
+            path = how.problems[0][0]
+            raise _clash("the draft", _worker_of(path, parts), path, "a folder and a file")
         report.entries += len(batch)
         report.size += sum(entry.size for entry in batch)
         theirs = edit(
             theirs, sorted(changes.items()), draft.load_block, draft.keep_block, draft.is_published
         ).digest
-    ours = bytes.fromhex(draft.state.tree)
     if ours != base:
         merged, clashes = merge(
             base, ours, theirs, draft.load_block, draft.keep_block, may_be_base=draft.is_published
         )
         if clashes:
-            path = clashes[0].other or clashes[0].path
-            worker = next((part.worker for part, tree in parts if tree.get(path) is not None), "a worker")
-            raise Conflict(
-                f"'{path}' of {worker} differs from the draft's, which an edit or an earlier part "
-                f"changed since the fork{_more(clashes)}; nothing was joined.",
-                hint="remove the path from the draft to take the worker's, or leave out this part",
-            )
+            raise _differs(clashes[0].other or clashes[0].path, parts, len(clashes) - 1)
         theirs = merged.digest
     draft.state.tree = theirs.hex()
 
 
-def _more(clashes: Sequence[object]) -> str:
-    return f" (and {len(clashes) - 1:,} more)" if len(clashes) > 1 else ""
+def _agreed(
+    entries: Iterable[Entry], draft: DraftStore, base: bytes, ours: bytes, parts: Sequence[tuple[Part, Tree]]
+) -> Iterator[Entry]:
+    """Yield entries that are in path order.
+
+    Raises:
+        Conflict: an entry is as when the draft was forked, and the draft has changed it: to a merge, only the
+            draft would have.
+    """
+    tree = Tree(ours, draft.load_block)
+    changes = diff(base, ours, draft.load_block, extents=False)
+    change = next(changes, None)
+    for entry in entries:
+        while change is not None and change.path < entry.path:
+            change = next(changes, None)
+        if change is not None and change.path == entry.path and same_content(change.old, entry):
+            filled = entry.kind == Kind.DIRECTORY and tree.is_folder(entry.path)  # still a folder
+            if not filled:
+                raise _differs(entry.path, parts)
+        yield entry
+
+
+def _differs(path: str, parts: Sequence[tuple[Part, Tree]], others: int = 0) -> Conflict:
+    more = f" (and {others:,} more)" if others else ""
+    return Conflict(
+        f"'{path}' of {_worker_of(path, parts)} differs from the draft's, which an edit or an earlier part "
+        f"changed since the fork{more}; nothing was joined.",
+        hint="leave out this part, or fork the draft again and let the worker add its files again",
+    )
+
+
+def _worker_of(path: str, parts: Sequence[tuple[Part, Tree]]) -> str:
+    return next((part.worker for part, tree in parts if tree.get(path) is not None), "a worker")

@@ -142,6 +142,43 @@ def test_a_file_and_a_folder_of_one_name_are_a_conflict(draft, tmp_path):
         draft.join([added(token, fill(tmp_path / "third", ["x"]), name="three")])
 
 
+@pytest.mark.parametrize("edit", ["replaced", "removed"])
+def test_a_path_added_as_it_was_at_the_fork_states_its_content(repo, draft, tmp_path, edit):
+    """An edit of the draft does not win silently, neither alone nor beside another part; equal edits may."""
+    old = fill(tmp_path / "old", ["x", "y", "e/f"])
+    draft.add(old)
+    draft.finalize("old")
+    child = repo.create("d", parents=draft.upload().version.ref, workspace=tmp_path / "child")
+    (token,) = child.fork(1)
+    part, other = added(token, old), added(token, fill(tmp_path / "new", "z"))
+    child.remove("**") if edit == "removed" else child.add(fill(tmp_path / "edit", "y"))
+    digest = child.tree.digest
+    path = "e/f" if edit == "removed" else "y"
+    for parts in ([part], [part, other], [other, part]):
+        with pytest.raises(Conflict, match=f"'{path}' of worker 0 differs from the draft's") as caught:
+            child.join(parts)
+        assert "fork the draft again" in caught.value.hint
+        assert child.tree.digest == digest
+    child.join([other])
+    child.add(old)  # agrees again
+    assert child.join([part]).entries == 3
+    assert {entry.path for entry in child.tree.iterate()} == {"x", "y", "e/f", "z"}
+
+
+def test_an_empty_folder_that_the_draft_has_filled_is_no_conflict(repo, draft, tmp_path):
+    """A folder that a worker adds empty exists; one that was removed differs."""
+    (tmp_path / "old/e").mkdir(parents=True)
+    draft.add(tmp_path / "old")
+    (token,) = draft.fork(1)
+    part = added(token, tmp_path / "old")
+    draft.add(fill(tmp_path / "new", ["e/f"]))
+    draft.join([part])
+    assert [entry.path for entry in draft.tree.iterate()] == ["e/f"]
+    draft.remove("e/f")
+    with pytest.raises(Conflict, match="'e' of worker 0"):
+        draft.join([part])
+
+
 def test_workers_build_on_the_draft_as_it_was_forked(repo, draft, tmp_path):
     """Files of the parent are kept, replaced ones are replaced, and edits of the driver meanwhile stay."""
     draft.add(fill(tmp_path / "old", "abcd"))
