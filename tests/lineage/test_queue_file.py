@@ -1,5 +1,6 @@
 """The queue's file of one process: what others may take of it, and when."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,22 @@ def test_a_log_whose_beginning_was_refused_begins_with_the_next_line(
     log.add("b.jpg", 2)
     assert [each.read for each in journal_of(queue).logs.values()] == [{"b.jpg": 2}]
     queue.close()
+
+
+def test_a_line_that_a_full_disk_cut_off_is_no_fact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning would be another path; the lines around it hold."""
+    monkeypatch.setattr(STATE, "warned", True)
+    queue = QueueFile(tmp_path, PROCESS, {})
+    log, write = queue.log(queue.run(facts()), READ), os.write
+    log.add("a.jpg", 1)
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:-3]))
+    log.add("train-10.jpg", 2)
+    monkeypatch.undo()
+    log.add("c.jpg", 3)
+    queue.close()
+    journal = Journal()
+    assert journal.apply(queue.path.read_bytes()) == 1
+    assert [each.read for each in journal.logs.values()] == [{"a.jpg": 1, "c.jpg": 3}]
 
 
 def test_what_was_not_sent_is_left_where_something_else_was_sent(tmp_path: Path) -> None:

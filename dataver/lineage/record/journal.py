@@ -393,7 +393,9 @@ class Journal:
         damaged = 0
         for line in data.split(b"\n")[1:-1]:  # an incomplete last line was being written
             try:
-                if line:
+                if line.endswith(b"\0"):
+                    damaged += 1  # a full disk cut it off
+                elif line:
                     file.apply(line)
             except (DataverError, ValueError, TypeError, KeyError):
                 damaged += 1  # the other lines remain valid

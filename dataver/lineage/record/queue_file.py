@@ -3,7 +3,8 @@
     <state>/lineage/<repository>/queue/<process>.json            appended by line (`journal`)
 
 A file is never rewritten, since lines only add facts. An incomplete last line was being written when the
-process died, and is ignored. A path has no control characters (`formats/entry.py`), so it fits in a line.
+process died, and is ignored; one that a full disk cut off ends with a NUL. A path has no control characters
+(`formats/entry.py`), so it fits in a line.
 
 The owner locks its file (`flock`) before it writes the first line, without which a file is ignored. The
 system releases the lock when the process dies. The process that acquires the lock may send the file and
@@ -76,7 +77,7 @@ class QueueFile(Journal):
             return False
         try:
             fd = self._open() if self._fd is None else self._fd
-            data = b"\n".join((b"", *lines, b"") if self._torn else (*lines, b""))
+            data = b"\n".join((b"\0", *lines, b"") if self._torn else (*lines, b""))
             self._torn = True
             self._torn = os.write(fd, data) != len(data)
         except OSError as error:
