@@ -429,7 +429,7 @@ class Draft(Forking):
         """
         core = self._core
         if core.state.published is None:
-            core.reload()
+            core.refresh()
         state = core.state
         sealed = state.sealed
         if sealed is None:

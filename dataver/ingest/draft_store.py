@@ -160,6 +160,16 @@ class DraftStore:
         self.log = BlockLog(self.folder / "blocks")
         self.forget_blocks()
 
+    def refresh(self) -> None:
+        """Read the draft again, when no thread or process is changing it.
+
+        Raises:
+            NotFound: it was dropped.
+        """
+        load_state(self.folder)  # locking would create the folder of a dropped draft
+        with self.locked():
+            self.reload()
+
     @contextmanager
     def changing(self) -> Iterator[None]:
         """Hold the draft's lock and reload its state; on failure restore the state in memory too."""

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -486,3 +487,24 @@ def test_a_pattern_to_include_may_match_in_any_of_the_sources(repo, tmp_path):
     (tmp_path / "b.txt").write_text("b")
     draft = repo.create("d")
     assert draft.add(tmp_path / "one", tmp_path / "b.txt", include=["*.jpg", "b.txt"]).files == 2
+
+
+def test_a_thread_that_asks_for_the_version_waits_for_one_that_adds(repo, tmp_path):
+    """Reading the draft again in the middle would mix two states of its tree."""
+    draft = repo.create("d", workspace=tmp_path)
+
+    def ask():
+        with pytest.raises(InvalidInput):
+            draft.version()
+
+    with draft._core.changing():
+        state = draft._core.state
+        other = threading.Thread(target=ask)
+        other.start()
+        other.join(0.2)  # nothing tells that it waits
+        assert draft._core.state is state
+    other.join()
+    draft.discard()
+    with pytest.raises(NotFound):
+        draft.version()
+    assert not draft._core.folder.exists()
