@@ -104,6 +104,7 @@ def execute_rename(repo: RepositoryCore, plan: RenamePlan, *, author: str) -> No
         for _ in range(_ROUNDS):
             versions = repo.records.versions(plan.old)
             if not versions and not repo.tags.current(plan.old):
+                _carry_descriptions(repo, plan)  # those that were written before the tombstones
                 return
             for each in versions:
                 _publish(repo, each, plan.new)

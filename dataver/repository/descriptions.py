@@ -6,17 +6,19 @@ writer's description: of one field the last edit stays, and no edit of another f
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
 from dataver import parallel
-from dataver.errors import Conflict, IntegrityError, InvalidInput
+from dataver.errors import Conflict, FormatTooNew, IntegrityError, InvalidInput
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.description import Description, parse_description
 from dataver.formats.entry import Entry, Kind
+from dataver.log import info
 from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import (
     DESCRIPTIONS,
@@ -90,11 +92,9 @@ class Descriptions:
     def current(self, dataset: str, label: str | None = None) -> Description | None:
         """Return the current description of a version, or of a dataset as a whole; None if there is none.
 
-        Raises:
-            IntegrityError: it is damaged.
+        It is the newest one that can be read: a damaged one, or one of a newer dataver, hides nothing else.
         """
-        numbers = self._numbers(dataset, label)
-        return self.read(dataset, label, numbers[-1]) if numbers else None
+        return next(self._readable(dataset, label, reversed(self._numbers(dataset, label))), None)
 
     def of(self, version: Published) -> Description | None:
         """Return the current description of a version, as `current`."""
@@ -114,19 +114,31 @@ class Descriptions:
         return find
 
     def _below(self, prefix: str) -> dict[tuple[str, str | None], Description]:
-        last: dict[tuple[str, str | None], int] = {}
-        for info in self._store.list(f"{DESCRIPTIONS}{prefix}"):
-            if key := parse_description_key(info.key):
-                last[key.dataset, key.label] = max(key.number, last.get((key.dataset, key.label), 0))
-        if not last:
+        numbers = defaultdict[tuple[str, str | None], list[int]](list)
+        for each in self._store.list(f"{DESCRIPTIONS}{prefix}"):
+            if key := parse_description_key(each.key):
+                numbers[key.dataset, key.label].append(key.number)
+        if not numbers:
             return {}  # most datasets have none, and the pool takes 4 ms to import
+
+        def newest(name: tuple[str, str | None]) -> Description | None:
+            return next(self._readable(*name, sorted(numbers[name], reverse=True)), None)
+
         with parallel.pool(parallel.REQUESTS, "descriptions") as pool:
-            found = pool.map(lambda key: self.read(key[0], key[1], last[key]), last)
-            return dict(zip(last, found, strict=True))
+            found = zip(numbers, pool.map(newest, numbers), strict=True)
+            return {name: each for name, each in found if each is not None}
 
     def history(self, dataset: str, label: str | None = None) -> list[Description]:
-        """Return all descriptions of a version, or of a dataset, oldest first."""
-        return [self.read(dataset, label, number) for number in self._numbers(dataset, label)]
+        """Return all descriptions of a version, or of a dataset, that can be read, oldest first."""
+        return list(self._readable(dataset, label, self._numbers(dataset, label)))
+
+    def _readable(self, dataset: str, label: str | None, numbers: Iterable[int]) -> Iterator[Description]:
+        """Yield the descriptions with these numbers that can be read; `verify` reports the others."""
+        for number in numbers:
+            try:
+                yield self.read(dataset, label, number)
+            except (IntegrityError, FormatTooNew) as error:
+                info("description %d of %s is left out: %s", number, label or dataset, error.message)
 
     def edit(self, dataset: str, version: Published | None, edit: Edit, *, author: str) -> Description:
         """Add a description that differs from the current one by an edit, and return it.
@@ -147,7 +159,7 @@ class Descriptions:
         label, record = (version.record.label, version.record_id) if version is not None else (None, None)
         for _ in range(_TRIES):
             numbers = self._numbers(dataset, label)
-            found = self.read(dataset, label, numbers[-1]) if numbers else None
+            found = self._before(dataset, label, numbers)
             if found is None or found.record != record:
                 found = _undescribed(dataset, version)
             made = edit.apply(found)
@@ -164,6 +176,19 @@ class Descriptions:
                 return made
         name = dataset if version is None else version.ref
         raise Conflict(f"other processes keep describing {name}.", hint="try again")
+
+    def _before(self, dataset: str, label: str | None, numbers: list[int]) -> Description | None:
+        """Return the description that an edit changes; a damaged one is left out.
+
+        Raises:
+            FormatTooNew: a newer dataver wrote the last one, of which an edit would lose fields.
+        """
+        for number in reversed(numbers):
+            try:
+                return self.read(dataset, label, number)
+            except IntegrityError:
+                pass  # `verify` reports it
+        return None
 
     def read(self, dataset: str, label: str | None, number: int) -> Description:
         """Return one description.

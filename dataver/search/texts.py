@@ -144,7 +144,7 @@ def _row(repo: RepositoryCore, subject: _Subject) -> tuple[object, ...]:
     """Return the row of a version or dataset; reads its record, description and readme."""
     dataset, label, version, number, stamp = subject
     published = None if label is None else repo.records.get(dataset, label)
-    found = repo.descriptions.read(dataset, label, number) if number else None
+    found = repo.descriptions.current(dataset, label) if number else None
     if found is not None and published is not None and found.record != published.record_id:
         found = None  # it describes another version, which had the label before
     metadata: Any = {} if published is None else published.record.metadata

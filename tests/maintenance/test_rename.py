@@ -8,6 +8,7 @@ import pytest
 
 import dataver
 from dataver.errors import AlreadyExists, Conflict, DataverError, InvalidInput, NotFound
+from dataver.maintenance import rename
 from dataver.testing.faulty import Crash, Fault, FaultyStore
 
 from .conftest import NOW
@@ -59,6 +60,20 @@ def test_versions_history_and_tags_get_the_new_name(filled):
     filled.later(days=1)
     repo.gc(grace=NOW)
     assert len(filled.all_right()) == len(kept)
+
+
+def test_a_description_that_is_written_meanwhile_is_renamed_too(filled, monkeypatch):
+    """Between the copy of the descriptions and the deletion under the old name."""
+    move_tags = rename._move_tags
+
+    def describe_first(repo, plan, author):
+        monkeypatch.undo()
+        filled.open().version("d@1.0.1").describe("meanwhile")
+        return move_tags(repo, plan, author)
+
+    monkeypatch.setattr(rename, "_move_tags", describe_first)
+    filled.repo.rename("d", "new/d")
+    assert filled.open().version("new/d@1.0.1").description.text == "meanwhile"
 
 
 def test_the_old_name_leads_to_the_new_one(filled):

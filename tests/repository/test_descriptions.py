@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 import dataver
-from dataver.errors import IntegrityError, InvalidInput, NotFound
+from dataver.errors import FormatTooNew, InvalidInput, NotFound
 from dataver.repository import RepositoryCore as Core
 from dataver.repository.audit import read_audit
 from dataver.storage import MemoryStore
@@ -128,14 +128,32 @@ def test_a_description_of_another_record_is_ignored(repo, tmp_path):
     assert version.describe(owner="ben").metadata == {"camera": 1}
 
 
-def test_a_damaged_description_is_found_and_described_again(repo, tmp_path):
-    """`verify` names the object; a version can be read without its description."""
+def test_a_damaged_description_hides_nothing_else(repo, tmp_path):
+    """The one before it holds, `verify` names the object, and the version can be described and renamed."""
     version = repo.version("cats@1.0.0")
     version.describe("photos")
-    path = tmp_path / "repo" / "descriptions" / "cats" / "versions" / "1.0.0" / "00000001.json"
+    version.describe(owner="ben")
+    path = tmp_path / "repo" / "descriptions" / "cats" / "versions" / "1.0.0" / "00000002.json"
     path.chmod(0o600)
     path.write_bytes(path.read_bytes().replace(b"photos", b"photoz"))
-    assert [name for name, _ in repo.verify().findings] == ["descriptions/cats/versions/1.0.0/00000001.json"]
-    with pytest.raises(IntegrityError, match="restore the object"):
-        repo.version("cats@1.0.0").description  # noqa: B018
-    assert repo.fetch("cats@1.0.0").files == 2
+    assert [name for name, _ in repo.verify().findings] == ["descriptions/cats/versions/1.0.0/00000002.json"]
+    found = repo.version("cats@1.0.0")
+    assert (found.description.text, found.description.owner) == ("photos", "")
+    assert [each.description and each.description.text for each in repo.versions("cats")] == ["photos", None]
+    assert [each.ref for each in repo.find("description = 'photos'")] == ["cats@1.0.0"]
+    assert found.describe(license="MIT").number == 3
+    repo.rename("cats", "dogs")
+    assert repo.version("dogs@1.0.0").description.license == "MIT"
+
+
+def test_a_description_of_a_newer_dataver_is_not_replaced(repo, tmp_path):
+    """Its fields would be lost; what was said before is shown."""
+    version = repo.version("cats@1.0.0")
+    version.describe("photos")
+    made = version.describe(owner="ben")
+    path = tmp_path / "repo" / "descriptions" / "cats" / "versions" / "1.0.0" / "00000002.json"
+    path.chmod(0o600)
+    path.write_bytes(made.encode().replace(b'"format":2', b'"format":9'))
+    assert repo.version("cats@1.0.0").description.owner == ""
+    with pytest.raises(FormatTooNew):
+        repo.version("cats@1.0.0").describe(owner="ana")
