@@ -17,15 +17,14 @@ import dask
 import numpy as np
 from dask.delayed import delayed
 
-import dataver
 from dataver.errors import InvalidInput
 from dataver.integrations.cluster import (
+    Job,
     Reading,
     add_task,
     balanced,
     found_files,
     joined,
-    parquet_paths,
     part_path,
     table_task,
 )
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    import dataver
     from dataver.reading.files import Files
     from dataver.tree.selection import Given
 
@@ -42,27 +42,27 @@ __all__ = ["add_files", "from_version", "read_files", "to_dataver"]
 
 
 def add_files(
-    draft: dataver.Draft, *sources: str | Path, dest: str = "", tasks: int | None = None
+    draft: dataver.Draft, *sources: str | Path, folder: str = "", tasks: int | None = None
 ) -> dataver.JoinReport:
     """Add files and folders that all workers see at the same place, such as a shared disk.
 
     Args:
         draft: the draft, which gets the files.
         sources: files and folders, as for `Draft.add`; links and empty folders are left out.
-        dest: folder inside the version.
+        folder: folder inside the version.
         tasks: the number of tasks, each with as many bytes; None makes one for every 128 MiB.
 
     Raises:
         PathNotFound: a source does not exist.
         Incomplete: a file cannot be added; nothing was joined.
     """
-    groups = balanced(found_files(sources, dest), tasks, lambda each: each[2])
-    (token,) = draft.fork(1)
-    jobs = [delayed(add_task, pure=False)(token, some, number) for number, some in enumerate(groups)]
-    return joined(draft, dask.compute(*jobs))
+    groups = balanced(found_files(sources, folder), tasks, lambda each: each[2])
+    job = Job.of(draft)
+    added = [delayed(add_task, pure=False)(job, some, number) for number, some in enumerate(groups)]
+    return joined(draft, dask.compute(*added))
 
 
-def to_dataver(collection: Any, draft: dataver.Draft, path: str = "", **options: Any) -> dataver.JoinReport:
+def to_dataver(collection: Any, draft: dataver.Draft, folder: str = "", **options: Any) -> dataver.JoinReport:
     """Write a collection into a draft: one file a partition, written by the worker that has it.
 
     A dataframe becomes Parquet files (`part-00000.parquet`), a bag JSON lines (`part-00000.jsonl`), an array
@@ -72,25 +72,25 @@ def to_dataver(collection: Any, draft: dataver.Draft, path: str = "", **options:
     Args:
         collection: a dataframe, a bag of JSON values, or an array.
         draft: the draft, which gets the files.
-        path: folder inside the version.
+        folder: folder inside the version.
         options: for a dataframe, options of `pyarrow.parquet.ParquetWriter`.
 
     Raises:
         InvalidInput: it is none of these.
         Conflict: the draft has other content at these paths since it was forked.
     """
-    (token,) = draft.fork(1)
+    job = Job.of(draft)
     kind = type(collection).__module__.split(".")
     if kind[:2] == ["dask", "bag"]:
         write: Any = _bag_task
     elif kind[:2] == ["dask", "array"]:
         blocks = collection.to_delayed()
-        above = f"{path}/" if path else ""
-        jobs = [
-            delayed(_array_task, pure=False)(token, blocks[place], above + ".".join(map(str, place)) + ".npy")
+        above = f"{folder}/" if folder else ""
+        tasks = [
+            delayed(_array_task, pure=False)(job, blocks[place], above + ".".join(map(str, place)) + ".npy")
             for place in np.ndindex(blocks.shape)
         ]
-        return joined(draft, dask.compute(*jobs))
+        return joined(draft, dask.compute(*tasks))
     elif hasattr(collection, "to_delayed") and hasattr(collection, "columns"):
         write = table_task
     else:
@@ -99,11 +99,11 @@ def to_dataver(collection: Any, draft: dataver.Draft, path: str = "", **options:
             hint="give a dataframe, a bag or an array",
         )
     suffix = ".parquet" if write is table_task else ".jsonl"
-    jobs = [
-        delayed(write, pure=False)(token, part, part_path(path, number, suffix), options)
+    tasks = [
+        delayed(write, pure=False)(job, part, part_path(folder, number, suffix), options)
         for number, part in enumerate(collection.to_delayed())
     ]
-    return joined(draft, dask.compute(*jobs))
+    return joined(draft, dask.compute(*tasks))
 
 
 def from_version(
@@ -132,16 +132,14 @@ def from_version(
 
     Raises:
         NotFound: there is no such version.
+        PathNotFound: a glob of `include` matches no file.
         InvalidInput: it has no Parquet file.
     """
     from dask import dataframe
 
-    reading = Reading.of(ref, repo, include, storage_options=storage_options)
-    paths = [
-        f"dataver://{reading.files.ref}/{path}"
-        for path in parquet_paths((path for path, _ in reading.listed), reading.files.ref)
-    ]
-    how = {**(storage_options or {}), "repo": reading.url, "run": reading.run}
+    reading = Reading.of(ref, repo, include, storage_options=storage_options).tables()
+    paths = [f"dataver://{reading.files.ref}/{path}" for path, _ in reading.listed]
+    how = {**(reading.options or {}), **(storage_options or {}), "repo": reading.url, "run": reading.run}
     return dataframe.read_parquet(paths, columns=columns, filters=filters, storage_options=how, **options)
 
 
@@ -166,6 +164,7 @@ def read_files(
 
     Raises:
         NotFound: there is no such version.
+        PathNotFound: a glob of `include` matches no file.
     """
     from dask import bag
 
@@ -178,16 +177,16 @@ def _read_task(files: Files, paths: Iterable[str], read: Callable[[Files, str], 
     return [(path, files.read(path)) if read is None else read(files, path) for path in paths]
 
 
-def _bag_task(token: str, items: Iterable[object], path: str, _options: object) -> str:
-    with dataver.join_draft(token, name=path) as worker:
+def _bag_task(job: Job, items: Iterable[object], path: str, _options: object) -> str:
+    with job.worker(path) as worker:
         with worker.open(path) as file:
             for item in items:
                 file.write(json.dumps(item, separators=(",", ":")).encode() + b"\n")
         return worker.finish().to_json()
 
 
-def _array_task(token: str, block: object, path: str) -> str:
-    with dataver.join_draft(token, name=path) as worker:
+def _array_task(job: Job, block: object, path: str) -> str:
+    with job.worker(path) as worker:
         with worker.open(path) as file:
             np.save(cast("Any", file), np.asarray(block), allow_pickle=False)
         return worker.finish().to_json()

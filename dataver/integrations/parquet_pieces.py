@@ -1,6 +1,6 @@
 """Parquet files of a version as pieces for the tasks of a cluster: pruned, divided, and read in place.
 
-    pieces → pruned (by partitions) → divided (by row groups) → shares (equal bytes) → tables, in each task
+    pieces → pruned (by partitions) → divided (by row groups) → balanced (by bytes) → tables, in each task
 
 The idea: pyarrow's datasets do the reading. Selected columns and filters reach them, and a version's files
 are files to them, so that only the ranges that are needed are read.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from dataver.reading import Files
 
-__all__ = ["Piece", "divided", "pruned", "schema_of", "shares", "tables"]
+__all__ = ["Piece", "divided", "pruned", "schema_of", "tables"]
 
 _FORMAT: Final = arrow.ParquetFileFormat(pre_buffer=True)
 _SPLIT: Final = 8 << 20  # smaller files are read by one task
@@ -97,20 +97,6 @@ def _groups(files: Files, piece: Piece, share: int) -> list[Piece]:
             found.append(piece._replace(size=size, groups=tuple(groups), rows=rows))
             groups, size, rows = [], 0, 0
     return found or [piece]
-
-
-def shares(pieces: Sequence[Piece], count: int) -> Iterator[list[Piece]]:
-    """Yield at most `count` runs of pieces, of equal bytes."""
-    total, done, share = sum(piece.size for piece in pieces) + len(pieces), 0, list[Piece]()
-    for piece in pieces:
-        at = done * count // total
-        done += piece.size + 1
-        share.append(piece)
-        if done * count // total > at:
-            yield share
-            share = []
-    if share:
-        yield share
 
 
 def tables(

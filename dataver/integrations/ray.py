@@ -5,7 +5,7 @@
     rain = ray.data.read_datasource(VersionDatasource("weather@1.2.0", columns=["day", "rain"]))
     rain.filter(expr=col("rain") > 0).write_datasink(VersionDatasink("rainy", message="rainy days"))
 
-    add_files(draft, "/shared/photos", dest="train")    # a task for each 128 MiB of files
+    add_files(draft, "/shared/photos", folder="train")    # a task for each 128 MiB of files
 
 The idea: the driver opens the version, or forks a draft; tasks get picklable files, or a token. Neither
 contains a secret: each node uses its own credentials. A task that is repeated writes the same paths, and only
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -31,13 +32,21 @@ import dataver
 from dataver.arguments import check_word
 from dataver.errors import InvalidInput, NotFound
 from dataver.ingest.locked_folder import LockedFolder
-from dataver.integrations.cluster import add_task, balanced, found_files, joined
-from dataver.integrations.parquet_pieces import Piece, divided, pruned, schema_of, shares, tables
-from dataver.lineage.record.recorder import begin_run, end_run, key_for_tasks, record_output
+from dataver.integrations.cluster import (
+    Job,
+    Reading,
+    add_task,
+    balanced,
+    found_files,
+    is_parquet,
+    joined,
+    opened,
+    published,
+)
+from dataver.integrations.parquet_pieces import Piece, divided, pruned, schema_of, tables
+from dataver.lineage.record.recorder import begin_run, end_run, key_for_tasks
 from dataver.machine.cache_root import private_cache_root
-from dataver.reading.listing import Listing
 from dataver.reading.samples import contents
-from dataver.tree.selection import Given, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,30 +58,24 @@ if TYPE_CHECKING:
 
     from dataver.reading import Files
     from dataver.repository import Ref
+    from dataver.tree.selection import Given
 
 __all__ = ["VersionDatasink", "VersionDatasource", "add_files"]
 
 _RATIO: Final = 5  # bytes in memory for a byte of Parquet, as Ray estimates without a sample
 _TOGETHER: Final = 16 << 20  # bytes of files that a task reads together, and the next ones meanwhile
 _MODES: Final = (SaveMode.APPEND, SaveMode.OVERWRITE, SaveMode.ERROR)
-
-
-def _open(
-    repo: str | Path | dataver.Repository | None, storage_options: Mapping[str, Any] | None
-) -> dataver.Repository:
-    if isinstance(repo, dataver.Repository):
-        return repo
-    return dataver.open(repo, storage_options=storage_options)
+_ROWS: Final = pa.schema({"bytes": pa.binary(), "path": pa.string()})
 
 
 class VersionDatasource(Datasource):
     """The files of one version, for `ray.data.read_datasource`.
 
     Parquet files are tables: selected columns, filters by `ray.data.expressions`, and partitions in paths
-    (`day=2026-01-01/`) reach the reader, so that only the parts of files that they need are read. Other files
-    are rows with `path` and `bytes`, as of `ray.data.read_binary_files`. Tasks have equal shares of the
-    bytes; a Parquet file that is larger than a share is divided by its row groups. Symbolic links are left
-    out.
+    (`day=2026-01-01/`) reach the reader, so that only the parts of files that they need are read. If there
+    are none, files are rows with `path` and `bytes`, as of `ray.data.read_binary_files`; else other files are
+    left out, as are symbolic links. Tasks have equal shares of the bytes; a Parquet file that is larger than
+    a share is divided by its row groups.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class VersionDatasource(Datasource):
             ref: the version, such as `weather@1.2.0`. A tag is resolved now, once for all tasks.
             include: globs, as in `fetch`; None means all files.
             exclude: globs of files to leave out.
-            columns: names of columns; None means all.
+            columns: names of columns of the first file; None means all.
             partitioning: how paths contain values of columns; None if they do not.
             partition_filter: selects paths by these values, as in `ray.data.read_parquet`.
             run: key of the run to link the reads to; None means the driver's current one.
@@ -104,25 +107,23 @@ class VersionDatasource(Datasource):
         Raises:
             NotFound: no such version.
             PathNotFound: the globs match no file.
-            InvalidInput: an argument is not valid.
+            InvalidInput: an argument is not valid, or there is no such column.
         """
         super().__init__()
-        repository = _open(repo, storage_options)
-        self._files: Files = repository.files(ref)
-        self._run = run
-        tree = self._files.published.record.tree
-        listing = Listing.of(
-            repository._core, tree, Selection.of(repository._core.tree(tree), include, exclude)
-        )
-        kept = None if partition_filter is None else frozenset(partition_filter(list(listing)))
-        parse = PathPartitionParser(partitioning) if partitioning is not None else lambda _: {}
-        found = zip(listing, listing.sizes, strict=True)
-        chosen = [(path, size) for path, size in found if kept is None or path in kept]
-        self._tables = all(path.endswith((".parquet", ".pq")) for path, _ in chosen)
-        self._pieces = [
-            Piece(path, size, tuple(sorted(parse(path).items())) if self._tables else ())
-            for path, size in chosen
+        reading = Reading.of(ref, repo, include, exclude, storage_options, run)
+        self._files, self._run = reading.files, run
+        self._tables = any(is_parquet(path) for path, _ in reading.listed)
+        parse = PathPartitionParser(partitioning) if partitioning and self._tables else lambda _: {}
+        pieces = [
+            Piece(path, size, tuple(sorted(parse(path).items())))
+            for path, size in (reading.tables() if self._tables else reading).listed
         ]
+        self._schema = schema_of(reading.files, pieces) if self._tables else _ROWS
+        self._check(columns)
+        kept = {piece.path for piece in pieces}
+        if partition_filter is not None:
+            kept.intersection_update(partition_filter([piece.path for piece in pieces]))
+        self._pieces = [piece for piece in pieces if piece.path in kept]
         self._projection_map = None if columns is None else {name: name for name in columns}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -150,21 +151,31 @@ class VersionDatasource(Datasource):
         run = self._run or key_for_tasks()
         files, columns = self._files.in_run(run), self._get_data_columns()
         wanted = self._predicate_expr.to_pyarrow() if self._predicate_expr is not None else None
-        pieces = self._pieces
+        pieces, schema = self._pieces, self._schema
+        self._check(columns)
         read: Callable[..., Iterator[Block]]
         if self._tables:
-            schema = schema_of(files, pieces)
             pieces = divided(files, pruned(pieces, schema, wanted), parallelism)
             read = partial(_tables, schema=schema, columns=columns, wanted=wanted)
-            schema = schema if columns is None else pa.schema([schema.field(name) for name in columns])
         else:
-            schema, read = _rows_of([], [], columns).schema, partial(_rows, columns=columns)
+            read = partial(_rows, columns=columns)
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
         found = []
-        for share in shares(pieces, parallelism):
+        for share in balanced(pieces, parallelism, attrgetter("size")):
             work = partial(_in_run, run, partial(read, files, share))
             about = self._metadata(share, known=wanted is None)
             found.append(ReadTask(work, about, schema=schema, per_task_row_limit=per_task_row_limit))
         return found
+
+    def _check(self, columns: Sequence[str] | None) -> None:
+        """Raise an error if there is no such column."""
+        missing = [name for name in columns or () if name not in self._schema.names]
+        if missing:
+            raise InvalidInput(
+                f"{self._files.ref} has no column {missing[0]!r}.",
+                hint=f"choose from {', '.join(self._schema.names)}",
+            )
 
     def _metadata(self, share: Sequence[Piece], *, known: bool) -> BlockMetadata:
         rows = [piece.rows for piece in share if piece.rows is not None] if self._tables else [1] * len(share)
@@ -200,17 +211,14 @@ def _rows(files: Files, pieces: Sequence[Piece], *, columns: list[str] | None) -
         yield _rows_of(paths, [next(read)[1] for _ in paths], columns)
 
 
-def _grouped(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
-    return shares(pieces, sum(piece.size for piece in pieces) // _TOGETHER + 1)
+def _grouped(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    return balanced(pieces, sum(piece.size for piece in pieces) // _TOGETHER + 1, attrgetter("size"))
 
 
 def _rows_of(paths: Sequence[str], found: Sequence[bytes] | None, columns: list[str] | None) -> Any:
     data = pa.array(found, pa.binary()) if found is not None else pa.nulls(len(paths), pa.binary())
-    table = pa.table({"bytes": data, "path": pa.array(paths, pa.string())})
-    try:
-        return _counted(table if columns is None else table.select(columns))
-    except KeyError as error:
-        raise InvalidInput(f"files have the columns 'bytes' and 'path', not {columns}.") from error
+    table = pa.table([data, pa.array(paths, pa.string())], _ROWS)
+    return _counted(table if columns is None else table.select(columns))
 
 
 def _counted(table: Any) -> Any:
@@ -266,25 +274,17 @@ class VersionDatasink(Datasink):
             NotFound: there is no repository.
         """
         check_word("mode", str(mode.value), tuple(str(each.value) for each in _MODES))
-        self._repository: dataver.Repository | None = _open(repo, storage_options)
+        self._repository: dataver.Repository | None = opened(repo, storage_options)
         self._dataset, self._folder, self._mode = dataset, folder.strip("/"), mode
         self._message, self._label, self._hours = message, label, hours
         self._parquet = dict(arrow_parquet_args or {})
         self._rows = min_rows_per_file
-        self._options = self._repository._core.store.plain_options
         self._draft: dataver.Draft | None = None
-        self._parent: dataver.Version | None = None
         self._home: LockedFolder | None = None
-        self._token = ""
+        self._job: Job | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {
-            "_repository": None,
-            "_draft": None,
-            "_parent": None,
-            "_home": None,
-            "version": None,
-        }
+        return self.__dict__ | {"_repository": None, "_draft": None, "_home": None, "version": None}
 
     @property
     def min_rows_per_write(self) -> int | None:
@@ -295,9 +295,9 @@ class VersionDatasink(Datasink):
         """Begin a draft and fork it; Ray calls it on the driver."""
         assert self._repository is not None, "only the driver begins a write"
         self._end()
+        parents = []
         with suppress(NotFound):
-            self._parent = self._repository.version(f"{self._dataset}@latest")
-        parents = [self._parent.ref] if self._parent is not None else []
+            parents.append(self._repository.version(f"{self._dataset}@latest").ref)
         self._home = LockedFolder(private_cache_root() / "workers")
         self._draft = self._repository.create(self._dataset, parents=parents, workspace=self._home.path)
         there = self._draft.tree.paths(f"{self._folder}/" if self._folder else "")
@@ -308,7 +308,7 @@ class VersionDatasink(Datasink):
                     hint="choose another mode or folder",
                 )
             self._draft.remove(self._folder or "**")
-        (self._token,) = self._draft.fork(1, hours=self._hours)
+        self._job = Job.of(self._draft, self._hours)
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> dataver.Part | None:
         """Write the blocks of one task as a file; return the part, or None without rows."""
@@ -320,9 +320,8 @@ class VersionDatasink(Datasink):
         name = f"{ctx.task_idx:06}.parquet"
         if self._mode == SaveMode.APPEND:
             name = f"{ctx.kwargs['write_uuid']}_{name}"
-        with dataver.join_draft(
-            self._token, name=f"write task {ctx.task_idx}", storage_options=self._options
-        ) as worker:
+        assert self._job is not None, "Ray calls on_write_start first"
+        with self._job.worker(f"write task {ctx.task_idx}") as worker:
             worker.add_table(table, f"{self._folder}/{name}" if self._folder else name, **self._parquet)
             return worker.finish()
 
@@ -336,15 +335,9 @@ class VersionDatasink(Datasink):
         if self._draft is None:  # there was no block
             self.on_write_start()
         assert self._draft is not None
+        assert self._repository is not None
         self._draft.join(part for part in write_result.write_returns if part is not None)
-        if self._parent is not None and not self._draft.changed:
-            self.version = self._parent
-            record_output(
-                self._parent._repository, self._parent._record, self._parent.record_id, how="unchanged"
-            )
-        else:
-            self._draft.finalize(self._message, label=self._label)
-            self.version = self._draft.upload().version
+        self.version = published(self._repository, self._draft, self._message, self._label)
         self._end()
 
     def on_write_failed(self, error: Exception) -> None:  # noqa: ARG002  # Ray's signature
@@ -360,14 +353,14 @@ class VersionDatasink(Datasink):
 
 
 def add_files(
-    draft: dataver.Draft, *sources: str | Path, dest: str = "", tasks: int | None = None, **options: Any
+    draft: dataver.Draft, *sources: str | Path, folder: str = "", tasks: int | None = None, **options: Any
 ) -> dataver.JoinReport:
     """Add files and folders that all nodes see at the same place, such as a shared disk.
 
     Args:
         draft: the draft, which gets the files.
         sources: files and folders, as for `Draft.add`; links and empty folders are left out.
-        dest: folder inside the version.
+        folder: folder inside the version.
         tasks: the number of tasks, each with as many bytes; None makes one for every 128 MiB.
         options: of Ray's tasks, such as `num_cpus` and `max_retries`.
 
@@ -375,13 +368,13 @@ def add_files(
         PathNotFound: a source does not exist.
         Incomplete: a file cannot be added; nothing was joined.
     """
-    groups = balanced(found_files(sources, dest), tasks, lambda each: each[2])
-    (token,) = draft.fork(1)
+    groups = balanced(found_files(sources, folder), tasks, lambda each: each[2])
+    job = Job.of(draft)
     task: Any = ray.remote(add_task)
     if options:
         task = task.options(**options)
     try:
-        return joined(draft, ray.get([task.remote(token, some, at) for at, some in enumerate(groups)]))
+        return joined(draft, ray.get([task.remote(job, some, at) for at, some in enumerate(groups)]))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, dataver.DataverError):
             raise error.cause from error

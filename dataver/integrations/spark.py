@@ -9,7 +9,7 @@
 Reading: the Parquet files of a version, as tasks of equal bytes. Only the columns of the schema are read, and
 files whose statistics exclude a filter are not. Writing: each task writes one Parquet file and sends it; the
 driver joins the parts of the attempts that Spark committed, and publishes once. `overwrite` leaves only the
-new files in the folder. A job that fails publishes nothing.
+new files in the folder. A job that fails, and one that changes nothing, publishes nothing.
 
 Options, which Spark passes as text: `repo` (the repository; else the one that `dataver.open()` opens),
 `include` (a glob), `tasks`, `run`; for writing `folder` (inside the version), `message`, `label`,
@@ -37,8 +37,8 @@ from pyspark.sql.datasource import (
 )
 
 import dataver
-from dataver.errors import Conflict, InvalidInput
-from dataver.integrations.cluster import Reading, balanced, joined, parquet_paths, part_path
+from dataver.errors import InvalidInput
+from dataver.integrations.cluster import Job, Reading, balanced, joined, part_path, published
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -95,11 +95,8 @@ class DataverSource(DataSource):
     @cached_property
     def _reading(self) -> Reading:
         """The Parquet files of the version, whose name is resolved once."""
-        found = Reading.of(
-            self._path, self.options.get("repo"), self.options.get("include"), run=self.options.get("run")
-        )
-        names = set(parquet_paths((path for path, _ in found.listed), found.files.ref))
-        return found._replace(listed=[each for each in found.listed if each[0] in names])
+        how = {name: self.options.get(name) for name in ("repo", "include", "run")}
+        return Reading.of(self._path, **how).tables()
 
 
 class _Reader(DataSourceReader):
@@ -164,6 +161,7 @@ class _Writer(DataSourceArrowWriter):
     def __init__(self, dataset: str, options: dict[str, str], *, overwrite: bool) -> None:
         self._options = options
         self._repo = options.get("repo")
+        # not a LockedFolder: Spark runs each step in a process of its own, and none lives as long as the job
         self._home = tempfile.mkdtemp(prefix="dataver-spark-")
         self._folder = options.get("folder", "")
         repo = dataver.open(self._repo)
@@ -172,7 +170,7 @@ class _Writer(DataSourceArrowWriter):
             draft = repo.create(dataset, parents=[f"{dataset}@latest"] if there else (), workspace=self._home)
             if overwrite and any(draft.tree.paths(f"{self._folder}/" if self._folder else "")):
                 draft.remove(f"{self._folder}/**" if self._folder else "**")
-            (self._token,) = draft.fork(1)
+            self._job = Job.of(draft)
         except BaseException:
             shutil.rmtree(self._home, ignore_errors=True)
             raise
@@ -187,32 +185,28 @@ class _Writer(DataSourceArrowWriter):
         number = 0 if context is None else context.partitionId()
         path = part_path(self._folder, number, ".parquet").replace("part-", f"part-{self._stamp}")
         first = next(iterator, None)
-        with dataver.join_draft(self._token, name=f"partition {number}") as worker:
+        with self._job.worker(f"partition {number}") as worker:
             if first is not None:
                 rest = pa.RecordBatchReader.from_batches(first.schema, _then(first, iterator))
                 worker.add_table(rest, path, compression=self._options.get("compression", "snappy"))
             return _Message(worker.finish().to_json())
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:
-        """Join the parts of the committed attempts, and publish the version."""
-        draft = self._open()
+        """Join the parts of the committed attempts, and publish the version if anything changed."""
+        repo = dataver.open(self._repo)
+        draft = repo.draft(self._draft, workspace=Path(self._home))
         joined(draft, (each.part for each in messages if isinstance(each, _Message)))
-        draft.finalize(self._options.get("message", ""), label=self._options.get("label"), allow_empty=True)
-        try:
-            draft.upload()
-        except Conflict:
-            draft.discard()
-            raise
-        finally:
-            shutil.rmtree(self._home, ignore_errors=True)
+        published(repo, draft, self._options.get("message", ""), self._options.get("label"))
+        self._end(draft)
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:  # noqa: ARG002
-        """Discard the draft; gc deletes what tasks have sent."""
-        self._open().discard()
-        shutil.rmtree(self._home, ignore_errors=True)
+        """Discard the draft; gc deletes what tasks have sent. Spark also calls it if `commit` failed."""
+        self._end(dataver.open(self._repo).draft(self._draft, workspace=Path(self._home)))
 
-    def _open(self) -> dataver.Draft:
-        return dataver.open(self._repo).draft(self._draft, workspace=Path(self._home))
+    def _end(self, draft: dataver.Draft) -> None:
+        if draft.status_name != "uploaded":
+            draft.discard()
+        shutil.rmtree(self._home, ignore_errors=True)
 
 
 def _then(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

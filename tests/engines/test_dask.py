@@ -14,7 +14,7 @@ from dask.delayed import delayed
 from distributed import Client, LocalCluster
 
 import dataver
-from dataver.integrations.cluster import joined, table_task
+from dataver.integrations.cluster import Job, joined, table_task
 from dataver.integrations.dask import add_files, from_version, read_files, to_dataver
 from dataver.machine.store_clock import store_now
 from waiting import until
@@ -45,7 +45,7 @@ def test_files_make_the_version_of_one_process(
 ) -> None:
     """Published once, in the tree of `Draft.add`."""
     draft = repo.create("d")
-    report = add_files(draft, source, dest="x", tasks=5)
+    report = add_files(draft, source, folder="x", tasks=5)
     assert (report.parts, report.entries) == (5, 80)
     alone = repo.create("alone")
     alone.add(source, dest="x")
@@ -86,9 +86,9 @@ def test_collections_make_the_version_of_one_process(repo: dataver.Repository, c
         from_version(version.ref, include="lines")
 
 
-def killed_once(token: str, rows: pd.DataFrame, path: str, marker: str) -> str:
+def killed_once(job: Job, rows: pd.DataFrame, path: str, marker: str) -> str:
     """Write a table; the first attempt dies after its packs were sent."""
-    part = table_task(token, rows, path, {})
+    part = table_task(job, rows, path, {})
     try:
         Path(marker).touch(exist_ok=False)
     except FileExistsError:
@@ -105,9 +105,9 @@ def test_a_worker_that_is_killed_changes_nothing(
     digests = []
     for marker in (tmp_path / "killed", tmp_path):  # the second exists: no attempt dies
         draft = repo.create("d")
-        (token,) = draft.fork(1)
+        job = Job.of(draft)
         jobs = [
-            delayed(killed_once)(token, part, f"part-{number:05}.parquet", str(marker))
+            delayed(killed_once)(job, part, f"part-{number:05}.parquet", str(marker))
             for number, part in enumerate(frame.to_delayed())
         ]
         joined(draft, dask.compute(*jobs))
@@ -138,6 +138,28 @@ def test_errors_of_workers_reach_the_driver(repo: dataver.Repository, client: Cl
     with pytest.raises(dataver.InvalidInput, match="no collection of Dask"):
         to_dataver([1], draft)
     assert draft.tree.digest == before
+
+
+def test_workers_need_no_endpoint_of_their_own(
+    repo: dataver.Repository, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the driver's repository reaches every kind of task, without its secrets."""
+    monkeypatch.delenv("DATAVER_REPO")
+    monkeypatch.setenv("DATAVER_LINEAGE", "off")
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    options = {"endpoint_url": endpoint} if repo.url.startswith("s3:") else None
+    there = dataver.open(repo.url, storage_options=options)
+    draft = there.create("d")
+    with dask.config.set(scheduler="synchronous"):
+        add_files(draft, source, folder="files")
+        to_dataver(dataframe.from_pandas(table(), npartitions=2), draft, "table")
+        to_dataver(bag.from_sequence([1, 2]), draft, "lines")
+        to_dataver(array.arange(10), draft, "matrix")
+        draft.finalize("x")
+        version = draft.upload().version
+        assert len(from_version(version.ref, repo=there).compute()) == ROWS
+        assert read_files(version.ref, include="lines", repo=there).count().compute() == 2
 
 
 def test_the_reads_of_all_workers_belong_to_one_run(

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -165,7 +166,7 @@ def test_tasks_over_files_make_the_version_that_one_process_makes(
     """The same digest, whatever the number of tasks."""
     source = fill(tmp_path / "src", 100)
     draft = place.create("d", workspace=tmp_path / "driver")
-    assert add_files(draft, source, dest="in", tasks=5).entries == 100
+    assert add_files(draft, source, folder="in", tasks=5).entries == 100
     digest = draft.finalize("x").digest
     draft.upload()
     one = place.create("one", workspace=tmp_path / "one")
@@ -352,6 +353,26 @@ def test_a_version_is_read(place: dataver.Repository) -> None:
     few = VersionDatasource("t@latest", include="year=2020/**", columns=["x"], repo=place)
     assert ray.data.read_datasource(few).sum("x") == sum(wanted[:3000]) * 0.5
     assert ray.data.read_datasource(few).schema().names == ["x"]
+    with pytest.raises(InvalidInput, match="no column 'nope'"):
+        VersionDatasource(version.ref, columns=["nope"], repo=place)
+
+
+def test_other_files_beside_tables(repo: dataver.Repository, tmp_path: Path) -> None:
+    """They are left out, also of partition filters; selected alone, they are rows of bytes."""
+    version = alone(repo, "t", ("year=2020/a.parquet", table(0)), ("year=2021/a.parquet", table(5)))
+    (tmp_path / "README.md").write_text("about these tables")
+    draft = repo.create("t", parents=version.ref, workspace=tmp_path / "w")
+    draft.add(tmp_path / "README.md")
+    draft.finalize("x")
+    ref = draft.upload().version.ref
+    assert ray.data.read_datasource(VersionDatasource(ref, repo=repo)).count() == 2000
+    only = PathPartitionFilter.of(lambda found: found["year"] == "2021")
+    some = VersionDatasource(ref, partition_filter=only, repo=repo)
+    assert ray.data.read_datasource(some).sum("n") == sum(range(5, 1005))
+    about = VersionDatasource(ref, include="*.md", repo=repo)
+    assert ray.data.read_datasource(about).take_all() == [
+        {"bytes": b"about these tables", "path": "README.md"}
+    ]
 
 
 def test_partitions_reach_the_reader(repo: dataver.Repository) -> None:
@@ -426,20 +447,20 @@ def test_other_files_are_rows_of_bytes(place: dataver.Repository, tmp_path: Path
     (task,) = VersionDatasource(version.ref, columns=["path"], include="1/**", repo=place).get_read_tasks(1)
     assert [block.column_names for block in task()] == [["path"]]
     assert task.metadata.num_rows == sum(path.startswith("1/") for path in found)
-    with pytest.raises(InvalidInput, match="columns 'bytes' and 'path'"):
-        VersionDatasource(version.ref, columns=["x"], repo=place).get_read_tasks(1)
+    with pytest.raises(InvalidInput, match="no column 'x'") as caught:
+        VersionDatasource(version.ref, columns=["x"], repo=place)
+    assert caught.value.hint == "choose from bytes, path"
 
 
-def test_the_page_runs(repo: dataver.Repository, tmp_path: Path) -> None:
+def test_the_page_runs(repo: dataver.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is written in docs/engines.md."""
     days = table(0).rename_columns(["n", "temperature", "text"])
     alone(repo, "weather", ("year=2025/a.parquet", days), ("year=2026/a.parquet", days))
-    found = {"ray": ray, "draft": repo.create("photos", workspace=tmp_path / "driver")}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATAVER_REPO", repo.url)
+    found: dict[str, Any] = {}
     code = block("Ray", "/shared/photos", str(fill(tmp_path / "photos", 20)))
-    code = code.replace('"weather@1.2.0"', '"weather@1.0.0", repo=repo').replace(
-        '"July")', '"July", repo=repo)'
-    )
-    exec(code, found | {"repo": repo}, found)
+    exec(code.replace("weather@1.2.0", "weather@1.0.0"), found)
     version = repo.version("weather@latest")
     assert version.message == "July"
     assert found["warm"].count() == 1000 - 41

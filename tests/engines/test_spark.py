@@ -72,7 +72,9 @@ def test_a_table_is_written_once_and_read_back(repo: dataver.Repository, spark: 
     assert sorted(map(tuple, found.collect())) == sorted(map(tuple, table(spark).collect()))
     assert save(table(spark, 400), "append", folder="rows").file_count == 8
     assert load(spark, "weather@latest").count() == ROWS + 400
-    assert save(table(spark, 400), "overwrite", folder="rows").file_count == 4
+    smaller = save(table(spark, 400), "overwrite", folder="rows")
+    assert smaller.file_count == 4
+    assert save(table(spark, 400), "overwrite", folder="rows") == smaller  # nothing changed
     assert load(spark, "weather@latest").count() == 400
     assert load(spark, "weather@1.0.0").count() == ROWS
     assert repo.verify("weather").ok
@@ -125,6 +127,9 @@ def test_a_job_that_fails_publishes_nothing(repo: dataver.Repository, spark: Spa
     with pytest.raises(Exception, match="no such station"):
         save(frame.mapInArrow(fail, frame.schema), "append")
     assert not repo.datasets()
+    with pytest.raises(Exception, match="changes nothing"):
+        save(table(spark, 0), "append")
+    assert not [info.key for info in repo._core.store.list("keeping/parts/") if "fork" in info.key]
     with pytest.raises(Exception, match=r"there is no dataset|no version"):
         load(spark, "weather@1.0.0").collect()
 
