@@ -35,7 +35,7 @@ class Forking:
         """Return tokens with which other processes, on any machine, add to this draft.
 
         A token is JSON text without secrets: workers open the repository with their own credentials. One
-        token may be used by several workers and attempts. gc spares what they send while a token is valid.
+        token may be used by several workers and attempts. gc deletes no packs while a token is valid.
 
             tokens = draft.fork(8)
             parts = list(pool.map(add_some, tokens, folders))     # see `dataver.join_draft`
@@ -47,7 +47,7 @@ class Forking:
 
         Raises:
             InvalidInput: a number is out of range.
-            Conflict: the draft was finalized.
+            Conflict: the draft was finalized, or a running gc does not end.
         """
         from dataver.ingest.fork import fork
 

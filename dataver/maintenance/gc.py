@@ -3,14 +3,14 @@
 Deleted are packs and blocks that nothing needs (`dataver.maintenance.needed_objects`) and that are older than
 the grace period (those of a running upload are younger). Kept are those in a list of retired packs younger
 than it (a reader may use a layout from before the repack). Ages are by the store's clock. Holds of writers
-are valid for every grace period. While a draft is forked, the grace period is at least the age of the fork
-(`dataver.repository.forks`). Unfinished files of interrupted writers are deleted, too: only a local store
-has them, listings leave them out, and no process uses those of another.
+are valid for every grace period. While a draft is forked, no packs are deleted (`dataver.repository.forks`).
+Unfinished files of interrupted writers are deleted, too: only a local store has them, listings leave them
+out, and no process uses those of another.
 
 The sweep, by batch (`dataver.repository.holds` is the other side):
 
     1  put the keys that it may delete
-    2  list holds, then records; mark the trees that are new since the first mark
+    2  list holds, then records; mark the trees that are new since the first mark; list marks of forks
     3  delete the keys that are still not marked: blocks first, then packs
     4  record its end
 
@@ -36,9 +36,10 @@ from dataver.machine.store_clock import CLOCK_REQUESTS, GRACE, PROBES, Stopwatch
 from dataver.maintenance.delete import remove_record
 from dataver.maintenance.needed_objects import NeededObjects
 from dataver.progress import SILENT, Progress
-from dataver.repository.forks import age_of_forks
+from dataver.repository.forks import forked_until
 from dataver.repository.holds import LASTS, read_note
 from dataver.repository.layout import (
+    PACKS,
     PARTS,
     RETIRED,
     SWEEPS,
@@ -60,7 +61,7 @@ __all__ = ["GcPlan", "GcReport", "execute_gc", "is_unfinished", "plan_gc", "remo
 
 _BATCH: Final = 4_000  # objects in a batch; a writer that needs one of them waits for the whole batch
 _TOGETHER: Final = 1_000  # objects of one call
-_AROUND: Final = 9  # requests before and after the deletions of a batch; checked by a test
+_AROUND: Final = 10  # requests before and after the deletions of a batch; checked by a test
 _TURN: Final = timedelta(days=1)  # a writer uses a position in a dataset for at most six hours
 _WRITING: Final = timedelta(minutes=1)  # after the last byte, for flushing and renaming the file
 _LATEST: Final = 3600.0  # maximum seconds between marking and a delete, in case the process is suspended
@@ -82,6 +83,7 @@ class GcPlan:
         kept: number of packs and blocks that are needed.
         kept_size: bytes of these.
         held: number of active writers.
+        forked_until: time until which all packs are kept because a draft is forked; None if none is.
         requests: approximate number of requests of a sweep, without those of marking again.
         seconds: estimated duration, from the measured time of marking and of a request.
     """
@@ -96,6 +98,7 @@ class GcPlan:
     kept: int = 0
     kept_size: int = 0
     held: int = 0
+    forked_until: datetime | None = None
     requests: int = 0
     seconds: float = 0.0
 
@@ -207,7 +210,7 @@ class _Collection:
         began = time.perf_counter()
         self.now = store_now(self._store)
         self._parts = list(self._store.list(PARTS))
-        self._grace = max(grace, age_of_forks(self._parts, self.now))
+        self._grace = grace
         asking = (time.perf_counter() - began) / CLOCK_REQUESTS
         self._inventory = list_inventory(self._store)
         self._needed = NeededObjects(repo, self.now, self._is_old, packs, trees)
@@ -246,10 +249,12 @@ class _Collection:
         return self._is_old(info) and (info.modified is None or self.now - info.modified > _WRITING)
 
     def _plan(self) -> GcPlan:
-        plan = GcPlan(self._grace, held=self._needed.holds)
+        forked = forked_until(self._parts, self.now)
+        plan = GcPlan(self._grace, held=self._needed.holds, forked_until=forked)
         retired, needed = self._retired(plan), self._needed
+        spared = self._inventory.packs if forked else needed.dying.packs | retired
         for found, marked, later, going in (
-            (self._inventory.packs, needed.living.packs, needed.dying.packs | retired, plan.packs),
+            (self._inventory.packs, needed.living.packs, spared, plan.packs),
             (self._inventory.blocks, needed.living.blocks, needed.dying.blocks, plan.blocks),
         ):
             for name, info in found.items():
@@ -262,7 +267,8 @@ class _Collection:
                     plan.waiting += 1
                     plan.waiting_size += info.size
         plan.leftovers += [info for info in unfinished(self._store) if self._is_left(info)]
-        plan.leftovers += [info for info in (*self._store.list(PROBES), *self._parts) if self._is_old(info)]
+        parts = () if forked else self._parts
+        plan.leftovers += [info for info in (*self._store.list(PROBES), *parts) if self._is_old(info)]
         plan.leftovers += self._dead_sweeps()
         plan.records += self._repo.records.interrupted_deletions()
         return plan
@@ -339,6 +345,8 @@ class _Collection:
         try:
             watch = Stopwatch()
             needed = self._needed.mark_again()
+            if batch[0].key.startswith(PACKS) and forked_until(self._store.list(PARTS), self.now):
+                needed.update(info.key for info in batch)  # a draft was forked since the plan
             going = [info for info in batch if info.key not in needed]
             report.spared += len(batch) - len(going)
             for done, problem in self._delete(going, watch):

@@ -3,11 +3,14 @@
     keeping/parts/<draft>/fork-<name>  the draft was forked; valid for a day, by the store's clock
     keeping/parts/<draft>/<name>       blocks of one part
 
-The idea: until the parts are joined, no process knows which packs the draft needs. So while a mark is valid,
-gc keeps all objects that are younger than the mark, whatever its grace period; older garbage is deleted. Each
-fork has a mark of its own, so a later one does not end the protection that an earlier one began. The marks
-and the parts are deleted when the draft is published or discarded; otherwise gc deletes them after its grace
-period.
+The idea: until the parts are joined, no process knows which packs the draft needs. These may be old ones that
+no version names: a worker finds its chunks in them, and does not send them again. So while a mark is valid,
+gc deletes neither packs nor parts, whatever its grace period. Each fork has a mark of its own, so a later one
+does not end the protection that an earlier one began. The marks and the parts are deleted when the draft is
+published or discarded; otherwise gc deletes them after its grace period.
+
+A fork puts its mark, then lists sweeps; a sweep puts its keys, then lists marks. So the later of the two
+detects the other (`dataver.repository.holds`).
 """
 
 import contextlib
@@ -17,20 +20,24 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from dataver.errors import DataverError
+from dataver.repository.holds import wait_for_sweeps
 from dataver.repository.layout import fork_key, parts_prefix
 from dataver.storage import ObjectInfo, Store
 
-__all__ = ["FORK_LASTS", "age_of_forks", "end_fork", "mark_fork"]
+__all__ = ["FORK_LASTS", "end_fork", "forked_until", "mark_fork"]
 
 FORK_LASTS: Final = timedelta(days=1)
 """Validity of a mark, and so the longest life of a token."""
 
-_COARSE: Final = timedelta(seconds=2)  # stores state times in whole seconds
-
 
 def mark_fork(store: Store, draft: str) -> None:
-    """Mark a draft as forked."""
+    """Mark a draft as forked, and wait for the end of sweeps that may not have listed the mark.
+
+    Raises:
+        Conflict: a sweep does not end.
+    """
     store.put(fork_key(draft, os.urandom(16).hex()), b"{}")
+    wait_for_sweeps(store, None)
 
 
 def end_fork(store: Store, draft: str) -> None:
@@ -40,11 +47,11 @@ def end_fork(store: Store, draft: str) -> None:
             store.delete(info.key)
 
 
-def age_of_forks(infos: Iterable[ObjectInfo], now: datetime) -> timedelta:
-    """Return an age to which gc keeps objects for the valid marks among those below `keeping/parts/`.
+def forked_until(infos: Iterable[ObjectInfo], now: datetime) -> datetime | None:
+    """Return the time until which a mark among the objects below `keeping/parts/` is valid; None without one.
 
-    It is more than the age of the oldest one, so that the mark is kept, too; 0 without one.
+    A mark without a time is valid.
     """
     marks = [info for info in infos if info.key.rpartition("/")[2].startswith("fork-")]
-    ages = [now - info.modified if info.modified is not None else FORK_LASTS for info in marks]
-    return max((age + _COARSE for age in ages if age <= FORK_LASTS), default=timedelta(0))
+    ends = [(info.modified or now) + FORK_LASTS for info in marks]
+    return max((end for end in ends if end >= now), default=None)

@@ -40,6 +40,7 @@ __all__ = [
     "list_sweeps",
     "mark_external_layouts",
     "read_note",
+    "wait_for_sweeps",
     "writer_hold",
 ]
 
@@ -100,7 +101,7 @@ class WriterHold:
             if before.keys == after.keys and not after.names(needed):
                 return
             if after.names(needed):
-                self._wait(needed)
+                wait_for_sweeps(self._store, needed)
         raise Conflict(f"gc runs continuously in {self._store.url}.", hint="try again when gc is done")
 
     def renew(self) -> None:
@@ -127,16 +128,6 @@ class WriterHold:
     def _put(self) -> None:
         self._since = Stopwatch()
         self._store.put(self.key, self._hold.encode())
-
-    def _wait(self, needed: Collection[str] | None) -> None:
-        end = time.monotonic() + PATIENCE
-        while list_sweeps(self._store).names(needed):
-            if time.monotonic() > end:
-                raise Conflict(
-                    f"a gc is about to delete objects in {self._store.url} that are needed here.",
-                    hint="repeat the command when gc is done; if gc was interrupted, run it again first",
-                )
-            time.sleep(_PAUSE)
 
 
 @contextlib.contextmanager
@@ -167,6 +158,22 @@ def list_sweeps(store: Store) -> SweepListing:
                 if sweep is not None and (store.local_root is None or not is_gone(sweep.owner)):
                     named.update(sweep.keys)
     return SweepListing(frozenset(keys), frozenset(named), unread)
+
+
+def wait_for_sweeps(store: Store, needed: Collection[str] | None) -> None:
+    """Wait until no running sweep may delete one of these keys; None means any key.
+
+    Raises:
+        Conflict: a sweep does not end.
+    """
+    end = time.monotonic() + PATIENCE
+    while list_sweeps(store).names(needed):
+        if time.monotonic() > end:
+            raise Conflict(
+                f"a gc is about to delete objects in {store.url} that are needed here.",
+                hint="repeat the command when gc is done; if gc was interrupted, run it again first",
+            )
+        time.sleep(_PAUSE)
 
 
 def mark_external_layouts(store: Store, found: SweepListing) -> None:

@@ -371,57 +371,6 @@ def test_a_worker_that_is_killed_leaves_nothing_visible(repo, draft, tmp_path):
     assert repo.verify().ok
 
 
-def test_gc_spares_what_a_forked_draft_needs(repo, draft, tmp_path):
-    """Whatever its grace period; older garbage goes, and with the draft its parts."""
-    other = repo.create("other", workspace=tmp_path / "w", stream=True)
-    other.add(fill(tmp_path / "garbage", "g"))
-    other.discard()
-    (garbage,) = packs(repo)
-    before = time.time() - 60
-    os.utime(next((Path(repo.url) / "packs").rglob("*/*")), (before, before))
-    (token,) = draft.fork(1)
-    part = added(token, fill(tmp_path / "src", map(str, range(300)), 100))
-    repo.gc(grace=timedelta(0), delete_most=True)
-    assert garbage not in packs(repo)
-    draft.join([part])
-    draft.finalize("x")
-    assert draft.upload().version.file_count == 300
-    assert repo.verify().ok
-    assert not list((Path(repo.url) / "keeping" / "parts").rglob("fork-*"))
-
-
-def test_gc_spares_what_workers_of_an_earlier_fork_sent(repo, draft, tmp_path):
-    """A second fork of a draft does not end the protection that the first one began."""
-    (token,) = draft.fork(1)
-    part = added(token, fill(tmp_path / "src", "abc"))
-    root, hours = Path(repo.url), time.time() - 3 * 3600
-    for path in root.rglob("*"):
-        if path.is_file():
-            os.utime(path, (hours, hours))
-    os.utime(next((root / "packs").rglob("*/*")), (hours + 60, hours + 60))
-    draft.fork(1)
-    for _ in range(2):
-        repo.gc(grace=timedelta(hours=1), delete_most=True)
-    draft.join([part])
-    draft.finalize("x")
-    assert draft.upload().version.file_count == 3
-    assert repo.verify().ok
-
-
-def test_a_fork_that_was_abandoned_holds_gc_for_a_day(repo, draft, tmp_path):
-    """Then its packs and parts go, too."""
-    (token,) = draft.fork(1)
-    part = added(token, fill(tmp_path / "src", map(str, range(300)), 100))
-    root = Path(repo.url)
-    old = time.time() - 2 * 86400
-    for path in root.rglob("*"):
-        if path.is_file():
-            os.utime(path, (old, old))
-    repo.gc(grace=timedelta(hours=1), delete_most=True)
-    assert not packs(repo)
-    assert not (root / part.key).exists()
-
-
 def test_a_discarded_draft_takes_its_parts_along(repo, draft, tmp_path):
     """The packs are left to gc."""
     (token,) = draft.fork(1)

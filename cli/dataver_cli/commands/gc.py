@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataver_cli.command import plan_option, subcommand
-from dataver_cli.output import count, duration, size
+from dataver_cli.output import count, duration, size, when
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def _lines(plan: "GcPlan") -> list[str]:
         lines.insert(1, f"requests  about {count(plan.requests, 'request')}, {took}")
     if plan.held:
         lines.append(f"at work   {count(plan.held, 'writer')}, whose data is kept")
+    if plan.forked_until is not None:
+        lines.append(f"forked    a draft is forked: packs are kept until {when(plan.forked_until)}")
     return lines
 
 
@@ -98,4 +100,5 @@ def _values(plan: "GcPlan") -> dict[str, object]:
         "waiting": {"objects": plan.waiting, "size": plan.waiting_size},
         "needed": {"objects": plan.kept, "size": plan.kept_size},
         "writers": plan.held,
+        "forked_until": None if plan.forked_until is None else plan.forked_until.isoformat(),
     }
