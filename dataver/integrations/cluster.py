@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import dataver
 from dataver.checkout.selection import FILES
-from dataver.errors import Incomplete, InvalidInput
+from dataver.errors import Incomplete, InvalidInput, StoreError
 from dataver.ingest.scan import Scan, scan
 from dataver.lineage.attribution.owner import whose
 from dataver.lineage.record.recorder import record_output
-from dataver.tree.selection import Selection, path_of
+from dataver.tree.selection import Selection, literal, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +32,9 @@ __all__ = [
     "Reading",
     "add_task",
     "balanced",
+    "empty",
     "found_files",
+    "holds_files",
     "is_parquet",
     "joined",
     "opened",
@@ -45,6 +47,7 @@ TASK_SIZE: Final = 128 << 20
 """Bytes of files that one task adds or reads, unless the caller gives a number of tasks."""
 
 _OVERHEAD: Final = 16 << 10  # bytes that take as long as opening a file
+_UPLOADS: Final = 3  # attempts
 T = TypeVar("T")
 
 
@@ -210,6 +213,17 @@ def part_path(folder: str | os.PathLike[str], number: int, suffix: str) -> str:
     return f"{above}/part-{number:05}{suffix}" if above else f"part-{number:05}{suffix}"
 
 
+def holds_files(draft: dataver.Draft, folder: str) -> bool:
+    """Return whether a draft has files in a folder; "" is the whole draft."""
+    return any(True for _ in draft.tree.paths(f"{folder}/" if folder else ""))
+
+
+def empty(draft: dataver.Draft, folder: str) -> None:
+    """Remove everything in a folder of a draft, by its name and not as a pattern; "" is the whole draft."""
+    if holds_files(draft, folder):
+        draft.remove(literal(folder) if folder else "**")
+
+
 def joined(draft: dataver.Draft, parts: Iterable[str]) -> dataver.JoinReport:
     """Join parts that tasks returned as JSON."""
     return draft.join(map(dataver.Part.from_json, parts))
@@ -229,4 +243,10 @@ def published(
         record_output(repo._core, parent._record, parent.record_id, how="unchanged")
         return parent
     draft.finalize(message, label=label)
-    return draft.upload().version
+    for left in reversed(range(_UPLOADS)):  # a repetition recognises a version whose reply was lost
+        try:
+            return draft.upload().version
+        except StoreError:
+            if not left:
+                raise
+    raise AssertionError  # the loop returns or raises

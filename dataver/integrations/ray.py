@@ -37,7 +37,9 @@ from dataver.integrations.cluster import (
     Reading,
     add_task,
     balanced,
+    empty,
     found_files,
+    holds_files,
     is_parquet,
     joined,
     opened,
@@ -47,6 +49,7 @@ from dataver.integrations.parquet_pieces import Piece, divided, pruned, schema_o
 from dataver.lineage.record.recorder import begin_run, end_run, key_for_tasks
 from dataver.machine.cache_root import private_cache_root
 from dataver.reading.samples import contents
+from dataver.tree import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -275,7 +278,7 @@ class VersionDatasink(Datasink):
         """
         check_word("mode", str(mode.value), tuple(str(each.value) for each in _MODES))
         self._repository: dataver.Repository | None = opened(repo, storage_options)
-        self._dataset, self._folder, self._mode = dataset, folder.strip("/"), mode
+        self._dataset, self._folder, self._mode = dataset, path_of(folder), mode
         self._message, self._label, self._hours = message, label, hours
         self._parquet = dict(arrow_parquet_args or {})
         self._rows = min_rows_per_file
@@ -300,14 +303,13 @@ class VersionDatasink(Datasink):
             parents.append(self._repository.version(f"{self._dataset}@latest").ref)
         self._home = LockedFolder(private_cache_root() / "workers")
         self._draft = self._repository.create(self._dataset, parents=parents, workspace=self._home.path)
-        there = self._draft.tree.paths(f"{self._folder}/" if self._folder else "")
-        if self._mode != SaveMode.APPEND and next(iter(there), None) is not None:
-            if self._mode == SaveMode.ERROR:
-                raise InvalidInput(
-                    f"'{self._folder or '.'}' of {self._dataset} holds files.",
-                    hint="choose another mode or folder",
-                )
-            self._draft.remove(self._folder or "**")
+        if self._mode == SaveMode.ERROR and holds_files(self._draft, self._folder):
+            raise InvalidInput(
+                f"'{self._folder or '.'}' of {self._dataset} holds files.",
+                hint="choose another mode or folder",
+            )
+        if self._mode == SaveMode.OVERWRITE:
+            empty(self._draft, self._folder)
         self._job = Job.of(self._draft, self._hours)
 
     def write(self, blocks: Iterable[Block], ctx: Any) -> dataver.Part | None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,8 +38,9 @@ from pyspark.sql.datasource import (
 )
 
 import dataver
-from dataver.errors import InvalidInput
-from dataver.integrations.cluster import Job, Reading, balanced, joined, part_path, published
+from dataver.errors import InvalidInput, NotFound
+from dataver.integrations.cluster import Job, Reading, balanced, empty, joined, part_path, published
+from dataver.tree import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -163,13 +165,13 @@ class _Writer(DataSourceArrowWriter):
         self._repo = options.get("repo")
         # not a LockedFolder: Spark runs each step in a process of its own, and none lives as long as the job
         self._home = tempfile.mkdtemp(prefix="dataver-spark-")
-        self._folder = options.get("folder", "")
+        self._folder = path_of(options.get("folder", ""))
         repo = dataver.open(self._repo)
         try:
             there = dataset in {each.name for each in repo.datasets()}
             draft = repo.create(dataset, parents=[f"{dataset}@latest"] if there else (), workspace=self._home)
-            if overwrite and any(draft.tree.paths(f"{self._folder}/" if self._folder else "")):
-                draft.remove(f"{self._folder}/**" if self._folder else "**")
+            if overwrite:
+                empty(draft, self._folder)
             self._job = Job.of(draft)
         except BaseException:
             shutil.rmtree(self._home, ignore_errors=True)
@@ -201,7 +203,8 @@ class _Writer(DataSourceArrowWriter):
 
     def abort(self, messages: list[WriterCommitMessage | None]) -> None:  # noqa: ARG002
         """Discard the draft; gc deletes what tasks have sent. Spark also calls it if `commit` failed."""
-        self._end(dataver.open(self._repo).draft(self._draft, workspace=Path(self._home)))
+        with suppress(NotFound):  # it was published, and its reply was lost after that
+            self._end(dataver.open(self._repo).draft(self._draft, workspace=Path(self._home)))
 
     def _end(self, draft: dataver.Draft) -> None:
         if draft.status_name != "uploaded":

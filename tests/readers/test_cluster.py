@@ -6,8 +6,17 @@ import pyarrow as pa
 import pytest
 
 import dataver
-from dataver.errors import InvalidInput, PathNotFound
-from dataver.integrations.cluster import Job, Reading, balanced, joined, published, table_task
+from dataver.errors import InvalidInput, PathNotFound, StoreError
+from dataver.integrations.cluster import (
+    Job,
+    Reading,
+    balanced,
+    empty,
+    holds_files,
+    joined,
+    published,
+    table_task,
+)
 
 TABLE = pa.table({"n": range(10)})
 
@@ -74,3 +83,38 @@ def test_tasks_have_equal_bytes(tasks):
     assert len(runs) <= (tasks or 1)
     assert max(map(sum, runs)) <= sum(sizes) / len(runs) + max(sizes)
     assert balanced([], tasks, lambda size: size) == []
+
+
+def test_a_folder_is_emptied_by_its_name(repo, tmp_path):
+    """A name with signs of patterns is no pattern; "" is the whole draft."""
+    draft = repo.create("d", workspace=tmp_path)
+    for path in ("run[1]/x", "run[1]/deep/y", "run1/z", "run[1].txt"):
+        with draft.open(path, "w") as file:
+            file.write(path)
+    assert holds_files(draft, "run[1]") and not holds_files(draft, "run")
+    empty(draft, "run[1]")
+    assert sorted(draft.tree.paths("")) == ["run1/z", "run[1].txt"]
+    empty(draft, "nothing")
+    empty(draft, "")
+    assert list(draft.tree.paths("")) == []
+    empty(draft, "")
+
+
+def test_a_version_whose_reply_was_lost_is_published_once(tmp_path, monkeypatch):
+    """A second job with the same rows would append them twice."""
+    repo = dataver.init(tmp_path / "repo")
+    draft = repo.create("d", workspace=tmp_path)
+    with draft.open("a", "w") as file:
+        file.write("a")
+    upload, lost = type(draft).upload, []
+
+    def reply_lost(self):
+        made = upload(self)
+        if not lost:
+            lost.append(made)
+            raise StoreError("the connection was closed.", transient=True)
+        return made
+
+    monkeypatch.setattr(type(draft), "upload", reply_lost)
+    assert published(repo, draft, "", None).ref == "d@1.0.0"
+    assert [version.label for version in repo.versions("d")] == ["1.0.0"]
