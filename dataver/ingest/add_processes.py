@@ -16,7 +16,7 @@ import os
 import pickle
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -30,7 +30,7 @@ from dataver.formats.entry import Entry
 from dataver.ingest.add_operation import inside
 from dataver.ingest.chunk_pipeline import Adder, Counts
 from dataver.ingest.dedup import spooled
-from dataver.ingest.draft_state import load_state
+from dataver.ingest.draft_state import kept_in, load_state
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.locked_folder import LockedFolder
 from dataver.ingest.pack_uploader import LEAST_SPOOL, note_sent, sent_before
@@ -45,6 +45,7 @@ __all__ = ["AddProcesses", "RemoteAdder", "processes_for"]
 _BATCH_SIZE: Final = 4 << 20  # bytes of a batch …
 _BATCH_FILES: Final = 512  # … and files
 _AHEAD: Final = 2  # batches that a process has received and not finished
+_ENDS: Final = 1.0  # seconds for a process to end by itself after an error
 _PAYS_SIZE: Final = 64 << 20  # bytes …
 _PAYS_FILES: Final = 500  # … and files from which on starting processes pays: `docs/decisions/0021`
 
@@ -75,7 +76,7 @@ class _Result(NamedTuple):
 def processes_for(sources: Iterable[str | Path], how: Scan) -> int:
     """Return the number of processes that pays for these sources: 1, or one a core, at most four."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    if cores < 2 or threading.active_count() > 1:  # a process with threads cannot be forked safely
+    if cores < 2 or not _is_alone():
         return 1
     trial = replace(how, problems=[], left_out=set(), unseen=[])
     files = size = 0
@@ -86,6 +87,17 @@ def processes_for(sources: Iterable[str | Path], how: Scan) -> int:
             if files >= _PAYS_FILES and size >= _PAYS_SIZE:
                 return min(4, cores)
     return 1
+
+
+def _is_alone() -> bool:
+    """Return whether this process has one thread, so that it can be forked safely; on Linux only.
+
+    Threads that Python does not know count: a forked child waits for ever for those with which BLAKE3 hashes.
+    """
+    try:
+        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
+    except OSError:
+        return False
 
 
 class AddProcesses:
@@ -100,7 +112,7 @@ class AddProcesses:
         self._draft = draft
         self._home = LockedFolder(draft.folder / "writing")
         self._folders = folders = [self._home.path / str(number) for number in range(count)]
-        alone = threading.active_count() == 1 and sys.platform == "linux"
+        alone = _is_alone()
         context: Any = multiprocessing.get_context("fork" if alone else "spawn")
         repository = draft.repository
         spool = max(LEAST_SPOOL, draft.state.spool // count) if draft.state.spool else 0
@@ -126,10 +138,14 @@ class AddProcesses:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for pipe in self._pipes:
             pipe.close()
+        end = time.monotonic() + _ENDS
         for process in self._processes:
+            if kind is not None:  # its folder is removed, so nothing is lost
+                process.join(max(0.0, end - time.monotonic()))
+                process.kill()
             process.join()
         self._home.remove()
 
@@ -154,8 +170,9 @@ class AddProcesses:
     def _send(self, pipe: Connection, items: Sequence[ScannedItem] | None) -> None:
         try:
             pipe.send(items)
-        except OSError as error:
-            raise self._ended(pipe) from error
+        except OSError:
+            while True:  # what it sent before it ended: counts, then its error
+                self._read(pipe)
 
     def _receive(self, done: Callable[[int, int, int], None]) -> None:
         for pipe in wait([pipe for pipe, count in self._waiting.items() if count]):
@@ -259,7 +276,7 @@ def _work(pipe: Connection, begin: _Begin, inherited: Sequence[Connection]) -> N
     for other in inherited:
         other.close()
     try:
-        with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        with kept_in(begin.folder.parents[2]), suppress(EOFError, BrokenPipeError, ConnectionResetError):
             _serve(pipe, begin)
     except BaseException as error:  # noqa: BLE001  # raised by the parent
         with suppress(OSError):

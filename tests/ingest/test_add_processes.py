@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -98,15 +99,89 @@ def test_a_process_that_dies_changes_nothing(repo, source, tmp_path, monkeypatch
             draft.add(source, workers=wrong)
 
 
+def test_the_error_of_a_process_that_ended_is_raised(repo, source, tmp_path, monkeypatch):
+    """Also if it has closed its pipe when it is given more; the draft is unchanged."""
+    draft = repo.create("d", workspace=tmp_path)
+    begin = AddProcesses.__init__
+
+    def fail_at_once(self, *arguments):
+        begin(self, *arguments)
+        for folder, pipe, process in zip(self._folders, self._pipes, self._processes, strict=True):
+            folder.write_bytes(b"")  # in place of its folder
+            pipe.send([])
+            process.join()
+
+    monkeypatch.setattr(AddProcesses, "__init__", fail_at_once)
+    with pytest.raises(StoreError, match=r"the draft in .* cannot be written: Not a directory"):
+        draft.add(source, workers=2)
+    monkeypatch.undo()
+    assert draft.tree.summary().entries == 0
+    assert draft.add(source, workers=2).files == 67
+
+
+def test_an_interruption_does_not_wait_for_the_processes(repo, source, tmp_path, monkeypatch):
+    """Those that do not end within a second are killed, and what they wrote is removed."""
+    draft = repo.create("d", workspace=tmp_path)
+    begin, started = AddProcesses.__init__, []
+
+    def stop(self, *arguments):
+        begin(self, *arguments)
+        started.extend(self._processes)
+        for process in started:  # a process that reads for long
+            os.kill(process.pid, signal.SIGSTOP)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def proceed():
+        for process in started:
+            os.kill(process.pid, signal.SIGCONT)
+
+    monkeypatch.setattr(AddProcesses, "__init__", stop)
+    monkeypatch.setattr(AddProcesses, "give", interrupt)
+    too_late = threading.Timer(20, proceed)
+    too_late.start()
+    with pytest.raises(KeyboardInterrupt):
+        draft.add(source, workers=2)
+    too_late.cancel()
+    assert [process.exitcode for process in started] == [-signal.SIGKILL] * 2
+    assert not list((tmp_path / ".dataver/drafts").glob("*/writing/*"))
+    monkeypatch.undo()
+    assert draft.add(source).files == 67
+
+
+def test_threads_of_libraries_count(repo, tmp_path):
+    """BLAKE3 has threads that Python does not know; a child that is forked would wait for them for ever."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in "ab":
+        with (source / name).open("wb") as file:  # sparse: it is hashed with several threads
+            file.write(b"x" * (2 << 20))
+            file.truncate(20 << 20)
+    program = (
+        "import sys, dataver\n"
+        "draft = dataver.open(sys.argv[1]).create('d', workspace=sys.argv[2])\n"
+        "draft.add(sys.argv[2] + '/source/a')\n"
+        "print(draft.add(sys.argv[2] + '/source', dest='x', workers=2).files)\n"
+    )
+    command = [sys.executable, "-c", program, repo.url, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.communicate(timeout=30) == ("2\n", None)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def test_processes_pay_for_large_sources_only(source, monkeypatch):
     """And if this process can be forked, on a machine of several cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
-    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    monkeypatch.setattr(add_processes, "_is_alone", lambda: True)
     assert processes_for([source], Scan()) == 1
     monkeypatch.setattr(add_processes, "_PAYS_FILES", 60)
     monkeypatch.setattr(add_processes, "_PAYS_SIZE", 4_000_000)
     assert processes_for([source], Scan()) == 3
-    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    monkeypatch.setattr(add_processes, "_is_alone", lambda: False)
     assert processes_for([source], Scan()) == 1
 
 
