@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-__all__ = ["ForkToken", "Part", "encode_blocks", "fingerprint", "parse_blocks", "parse_token"]
+__all__ = ["MAX_BLOCKS", "ForkToken", "Part", "encode_blocks", "fingerprint", "parse_blocks", "parse_token"]
 
 FORMAT: Final = 1
+MAX_BLOCKS: Final = 1 << 30
+"""The largest size of the encoded blocks of one part, which `join` reads into memory."""
 CONTEXT: Final = "dataver 1 fork token"
 _HEAD: Final = struct.Struct("<32sI")
 _PARENTS: Final = 1000

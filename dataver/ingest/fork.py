@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from dataver.errors import IntegrityError, InvalidInput, StoreError
 from dataver.formats.entry import check_path
-from dataver.formats.fork import ForkToken, Part, encode_blocks, fingerprint, parse_token
+from dataver.formats.fork import MAX_BLOCKS, ForkToken, Part, encode_blocks, fingerprint, parse_token
 from dataver.formats.record import ParentRef
 from dataver.hashing import digest
 from dataver.ingest.add_operation import AddOperation, AddReport
@@ -104,6 +104,7 @@ class WorkerDraft(DraftCore):
 
         Raises:
             StoreError: the store failed; calling it again continues.
+            InvalidInput: the worker added more entries than a part can contain.
         """
         with self.locked():
             for path in spooled(self.spool):  # left by an interrupted sending
@@ -115,6 +116,12 @@ class WorkerDraft(DraftCore):
                 (block.digest, self.log.object(block.digest))
                 for block in walk([self.tree.digest], self.load_block, within=self.has_block)
             )
+            if len(blocks) > MAX_BLOCKS:
+                raise InvalidInput(
+                    f"the {self.tree.summary().entries:,} entries that {self.worker} added take "
+                    f"{len(blocks):,} bytes; a part has at most {MAX_BLOCKS:,}.",
+                    hint="divide the files among more workers",
+                )
             key = ""
             if len(blocks) > _INLINE:
                 key = part_key(self.token.draft, os.urandom(16).hex())

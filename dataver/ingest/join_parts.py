@@ -17,7 +17,7 @@ from dataver import parallel
 from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.formats.entry import Entry, Kind, same_content
-from dataver.formats.fork import Part, fingerprint, parse_blocks
+from dataver.formats.fork import MAX_BLOCKS, Part, fingerprint, parse_blocks
 from dataver.ingest.add_operation import changes_with
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.scan import Scan
@@ -27,7 +27,6 @@ from dataver.tree import Tree, diff, edit, merge
 __all__ = ["JoinReport", "join_parts"]
 
 _BATCH = 50_000  # entries of one edit
-_MOST = 1 << 30  # bytes of the blocks of one part
 
 
 @dataclass
@@ -85,7 +84,7 @@ def _tree_of(draft: DraftStore, part: Part) -> Tree:
     data = part.blocks
     if part.key:
         try:
-            data = draft.repository.store.get_bounded(part.key, _MOST)
+            data = draft.repository.store.get_bounded(part.key, MAX_BLOCKS)
         except NotFound as error:
             raise IntegrityError(
                 f"the part of {part.worker} is no longer in {draft.repository.url}.",

@@ -322,6 +322,21 @@ def test_parts_that_are_refused(repo, draft, tmp_path):
         draft.join([part])
 
 
+def test_a_part_that_would_be_too_large_to_join(repo, draft, tmp_path, monkeypatch):
+    """`finish` refuses it, and leaves nothing in the repository."""
+    (token,) = draft.fork(1)
+    folder = fill(tmp_path / "src", map(str, range(400)), 10)
+    monkeypatch.setattr("dataver.ingest.fork.MAX_BLOCKS", 10_000)
+    with pytest.raises(
+        InvalidInput, match=r"the 400 entries that worker 0 added take .* at most 10,000"
+    ) as caught:
+        added(token, folder)
+    assert caught.value.hint == "divide the files among more workers"
+    assert [path.name[:5] for path in (Path(repo.url) / "keeping/parts").rglob("*") if path.is_file()] == [
+        "fork-"
+    ]
+
+
 @pytest.mark.parametrize("skew", [-30 * DAY, 30 * DAY])
 def test_a_worker_with_a_wrong_clock(repo, draft, tmp_path, monkeypatch, skew):
     """Only the store's clock counts: a valid token is accepted, an expired one refused."""
