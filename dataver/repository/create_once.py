@@ -25,6 +25,7 @@ import random
 import time
 from collections.abc import Iterator
 from enum import Enum
+from typing import Final
 
 from dataver.errors import AlreadyExists, Conflict, DataverError, NotFound, StoreError, message_of
 from dataver.formats.canonical_json import MAX_JSON
@@ -32,10 +33,10 @@ from dataver.repository.layout import DATASETS, DESCRIPTIONS, claim_key, claim_p
 from dataver.storage import Store
 from dataver.storage.retry import pause_after
 
-__all__ = ["Outcome", "claimed", "create_once", "probe_exclusive_create"]
+__all__ = ["PATIENCE", "Outcome", "claimed", "create_once", "probe_exclusive_create"]
 
 _TRIES = 6  # while the outcome is unclear
-_PATIENCE = 120.0  # seconds after which a claim counts as abandoned
+PATIENCE: Final = 120.0  # seconds after which a claim counts as abandoned
 _TRUST = 30.0  # seconds for which a writer relies on its claim; the write takes at most a minute
 _CLAIMS = 2000  # claims that a writer puts at most
 _PAUSE = 0.05
@@ -133,12 +134,12 @@ def _pause() -> None:
 
 
 def _living(store: Store, key: str, mine: str, seen: dict[str, float]) -> list[str]:
-    """Return the claims of other writers, except those seen for longer than `_PATIENCE`."""
+    """Return the claims of other writers, except those seen for longer than `PATIENCE`."""
     now = time.monotonic()
     there = [info.key for info in store.list(claim_prefix(key)) if info.key != mine]
     for gone in seen.keys() - set(there):
         del seen[gone]
-    return [other for other in there if now - seen.setdefault(other, now) < _PATIENCE]
+    return [other for other in there if now - seen.setdefault(other, now) < PATIENCE]
 
 
 def probe_exclusive_create(store: Store) -> bool:
