@@ -38,7 +38,9 @@ def test_what_comes_from_their_cache_was_available(
     repo.sync(tmp_path / "photos", "vision/cats", workspace=tmp_path / "work")
 
     def linked(version: str) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
-        inputs = repo.lineage.run(program(CODE, VERSION=version)["run"]).inputs
+        run = program(CODE, VERSION=version)["run"]
+        repo.lineage.sync()  # a query pulls only if the last pull was two seconds ago
+        inputs = repo.lineage.run(run).inputs
         return sorted((link.how, link.subset.patterns, link.subset.paths) for link in inputs)
 
     assert linked("latest") == [("read", ("train/**",), ())]
