@@ -223,7 +223,7 @@ def test_datasets_from_its_own_cache(machine: Path, repo: dataver.Repository) ->
         links = repo.lineage.run(f"hf:{how}").inputs
         found[how] = {(link.how, *link.subset.patterns, *link.subset.paths) for link in links}
     assert found["read"] == {("read", "some.csv")}
-    assert found["cached"] == {("available",)}
+    assert found["cached"] == {("available", "some.csv")}  # it asked for the attributes of that file
     assert ("declared", "some.csv") in found["declared"]
 
 
