@@ -5,9 +5,9 @@
 
 The idea: until the parts are joined, no process knows which packs the draft needs. These may be old ones that
 no version names: a worker finds its chunks in them, and does not send them again. So while a mark is valid,
-gc deletes neither packs nor parts, whatever its grace period. Each fork has a mark of its own, so a later one
-does not end the protection that an earlier one began. The marks and the parts are deleted when the draft is
-published or discarded; otherwise gc deletes them after its grace period.
+gc deletes neither packs nor parts, with any grace period. Each fork writes a new mark, so a later fork does
+not end the protection of an earlier one. The marks and the parts are deleted when the draft is published or
+discarded; otherwise gc deletes them after its grace period.
 
 A fork puts its mark, then lists sweeps; a sweep puts its keys, then lists marks. So the later of the two
 detects the other (`dataver.repository.holds`).

@@ -1,7 +1,7 @@
 """The texts of versions and datasets in the local index, brought up to date from the repository.
 
     texts    a row for each living version and each described dataset: names, message, description, readme
-    paths    each path of a file once, whatever number of versions has it
+    paths    one row for each distinct path of a file, in any number of versions
 
 The idea: the index of lineage already has the versions and, in `changes`, their paths; these tables add what
 people write, and the full-text indexes over both (`dataver.lineage.index.schema`). A row is made again if its
