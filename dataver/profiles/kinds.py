@@ -1,0 +1,119 @@
+"""The kinds of files that have profiles, by suffix, and the one function that profiles a file.
+
+The idea: each kind is a module of this room with two functions, `cheap(source)`, which reads headers and
+footers only, and `full(source)`; both return a `Profile`. They may raise anything for a hostile or broken
+file: the exception becomes the profile's `problem`. A function that cannot say anything returns None.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
+
+from dataver.errors import IntegrityError, InvalidInput, StoreError
+from dataver.extras import has_extra, require_extra
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["KINDS", "Kind", "Profile", "Source", "kind_of", "make_profile"]
+
+Profile: TypeAlias = dict[str, Any]
+"""A JSON object: `kind`, `full`, perhaps `partial` and `problem`, and what the kind adds."""
+
+_PROBLEM: Final = 300  # characters
+
+
+class Source(Protocol):
+    """A file to profile.
+
+    Attributes:
+        name: its path in the version.
+        size: its bytes.
+        sampled: whether it is one of the sample of its kind, for which previews are made.
+    """
+
+    name: str
+    size: int
+    sampled: bool
+
+    def open(self) -> BinaryIO:
+        """Open it: seekable; the caller closes it. Reads only the ranges that are asked for."""
+        ...
+
+    def path(self) -> Path:
+        """Return a local file with its bytes, verified; fetches it if needed. Only in `full`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of files.
+
+    Attributes:
+        name: its name in profiles.
+        module: the module of this room with its functions.
+        suffixes: of names, in lower case, separated by spaces; the longest one that matches decides.
+        extra: the extra with the packages it needs; None if it needs none.
+    """
+
+    name: str
+    module: str
+    suffixes: str
+    extra: str | None = None
+
+    @property
+    def available(self) -> bool:
+        """Whether the packages that it needs are installed."""
+        return self.extra is None or has_extra(self.extra)
+
+    def require(self) -> None:
+        """Raise an error if its packages are not installed.
+
+        Raises:
+            InvalidInput: names a missing package and the command that installs it.
+        """
+        if self.extra is not None:
+            require_extra(self.extra, f"the profile of {self.name} files")
+
+
+KINDS: Final = (
+    Kind(
+        "text",
+        "text",
+        ".txt .md .rst .log .xml .html .htm .yaml .yml .toml .ini .cfg .py .sh .sql .srt .vtt .tex",
+    ),
+)
+
+_BY_SUFFIX: Final = {suffix: kind for kind in KINDS for suffix in kind.suffixes.split()}
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return the kind of a file by its name; None if files of that name have no profile."""
+    base = name.rpartition("/")[2].lower()
+    at = base.find(".", 1)
+    while at > 0:
+        if (found := _BY_SUFFIX.get(base[at:])) is not None:
+            return found
+        at = base.find(".", at + 1)
+    return None
+
+
+def make_profile(kind: Kind, source: Source, *, full: bool) -> Profile | None:
+    """Return the profile of a file; None if there is nothing to say.
+
+    Raises:
+        StoreError, IntegrityError: the file cannot be read.
+    """
+    module = importlib.import_module(f"dataver.profiles.{kind.module}")
+    common: Profile = {"kind": kind.name, "full": full}
+    try:
+        found: Profile | None = (module.full if full else module.cheap)(source)
+    except (StoreError, IntegrityError):
+        raise
+    except InvalidInput as error:
+        return common | {"problem": error.message}
+    except Exception as error:  # noqa: BLE001  # what libraries raise for hostile bytes is not documented
+        return common | {"problem": f"{type(error).__name__}: {error}"[:_PROBLEM]}
+    return None if found is None else common | found

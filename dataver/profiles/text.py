@@ -1,0 +1,52 @@
+"""Profiles of text files: encoding and lines."""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from dataver.profiles.kinds import Profile, Source
+
+__all__ = ["cheap", "full"]
+
+_HEAD: Final = 64 << 10  # bytes that a cheap profile reads
+_PIECE: Final = 1 << 20
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def cheap(source: Source) -> Profile:
+    """Return the encoding, from the beginning of the file; and the lines of a short file."""
+    return _read(source, _HEAD)
+
+
+def full(source: Source) -> Profile:
+    """Return the encoding and the number of lines."""
+    return _read(source, source.size)
+
+
+def _read(source: Source, most: int) -> Profile:
+    """Decode at most `most` bytes: as their byte order mark says, else as UTF-8."""
+    lines, left, last = 0, most, ""
+    with source.open() as file:
+        piece = file.read(min(_PIECE, left))
+        encoding = next((name for mark, name in _MARKS if piece.startswith(mark)), "utf-8")
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            while piece:
+                left -= len(piece)
+                text = decoder.decode(piece, final=False)
+                lines, last = lines + text.count("\n"), text[-1:] or last
+                piece = file.read(min(_PIECE, left))
+            decoder.decode(b"", final=source.size <= most)
+        except UnicodeDecodeError as error:
+            return {"encoding": None, "problem": f"its bytes are not {encoding}: {error.reason}"}
+    lines += last not in ("", "\n")
+    found: Profile = {"encoding": encoding}
+    return found | ({"lines": lines} if source.size <= most else {})
