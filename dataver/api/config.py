@@ -5,6 +5,7 @@ The idea: a change rewrites one value of a file. What then applies is resolved a
 """
 
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from dataver.machine.configuration import (
     write_text,
 )
 from dataver.machine.paths import FOLDER, cache_root, default_repository, find_workspace
+from dataver.storage.settings import S3Settings, secret_names
 
 __all__ = ["Config", "remember_repository"]
 
@@ -131,8 +133,6 @@ class Config:
         return self._change(changes, user=False)
 
     def _change(self, changes: list[tuple[tuple[str, ...], Any]], *, user: bool) -> Path:
-        import tomllib
-
         path = self._path(user=user)
         _read(path)
         text = path.read_text("utf-8") if path.is_file() else _HEAD
@@ -168,8 +168,6 @@ def remember_repository(folder: Path, url: str, options: Mapping[str, Any]) -> t
     Returns:
         The file, and the names of the options that were left out.
     """
-    from dataver.storage.settings import secret_names
-
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)  # of this folder, not of one above
     left_out = [name for name, value in options.items() if list(secret_names({name: value}))]
     kept = {
@@ -211,8 +209,6 @@ def _meant(parts: tuple[str, ...], value: str | bool | float) -> str | bool | fl
 
 def _check_options(found: Mapping[str, Any]) -> None:
     """Reject options that S3 does not accept."""
-    from dataver.storage.settings import S3Settings
-
     repository = found.get("repository", {})
     tables = [(repository.get("url", ""), repository.get("options", {})), *found.get("stores", {}).items()]
     for url, options in tables:

@@ -8,6 +8,9 @@ from dataver.arguments import check_word
 from dataver.cache.version_cache import VersionCache
 from dataver.checkout.fetching import fetch as check_out
 from dataver.checkout.selection import FetchRequest, survey
+from dataver.formats.event import Subset
+from dataver.lineage.attribution.owner import key_of, wanted
+from dataver.lineage.settings import enabled
 from dataver.machine.cache_root import CacheUnusable, open_cache_root, private_cache_root
 from dataver.machine.speeds import record_transfer
 from dataver.progress import Progress, receiver
@@ -103,9 +106,6 @@ def fetch_run(
 
 def _is_linked(run: object) -> bool:
     """Return whether lineage is recorded; reject an invalid run before anything is fetched."""
-    from dataver.lineage.attribution.owner import key_of, wanted
-    from dataver.lineage.settings import enabled
-
     if run is not None:
         key_of(run)
         return enabled()
@@ -154,7 +154,6 @@ def _link(
     run: object,
     asked: str,
 ) -> None:
-    from dataver.formats.event import Subset
     from dataver.lineage.record.journal import link_of
     from dataver.lineage.record.recorder import record
 

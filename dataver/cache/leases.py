@@ -24,6 +24,8 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from dataver.machine.process_identity import is_gone, this_process
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -194,8 +196,6 @@ def _alive(path: Path) -> dict[str, Any] | None:
     """Return the holder that a lock or lease names, None if it is stale or free."""
     import fcntl
 
-    from dataver.machine.process_identity import is_gone, this_process
-
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -225,8 +225,6 @@ def _alive(path: Path) -> dict[str, Any] | None:
 @contextmanager
 def _created(path: Path) -> Iterator[None]:
     """Hold a lock by creating its file."""
-    from dataver.machine.process_identity import is_gone
-
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -249,8 +247,6 @@ def _created(path: Path) -> Iterator[None]:
 
 
 def _about_me() -> bytes:
-    from dataver.machine.process_identity import this_process
-
     about = {
         "host": os.uname().nodename,
         "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from dataver.errors import InvalidInput
+from dataver.machine.configuration import read_configuration, user_config_path
 
 __all__ = ["Limit", "cache_limit", "parse_limit"]
 
@@ -44,8 +45,6 @@ def cache_limit(root: Path) -> Limit:
     setting = os.environ.get("DATAVER_CACHE_SIZE")
     if setting:
         return Limit(parse_limit(setting, root), "DATAVER_CACHE_SIZE")
-    from dataver.machine.configuration import read_configuration, user_config_path
-
     path = user_config_path()
     if os.path.isfile(path):  # noqa: PTH113  # does not raise for a home without read permission
         table = read_configuration(path).get("cache", {})

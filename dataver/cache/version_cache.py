@@ -21,7 +21,9 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from dataver.cache.leases import acquire_lease, locked
 from dataver.machine.paths import make_private
+from dataver.storage.durable import replace_file
 from dataver.tree.selection import WHOLE, Selection
 from dataver.tree.shard import Shard
 
@@ -134,8 +136,6 @@ class VersionCache:
 
     def lock(self, name: str) -> AbstractContextManager[None]:
         """Return the lock of a folder, for a `with`; the kernel releases it if the holder ends."""
-        from dataver.cache.leases import locked
-
         make_private(self.root / "locks")
         return locked(self.root / "locks" / name)
 
@@ -153,8 +153,6 @@ class VersionCache:
 
     def lease(self, name: str) -> Lease | None:
         """Prevent removal of a folder until the lease is released."""
-        from dataver.cache.leases import acquire_lease
-
         with suppress(OSError):
             make_private(self.root / "leases")
         return acquire_lease(self.root / "leases" / name)
@@ -188,8 +186,6 @@ class VersionCache:
                 **({"shard": str(folder.selection.shard)} if folder.selection.shard else {}),
             }
         )
-        from dataver.storage.durable import replace_file  # not needed for a complete folder
-
         replace_file(path, text)
 
     def read(self, name: str) -> CachedFolder | None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dataver.checkout.frames import pieces_of
+from dataver.checkout.plan import FetchedFile, FramePart, Range, positions, raw_extents, split_extent
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.entry import Kind
+from dataver.hashing.digest import new_hasher
+from dataver.repository.frame_reader import MAX_RANGE, FrameReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,8 +47,6 @@ def read_file(
 
 
 def _verified(repo: RepositoryCore, entry: Entry) -> Iterator[bytes | memoryview]:
-    from dataver.hashing.digest import new_hasher
-
     hasher = new_hasher()
     held: list[bytes | memoryview] = []
     for piece in _pieces(repo, entry, 0, entry.size):
@@ -61,10 +63,6 @@ def _verified(repo: RepositoryCore, entry: Entry) -> Iterator[bytes | memoryview
 
 
 def _pieces(repo: RepositoryCore, entry: Entry, start: int, end: int) -> Iterator[bytes | memoryview]:
-    from dataver.checkout.frames import pieces_of
-    from dataver.checkout.plan import FetchedFile, FramePart, Range, positions, raw_extents, split_extent
-    from dataver.repository.frame_reader import MAX_RANGE, FrameReader
-
     reader = FrameReader(repo.packs)
     target = FetchedFile(entry.path, False, entry.size, entry.digest, entry.extents)
     for extent, position in positions(entry.extents):

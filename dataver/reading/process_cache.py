@@ -21,6 +21,7 @@ from dataver.cache.frame_cache import FrameCache
 from dataver.cache.version_cache import VersionCache
 from dataver.errors import DataverError
 from dataver.machine.cache_root import is_network, private_cache_root
+from dataver.machine.configuration import options_for
 from dataver.reading.frames import Frames
 from dataver.repository import RepositoryCore
 from dataver.storage import open_store
@@ -110,8 +111,6 @@ class VersionHandle:
         Raises:
             InvalidInput: its URL or options cannot be used here.
         """
-        from dataver.machine.configuration import options_for
-
         if self._store is None:
             store = open_store(self._url, options_for(self._url, self._options))
             store.exclusive_create = self._config.create_if_absent

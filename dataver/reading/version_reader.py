@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import IntegrityError
 from dataver.hashing.digest import digest
+from dataver.lineage.record.recorder import Reads
 from dataver.reading.cached_version import Fetched
 from dataver.reading.directory_view import Folders
 from dataver.reading.frames import DAMAGED, StreamRange
@@ -49,8 +50,6 @@ class VersionReader:
     """
 
     def __init__(self, shared: Shared, published: Published, run: str | None) -> None:
-        from dataver.lineage.record.recorder import Reads
-
         self._shared = shared
         self.repo = repo = shared.repo
         self._published = published
