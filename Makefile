@@ -84,9 +84,9 @@ lint: $(STAMP) ## ruff
 types: $(STAMP) ## mypy, strict
 	$(BIN)/mypy
 
-contracts: $(STAMP) ## import contracts (import-linter), and no import circle
+contracts: $(STAMP) ## import contracts (import-linter), no import circle, and a reason for imports in functions
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/import_circles.py
+	$(BIN)/python scripts/check_imports.py
 
 docs: $(STAMP) ## write docs/cli.md from the commands
 	$(BIN)/python scripts/cli_reference.py

@@ -127,7 +127,7 @@ _HOME = {name: home for home, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'dataver' has no attribute '{name}'")
-    from importlib import import_module
+    from importlib import import_module  # a name is used, not only `import dataver`
 
     value = getattr(import_module(_HOME.get(name, "dataver.errors")), name)
     globals()[name] = value

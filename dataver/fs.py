@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from dataver.reading.stream import Reader
     from dataver.repository import RepositoryCore
 
+# Imports in functions: fsspec imports this module for a URL, and not all URLs open a repository.
+
 __all__ = ["DataverFile", "DataverFileSystem"]
 
 _given: dict[str, Mapping[str, Any]] = {}  # arguments of this process's file systems, by a random token

@@ -2,8 +2,8 @@
 
 A caller that displays progress passes an object with two methods. They may be called from several threads, in
 batches rather than once a file. An exception raised in them ends the operation like Ctrl-C. The library
-writes to a terminal only for `progress=True`: a bar with tqdm, which is imported when the bar is drawn first,
-with bytes, rate, files and new bytes.
+writes to a terminal only for `progress=True`: a bar with
+bytes, rate, files and new bytes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tqdm import tqdm
+
+# Imports in functions: tqdm is needed when a bar is drawn first.
 
 __all__ = ["Bar", "Counters", "NoProgress", "Progress", "SILENT", "receiver"]
 _PATIENCE: Final = 1.0  # seconds of a command before a bar is worth drawing

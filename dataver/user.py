@@ -1,9 +1,12 @@
 """The user: the home folder, `~` in paths, and the author's name that records and moves of tags carry."""
 
 import os
+import pwd
 from pathlib import Path
 
 from dataver.errors import InvalidInput
+
+# Imports in functions: getpass is needed only where no author is configured.
 
 __all__ = ["author", "expand_user", "home_folder"]
 
@@ -30,8 +33,6 @@ def home_folder() -> str:
     home = os.environ.get("HOME", "")
     if home.startswith("/"):
         return home
-    import pwd
-
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:

@@ -9,6 +9,8 @@ from dataver.repository import Published, RepositoryCore
 from dataver.repository.descriptions import MAX_README, Edit
 from dataver.user import author
 
+# Imports in functions: SPDX expressions are checked only where a license is given.
+
 __all__ = ["DescriptionFields", "describe"]
 
 

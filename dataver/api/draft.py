@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from dataver.ingest.external import ExternalPlan, ExternalReport
     from dataver.ingest.upload_plan import UploadPlan
 
+# Imports in functions: `add` and `upload` need none of it.
+
 __all__ = ["Draft", "check_created"]
 
 BytesMode: TypeAlias = Literal["rb", "wb", "xb", "ab", "r+b", "w+b", "x+b", "a+b", "rb+", "wb+", "xb+", "ab+"]

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from dataver.ingest.draft_store import DraftStore
     from dataver.ingest.writing import FileWriter
 
+# Imports in functions: a draft is written or read, seldom both.
+
 __all__ = ["open_in_draft"]
 
 _BUFFER: Final = 1 << 20  # bytes per read when small ranges are requested

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dataver.lineage.lineage import Lineage
     from dataver.tree.shard import Shard
 
+# Imports in functions: a fetch without lineage, shards or a plan needs none of it.
+
 __all__ = ["fetch", "fetch_run", "plan_fetch"]
 
 

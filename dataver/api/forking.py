@@ -1,7 +1,4 @@
-"""Versions made by many processes: `Draft.fork` and `Draft.join`, and the `Worker` in between.
-
-The work is imported when it is called, as every `Draft` has these methods and few drafts are forked.
-"""
+"""Versions made by many processes: `Draft.fork` and `Draft.join`, and the `Worker` in between."""
 
 from __future__ import annotations
 
@@ -22,6 +19,8 @@ if TYPE_CHECKING:
     from dataver.ingest import AddReport, DraftCore
     from dataver.ingest.fork import WorkerDraft
     from dataver.ingest.join_parts import JoinReport
+
+# Imports in functions: every `Draft` has these methods, and few drafts are forked.
 
 __all__ = ["Forking", "Worker", "join_draft"]
 

@@ -15,6 +15,8 @@ from dataver.storage.url import check_spelling
 if TYPE_CHECKING:
     from dataver.checkout import FetchReport
 
+# Imports in functions: only a fetch by lock file needs it.
+
 __all__ = ["fetch", "init", "open"]
 
 

@@ -5,6 +5,8 @@ from typing import IO, Any
 
 from dataver.errors import InvalidInput
 
+# Imports in functions: pyarrow, an extra.
+
 __all__ = ["write_parquet"]
 
 

@@ -16,6 +16,8 @@ from dataver.tree import Change
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
+# Imports in functions: sqlite3, which a draft without renames does not need.
+
 __all__ = ["Renames"]
 
 _BITS: Final = 1 << 26  # in 8 MB; with 10 million files, one in seven is examined without need

@@ -1,7 +1,6 @@
 """The public repository: one method an operation on datasets, versions and drafts.
 
-The class holds a `dataver.repository` core, and each method calls the module that does the work, which it
-imports: commands that only read metadata start in two thirds of the time.
+The class holds a `dataver.repository` core, and each method calls the module that does the work.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from dataver.lineage.lineage import Lineage
     from dataver.reading import Files
     from dataver.search.words import Hit
+
+# Imports in functions: commands that only read metadata start in two thirds of the time.
 
 __all__ = ["Repository"]
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dataver.api.repository import Repository
     from dataver.lineage.attribution.state import Scope
 
+# Imports in functions: a run is often named where no repository is opened.
+
 __all__ = ["Run", "run", "use"]
 
 

@@ -1,6 +1,6 @@
 """Copying versions between repositories: `push`, `pull` and `mirror`.
 
-Each is a plan and its execution (`dataver.transfer`, imported on first use); they differ in direction and
+Each is a plan and its execution (`dataver.transfer`); they differ in direction and
 selection.
 """
 
@@ -19,6 +19,8 @@ from dataver.user import author
 
 if TYPE_CHECKING:
     from dataver.transfer import MovePlan, MoveReport
+
+# Imports in functions: a copy between repositories is seldom asked for.
 
 __all__ = ["End", "execute", "mirror", "open_end", "open_or_init", "plan"]
 

@@ -1,6 +1,6 @@
 """The methods of `dataver.Repository` for what is published: tag, describe, verify, delete, free and copy.
 
-Each calls the module that does the work, which it imports, as in `dataver.api.repository`.
+Each calls the module that does the work, as in `dataver.api.repository`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dataver.maintenance.repack import RepackPlan, RepackReport
     from dataver.maintenance.usage import UsageReport
     from dataver.transfer import MoveReport
+
+# Imports in functions: each method needs another part of `maintenance`, `checkout` or `transfer`.
 
 __all__ = ["Upkeep"]
 

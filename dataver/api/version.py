@@ -1,4 +1,4 @@
-"""Public versions: their records and files. Methods import what lists of versions do not need."""
+"""Public versions: their records and files."""
 
 import os
 import time
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from dataver.reading.stream import FileReader
     from dataver.repository import RepositoryCore
     from dataver.tree.selection import Given
+
+# Imports in functions: lists of versions need none of it.
 
 __all__ = ["UploadReport", "Version"]
 

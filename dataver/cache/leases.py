@@ -17,6 +17,7 @@ after `_ABANDONED`.
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import threading
@@ -58,8 +59,6 @@ class _Held:
     """A locked file whose names are leases; closed when the last one is released."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        import fcntl
-
         unfinished = folder / f"{_UNFINISHED}{name}"
         self.paths: set[Path] = set()
         self._descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -112,8 +111,6 @@ def _turn() -> threading.Lock:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock; wait until it is free."""
-    import fcntl
-
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -194,8 +191,6 @@ def describe_holder(who: dict[str, Any]) -> str:
 
 def _alive(path: Path) -> dict[str, Any] | None:
     """Return the holder that a lock or lease names, None if it is stale or free."""
-    import fcntl
-
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

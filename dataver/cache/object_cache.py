@@ -20,6 +20,8 @@ from dataver.machine.paths import make_private
 from dataver.storage.base import TEMPORARY, BytesLike
 from dataver.storage.durable import replace_file
 
+# Imports in functions: hashlib loads OpenSSL (2 ms), which local repositories do not need.
+
 __all__ = ["DiskCache"]
 
 _SUM = 16

@@ -14,6 +14,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
+from fcntl import ioctl
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
@@ -238,9 +239,7 @@ def clone(source: int, target: int, size: int, *, share: bool = True) -> bool:
 
 
 def _reflink(source: int, target: int) -> bool:
-    with suppress(ImportError, OSError):
-        from fcntl import ioctl
-
+    with suppress(OSError):
         ioctl(target, _FICLONE, source)
         return True
     return False

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from dataver import parallel
@@ -29,7 +30,6 @@ from dataver.storage.holes import ZEROS, is_zero, nonzero_spans
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
-    from queue import SimpleQueue
 
     from dataver.checkout.folder import Folder
     from dataver.checkout.selection import Rows
@@ -137,8 +137,6 @@ class Transfer:
             self._run([FileWindow([PlannedFile(target, positions(target.extents)) for target in again], [])])
 
     def _run(self, windows: Iterable[FileWindow]) -> None:
-        from queue import SimpleQueue
-
         pool = parallel.pool(self._threads, "fetch")
         done: SimpleQueue[tuple[Future[list[Whole]], int]] = SimpleQueue()
         flying = running = 0  # bytes and jobs

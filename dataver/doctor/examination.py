@@ -5,6 +5,7 @@ options are redacted from each text in addition.
 """
 
 import platform
+import pwd
 import re
 import shutil
 import tempfile
@@ -175,8 +176,6 @@ def _writable(root: Path) -> bool:
 
 
 def _owner(uid: int) -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -30,6 +30,8 @@ from dataver.formats.context import KINDS, Context
 from dataver.formats.names import check_dataset_name, check_label
 from dataver.hashing.digest import CONTEXT_LINK, derived
 
+# Imports in functions: secrets is needed to name a new event.
+
 __all__ = [
     "KINDS",
     "OUTCOMES",

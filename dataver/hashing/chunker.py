@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from pyfastcdc import Chunk, FastCDC
 
+# Imports in functions: the chunker is a foreign package that only `add` needs.
+
 __all__ = ["BUFFER_SIZE", "Chunker", "ChunkingParameters", "chunk_stream"]
 
 BUFFER_SIZE: Final = 4 * 1024 * 1024

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from dataver.ingest.add_processes import AddProcesses
     from dataver.ingest.external import ExternalReport
 
+# Imports in functions: external files and worker processes are options of few adds.
+
 __all__ = ["DraftCore"]
 
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from dataver.reading.files import Files
     from dataver.tree.selection import Given
 
+# Imports in functions: files are added without dask.dataframe and dask.bag, which are slow to import.
+
 __all__ = ["add_files", "from_version", "read_files", "to_dataver"]
 
 

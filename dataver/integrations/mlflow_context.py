@@ -3,11 +3,11 @@
 - The first call installs the hooks of the recorder: child processes belong to this process's active run, even
   if this process does not use dataver itself, and their events are sent at its exit.
 - The run gets the tag `dataver.run` if the user has named a run of dataver around it.
-
-`import mlflow` imports this module: it must be fast and never fail, so it does not import dataver.
 """
 
 from mlflow.tracking.context.abstract_context import RunContextProvider
+
+# Imports in functions: `import mlflow` imports this module, which must be fast and never fail.
 
 __all__ = ["DataverRunContext"]
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import dataver
 
+# Imports in functions: `import mlflow` imports this module.
+
 __all__ = ["DataverDatasetSource"]
 
 _SCHEME = "dataver://"

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from pyspark.sql.datasource import Filter
     from pyspark.sql.types import StructType
 
+# Imports in functions: each runs in the process, driver or worker, that needs it.
+
 __all__ = ["DataverSource"]
 
 _COMPARED = {

@@ -25,6 +25,8 @@ from dataver.machine.configuration import configured_url
 if TYPE_CHECKING:
     import dataver
 
+# Imports in functions: steps are defined where no repository is opened.
+
 __all__ = ["VersionMaterializer"]
 
 _FILE = "version.json"

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from dataver.repository import RepositoryCore
 
+# Imports in functions: the program starts before they are needed.
+
 __all__ = ["Launch"]
 
 _FORWARDED: Final = (

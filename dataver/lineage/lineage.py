@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from dataver.repository import Ref, RepositoryCore
     from dataver.tree import Change
 
+# Imports in functions: each question needs another part of `queries`.
+
 __all__ = ["Lineage"]
 
 _FRESH = 2.0  # seconds until the next pull: the queries of one script pull once

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dataver.lineage.record.journal import ReadLog, Share
     from dataver.tree import Tree
 
+# Imports in functions: few subsets are too large for an event.
+
 __all__ = ["Summary", "links_of", "summarize"]
 
 _LISTING: Final = 12 * 1024 * 1024  # bytes of a listing; an attachment has at most 16 MiB

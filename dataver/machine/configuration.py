@@ -28,6 +28,8 @@ from dataver.storage.durable import replace_file
 from dataver.storage.url import check_spelling
 from dataver.user import expand_user
 
+# Imports in functions: a machine without a configuration file parses none, and few commands write one.
+
 __all__ = [
     "CONFIG_FILE",
     "EXTERNAL",

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from dataver.user import expand_user, home_folder
 
+# Imports in functions: platformdirs is not needed where variables name the folders.
+
 __all__ = [
     "FOLDER",
     "absolute_url",

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dataver.repository import RepositoryCore
     from dataver.repository.frame_reader import FrameRun
 
+# Imports in functions: concurrent.futures (4 ms) is needed only where readers share a frame.
+
 __all__ = ["DAMAGED", "Frames", "StreamRange"]
 
 DAMAGED: Final = "`dataver verify` lists all damage; a copy of the repository may still hold the file"

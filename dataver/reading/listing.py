@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from dataver.repository import RepositoryCore
 
+# Imports in functions: only names of selections need it.
+
 __all__ = ["Listing"]
 
 

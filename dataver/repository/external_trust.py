@@ -36,6 +36,8 @@ from dataver.storage import Store, open_store
 from dataver.storage.url import check_spelling
 from dataver.user import expand_user
 
+# Imports in functions: few repositories refer to files on web servers.
+
 __all__ = ["allow", "folder_of", "is_allowed", "open_place", "place_of", "refuse_unless_allowed"]
 
 _VARIABLE = "DATAVER_EXTERNAL"

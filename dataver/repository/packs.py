@@ -23,6 +23,8 @@ from dataver.storage import Store
 if TYPE_CHECKING:
     from dataver.repository.externals import Externals
 
+# Imports in functions: few repositories have external packs.
+
 __all__ = ["Packs", "footer_cost"]
 
 _KEPT = 64  # parsed footers kept in memory, ~0.1 MB each for packs of 20 KB chunks …

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dataver.repository.events import Events
     from dataver.repository.soundness import Soundness
 
+# Imports in functions: each is made at its first use, and most commands use none.
+
 __all__ = ["RepositoryCore", "init_repository", "open_repository", "read_config"]
 
 

@@ -12,6 +12,8 @@ from dataver.repository.lines import latest
 from dataver.repository.records import Published, Records
 from dataver.repository.tags import Tags
 
+# Imports in functions: difflib suggests names for one that does not exist.
+
 __all__ = ["LATEST", "NamedVersion", "Ref", "ref_text", "resolve", "split_ref"]
 
 LATEST = "latest"

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dataver.repository import RepositoryCore
     from dataver.repository.records import Published
 
+# Imports in functions: few versions have a readme to index.
+
 __all__ = ["refresh_paths", "refresh_texts"]
 
 _BATCH: Final = 200  # rows a transaction

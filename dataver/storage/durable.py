@@ -30,6 +30,8 @@ from pathlib import Path
 
 from dataver.storage.base import TEMPORARY, BytesLike
 
+# Imports in functions: most writers need neither copies nor the flush of a whole file system.
+
 __all__ = [
     "flush",
     "flush_file",

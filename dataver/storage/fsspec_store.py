@@ -24,6 +24,8 @@ from dataver.storage.retry import ATTEMPTS, DEADLINE, Budget, retry
 from dataver.storage.settings import secret_names, without_secrets
 from dataver.storage.translate import response_code, translate
 
+# Imports in functions: fsspec and the packages of clouds are needed when a client is made.
+
 __all__ = ["NO_STORE", "FsspecStore"]
 
 T = TypeVar("T")

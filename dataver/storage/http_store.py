@@ -19,6 +19,8 @@ from dataver.storage.base import Data, ObjectInfo, check_key, check_range
 from dataver.storage.fsspec_store import FsspecStore
 from dataver.web_page import refuse_web_page
 
+# Imports in functions: aiohttp is needed when a client is made.
+
 __all__ = ["HttpStore"]
 
 _ROOT_MARK = "dataver.json"

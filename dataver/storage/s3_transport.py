@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Protocol
 from dataver.storage.body import Body, BodyReader
 from dataver.storage.retry import DEADLINE
 
+# Imports in functions: each transport imports its own packages, botocore or s3fs with aiobotocore.
+
 __all__ = ["ByLoop", "ByThread", "Loaded", "Transport", "connect", "seconds_for"]
 
 _CONFIG: dict[str, Any] = {

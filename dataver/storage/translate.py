@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from dataver.errors import AlreadyExists, DataverError, NotFound, StoreError
 
+# Imports in functions: email.utils parses a date that few replies have.
+
 __all__ = [
     "BY_CLASS",
     "BY_CODE",

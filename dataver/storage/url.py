@@ -1,8 +1,7 @@
 """Opening the store of a URL.
 
 The idea: a folder and S3 have stores of their own that use their guarantees; every other URL goes through the
-fsspec file system of its protocol, which the user installs. Foreign packages are imported here and in the
-stores, only when such a URL is opened.
+fsspec file system of its protocol, which the user installs.
 """
 
 import re
@@ -14,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 from dataver.errors import InvalidInput
 from dataver.storage.base import Store
 from dataver.storage.local import LocalStore
+
+# Imports in functions: each store is imported by the URLs that name it.
 
 __all__ = ["check_spelling", "local_folder", "open_store"]
 

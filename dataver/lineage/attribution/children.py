@@ -138,7 +138,7 @@ class _Finder:
         """Return the spec of a module of `_STARTERS` with a source file, else None."""
         if all(name != starter[0] for starter in _STARTERS):
             return None
-        from importlib.machinery import PathFinder, SourceFileLoader
+        from importlib.machinery import PathFinder, SourceFileLoader  # only for a module of `_STARTERS`
 
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or type(spec.loader) is not SourceFileLoader:

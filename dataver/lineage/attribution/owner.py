@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from dataver.formats.context import Context
     from dataver.lineage.attribution.state import Scope
 
+# Imports in functions: a process without a tracker asks none.
+
 __all__ = ["NAME", "NOTES", "RUN", "Owner", "fresh_key", "key_of", "named_by_environment", "wanted", "whose"]
 
 NAME: Final = "DATAVER_RUN_NAME"

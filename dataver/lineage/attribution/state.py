@@ -21,6 +21,8 @@ from dataver.formats.context import Context
 from dataver.lineage.systems import SYSTEMS
 from dataver.machine.process_identity import boot_id, started
 
+# Imports in functions: only a process with a job, a parent or a run of its own needs it.
+
 __all__ = [
     "JOBS", "PARENT", "RUN", "STATE", "Ended", "Parent", "Scope", "alive", "announce", "announcement", "base",
     "environment_stamp", "export", "given_run", "is_worker", "jobs", "parent", "set_base",

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 from dataver.formats.context import Context
 
+# Imports in functions: only an environment with a scheduler or tracker needs it.
+
 __all__ = ["Found", "found"]
 
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f%]")

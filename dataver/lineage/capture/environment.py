@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from dataver.lineage.settings import setting
 
+# Imports in functions: facts are collected by the thread that sends them, after the first read.
+
 __all__ = [
     "MAX_DIFF",
     "arguments",

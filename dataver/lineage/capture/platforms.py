@@ -10,6 +10,8 @@ from dataver.lineage.capture.detection import Found, found
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+# Imports in functions: only ranks of a launcher need it.
+
 __all__ = ["github", "ray", "slurm", "torchrun"]
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from dataver.formats.event import Event
     from dataver.repository.records import Published
 
+# Imports in functions: sqlite_utils is needed to make or migrate the index, and not to open it.
+
 __all__ = ["LineageIndex", "default_path", "publish_index"]
 
 APPLICATION: Final = 0x4456_4C49  # "DVLI", in the file's header

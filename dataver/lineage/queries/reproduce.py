@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.errors import IntegrityError, NotFound
 from dataver.tree.selection import WHOLE, Selection, literal
+from dataver.tree.shard import Shard, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from dataver.lineage.queries.results import IndexedLink, RunAnswer
     from dataver.repository import RepositoryCore
     from dataver.tree import Tree
-    from dataver.tree.shard import Shard
-
 __all__ = ["Reading", "parts_read", "readings_of", "selected"]
 
 
@@ -59,8 +58,6 @@ def readings_of(
 
 def selected(subset: Subset, listing: Callable[[str], Iterable[str]]) -> Selection:
     """Return the selection that corresponds to a subset."""
-    from dataver.tree.shard import Shard
-
     include = subset.patterns
     if subset.listed is not None or subset.paths:
         include = tuple(map(literal, subset.paths if subset.listed is None else listing(subset.listed)))
@@ -80,8 +77,6 @@ def _confirm(repository: RepositoryCore, link: IndexedLink) -> None:
 
 def _united(parts: list[Selection], repository: RepositoryCore, tree: str) -> Selection:
     """Return the union of the parts that were read of a version."""
-    from dataver.tree.shard import Shard
-
     shards: dict[tuple[Selection, int], set[int]] = {}
     for part in parts:
         if part.shard is not None:
@@ -136,15 +131,11 @@ def parts_read(
         parts = Selection(subset.patterns, subset.exclude).parts(tree)
     if subset.shard is None:
         return parts
-    from dataver.tree.shard import Shard
-
     return _sharded(parts, Shard.of(subset.shard))
 
 
 def _sharded(parts: Iterable[tuple[Leaf, Sequence[int]]], shard: Shard) -> list[tuple[Leaf, Sequence[int]]]:
     """Return a shard of the given entries."""
-    from dataver.tree.shard import split
-
     chosen = list(parts)
     entries = ((leaf.paths[number], leaf.sizes[number]) for leaf, numbers in chosen for number in numbers)
     ranks = iter(split(entries, shard.world).ranks)

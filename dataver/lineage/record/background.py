@@ -18,6 +18,8 @@ from dataver.lineage.record.notes import Notes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Imports in functions: the thread imports them, and the first read does not wait.
+
 __all__ = ["Recorder"]
 
 _EXIT: Final = 10.0  # seconds to wait at exit

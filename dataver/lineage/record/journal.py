@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from dataver.formats.context import Context
     from dataver.formats.record import Record
 
+# Imports in functions: the first read of a process writes without them.
+
 __all__ = ["Journal", "ReadLog", "Run", "Share", "attachments_of", "event_of", "link_of", "now"]
 
 

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from dataver.lineage.trackers.use import Use
     from dataver.repository import Published, RepositoryCore
 
+# Imports in functions: the first read of a process writes without them.
+
 __all__ = ["Notes"]
 
 

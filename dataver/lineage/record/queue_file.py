@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from dataver.lineage.record.journal import Run
     from dataver.repository import RepositoryCore
 
+# Imports in functions: the first read of a process writes without them.
+
 __all__ = ["LeftFile", "QueueFile", "left_files", "queue_folder", "queue_folders", "waiting"]
 
 

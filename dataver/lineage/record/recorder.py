@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from dataver.lineage.record.journal import ReadLog, Share
     from dataver.repository import Published, RepositoryCore
 
+# Imports in functions: the first read of a process records without them.
+
 __all__ = [
     "Reads", "begin_run", "end_run", "flush", "hooks", "join", "key_for_tasks", "look_again", "named_here",
     "record", "record_output", "tracker_begins", "tracker_ends",

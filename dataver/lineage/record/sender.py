@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dataver.lineage.record.queue_file import LeftFile
     from dataver.repository import RepositoryCore
 
+# Imports in functions: needed once a repository was restored from a copy.
+
 __all__ = ["send", "send_left", "send_waiting"]
 
 _LINKS: Final = 1_000  # maximum in one event

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from dataver.formats.context import Context
 
+# Imports in functions: most processes have no tracker of another package, and warn of nothing.
+
 __all__ = ["GROUP", "Tracker", "Use", "context_of", "declared", "trackers"]
 
 GROUP: Final = "dataver.trackers"

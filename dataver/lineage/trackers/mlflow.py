@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dataver.formats.event import Context, Subset
     from dataver.lineage.trackers.use import Use
 
+# Imports in functions: the tracker's package, if the process has imported it.
+
 __all__ = ["SOURCE_TYPE", "TRACKER", "Mlflow", "digest_of", "source_of"]
 
 SOURCE_TYPE: Final = "dataver"

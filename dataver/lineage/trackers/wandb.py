@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dataver.formats.event import Context
     from dataver.lineage.trackers.use import Use
 
+# Imports in functions: the tracker's package, if the process has imported it.
+
 __all__ = ["TRACKER", "Wandb", "artifact_of"]
 
 _NAME: Final = 128  # maximum characters of an artifact's name

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dataver.formats.event import Context
     from dataver.lineage.trackers.use import Use
 
+# Imports in functions: the tracker's package, if the process has imported it.
+
 __all__ = ["TRACKER", "ZenML"]
 
 

@@ -1,4 +1,4 @@
-"""The check of import circles: what it counts as an import, and what it lets pass."""
+"""The check of imports: what it counts as one, and what it lets pass."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "import_circles.py"
+SCRIPT = Path(__file__).parents[1] / "scripts" / "check_imports.py"
 
 
 def _check(root: Path, sources: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -23,7 +23,7 @@ def _check(root: Path, sources: dict[str, str]) -> subprocess.CompletedProcess[s
         "from dataver.a import name\n",
         "import dataver.a\n",
         "from dataver import a\n",
-        "def later():\n    from dataver.a import name\n",
+        "def later():\n    from dataver.a import name  # a reason\n",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from dataver.a import name\n",
     ],
 )
@@ -55,3 +55,20 @@ def test_modules_without_a_circle_pass(tmp_path: Path) -> None:
         },
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("source", "passes"),
+    [
+        ("def later():\n    import json\n", False),
+        ("class A:\n    async def later(self):\n        from json import loads\n", False),
+        ("import os\n\n# Imports in functions: json is optional.\ndef later():\n    import json\n", True),
+        ("def later():\n    import json  # 2 ms\n", True),
+        ("if True:\n    import json\n", True),
+    ],
+)
+def test_an_import_in_a_function_needs_a_reason(tmp_path: Path, source: str, passes: bool) -> None:
+    """It is a comment on its line, or one of the module."""
+    done = _check(tmp_path, {"a.py": source})
+    assert (done.returncode == 0) is passes
+    assert passes or "a.py:" in done.stderr
