@@ -32,11 +32,11 @@ from dataver.ingest.chunk_pipeline import Adder, Counts
 from dataver.ingest.dedup import spooled
 from dataver.ingest.draft_state import kept_in, load_state
 from dataver.ingest.draft_store import DraftStore
-from dataver.ingest.locked_folder import LockedFolder
 from dataver.ingest.pack_uploader import LEAST_SPOOL, note_sent, sent_before
 from dataver.ingest.scan import Scan, ScannedItem, scan
 from dataver.ingest.session import draft_session
 from dataver.ingest.stat_cache import FileStat, StatCache
+from dataver.machine.locked_folder import LockedFolder
 from dataver.repository import RepositoryCore
 from dataver.storage.durable import flush_folder
 

@@ -29,11 +29,11 @@ from dataver.ingest.add_operation import AddOperation, AddReport
 from dataver.ingest.dedup import spooled
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.draft_state import kept_in
-from dataver.ingest.locked_folder import LockedFolder
 from dataver.ingest.pack_uploader import note_sent, sent_before
 from dataver.ingest.scan import Scan, ScannedItem, scan
 from dataver.machine.cache_root import private_cache_root
 from dataver.machine.configuration import options_for
+from dataver.machine.locked_folder import LockedFolder
 from dataver.machine.store_clock import store_now
 from dataver.progress import SILENT
 from dataver.repository import open_repository

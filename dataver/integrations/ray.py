@@ -31,7 +31,6 @@ from ray.data.datasource import Datasink, Datasource, Partitioning, PathPartitio
 import dataver
 from dataver.arguments import check_word
 from dataver.errors import InvalidInput, NotFound
-from dataver.ingest.locked_folder import LockedFolder
 from dataver.integrations.cluster import (
     Job,
     Reading,
@@ -48,6 +47,7 @@ from dataver.integrations.cluster import (
 from dataver.integrations.parquet_pieces import Piece, divided, pruned, schema_of, tables
 from dataver.lineage.record.recorder import begin_run, end_run, key_for_tasks
 from dataver.machine.cache_root import private_cache_root
+from dataver.machine.locked_folder import LockedFolder
 from dataver.reading.samples import contents
 from dataver.tree import path_of
 

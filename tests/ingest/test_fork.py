@@ -18,8 +18,8 @@ from pyarrow import parquet
 
 import dataver
 from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound, PathNotFound, StoreError
-from dataver.ingest.locked_folder import LockedFolder
 from dataver.machine.cache_root import private_cache_root
+from dataver.machine.locked_folder import LockedFolder
 from dataver.repository.layout import part_key
 from waiting import until
 

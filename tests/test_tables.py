@@ -1,0 +1,105 @@
+import gzip
+
+import pyarrow as pa
+import pytest
+import zstandard
+from pyarrow import feather, parquet
+
+from dataver.machine.cache_root import private_cache_root
+from dataver.tables import connect, format_of, quoted, scan
+
+ROWS = [(1, "a"), (2, None), (3, "c,d")]
+TABLE = pa.table({"id": [row[0] for row in ROWS], "name": [row[1] for row in ROWS]})
+CSV = b'id,name\n1,a\n2,\n3,"c,d"\n'
+LINES = b'{"id": 1, "name": "a"}\n{"id": 2}\n{"id": 3, "name": "c,d"}\n'
+
+
+def write(path, content):
+    path.write_bytes(content)
+
+
+def stream(table, path):
+    with pa.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+MAKERS = {
+    "t.csv": lambda path: write(path, CSV),
+    "t.csv.gz": lambda path: write(path, gzip.compress(CSV)),
+    "t.csv.zst": lambda path: write(path, zstandard.compress(CSV)),
+    "t.tsv": lambda path: write(path, b"id\tname\n1\ta\n2\t\n3\tc,d\n"),
+    "t.jsonl": lambda path: write(path, LINES),
+    "t.ndjson": lambda path: write(path, LINES),
+    "t.jsonl.gz": lambda path: write(path, gzip.compress(LINES)),
+    "t.jsonl.zst": lambda path: write(path, zstandard.compress(LINES)),
+    "t.parquet": lambda path: parquet.write_table(TABLE, path),
+    "t.feather": lambda path: feather.write_feather(TABLE, path),
+    "t.arrow": lambda path: stream(TABLE, path),
+    "T [1]*'.CSV": lambda path: write(path, CSV),
+}
+
+
+def read(path, **options):
+    with connect(path) as db:
+        return db.execute(f"SELECT * FROM {scan(db, path, **options)}").fetchall()
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_every_format_gives_the_same_rows(name, tmp_path):
+    path = tmp_path / name
+    MAKERS[name](path)
+    assert read(path) == ROWS
+
+
+def test_the_format_of_a_name():
+    names = ["a.CSV", "b/c.tsv.gz", "d.parquet", "e.parquet.gz", "f.txt", "csv", "g.ndjson.zst", "h.feather"]
+    assert [format_of(name) for name in names] == [
+        "csv", "tsv", "parquet", None, None, None, "jsonl", "arrow"
+    ]  # fmt: skip
+
+
+def test_two_arrow_files_in_one_connection(tmp_path):
+    one, two = tmp_path / "1.arrow", tmp_path / "2.arrow"
+    feather.write_feather(TABLE, one)
+    feather.write_feather(TABLE.slice(0, 1), two)
+    with connect(one, two) as db:
+        names = [scan(db, path) for path in (one, two)]
+        counts = [db.execute(f"SELECT count(*) FROM {name}").fetchone() for name in names]
+    assert counts == [(3,), (1,)]
+
+
+def test_a_name_is_not_a_pattern(tmp_path):
+    for name in ("a*.csv", "ab.csv"):
+        write(tmp_path / name, b"x\n1\n")
+    assert read(tmp_path / "a*.csv") == [(1,)]
+
+
+def test_other_files_cannot_be_read(tmp_path):
+    import duckdb
+
+    mine, other = tmp_path / "mine.csv", tmp_path / "other.csv"
+    for path in (mine, other):
+        write(path, CSV)
+    with connect(mine) as db:
+        with pytest.raises(duckdb.PermissionException):
+            db.execute(f"SELECT * FROM read_csv({quoted(str(other))})").fetchall()
+        with pytest.raises(duckdb.Error):
+            db.execute("SET enable_external_access = true")
+
+
+def test_lenient_leaves_out_lines_that_do_not_fit(tmp_path):
+    path = tmp_path / "ragged.csv"
+    write(path, b"a,b\n1,2\n3,4,5\n6\n7,8\n")
+    with connect(path) as db:
+        rows = db.execute(f"SELECT * FROM {scan(db, path, lenient=True)}").fetchall()
+        rejected = db.execute("SELECT line FROM reject_errors ORDER BY line").fetchall()
+    assert rows == [(1, 2), (7, 8)]
+    assert rejected == [(3,), (4,)]
+
+
+def test_more_rows_than_memory_are_sorted_on_the_disk_and_nothing_is_left(tmp_path):
+    with connect(memory=64 << 20) as db:
+        db.execute("CREATE TABLE t AS SELECT range a, hash(range) b FROM range(6000000)")
+        found = db.execute("SELECT a FROM (SELECT * FROM t ORDER BY b, a OFFSET 3000000) LIMIT 1").fetchone()
+        assert found is not None
+    assert list((private_cache_root() / "tables").iterdir()) == []
