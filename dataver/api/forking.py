@@ -34,7 +34,8 @@ class Forking:
         """Return tokens with which other processes, on any machine, add to this draft.
 
         A token is JSON text without secrets: workers open the repository with their own credentials. One
-        token may be used by several workers and attempts. gc deletes no packs while a token is valid.
+        token may be used by several workers and attempts. gc deletes no packs for two days
+        after the fork: until then the parts must be joined and the draft uploaded.
 
             tokens = draft.fork(8)
             parts = list(pool.map(add_some, tokens, folders))     # see `dataver.join_draft`

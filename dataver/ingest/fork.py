@@ -37,7 +37,7 @@ from dataver.machine.locked_folder import LockedFolder
 from dataver.machine.store_clock import store_now
 from dataver.progress import SILENT
 from dataver.repository import open_repository
-from dataver.repository.forks import FORK_LASTS, mark_fork
+from dataver.repository.forks import TOKEN_LASTS, mark_fork
 from dataver.repository.layout import part_key
 from dataver.tree import walk
 
@@ -149,7 +149,7 @@ class WorkerDraft(DraftCore):
 
 def fork(draft: DraftCore, count: int, hours: float) -> list[str]:
     """Return tokens for workers; see `dataver.Draft.fork`."""
-    most = FORK_LASTS / timedelta(hours=1)
+    most = TOKEN_LASTS / timedelta(hours=1)
     whole = isinstance(count, int) and isinstance(hours, int | float)
     if not whole or count < 1 or not 0 < hours <= most:
         raise InvalidInput(

@@ -1,6 +1,6 @@
 """Marks of drafts to which workers add, and the parts that these leave in the repository.
 
-    keeping/parts/<draft>/fork-<name>  the draft was forked; valid for a day, by the store's clock
+    keeping/parts/<draft>/fork-<name>  the draft was forked; valid for two days, by the store's clock
     keeping/parts/<draft>/<name>       blocks of one part
 
 The idea: until the parts are joined, no process knows which packs the draft needs. These may be old ones that
@@ -24,10 +24,12 @@ from dataver.repository.holds import wait_for_sweeps
 from dataver.repository.layout import fork_key, parts_prefix
 from dataver.storage import ObjectInfo, Store
 
-__all__ = ["FORK_LASTS", "end_fork", "forked_until", "mark_fork"]
+__all__ = ["TOKEN_LASTS", "end_fork", "forked_until", "mark_fork"]
 
-FORK_LASTS: Final = timedelta(days=1)
-"""Validity of a mark, and so the longest life of a token."""
+TOKEN_LASTS: Final = timedelta(days=1)
+"""Longest life of a token: the time within which a worker must begin."""
+
+_MARK_LASTS: Final = timedelta(days=2)  # so that a worker that begins last has a day for its work
 
 
 def mark_fork(store: Store, draft: str) -> None:
@@ -53,5 +55,5 @@ def forked_until(infos: Iterable[ObjectInfo], now: datetime) -> datetime | None:
     A mark without a time is valid.
     """
     marks = [info for info in infos if info.key.rpartition("/")[2].startswith("fork-")]
-    ends = [(info.modified or now) + FORK_LASTS for info in marks]
+    ends = [(info.modified or now) + _MARK_LASTS for info in marks]
     return max((end for end in ends if end >= now), default=None)
