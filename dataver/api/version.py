@@ -4,16 +4,15 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+from dataver.api.version_facts import VersionFacts
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Entry, Kind, portability_problems
-from dataver.formats.record import ParentRef, Record
+from dataver.formats.record import Record
 from dataver.progress import SILENT, Progress, receiver
-from dataver.repository import Published
 from dataver.repository.reread import resumed
 from dataver.short_repr import short_repr
 from dataver.tree import Selection, Tree, path_of
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from dataver.ingest import Sent
     from dataver.reading import Files
     from dataver.reading.stream import FileReader
-    from dataver.repository import RepositoryCore
+    from dataver.repository import Published, RepositoryCore
     from dataver.tree.selection import Given
 
 # Imports in functions: lists of versions need none of it.
@@ -65,7 +64,7 @@ class UploadReport:
     __repr__ = short_repr
 
 
-class Version:
+class Version(VersionFacts):
     """One version of a dataset: immutable, published or sealed and still local.
 
     Get one from `Repository.version`, `Repository.versions` or `Draft.finalize`.
@@ -97,81 +96,6 @@ class Version:
 
     def __hash__(self) -> int:
         return hash((self._record.write_id, self.digest))
-
-    @property
-    def dataset(self) -> str:
-        """The dataset's name."""
-        return self._record.dataset
-
-    @property
-    def label(self) -> str | None:
-        """Its label, such as `1.0.0`; None while it is local and `upload` will choose the label."""
-        return self._record.label or None
-
-    @property
-    def ref(self) -> str:
-        """`dataset@label`; for a local version without a label, `dataset@(not uploaded)`."""
-        return f"{self.dataset}@{self.label or '(not uploaded)'}"
-
-    @property
-    def digest(self) -> str:
-        """The content's digest, `dv1:` and 64 hex characters: equal for equal content everywhere."""
-        return f"dv1:{self._record.tree.hex()}"
-
-    @property
-    def record_id(self) -> str | None:
-        """The digest of the record, 64 hex characters; None until it is published."""
-        return self._record_id
-
-    @property
-    def repository_id(self) -> str:
-        """The id of its repository, 32 hex characters."""
-        return self._repository.id
-
-    @property
-    def repository_url(self) -> str:
-        """The URL of its repository, without secrets."""
-        return self._repository.url
-
-    @property
-    def uploaded(self) -> bool:
-        """Whether it is published."""
-        return self._record_id is not None
-
-    @property
-    def parents(self) -> list[ParentRef]:
-        """The versions it was made from."""
-        return list(self._record.parents)
-
-    @property
-    def line(self) -> str | None:
-        """The fork it belongs to, named by the label of its first version; None on the main line."""
-        return self._record.line or None
-
-    @property
-    def created(self) -> datetime:
-        """The time of `finalize` (aware, UTC); always later than that of the version before it."""
-        return self._record.created
-
-    @property
-    def author(self) -> str:
-        """The author who finalized it."""
-        return self._record.author
-
-    @property
-    def message(self) -> str:
-        """Its message."""
-        return self._record.message
-
-    @property
-    def file_count(self) -> int:
-        """The number of its files."""
-        return self._record.files
-
-    @property
-    def size(self) -> int:
-        """The total size of its files in bytes."""
-        return self._record.size
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -445,16 +369,6 @@ class Version:
         self._published()
         plan = plan_delete(self._repository, [self.ref], children=False)
         execute_delete(self._repository, plan, author=author(), reason=reason, force=force)
-
-    def _published(self) -> "Published":
-        """Return its record and the record's id.
-
-        Raises:
-            InvalidInput: it is not uploaded.
-        """
-        if self._record_id is None:
-            raise InvalidInput(f"{self.ref} is not uploaded yet.", hint="upload it first")
-        return Published(self._record, self._record_id)
 
     def portability(self) -> list[tuple[str, str]]:
         """Return `(path, reason)` of names that some file systems cannot hold."""
