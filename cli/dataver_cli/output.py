@@ -22,6 +22,8 @@ from typing import Self, TextIO
 
 import click
 
+from dataver.printable import count, safe, size
+
 __all__ = [
     "SHORT", "Coloured", "Output", "count", "day", "duration", "folded", "json_text", "paint", "safe", "size",
     "table", "when",
@@ -139,13 +141,6 @@ def _shown(line: str) -> str:
     return paint(safe(line), line.colour) if isinstance(line, Coloured) else safe(line)
 
 
-def safe(text: str) -> str:
-    """Return text with all control and other unprintable characters escaped."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else _escape(each) for each in text)
-
-
 def _json_pieces(value: object) -> Iterator[str]:
     """Yield JSON; of iterators only some items are in memory."""
     if isinstance(value, Iterator):
@@ -175,29 +170,6 @@ def _array_pieces(items: Iterator[object], line: str) -> Iterator[str]:
 def json_text(value: object, indent: int | None = None) -> str:
     """Return JSON in printable ASCII, with all other characters escaped."""
     return json.dumps(value, indent=indent, default=str).replace("\x7f", "\\u007f")
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def size(number: int) -> str:
-    """Return a size in a suitable unit; 1 MB is 10^6 bytes."""
-    if abs(number) < 1000:
-        return f"{number} B"
-    value = float(number)
-    units = ["kB", "MB", "GB", "TB", "PB"]
-    value /= 1000
-    while abs(value) >= 999.95 and len(units) > 1:
-        value /= 1000
-        del units[0]
-    return f"{value:.1f} {units[0]}"
-
-
-def count(number: int, thing: str, things: str | None = None) -> str:
-    """Return a number and its noun: `1 file`, `8,000 files`."""
-    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -45,8 +45,13 @@ class Diff:
         self._count()
 
     def __repr__(self) -> str:
-        found = self.summary()
-        return f"Diff({', '.join(f'{kind}={found[kind]}' for kind in _KINDS)})"
+        found = self._known_totals()
+        return f"Diff({', '.join(f'{kind}={found[kind]}' for kind in _KINDS if kind in found)})"
+
+    def _repr_html_(self) -> str:
+        from dataver.api.notebook import difference  # only in notebooks
+
+        return difference(self._known_totals(), self if self._kept else self._walk())
 
     def __bool__(self) -> bool:
         return bool(self._files["added"] or self._files["removed"] or self._files["modified"])
@@ -126,6 +131,13 @@ class Diff:
         if isinstance(found, Renames):
             return found.count, found.size
         return len(found), sum(new.size for _, new in found)
+
+    def _known_totals(self) -> dict[str, int]:
+        """Return `summary`, or of a large difference its numbers before renames are found."""
+        quick = (
+            self._kept or "_renames" in vars(self) or not (self._files["added"] and self._files["removed"])
+        )
+        return self.summary() if quick else self._files
 
     def _moves(self) -> tuple[Iterator[tuple[str, Entry]], Iterator[str]]:
         """Return old paths with the new entries, and new paths, each in order."""

@@ -56,6 +56,11 @@ class Draft(Forking):
     def __repr__(self) -> str:
         return f"Draft({self.dataset!r}, id={self.id!r}, {self.status_name})"
 
+    def _repr_html_(self) -> str:
+        from dataver.api.notebook import draft
+
+        return draft(self._core)
+
     @property
     def id(self) -> str:
         """The draft's id, 12 hex characters."""

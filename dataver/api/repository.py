@@ -55,6 +55,11 @@ class Repository(Upkeep):
     def __repr__(self) -> str:
         return f"Repository({self.url!r})"
 
+    def _repr_html_(self) -> str:
+        from dataver.api.notebook import repository
+
+        return repository(self._core)
+
     @property
     def url(self) -> str:
         """Its URL, without secrets."""

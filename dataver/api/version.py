@@ -89,6 +89,11 @@ class Version(VersionFacts):
     def __repr__(self) -> str:
         return f"Version({self.ref!r}, {self.digest[:16]}…, files={self.file_count})"
 
+    def _repr_html_(self) -> str:
+        from dataver.api.notebook import version
+
+        return version(self._record, self.ref, self.tree, lambda: (self.tags, self.description))
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Version):
             return NotImplemented

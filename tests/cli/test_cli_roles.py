@@ -48,7 +48,6 @@ POLICIES["group publisher"] = (
     POLICIES["publisher"]
     .replace("datasets/*.json", "datasets/vision/*.json")
     .replace("descriptions/*", "descriptions/vision/*")
-    .replace("profiles/*", "profiles/vision/*")
 )
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from dataver.errors import IntegrityError, NotFound
 from dataver.formats.canonical_json import encode_json
+from dataver.html_repr import ROWS, card, more, note, table
 from dataver.lineage.queries.content import CONTENT_SIZE
+from dataver.printable import count
 from dataver.short_repr import short_repr
 from dataver.tree.diff import Change, find_renames
 
@@ -76,6 +78,22 @@ class Comparison:
     pairs: list[Pair]
 
     __repr__ = short_repr
+
+    def _repr_html_(self) -> str:
+        rows = (
+            (
+                each.dataset,
+                each.first.ref if each.first else "not read",
+                each.second.ref if each.second else "not read",
+                "" if each.changes is None else len(each.changes),
+            )
+            for each in self.pairs[:ROWS]
+        )
+        names = [each.run.name or each.run.key for each in (self.first, self.second)]
+        shown = table(("dataset", *names, "paths that differ"), rows) if self.pairs else ""
+        title = "the same data" if self.same else f"{count(len(self.pairs), 'dataset')} with different data"
+        common = note(f"in common: {', '.join(each.ref for each in self.common[:ROWS]) or 'nothing'}")
+        return card(title, "inputs of two runs", shown, more(len(self.pairs), ROWS, "dataset"), common)
 
     @property
     def same(self) -> bool:

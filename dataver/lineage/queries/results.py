@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataver.formats.event import Subset
+from dataver.html_repr import ROWS, card, facts, more, table
+from dataver.lineage.queries.drawing import Node, draw
+from dataver.printable import count, size
 from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -72,6 +75,13 @@ class IndexedVersion:
         """The content's digest, `dv1:` and 64 hex."""
         return f"dv1:{self.tree}" if self.tree else None
 
+    def node(self) -> Node:
+        """Return it for a drawing."""
+        if self.created is None or self.deleted is not None:
+            return Node("version", self.ref, "deleted" if self.deleted else "not in this repository")
+        text = f"{count(self.files, 'file')} · {size(self.size)} · {self.created:%Y-%m-%d}"
+        return Node("version", self.ref, text)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexedRun:
@@ -105,6 +115,12 @@ class IndexedRun:
 
     def __repr__(self) -> str:
         return f"IndexedRun({self.key!r}, name={self.name!r}, outcome={self.outcome!r})"
+
+    def node(self) -> Node:
+        """Return it for a drawing."""
+        system = f"{self.key.partition(':')[0]} · " if self.name else ""
+        text = f"{system}{self.outcome or 'open'} · {self.started:%Y-%m-%d}"
+        return Node("run", self.name or self.key, text, self.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +177,10 @@ class IndexedLink:
         """Whether the run used it; False if it was only available."""
         return self.how != "available"
 
+    def node(self) -> Node:
+        """Return its version for a drawing."""
+        return Node("version", self.ref, f"{count(self.files, 'file')} · {size(self.size)} · {self.how}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAnswer:
@@ -181,6 +201,24 @@ class RunAnswer:
     processes: int
 
     __repr__ = short_repr
+
+    def _repr_html_(self) -> str:
+        run, start = self.run, "run"
+        linked = [*((f"i{n}", each) for n, each in enumerate(self.inputs))]
+        linked += [*((f"o{n}", each) for n, each in enumerate(self.outputs))]
+        nodes = {start: run.node(), **{name: link.node() for name, link in linked}}
+        edges = [(name, start, "input") if name[0] == "i" else (start, name, "output") for name, _ in linked]
+        about = facts(
+            [
+                ("outcome", run.outcome or "open"),
+                ("started", f"{run.started:%Y-%m-%d %H:%M} UTC"),
+                ("ended", run.ended and f"{run.ended:%Y-%m-%d %H:%M} UTC"),
+                ("user", " at ".join(filter(None, (run.user, run.host)))),
+                ("command", " ".join(map(str, self.facts.get("argv") or ()))),
+                ("commit", run.commit),
+            ]
+        )
+        return card(run.name or run.key, f"run {run.key}", about, draw(nodes, edges, start))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +242,25 @@ class VersionAnswer:
     same: list[IndexedVersion]
 
     __repr__ = short_repr
+
+    def _repr_html_(self) -> str:
+        start = f"v{self.version.row}"
+        versions = {f"v{each.row}": each for each in (self.version, *self.parents, *self.children)}
+        runs = {f"r{run.row}": run for run, _ in (*self.consumed, *self.produced)}
+        edges = [(f"v{each.row}", start, "parent") for each in self.parents]
+        edges += [(start, f"v{each.row}", "parent") for each in self.children]
+        edges += [(f"r{run.row}", start, "output") for run, _ in self.produced]
+        edges += [(start, f"r{run.row}", "input") for run, _ in self.consumed]
+        nodes = {name: each.node() for name, each in versions.items()}
+        nodes |= {name: each.node() for name, each in runs.items()}
+        about = facts(
+            [
+                ("digest", self.version.digest),
+                ("message", self.version.message),
+                ("same content", ", ".join(each.ref for each in self.same[:ROWS])),
+            ]
+        )
+        return card(self.version.ref, "version and its runs", about, draw(nodes, edges, start))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +318,22 @@ class FileAnswer:
 
     __repr__ = short_repr
 
+    def _repr_html_(self) -> str:
+        found = table(("version", "path"), ((each.version.ref, each.path) for each in self.holdings[:ROWS]))
+        reads = table(
+            ("read by run", "path", "version", ""),
+            (
+                (each.run.name or each.run.key, each.path, each.link.ref, "" if each.certain else "possibly")
+                for each in self.saw[:ROWS]
+            ),
+        )
+        return card(
+            self.asked,
+            f"content in {count(len(self.holdings), 'place')}",
+            found + more(len(self.holdings), ROWS, "place"),
+            reads + more(len(self.saw), ROWS, "read") if self.saw else "",
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tainted:
@@ -278,3 +351,15 @@ class Tainted:
     mended: list[tuple[IndexedVersion, IndexedRun]] = field(default_factory=list)
 
     __repr__ = short_repr
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, str, str]] = [("version", each.ref, why) for each, why in self.versions]
+        rows += [
+            ("run" if sure else "run, possibly", each.name or each.key, why) for each, why, sure in self.runs
+        ]
+        rows += [
+            ("mended", each.ref, f"produced again by {run.name or run.key}") for each, run in self.mended
+        ]
+        title = f"{count(len(self.versions), 'version')} and {count(len(self.runs), 'run')} affected"
+        shown = table(("", "affected", "reason"), rows[:ROWS]) if rows else ""
+        return card(title, "impact", shown, more(len(rows), ROWS, "row"))

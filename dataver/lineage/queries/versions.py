@@ -6,9 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dataver.html_repr import card, note
+from dataver.lineage.queries.drawing import draw
 from dataver.lineage.queries.resolve import find_version
 from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion, VersionAnswer
 from dataver.lineage.queries.rows import links_where, runs_of, versions_of
+from dataver.printable import count
 from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -52,6 +55,15 @@ class Graph:
     cut: set[str] = field(default_factory=set)
 
     __repr__ = short_repr
+
+    def _repr_html_(self) -> str:
+        nodes = {name: each.node() for name, each in self.versions.items()}
+        nodes |= {name: each.node() for name, each in self.runs.items()}
+        edges = ((each.source, each.target, each.label) for each in self.edges)
+        kind = f"{count(len(self.versions), 'version')}, {count(len(self.runs), 'run')}"
+        cut = note(f"{count(len(self.cut), 'node')} with further edges") if self.cut else ""
+        title = nodes[self.start].title if self.start in nodes else "nothing"
+        return card(title, f"lineage · {kind}", draw(nodes, edges, self.start), cut)
 
 
 def describe_version(db: sqlite3.Connection, ref: str) -> VersionAnswer:
