@@ -83,6 +83,7 @@ def _plan_values(plan: "MovePlan") -> dict[str, Any]:
         "blocks": plan.blocks,
         "tags": [each.ref for each in plan.tags],
         "descriptions": sum(len(each.numbers) for each in plan.descriptions),
+        "profiles": len(plan.profiles),
         "events": len(lineage.objects) + len(lineage.parts) if lineage else 0,
         "attachments": len(lineage.attachments) if lineage else 0,
         "size": plan.size,
@@ -121,6 +122,7 @@ def _report_values(plan: "MovePlan", report: "MoveReport") -> dict[str, Any]:
         "blocks": report.blocks,
         "tags": report.tags,
         "descriptions": report.descriptions,
+        "profiles": report.profiles,
         "events": report.events,
         "attachments": report.attachments,
         "size": report.size,
@@ -132,7 +134,8 @@ def _report_values(plan: "MovePlan", report: "MoveReport") -> dict[str, Any]:
 
 def _closing(plan: "MovePlan", report: "MoveReport") -> str:
     lineage = report.events + report.attachments
-    moved = report.versions or report.tags or report.descriptions or report.tombstones or lineage
+    beside = report.tags or report.descriptions or report.profiles or report.tombstones
+    moved = report.versions or beside or lineage
     if not moved and not report.problems:
         done = f"Nothing to move: {plan.target.url} has all {count(report.there, 'version')}"
     else:

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -41,7 +41,6 @@ from dataver.ingest.draft_state import (
 )
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import PackSender, check_spool
-from dataver.ingest.pack_writer import PackSession
 from dataver.ingest.parents import merge_onto, merge_parents, mirror_changes, parents_onto
 from dataver.ingest.scan import Scan, require_sources, scan
 from dataver.ingest.session import DraftSession, draft_session, open_index
@@ -171,8 +170,24 @@ class DraftCore(DraftStore):
         with ExitStack() as stack:
             stack.enter_context(self.changing())
             adder, processes = self._adder(stack, sources, how, workers)
-            packs, known, sender = stack.enter_context(self._session())
             stack.enter_context(counted(sources, how, progress))
+            operation = stack.enter_context(self._adding(how, progress, mirror=mirror, adder=adder))
+            operation.add(sources)
+            operation.remove_unseen(allow_shrink=allow_shrink)
+        report = operation.report
+        if processes is not None:
+            report.stored += processes.stored
+            report.sent_packs += processes.sent_packs
+            report.sent_size += processes.sent_size
+        report.seconds = time.perf_counter() - began
+        return report
+
+    @contextmanager
+    def _adding(
+        self, how: Scan, progress: Progress, *, mirror: bool = False, adder: Callable[..., Adder] = Adder
+    ) -> Iterator[AddOperation]:
+        """An operation that adds to this locked draft; at its end the result is committed and sent."""
+        with self._session() as (packs, known, sender):
             operation = AddOperation(
                 how,
                 repository=self.repository,
@@ -185,33 +200,19 @@ class DraftCore(DraftStore):
                 hint=self.hint,
                 adder=adder,
             )
-            operation.add(sources)
-            operation.remove_unseen(allow_shrink=allow_shrink)
+            yield operation
             if sender is not None and self.state.mirrors is not None:
                 sender.leave_the_rest()  # `upload` follows at once and sends the last ones itself
             packs.close()
             self.commit()
             if sender is not None:
                 self._finish_sending(sender)
-        report = self._completed(operation.report, how, packs, sender, began)
-        if processes is not None:
-            report.stored += processes.stored
-            report.sent_packs += processes.sent_packs
-            report.sent_size += processes.sent_size
-        return report
-
-    @staticmethod
-    def _completed(
-        report: AddReport, how: Scan, packs: PackSession, sender: PackSender | None, began: float
-    ) -> AddReport:
-        """Complete the report of an operation that has ended with its cost and the findings of its scan."""
+        report = operation.report
         report.stored = packs.stored
         if sender is not None:
             report.sent_packs, report.sent_size = sender.packs, sender.size
         report.ignored, report.problems = how.ignored, how.problems
         report.left_out = sorted(how.left_out)
-        report.seconds = time.perf_counter() - began
-        return report
 
     def add_external(self, urls: Sequence[str | Path], how: Scan, progress: Progress) -> "ExternalReport":
         """Record external files; see `dataver.Draft.add_external`."""

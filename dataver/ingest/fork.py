@@ -25,7 +25,7 @@ from dataver.formats.entry import check_path
 from dataver.formats.fork import MAX_BLOCKS, ForkToken, Part, encode_blocks, fingerprint, parse_token
 from dataver.formats.record import ParentRef
 from dataver.hashing import digest
-from dataver.ingest.add_operation import AddOperation, AddReport
+from dataver.ingest.add_operation import AddReport
 from dataver.ingest.dedup import spooled
 from dataver.ingest.draft import DraftCore
 from dataver.ingest.draft_state import kept_in
@@ -80,24 +80,10 @@ class WorkerDraft(DraftCore):
                 for each in scan(source, how):
                     yield [item._replace(path=path) for item in each]
 
-        with self.changing(), self._session() as (packs, known, sender):
-            operation = AddOperation(
-                how,
-                repository=self.repository,
-                tree=lambda: self.tree,
-                edit=self.edit_tree,
-                session=packs,
-                known=known,
-                mirror=False,
-                progress=SILENT,
-                hint=self.hint,
-            )
+        with self.changing(), self._adding(how, SILENT) as operation:
             operation.add_found(self._home.path, found())
-            packs.close()
-            self.commit()
-            if sender is not None:
-                self._finish_sending(sender)
-        return self._completed(operation.report, how, packs, sender, began)
+        operation.report.seconds = time.perf_counter() - began
+        return operation.report
 
     def finish(self) -> Part:
         """Send what is left, and return the part; the worker's draft is unchanged.

@@ -52,6 +52,7 @@ from dataver.repository.layout import (
     swept_key,
 )
 from dataver.repository.marking import list_inventory
+from dataver.repository.profiles import Listed
 from dataver.repository.repository import RepositoryCore
 from dataver.short_repr import short_repr
 from dataver.storage import ObjectInfo, Store
@@ -77,6 +78,8 @@ class GcPlan:
         blocks: unneeded tree blocks.
         leftovers: unfinished files, probes, and expired markers.
         records: records left by interrupted deletions.
+        profiles: objects with profiles of which some are of files that no version of their dataset has; the
+            others are kept. Their bytes are not counted.
         waiting: number of packs and blocks that no version needs, but that are too young or may still be
             read; a later `gc` deletes them.
         waiting_size: bytes of these.
@@ -93,6 +96,7 @@ class GcPlan:
     blocks: list[ObjectInfo] = field(default_factory=list)
     leftovers: list[ObjectInfo] = field(default_factory=list)
     records: list[ObjectInfo] = field(default_factory=list)
+    profiles: list[Listed] = field(default_factory=list)
     waiting: int = 0
     waiting_size: int = 0
     kept: int = 0
@@ -112,7 +116,8 @@ class GcPlan:
     @property
     def count(self) -> int:
         """Number of objects to delete."""
-        return len(self.packs) + len(self.blocks) + len(self.leftovers) + len(self.records)
+        beside = len(self.leftovers) + len(self.records) + len(self.profiles)
+        return len(self.packs) + len(self.blocks) + beside
 
     @property
     def most(self) -> bool:
@@ -129,6 +134,7 @@ class GcReport:
         packs: number of packs deleted.
         blocks: number of tree blocks deleted.
         leftovers: number of other objects deleted.
+        profiles: number of objects with profiles that were deleted or replaced by shorter ones.
         size: bytes of all deleted objects.
         spared: number of objects of the plan that are needed meanwhile.
         problems: `(key, reason)` of objects that could not be deleted.
@@ -137,6 +143,7 @@ class GcReport:
     packs: int = 0
     blocks: int = 0
     leftovers: int = 0
+    profiles: int = 0
     size: int = 0
     spared: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -213,6 +220,7 @@ class _Collection:
         self._grace = grace
         asking = (time.perf_counter() - began) / CLOCK_REQUESTS
         self._inventory = list_inventory(self._store)
+        self._profiles = repo.profiles.objects()  # before the records of the versions that they name
         self._needed = NeededObjects(repo, self.now, self._is_old, packs, trees)
         self.plan = self._plan()
         self._estimate(time.perf_counter() - began, asking)
@@ -225,6 +233,7 @@ class _Collection:
         progress.start(plan.count, plan.size)
         self._remove_leftovers(report, progress)
         self._remove_turns()
+        self._rewrite_profiles(report, progress)
         for kind in (
             plan.blocks,
             plan.packs,
@@ -271,6 +280,7 @@ class _Collection:
         plan.leftovers += [info for info in (*self._store.list(PROBES), *parts) if self._is_old(info)]
         plan.leftovers += self._dead_sweeps()
         plan.records += self._repo.records.interrupted_deletions()
+        plan.profiles += self._repo.profiles.stale(self._profiles, self._needed.trees_by_dataset())
         return plan
 
     def _estimate(self, looking: float, asking: float) -> None:
@@ -280,7 +290,7 @@ class _Collection:
             return
         at_once = self._store.deletes_at_once
         swept = sum(-(-len(kind) // at_once) for kind in (plan.packs, plan.blocks))
-        beside = len(plan.leftovers) + len(plan.records)
+        beside = len(plan.leftovers) + len(plan.records) + 2 * len(plan.profiles)
         batches = sum(-(-len(kind) // _BATCH) for kind in (plan.packs, plan.blocks))
         plan.requests = swept + beside + batches * _AROUND
         width = parallel.REQUESTS if self._store.local_root is None and at_once == 1 else 1
@@ -337,6 +347,14 @@ class _Collection:
         for info in list(self._store.list(TURNS)):
             if info.modified is not None and self.now - info.modified > _TURN:
                 self._store.delete(info.key)
+
+    def _rewrite_profiles(self, report: GcReport, progress: Progress) -> None:
+        """Remove the profiles of files that no version has, at once: they can be made again."""
+        living = self._needed.trees_by_dataset()
+        for each in self.plan.profiles:
+            self._repo.profiles.rewrite(each, living.get(each[1].dataset, ()), self._repo.blocks.load)
+            report.profiles += 1
+            progress.advance(1, 0)
 
     def _sweep(self, batch: list[ObjectInfo], report: GcReport, progress: Progress) -> None:
         key = sweep_key(os.urandom(16).hex())

@@ -84,6 +84,13 @@ class NeededObjects:
         """The number of active writers."""
         return self._look.holds
 
+    def trees_by_dataset(self) -> dict[str, set[bytes]]:
+        """Return the trees of the listed versions of each dataset."""
+        found: dict[str, set[bytes]] = {}
+        for (dataset, *_), tree in self._published.items():
+            found.setdefault(dataset, set()).add(tree)
+        return found
+
     def require_known(self) -> None:
         """Check that the needs of all writers are known.
 

@@ -2,9 +2,9 @@
 
 Records are immutable and contain their name, so each version gets a new record, with the same tree, label,
 time, author, message and metadata; its parents of this dataset are those of the new name. No data is
-transferred. Order: records of the new name, oldest first → its descriptions → its tags → tags and tombstones
-of the old name. The tombstones name the new dataset, so that errors for old references contain it, and
-nothing is published under the old name. A crash
+transferred. Order: records of the new name, oldest first → its descriptions and profiles → its tags → tags
+and tombstones of the old name. The tombstones name the new dataset, so that errors for old references contain
+it, and nothing is published under the old name. A crash
 
     before the tombstones    leaves versions under both names
     after some of them       leaves the rest under both names
@@ -109,6 +109,8 @@ def execute_rename(repo: RepositoryCore, plan: RenamePlan, *, author: str) -> No
             for each in versions:
                 _publish(repo, each, plan.new)
             _carry_descriptions(repo, plan)
+            for listed in repo.profiles.objects(plan.old):
+                repo.profiles.copy(listed, repo.profiles, plan.new)
             moved = _move_tags(repo, plan, author)
             hold.renew()  # raises an error if this process was suspended until the hold expired
             _delete(repo, plan, versions, moved, author)

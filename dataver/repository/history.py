@@ -1,4 +1,4 @@
-"""Verification of records, tombstones, tag moves and descriptions, of one version's dataset or of all.
+"""Verification of records, tombstones, tag moves, descriptions and profiles: of a version's dataset, or all.
 
 The idea: a record contains the ids of its parents' records, so a replaced record is detected through its
 children. All records, moves of tags and tombstones are read; each has a checksum (format 2), or at least a
@@ -18,13 +18,16 @@ from dataver.formats.tombstone import Tombstone
 from dataver.repository.layout import (
     DATASETS,
     DESCRIPTIONS,
+    PROFILES,
     parse_description_key,
+    parse_profiles_key,
     parse_record_key,
     parse_tag_key,
     parse_tombstone_key,
     tag_key,
     tag_prefix,
 )
+from dataver.repository.profiles import Profiles
 from dataver.repository.records import Published, Records
 from dataver.repository.repository import RepositoryCore
 from dataver.storage import ObjectInfo
@@ -50,7 +53,7 @@ class VersionFacts(NamedTuple):
 
 @dataclass
 class Histories:
-    """The records, tombstones, moves of tags and descriptions of all datasets.
+    """The records, tombstones, moves of tags, descriptions and profiles of all datasets.
 
     Attributes:
         versions: the facts of each readable record, by `dataset@label`, sorted.
@@ -68,7 +71,7 @@ class Histories:
 
 
 def read_histories(repo: RepositoryCore) -> Histories:
-    """Read every record, tombstone, tag move and description once; compare the ids that name records.
+    """Read every record, tombstone, tag move, description and profile once; compare ids of records.
 
     Raises:
         StoreError: the store failed.
@@ -76,10 +79,10 @@ def read_histories(repo: RepositoryCore) -> Histories:
     found = Histories()
     known: dict[str, str] = {}  # ids of records, those of deleted versions included
     claims: list[tuple[str, str, str]] = []  # name of a version, id that it should have, source of the id
-    infos = [*repo.store.list(DATASETS), *repo.store.list(DESCRIPTIONS)]
+    infos = [*repo.store.list(DATASETS), *repo.store.list(DESCRIPTIONS), *repo.store.list(PROFILES)]
     deleted = {parse_tombstone_key(info.key) for info in infos}
     found.findings += ((key, "is missing: later moves of the tag exist") for key in _lost_moves(infos))
-    records = Records(repo.store, None)
+    records, profiles = Records(repo.store, None), Profiles(repo.store, None)
 
     def read(info: ObjectInfo) -> tuple[str, object]:
         try:
@@ -91,6 +94,8 @@ def read_histories(repo: RepositoryCore) -> Histories:
                 return f"{move.dataset}@{move.tag}", repo.tags.read(*move)
             if described := parse_description_key(info.key):
                 return info.key, repo.descriptions.read(*described)
+            if parse_profiles_key(info.key):
+                return info.key, profiles.load(info.key)
         except (IntegrityError, FormatTooNew) as error:
             return "@".join(parse_record_key(info.key) or parse_tombstone_key(info.key) or (info.key,)), error
         except NotFound:  # deleted meanwhile

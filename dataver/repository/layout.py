@@ -22,6 +22,7 @@ __all__ = [
     "HOLDS",
     "PACKS",
     "PARTS",
+    "PROFILES",
     "RETIRED",
     "SWEEPS",
     "SWEPT",
@@ -29,6 +30,7 @@ __all__ = [
     "TURNS",
     "DescriptionKey",
     "EventKey",
+    "ProfilesKey",
     "TagKey",
     "attachment_key",
     "block_key",
@@ -49,10 +51,13 @@ __all__ = [
     "parse_copies_key",
     "parse_event_key",
     "parse_object_key",
+    "parse_profiles_key",
     "parse_record_key",
     "parse_tag_key",
     "parse_tombstone_key",
     "parts_prefix",
+    "profiles_key",
+    "profiles_prefix",
     "record_key",
     "record_prefix",
     "retired_key",
@@ -67,6 +72,7 @@ __all__ = [
 CONFIG = "dataver.json"
 COPIES = "index/records/"
 PACKS = "packs/"
+PROFILES = "profiles/"
 EXTERNALS = "externals/"
 TREES = "trees/"
 DATASETS = "datasets/"
@@ -84,6 +90,9 @@ EVENT_PREFIXES = ("lineage/1", "lineage/2")
 _NUMBER = re.compile(r"(\d{8,})\.json", re.ASCII)
 _EVENT = re.compile(r"lineage/([12]\d{3}-\d\d)/([0-9a-f]{32})\.(json|bundle)", re.ASCII)
 _COPIES = re.compile(r"index/records/(.+)/[0-9a-f]{64}\.zst", re.ASCII)
+_PROFILES = re.compile(
+    r"profiles/(.+)/((tables|files)-([0-9a-f]{8})-([0-9a-f]{8})-[0-9a-f]{64})\.zst", re.ASCII
+)
 _OBJECT = re.compile(r"(packs|trees|externals)/([0-9a-f]{2})/(\2[0-9a-f]{62})", re.ASCII)
 _TOMBSTONE = ".tombstone"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -111,6 +120,16 @@ class DescriptionKey(NamedTuple):
     dataset: str
     label: str | None
     number: int
+
+
+class ProfilesKey(NamedTuple):
+    """Parsed key of an object with profiles; `first` and `last` are the beginnings of digests, 8 hex."""
+
+    dataset: str
+    name: str
+    group: str
+    first: str
+    last: str
 
 
 def pack_key(pack_id: bytes) -> str:
@@ -230,6 +249,22 @@ def parse_copies_key(key: str) -> str | None:
     """Return the dataset of an object with copies of records, or None for any other key."""
     found = _COPIES.fullmatch(key)
     return found[1] if found else None
+
+
+def profiles_prefix(dataset: str) -> str:
+    """Return the prefix of the profiles of a dataset and of everything below it."""
+    return f"{PROFILES}{dataset}/"
+
+
+def profiles_key(dataset: str, name: str) -> str:
+    """Return the key of an object with profiles."""
+    return f"{profiles_prefix(dataset)}{name}.zst"
+
+
+def parse_profiles_key(key: str) -> ProfilesKey | None:
+    """Parse the key of an object with profiles; return None for any other key."""
+    found = _PROFILES.fullmatch(key)
+    return ProfilesKey(*found.groups()) if found else None
 
 
 def event_key(event_id: str) -> str:

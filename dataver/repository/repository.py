@@ -30,6 +30,7 @@ from dataver.tree import Tree
 if TYPE_CHECKING:
     from dataver.repository.descriptions import Descriptions
     from dataver.repository.events import Events
+    from dataver.repository.profiles import Profiles
     from dataver.repository.soundness import Soundness
 
 # Imports in functions: each is made at its first use, and most commands use none.
@@ -94,6 +95,13 @@ class RepositoryCore:
         from dataver.repository.descriptions import Descriptions
 
         return Descriptions(self.store)
+
+    @cached_property
+    def profiles(self) -> "Profiles":
+        """What its files are."""
+        from dataver.repository.profiles import Profiles
+
+        return Profiles(self.store, self.cache)
 
     @cached_property
     def events(self) -> "Events":

@@ -1,4 +1,4 @@
-"""Execution of a transfer: packs, then blocks, then records, then tags and descriptions, then lineage.
+"""Execution of a transfer: packs, blocks, records, then tags, descriptions and profiles, then lineage.
 
 The idea: versions are published in batches (`plan.Batch`), each only when all its objects are in the target
 (invariant 3). An interruption leaves complete published versions, and packs and blocks that the next attempt
@@ -39,6 +39,7 @@ from dataver.transfer.lineage import move_lineage
 from dataver.transfer.needed_blocks import touches
 from dataver.transfer.packs import BlockSender, read_pack, send_packs
 from dataver.transfer.plan import Batch, MovePlan
+from dataver.transfer.profiles import move_profiles, plan_profiles
 from dataver.transfer.tag_moves import move_tag
 
 __all__ = ["MoveReport", "check_moved", "execute_move"]
@@ -57,6 +58,7 @@ class MoveReport:
         blocks: tree blocks sent.
         tags: moves of tags written.
         descriptions: descriptions written.
+        profiles: objects with profiles written.
         tombstones: tombstones of deleted versions written.
         events: objects of lineage events written.
         attachments: attachments written.
@@ -72,6 +74,7 @@ class MoveReport:
     blocks: int = 0
     tags: int = 0
     descriptions: int = 0
+    profiles: int = 0
     tombstones: int = 0
     events: int = 0
     attachments: int = 0
@@ -135,6 +138,11 @@ def _write(plan: MovePlan, report: MoveReport, run: "_Transfer", author: str) ->
                 report.descriptions += move_descriptions(plan.source, plan.target, described)
         except (Conflict, IntegrityError, FormatTooNew, NotFound) as error:
             report.problems.append((f"description of {described.ref}", error.message))
+    objects, published = plan.profiles, report.versions
+    if run.left_out:  # and what was planned for them
+        there = [*plan.there, *published]
+        objects = plan_profiles(plan.source, plan.target, there, whole=plan.choice.whole)
+    report.profiles = move_profiles(plan.source, plan.target, objects, published)
     if plan.lineage is not None:
         sent = move_lineage(plan.source, plan.target, plan.lineage)
         report.events, report.attachments = sent.events, sent.attachments

@@ -21,12 +21,14 @@ from dataver.formats.block_object import MAX_BLOCK
 from dataver.formats.entry import is_external
 from dataver.formats.record import Record
 from dataver.repository.layout import block_key
+from dataver.repository.profiles import Listed
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
 from dataver.transfer.descriptions import DescriptionPlan, plan_descriptions
 from dataver.transfer.inventory import Names, blocks_there, list_names, packs_there
 from dataver.transfer.lineage import LineagePlan, plan_lineage
 from dataver.transfer.needed_blocks import Needed, below, find_needed
+from dataver.transfer.profiles import plan_profiles
 from dataver.transfer.selection import Choice
 from dataver.transfer.tag_moves import TagPlan, plan_tags
 
@@ -84,6 +86,7 @@ class MovePlan:
         doomed: versions that were deleted in the source but not in the target; they are kept.
         tags: the tags to move in the target.
         descriptions: the descriptions to copy.
+        profiles: the objects with profiles to copy unchanged.
         lineage: the events and attachments to send; None if lineage is left out.
     """
 
@@ -104,6 +107,7 @@ class MovePlan:
     doomed: list[str] = field(default_factory=list)
     tags: list[TagPlan] = field(default_factory=list)
     descriptions: list[DescriptionPlan] = field(default_factory=list)
+    profiles: list[Listed] = field(default_factory=list)
     lineage: LineagePlan | None = None
 
     @property
@@ -117,14 +121,15 @@ class MovePlan:
         events = self.lineage.count if self.lineage else 0
         tags = sum(tag.moves for tag in self.tags)
         descriptions = sum(len(each.numbers) for each in self.descriptions)
-        small = len(self.versions) + len(self.deleted) + events + tags + descriptions
+        small = len(self.versions) + len(self.deleted) + events + tags + descriptions + len(self.profiles)
         return 3 * (self.packs + self.blocks) + 2 * small
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to send."""
         lineage = self.lineage is not None and self.lineage.count > 0
-        return not (self.versions or self.tags or self.descriptions or self.deleted or lineage)
+        beside = self.tags or self.descriptions or self.profiles or self.deleted
+        return not (self.versions or beside or lineage)
 
 
 def plan_move(
@@ -182,6 +187,7 @@ def plan_move(
     plan.tags, problems = plan_tags(source, target, choice, plan.versions + plan.there, names, exact=exact)
     plan.problems += problems
     plan.descriptions = plan_descriptions(source, target, plan.versions + plan.there, whole=choice.whole)
+    plan.profiles = plan_profiles(source, target, plan.versions + plan.there, whole=choice.whole)
     plan.lineage = plan_lineage(source, target, choice) if lineage else None
     return plan
 

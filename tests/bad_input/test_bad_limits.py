@@ -30,6 +30,7 @@ print(json.dumps(codes))
 """
 
 
+@pytest.mark.slow
 def test_few_descriptors_are_said_and_leave_no_half_version(tmp_path, monkeypatch):
     """From 4 descriptors up: a version is published whole or not at all, and no defect is reported."""
     monkeypatch.chdir(tmp_path)

@@ -137,6 +137,7 @@ def test_a_record_that_names_another_tree_is_the_tree_it_says(published, tmp_pat
     assert not repo.verify("bad").ok
 
 
+@pytest.mark.slow
 def test_no_single_bit_of_a_pack_or_block_is_unguarded(repo, tmp_path, monkeypatch):
     """Every byte of both objects is flipped in turn: verify finds each, and no read gives a wrong byte."""
     (tmp_path / "source").mkdir()

@@ -70,6 +70,7 @@ def _open_below(root: Path) -> list[str]:
     return sorted(path for path in found if path.startswith(f"{root}/"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["fresh", "beside a relative", "own copy", "into an own copy"])
 def test_ctrl_c_anywhere_leaves_nothing_open_and_the_next_fetch_is_whole(world, kind) -> None:
     """The press falls at one call after another; each time the same process fetches again."""

@@ -48,6 +48,7 @@ POLICIES["group publisher"] = (
     POLICIES["publisher"]
     .replace("datasets/*.json", "datasets/vision/*.json")
     .replace("descriptions/*", "descriptions/vision/*")
+    .replace("profiles/*", "profiles/vision/*")
 )
 
 

@@ -154,6 +154,7 @@ def check(end: End, commands: dict[str, list[str]]) -> None:
     assert not any(word in said for word in ("Traceback", "ignored", "defect"))
 
 
+@pytest.mark.slow
 def test_lost_streams_are_said_by_the_exit_code(end: End) -> None:
     """Closed or full, stdout ends a command that prints there with 3; stdin and stderr change nothing."""
     check(end, {name: (COMMANDS | EXTRA)[name] for name in SOME})

@@ -210,6 +210,7 @@ class _SlowStore(MemoryStore):
         return super().delete(key, *args, **options)
 
 
+@pytest.mark.slow
 def test_many_writers_at_a_slow_store_all_have_their_turn(monkeypatch):
     """A writer that waits has no claim: otherwise every listing contains one, and no writer continues."""
     module = sys.modules[claimed.__wrapped__.__module__]

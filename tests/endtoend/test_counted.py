@@ -92,6 +92,7 @@ def test_fifty_thousand_tiny_files_cost_packs_many_requests(wire, tmp_path):
         assert (report.path / name).read_bytes() == (tmp_path / "tiny" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_next_version_moves_only_its_new_chunks(wire, tmp_path):
     """Version N is here: N + 1 brings what changed, by the bytes on the wire, and nothing else."""
     noise = random.Random(7)

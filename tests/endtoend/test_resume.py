@@ -199,6 +199,7 @@ def test_a_fetch_killed_at_many_moments_goes_on(line, source, tmp_path):
     assert [path.name for path in line.work.iterdir() if path.name.startswith(".out")] == []
 
 
+@pytest.mark.slow
 def test_a_fetch_of_one_large_file_goes_on_inside_it(line, tmp_path):
     """What arrived of a file that is not complete is found by its chunks, and not read again."""
     noise = random.Random(6)

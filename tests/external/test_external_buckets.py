@@ -24,6 +24,7 @@ def bucket(s3_server, world, monkeypatch, request):
     return world
 
 
+@pytest.mark.slow
 def test_objects_are_recorded_and_fetched(bucket):
     """A repository on this machine names objects in a bucket; each comes back, and nothing was copied."""
     version = bucket.record(bucket.url)
@@ -68,6 +69,7 @@ def test_a_pinned_read_fails_where_the_object_was_replaced(bucket):
         bucket.store.get_pinned("large", pin, 105, 100)
 
 
+@pytest.mark.slow
 def test_an_object_and_a_place_without_anything(bucket):
     """One object can be recorded by its URL; a prefix that holds nothing is an error."""
     draft = bucket.repo.create("one", workspace=bucket.root)
@@ -79,6 +81,7 @@ def test_an_object_and_a_place_without_anything(bucket):
     assert (report.files, report.ignored) == (24, 7)
 
 
+@pytest.mark.slow
 def test_the_repositorys_own_bucket_needs_no_permission(bucket):
     """Another machine reads files beside the repository at once, and those of another bucket when told to."""
     home = dataver.init(bucket.server.url(f"repo-{abs(hash(bucket.url))}"))

@@ -39,6 +39,7 @@ def copy(tmp_path: Path) -> Path:
     return Path(shutil.copytree(FROZEN, tmp_path / "copy"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", DIGESTS)
 def test_a_second_reader_restores_it(label: str, tmp_path: Path) -> None:
     """What docs/format.md says is enough to read a repository."""

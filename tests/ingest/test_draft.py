@@ -381,6 +381,7 @@ def test_a_file_that_keeps_changing_is_refused_by_name(repo, source, monkeypatch
     assert report.files == 31
 
 
+@pytest.mark.slow
 def test_a_crash_after_any_write_leaves_the_draft_as_before_or_after(repo, source, tmp_path):
     """Kill -9 at moments spread over an `add`: the next command works, nothing earlier is lost."""
     draft = repo.create("d")

@@ -74,6 +74,7 @@ class World:
         assert self.drafts() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
 def test_cut_short_at_any_write_and_repeated(tmp_path, fault):
     """For every N: one version, no pack that is there sent again, no draft left."""

@@ -214,6 +214,7 @@ def test_tiny_files_fit_the_spool_too(tmp_path):
     assert repo.verify("d").ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
 def test_a_fault_at_any_write_costs_only_what_was_in_flight(tmp_path, fault):
     """Invariant 4 for every write of add and upload: all or nothing is visible, a repeat sends the rest."""

@@ -59,6 +59,7 @@ def test_what_is_needed_is_written_before_what_needs_it(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.lower())
 def test_a_fault_at_any_write_leaves_all_or_nothing_and_a_repeat_finishes(tmp_path, fault):
     """Invariant 4, for every write: nothing visible or everything; then upload again."""

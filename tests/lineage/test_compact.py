@@ -112,6 +112,7 @@ def test_small_bundles_join_a_larger_one():
     assert len(store.objects) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault))
 def test_nothing_is_lost_at_any_step(fault):
     """Every write fails in turn in every way: all events stay readable, and a repeat ends with one object."""

@@ -291,6 +291,7 @@ def test_what_a_child_read_is_sent_with_the_outcome_of_the_run(lab) -> None:
     assert max(said, key=lambda run: run.sequence).outcome == "failed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.2, 3.0], ids=["parent waits", "parent does not wait so long"])
 def test_a_child_forked_while_another_thread_imports_does_not_wait_for_ever(lab, seconds: float) -> None:
     """Of a module of dataver; its lock would stay taken in the child, and the module half executed."""

@@ -74,6 +74,7 @@ def finish(world, draft):
     world.all_right()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_whole_sweep_before_any_request_of_an_upload(worlds, case):
     """Between confirming and publishing, too."""
@@ -96,6 +97,7 @@ def test_a_whole_sweep_before_any_request_of_an_upload(worlds, case):
     assert bool(failed) == (case is not child)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_whole_upload_before_any_request_of_a_sweep(worlds, case):
     """Between looking and deleting, too: it has to wait then, and says so."""

@@ -129,6 +129,7 @@ def test_a_version_is_deleted_with_its_tombstone_whatever_becomes_of_the_record(
     assert world.all_right() == ["d@1.0.1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
 def test_a_fault_at_any_write_leaves_the_version_whole_or_deleted_and_a_repeat_finishes(world, fault):
     """Invariant 4, for every write of a deletion."""

@@ -340,6 +340,7 @@ def test_a_damaged_block_that_only_a_hold_or_a_draft_keeps_stops_gc(world, monke
         assert world.store.get(root) == good
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
 def test_a_fault_at_any_write_harms_no_version_and_a_repeat_finishes(world, fault):
     """Invariant 4, for every write of a sweep: afterwards nothing unneeded is left."""

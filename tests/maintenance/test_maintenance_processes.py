@@ -173,6 +173,7 @@ def killed(home, rounds):
     check(home)
 
 
+@pytest.mark.slow
 def test_a_sweep_or_repack_that_is_killed_harms_nothing_and_a_repeat_finishes(home):
     """Invariant 4, with kill -9."""
     killed(home, 2)

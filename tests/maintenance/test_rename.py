@@ -124,6 +124,7 @@ def test_names_that_cannot_be_the_new_one(filled):
     assert [each.name for each in repo.datasets()] == ["new", "other"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.REPLY_LOST, Fault.CRASH_BEFORE, Fault.CRASH_AFTER])
 def test_an_interrupted_rename_is_completed_by_repeating_it(world, fault):
     """At every write: each name is whole or leads to the other, and nothing is renamed twice."""
@@ -204,6 +205,7 @@ def test_a_tag_that_others_move_meanwhile_has_their_version(world):
         assert versions_or_none(world.repo, old) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.CRASH_BEFORE, Fault.CRASH_AFTER])
 def test_a_tag_that_was_moved_after_an_interrupted_rename_stays_there(world, fault):
     """Whoever moved it last, under the old name or under the new one."""

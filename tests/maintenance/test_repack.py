@@ -128,6 +128,7 @@ def test_a_pack_that_is_really_gone_is_still_an_error(world, tmp_path):
         world.open().version(version.ref).read(next(iter(kept)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault), ids=lambda fault: fault.name.lower())
 def test_a_fault_at_any_write_harms_no_version_and_a_repeat_finishes(world, fault):
     """Invariant 4, for every write of a repack."""

@@ -201,6 +201,7 @@ def _is_blocked(process: int) -> bool:
     return state in "SD"
 
 
+@pytest.mark.slow
 @pytest.mark.servers
 @pytest.mark.parametrize(("program", "where"), [("cat", "/packs/"), ("ls", "/trees/")])
 def test_a_program_can_be_killed_while_the_network_hangs(

@@ -128,6 +128,7 @@ class Refusing(TaggedStore):
         return super().put_new(key, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TaggedStore, Refusing, CountingStore])
 def test_uploads_add_copies(begin: Callable[..., dataver.Repository], tmp_path: Path, kind: type) -> None:
     """After sixteen uploads there is one more object, if the store has entity tags and permits it."""

@@ -97,6 +97,7 @@ def test_reading_all_survives_one_failure(connecting: Connecting, moto_server: S
         assert got == data or (what is Break.SHORT_BODY and len(got) == len(data) // 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", [*_ONCE, *_FOREIGN], ids=lambda what: what.name.lower())
 def test_a_write_survives_one_failure(connecting: Connecting, moto_server: Server, what: Break) -> None:
     """A put is repeated until it is known to be done."""
@@ -105,6 +106,7 @@ def test_a_write_survives_one_failure(connecting: Connecting, moto_server: Serve
         assert whole.get("key") == b"value" * 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what", [Break.RESET_BEFORE, Break.LOSE_REPLY, Break.INTERNAL, Break.CUT_BODY, *_FOREIGN]
 )
@@ -130,6 +132,7 @@ def server(request: pytest.FixtureRequest) -> Server:
     return chosen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 3])
 @pytest.mark.parametrize("size", [5000, 2_000_000])
 @pytest.mark.parametrize("method", ["put", "create", "put_file_new"])
@@ -176,6 +179,7 @@ def test_a_server_whose_etags_are_no_md5s_is_believed(connecting: Connecting, mo
         assert [seen.method for seen in network.seen] == ["PUT", "GET", "PUT", "PUT"]
 
 
+@pytest.mark.slow
 def test_a_repository_on_a_line_that_damages_uploads_is_sound(
     moto_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -230,6 +230,7 @@ def answering() -> Iterator[type[_Answers]]:
     thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.servers
 def test_single_sign_on_is_used_and_its_end_is_told(
     moto_server: Server,

@@ -65,6 +65,7 @@ def store(options: dict[str, Any]) -> Store:
     return open_store(f"sftp://127.0.0.1/{secrets.token_hex(8)}", options)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("clause", CONTRACT, ids=lambda clause: clause.__name__)
 def test_sftp_keeps_the_contract(store: Store, clause: Callable[[Store], None]) -> None:

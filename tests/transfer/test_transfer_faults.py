@@ -40,6 +40,7 @@ def whole(filled):
     return len(names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", list(Fault))
 def test_a_fault_at_any_write_costs_nothing_but_another_attempt(filled, fault):
     """For every N: the N-th write fails; the versions there verify, a retry sends what is missing."""
@@ -69,6 +70,7 @@ def lying(end, number):
     return dataver.Repository(Core(store, end.config), end.inner.url), store
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "move",
     [

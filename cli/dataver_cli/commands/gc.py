@@ -55,7 +55,12 @@ def command(session: Session, grace: str, plan: bool, yes: bool, yes_delete_most
         values
         | {
             "freed": report.size,
-            "deleted": {"packs": report.packs, "blocks": report.blocks, "leftovers": report.leftovers},
+            "deleted": {
+                "packs": report.packs,
+                "blocks": report.blocks,
+                "leftovers": report.leftovers,
+                "profiles": report.profiles,
+            },
             "spared": report.spared,
         },
         [],
@@ -79,6 +84,8 @@ def _lines(plan: "GcPlan") -> list[str]:
     if plan.count:
         took = f"about {duration(plan.seconds)} at the current speed of the store"
         lines.insert(1, f"requests  about {count(plan.requests, 'request')}, {took}")
+    if plan.profiles:
+        lines.append(f"profiles  {count(len(plan.profiles), 'object')} with profiles of deleted files")
     if plan.held:
         lines.append(f"at work   {count(plan.held, 'writer')}, whose data is kept")
     if plan.forked_until is not None:
@@ -94,6 +101,7 @@ def _values(plan: "GcPlan") -> dict[str, object]:
             "packs": len(plan.packs),
             "blocks": len(plan.blocks),
             "leftovers": len(plan.leftovers) + len(plan.records),
+            "profiles": len(plan.profiles),
             "requests": plan.requests,
             "seconds": round(plan.seconds, 3),
         },
