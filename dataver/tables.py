@@ -19,9 +19,10 @@ import glob
 import re
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dataver import parallel
+from dataver.errors import InvalidInput
 from dataver.extras import require_extra
 from dataver.machine.cache_root import private_cache_root
 from dataver.machine.locked_folder import LockedFolder
@@ -29,23 +30,29 @@ from dataver.machine.locked_folder import LockedFolder
 # Imports in functions: DuckDB and pyarrow are optional.
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-__all__ = ["MEMORY", "connect", "format_of", "quoted", "scan"]
+__all__ = ["LONGEST", "MEMORY", "connect", "first_problem", "format_of", "quoted", "read", "scan"]
 
 MEMORY: Final = 1 << 30
 """Memory of a connection, in bytes, unless the caller chooses another limit."""
 
-_LONGEST: Final = 16 << 20  # bytes of a line of CSV or an object of JSON lines
+LONGEST: Final = 4 << 20
+"""Bytes of the longest line of CSV that is read: a larger limit makes larger buffers."""
+
+T = TypeVar("T")
 _REJECTS: Final = 1000  # lines left out that are recorded
+_WORDS: Final = 300  # characters of a problem
 _FORMATS: Final = {
     "csv": "csv", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet", "pq": "parquet",
     "arrow": "arrow", "feather": "arrow", "ipc": "arrow", "arrows": "arrow",
 }  # fmt: skip
+_AROUND: Final = re.compile(r"Invalid Input Error: CSV Error on|Original Line|LINE \d|[ ^]*$")  # of a reason
+_CLASS: Final = re.compile(r"^[A-Z]\w+( \w+)? Error: ")
 _COMPRESSED: Final = re.compile(r"\.(gz|zst)$")
 
 
@@ -88,13 +95,20 @@ def connect(*paths: Path, memory: int = MEMORY) -> Iterator[DuckDBPyConnection]:
             names = {text for path in paths for text in (str(path.resolve()), str(path), _literal(path))}
             db.execute(f"SET allowed_paths = [{', '.join(map(quoted, sorted(names)))}]")
             db.execute("SET enable_external_access = false")
-            db.execute("SET enable_progress_bar = false")
+            db.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
             yield db
     finally:
         folder.remove()
 
 
-def scan(db: DuckDBPyConnection, path: Path, *, name: str | None = None, lenient: bool = False) -> str:
+def scan(
+    db: DuckDBPyConnection,
+    path: Path,
+    *,
+    name: str | None = None,
+    lenient: bool = False,
+    encoding: str = "utf-8",
+) -> str:
     """Return the SQL table expression of a file, for use after FROM.
 
     Args:
@@ -103,10 +117,11 @@ def scan(db: DuckDBPyConnection, path: Path, *, name: str | None = None, lenient
         name: the name whose suffix gives the format; by default the path's.
         lenient: leave out lines of a text format that do not fit the others, and find the columns' types
             from all lines. Lines of CSV that were left out are in the table `reject_errors` afterwards.
+        encoding: of CSV: utf-8, utf-16 or latin-1.
 
     Raises:
         ValueError: the suffix is not that of a table.
-        pyarrow.ArrowInvalid: an Arrow file is damaged. Other formats fail when they are read.
+        pyarrow.ArrowInvalid, OSError: an Arrow file is damaged. Other formats fail when they are read.
     """
     name = name or path.name
     found = format_of(name)
@@ -121,13 +136,91 @@ def scan(db: DuckDBPyConnection, path: Path, *, name: str | None = None, lenient
     suffix = _COMPRESSED.search(name.lower())
     packed = {"gz": "gzip", "zst": "zstd"}[suffix[1]] if suffix else "none"
     if found == "jsonl":
-        options = ["format = 'newline_delimited'", f"maximum_object_size = {_LONGEST}", *more]
+        options = ["format = 'newline_delimited'", *more]
         return f"read_json({place}, compression = '{packed}', {', '.join(options)})"
     if found in ("csv", "tsv"):
         more += ["store_rejects = true", f"rejects_limit = {_REJECTS}"] if lenient else []
-        options = [f"max_line_size = {_LONGEST}", *(["delim = '\t'"] if found == "tsv" else []), *more]
-        return f"read_csv({place}, compression = '{packed}', {', '.join(options)})"
+        more += ["delim = '\t'"] if found == "tsv" else []
+        sizes = f"max_line_size = {LONGEST}, buffer_size = {2 * LONGEST}"
+        options = [f"compression = '{packed}'", f"encoding = '{encoding}'", sizes, *more]
+        return f"read_csv({place}, {', '.join(options)})"
     raise ValueError(f"'{name}' does not have the suffix of a table")
+
+
+def read(
+    db: DuckDBPyConnection, path: Path, use: Callable[[str], T], *, name: str | None = None
+) -> tuple[T, str | None]:
+    """Call a function with the table expression of a file; with a lenient one if the file is irregular.
+
+    Args:
+        db: a connection that was opened with the path.
+        path: a local file.
+        use: executes its statements with the expression; it is called again after a `duckdb.Error`.
+        name: as of `scan`.
+
+    Returns:
+        The function's result, and what is irregular: lines left out, an encoding that is not UTF-8; or None.
+
+    Raises:
+        InvalidInput: the file cannot be read in any way.
+    """
+    import duckdb
+    import pyarrow as pa
+
+    name = name or path.name
+    found, encoding = format_of(name), "utf-8"
+    if found == "csv" and not _COMPRESSED.search(name.lower()):
+        with path.open("rb") as file:
+            encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else encoding
+    try:
+        first = scan(db, path, name=name, encoding=encoding)
+        if found == "csv" and _unparted(db.execute(f"DESCRIBE SELECT * FROM {first}").fetchall()):
+            problem = "its lines have different numbers of columns"
+        else:
+            return use(first), None
+    except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
+        problem = first_problem(error, path, name)
+        if found not in ("csv", "tsv", "jsonl"):
+            raise InvalidInput(problem) from error
+    if "unicode" in problem:
+        encoding, problem = "latin-1", "its bytes are not UTF-8; they were read as Latin-1"
+    try:
+        result = use(scan(db, path, name=name, lenient=True, encoding=encoding))
+    except duckdb.Error as error:
+        raise InvalidInput(first_problem(error, path, name)) from error
+    if found == "jsonl" or encoding == "latin-1":
+        return result, problem
+    return result, _left_out(db)
+
+
+def first_problem(error: Exception, path: Path, name: str) -> str:
+    """Return the sentence of an error of DuckDB or Arrow that names the problem, without its advice."""
+    text = str(error).replace(str(path), name)
+    if "Error when sniffing file" in text:
+        return "no delimiter and quotes fit its lines"
+    if "Maximum line size" in text or "Parallel CSV Reader" in text:
+        return f"a line is longer than {LONGEST >> 20} MiB, or a quote is not closed"
+    line = re.search(r"CSV Error on Line: (\d+)", text)
+    lines = [each for each in text.split("\n") if each and not _AROUND.match(each)]
+    first = _CLASS.sub("", lines[0] if lines else text).strip()[:_WORDS]
+    return f"line {line[1]}: {first}" if line else first
+
+
+def _unparted(columns: list[tuple[str, ...]]) -> bool:
+    """Return whether CSV was read as one column although its header has delimiters: DuckDB's last resort."""
+    return len(columns) == 1 and re.search(r"[,;\t|]", columns[0][0]) is not None
+
+
+def _left_out(db: DuckDBPyConnection) -> str | None:
+    """Return what is wrong with the lines that a lenient scan of CSV left out; None if it left out none."""
+    if not db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'reject_errors'").fetchall():
+        return None
+    query = "SELECT count(DISTINCT line), min(line), arg_min(error_type::VARCHAR, line) FROM reject_errors"
+    count, line, kind = db.execute(query).fetchall()[0]
+    if not count:
+        return None
+    number = f"at least {_REJECTS:,}" if count >= _REJECTS else f"{count:,}"
+    return f"{number} {'lines were' if count > 1 else 'line was'} left out, first line {line}: {kind.lower()}"
 
 
 def quoted(text: str) -> str:

@@ -80,6 +80,13 @@ class Kind:
 
 KINDS: Final = (
     Kind(
+        "table",
+        "tables",
+        ".csv .csv.gz .csv.zst .tsv .tsv.gz .tsv.zst .jsonl .jsonl.gz .jsonl.zst .ndjson .ndjson.gz"
+        " .ndjson.zst .parquet .pq .arrow .feather .ipc",
+        "tables",
+    ),
+    Kind(
         "text",
         "text",
         ".txt .md .rst .log .xml .html .htm .yaml .yml .toml .ini .cfg .py .sh .sql .srt .vtt .tex",
