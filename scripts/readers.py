@@ -14,6 +14,7 @@ from pathlib import Path
 from environments import ROOT, main
 
 PACKAGES: dict[str, tuple[str, ...]] = {
+    "croissant": ("duckdb>=1.4", "mlcroissant>=1.1.1", "pyarrow>=21"),
     "data": (
         "dask[dataframe]>=2026.1",
         "datasets>=4.0",

@@ -148,6 +148,20 @@ class Version(VersionFacts):
         """Return all its descriptions, oldest first."""
         return self._repository.descriptions.history(self.dataset, self.label)
 
+    def croissant(self) -> dict[str, Any]:
+        """Return its description in Croissant 1.1, a JSON-LD document: files, tables, licence and origin.
+
+        Saved as a file in the folder that the version is fetched to, it can be read by `mlcroissant`, which
+        then yields the rows of tables. The columns of tables are known from their profiles, and the run that
+        produced the version from the lineage; what is not known is left out.
+
+        Raises:
+            InvalidInput: it is not uploaded.
+        """
+        from dataver.api.croissant import croissant
+
+        return croissant(self._repository, self._published(), self.description, self._tree)
+
     @property
     def tags(self) -> list[str]:
         """The tags that point to it now (reads the repository)."""

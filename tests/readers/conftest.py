@@ -14,6 +14,7 @@ import pytest
 import dataver
 
 FILES = {
+    "test_croissant.py": "croissant",
     "test_data_readers.py": "data",
     "test_serve_readers.py": "data",
     "test_duckdb.py": "duckdb",
