@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from dataver.api.parquet import TableWriting, write_parquet
 from dataver.errors import InvalidInput
 from dataver.ingest.pack_uploader import SPOOL, check_spool
 from dataver.ingest.scan import Scan
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Forking", "Worker", "join_draft"]
 
 
-class Forking:
+class Forking(TableWriting):
     """Base class of `dataver.Draft`: the methods by which many processes make one version."""
 
     _core: DraftCore
@@ -156,8 +157,6 @@ class Worker:
         Raises:
             InvalidInput: `table` is of another type.
         """
-        from dataver.api.parquet import write_parquet
-
         with self.open(path) as file:
             write_parquet(table, file, options)
 

@@ -1,13 +1,51 @@
 """Writing tables as Parquet files whose pages are cut by content."""
 
+from __future__ import annotations
+
 import inspect
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dataver.errors import InvalidInput
+from dataver.extras import require_extra
 
-# Imports in functions: pyarrow, an extra.
+if TYPE_CHECKING:
+    import os
 
-__all__ = ["write_parquet"]
+    from dataver.ingest import DraftCore
+
+# Imports in functions: pyarrow is optional, and few drafts get tables.
+
+__all__ = ["TableWriting", "write_parquet"]
+
+
+class TableWriting:
+    """Base class of `dataver.Draft`: tables as Parquet files."""
+
+    _core: DraftCore
+
+    def add_dataframe(self, table: object, path: str | os.PathLike[str], **options: object) -> None:
+        """Write a table as a Parquet file, cut by content, so that the next version of it shares chunks.
+
+            repo.create("prices").add_dataframe(frame, "prices.parquet")
+
+        Args:
+            table: a pandas or Polars DataFrame, a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or
+                another object with `__arrow_c_stream__`.
+            path: of the file in the version.
+            options: of `pyarrow.parquet.ParquetWriter`, such as `compression="zstd"`.
+
+        Raises:
+            InvalidInput: `table` is of another type, `path` is not valid, or pyarrow is not installed.
+            Conflict: the draft was finalized.
+        """
+        from dataver.api.draft_file import open_in_draft
+
+        require_extra("tables", "writing a table")
+        file: IO[Any] = open_in_draft(
+            self._core, path, "wb", executable=None, encoding=None, errors=None, newline=None
+        )
+        with file:
+            write_parquet(table, file, options)
 
 
 def write_parquet(table: object, file: IO[bytes], options: dict[str, Any]) -> None:
@@ -21,6 +59,8 @@ def write_parquet(table: object, file: IO[bytes], options: dict[str, Any]) -> No
         table = pa.Table.from_pandas(table, preserve_index=None)
     if isinstance(table, pa.RecordBatch):
         table = pa.Table.from_batches([table])
+    if hasattr(table, "__arrow_c_stream__") and not isinstance(table, (pa.Table, pa.RecordBatchReader)):
+        table = pa.RecordBatchReader.from_stream(table)
     if not isinstance(table, (pa.Table, pa.RecordBatchReader)):
         raise InvalidInput(
             f"a {type(table).__name__} cannot be written as Parquet.",

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
 # Imports in functions: pyarrow is optional.
 
-__all__ = ["Column", "arrow_columns", "binary_schema", "class_labels", "head_columns"]
+__all__ = [
+    "Column",
+    "arrow_columns",
+    "binary_schema",
+    "class_labels",
+    "head_columns",
+    "open_arrow",
+    "plain_text",
+]
 
 _HEAD: Final = 64 << 10  # bytes
 _LINES: Final = 100
@@ -68,19 +76,32 @@ def binary_schema(file: BinaryIO, source: Source) -> tuple[pa.Schema, int | None
         InvalidInput: a footer contradicts itself.
         pyarrow.ArrowInvalid: it is damaged.
     """
-    import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
     if format_of(source.name) == "arrow":
-        is_file = file.read(6) == b"ARROW1"
-        file.seek(0)
-        return (pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)).schema, None
+        return open_arrow(file).schema, None
     limits = {"thrift_string_size_limit": _THRIFT, "thrift_container_size_limit": _THRIFT}
     footer = ParquetFile(file, **limits).metadata
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     if sum(group.num_rows for group in groups) != footer.num_rows:
         raise InvalidInput(f"its footer says {footer.num_rows:,} rows, its row groups have others")
     return footer.schema.to_arrow_schema(), footer.num_rows
+
+
+def open_arrow(file: BinaryIO) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    """Open an Arrow file or an Arrow stream."""
+    import pyarrow as pa
+
+    is_file = file.read(6) == b"ARROW1"
+    file.seek(0)
+    return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+
+
+def plain_text(file: BinaryIO, name: str) -> BinaryIO:
+    """Return a text file, decompressed if its name says that it is compressed."""
+    if name.lower().endswith(".gz"):
+        return cast("BinaryIO", gzip.GzipFile(fileobj=file))
+    return zstandard.ZstdDecompressor().stream_reader(file) if name.lower().endswith(".zst") else file
 
 
 def arrow_columns(schema: pa.Schema) -> list[Column]:
@@ -107,12 +128,7 @@ def head_columns(file: BinaryIO, name: str) -> list[Column]:
     Raises:
         InvalidInput: it is not text of this format.
     """
-    lowered = name.lower()
-    if lowered.endswith(".gz"):
-        file = cast("BinaryIO", gzip.GzipFile(fileobj=file))
-    elif lowered.endswith(".zst"):
-        file = zstandard.ZstdDecompressor().stream_reader(file)
-    head = file.read(_HEAD)
+    lowered, head = name.lower(), plain_text(file, name).read(_HEAD)
     utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if b"\0" in head and not utf16:
         raise InvalidInput("it has NUL bytes and may not be text")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "full", "sample"]
+__all__ = ["cheap", "columns_of", "full", "sample"]
 
 _BYTES: Final = 5 << 30  # of values that are read, as of Hugging Face; the first rows of a larger table
 _COLUMNS: Final = 1000  # with statistics, and in a sample
@@ -45,11 +45,21 @@ _turn = threading.Lock()
 
 def cheap(source: Source) -> Profile:
     """Return the columns, and the rows of Parquet, from the footer or the first lines."""
+    columns, rows = columns_of(source)
+    return _listed(columns) | ({} if rows is None else {"rows": rows})
+
+
+def columns_of(source: Source) -> tuple[list[Column], int | None]:
+    """Return the columns, and of Parquet the number of rows, from the footer or the first lines.
+
+    Raises:
+        InvalidInput, ValueError, OSError: it is not a table, or is damaged.
+    """
     with source.open() as file:
         if tables.format_of(source.name) in ("parquet", "arrow"):
             schema, rows = binary_schema(file, source)
-            return _listed(arrow_columns(schema)) | ({} if rows is None else {"rows": rows})
-        return _listed(head_columns(file, source.name))
+            return arrow_columns(schema), rows
+        return head_columns(file, source.name), None
 
 
 def full(source: Source) -> Profile:

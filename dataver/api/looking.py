@@ -1,0 +1,198 @@
+"""Tables of a version in the public API: columns, statistics, first rows, Arrow and pandas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+
+from dataver.errors import DataverError, InvalidInput
+from dataver.extras import require_extra
+from dataver.formats.profile import decode_profile
+from dataver.tables import format_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    import pyarrow as pa
+
+    from dataver.formats.entry import Entry
+    from dataver.profiles.kinds import Source
+    from dataver.profiles.table_heads import Column
+    from dataver.reading.stream import FileReader
+    from dataver.repository import Published, RepositoryCore
+
+# Imports in functions: DuckDB and pyarrow are optional, and few versions are asked for tables.
+
+__all__ = ["TableReading"]
+
+T = TypeVar("T")
+
+
+class TableReading:
+    """Base class of `dataver.Version`: tables in CSV, TSV, JSON lines, Parquet and Arrow files."""
+
+    if TYPE_CHECKING:
+        _repository: RepositoryCore
+
+        @property
+        def ref(self) -> str: ...  # noqa: D102  # of `Version`
+
+        def _published(self) -> Published: ...
+
+        def entry(self, path: str | os.PathLike[str]) -> Entry:  # noqa: D102  # the same
+            ...
+
+        def open(self, path: str | os.PathLike[str]) -> FileReader:  # noqa: D102  # the same
+            ...
+
+        def path(self, path: str | os.PathLike[str]) -> Path:  # noqa: D102  # the same
+            ...
+
+    def schema(self, path: str | os.PathLike[str]) -> list[Column]:
+        """Return the columns of a table, from its profile if it has one, else from its footer or first lines.
+
+        Without a full profile, the types in a text format are those of the first lines.
+
+        Args:
+            path: of a file of the version.
+
+        Raises:
+            PathNotFound: the path does not exist.
+            InvalidInput: it is not a table, or is damaged; or `dataver[tables]` is not installed.
+            StoreError: the store failed.
+        """
+        from dataver.profiles.table_heads import Column
+        from dataver.profiles.tables import columns_of
+
+        table = _Table(self, path)
+        profile = table.profile()
+        if "columns" in profile and "partial" not in profile:
+            return [Column(**each) for each in profile["columns"]]
+        return table.ask(columns_of)[0]
+
+    def statistics(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Return the statistics of a table's columns, as Hugging Face's dataset viewer documents them.
+
+        They come from its full profile; without one, the file is fetched and read, and nothing is stored:
+        `Version.profile` stores profiles for all readers.
+
+        Args:
+            path: of a file of the version.
+
+        Returns:
+            `num_examples`, `partial` and `statistics`: of each column `column_name`, `column_type` and
+            `column_statistics`, whose fields `docs/profiles.md` lists.
+
+        Raises:
+            PathNotFound: the path does not exist.
+            InvalidInput: it cannot be read as a table; or `dataver[tables]` is not installed.
+            IntegrityError: the repository holds other bytes.
+            StoreError: the store failed.
+        """
+        from dataver.profiles.tables import full
+
+        table = _Table(self, path)
+        profile = table.profile()
+        if not profile.get("full"):
+            profile = table.ask(full)
+        if "statistics" not in profile:
+            raise InvalidInput(f"'{table.name}' in {self.ref} has no statistics: {profile['problem']}.")
+        found: dict[str, Any] = profile["statistics"]
+        return found
+
+    def head(self, path: str | os.PathLike[str], n: int = 10) -> pa.Table:
+        """Return the first rows of a table; of a large file only its beginning is read.
+
+        Args:
+            path: of a file of the version.
+            n: the number of rows.
+
+        Raises:
+            PathNotFound: the path does not exist.
+            InvalidInput: it cannot be read as a table; or `dataver[tables]` is not installed.
+            IntegrityError: the repository holds other bytes.
+            StoreError: the store failed.
+        """
+        from dataver.profiles.rows import first_rows
+
+        return _Table(self, path).ask(lambda source: first_rows(source, n))
+
+    def to_arrow(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Return a table as a `pyarrow.Table`; of Parquet only the wanted columns are transferred.
+
+        Args:
+            path: of a file of the version.
+            columns: names of columns, in the order of the result; None means all.
+
+        Raises:
+            PathNotFound: the path does not exist.
+            InvalidInput: it cannot be read as a table without leaving out lines, or has no such column; or
+                `dataver[tables]` is not installed.
+            IntegrityError: the repository holds other bytes.
+            StoreError: the store failed.
+        """
+        from dataver.profiles.rows import all_rows
+
+        return _Table(self, path).ask(lambda source: all_rows(source, columns))
+
+    def to_pandas(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return a table as a pandas DataFrame; arguments and errors as of `to_arrow`. Needs pandas."""
+        try:
+            import pandas as pd  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise InvalidInput(
+                "a DataFrame needs the Python package pandas, which is not installed.",
+                hint="pip install pandas",
+            ) from error
+        return self.to_arrow(path, columns).to_pandas()
+
+
+class _Table:
+    """A table of a version, as a source of profiles (`dataver.profiles.kinds.Source`)."""
+
+    sampled = True
+
+    def __init__(self, version: TableReading, path: str | os.PathLike[str]) -> None:
+        require_extra("tables", "reading a table")
+        self._version, self._entry = version, version.entry(path)
+        self.name, self.size = self._entry.path, self._entry.size
+        if format_of(self.name) is None:
+            raise InvalidInput(
+                f"'{self.name}' in {version.ref} is not a table by its suffix.",
+                hint="tables are .csv, .tsv, .jsonl, .ndjson, .parquet, .arrow and .feather files",
+            )
+
+    def open(self) -> BinaryIO:
+        return cast("BinaryIO", self._version.open(self.name))
+
+    def path(self) -> Path:
+        return self._version.path(self.name)
+
+    def profile(self) -> dict[str, Any]:
+        """Return its profile in the repository; empty if it has none."""
+        wanted = {self._entry.digest}
+        dataset = self._version._published().record.dataset
+        lines = self._version._repository.profiles.find(dataset, "tables", wanted)
+        return decode_profile(lines[self._entry.digest]) if lines else {}
+
+    def ask(self, read: Callable[[Source], T]) -> T:
+        """Return the result of a function of it.
+
+        Raises:
+            InvalidInput: it cannot be read as a table.
+        """
+        import pyarrow as pa
+
+        where = f"'{self.name}' in {self._version.ref}"
+        try:
+            return read(self)
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"{where} cannot be read as a table: {error.message}.", hint=error.hint
+            ) from error
+        except DataverError:
+            raise
+        except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+            raise InvalidInput(f"{where} is damaged: {error}") from error

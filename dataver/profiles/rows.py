@@ -1,0 +1,139 @@
+"""Rows of a table as Arrow: the first ones, of which only the beginning of the file is read, or all."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO, Final
+
+from dataver import tables
+from dataver.errors import InvalidInput
+from dataver.profiles.statistics import quoted_name
+from dataver.profiles.table_heads import open_arrow, plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+    from dataver.profiles.kinds import Source
+
+# Imports in functions: pyarrow is optional.
+
+__all__ = ["all_rows", "first_rows"]
+
+_FIRST: Final = 256 << 10  # bytes of text that are read at first; then four times as many, and so on
+_BUFFER: Final = 256 << 10  # bytes of a column of Parquet that are read at once
+_BATCH: Final = 64 << 10  # rows
+
+
+def first_rows(source: Source, count: int) -> pa.Table:
+    """Return the first rows; irregular lines of text are left out.
+
+    Raises:
+        InvalidInput: they cannot be read as a table.
+        pyarrow.ArrowException, OSError: they are damaged.
+    """
+    import pyarrow as pa
+
+    with source.open() as file:
+        if tables.format_of(source.name) not in ("parquet", "arrow"):
+            return _first_of_text(plain_text(file, source.name), source, count)
+        schema, batches = _batches(file, source.name, count)
+        found: list[pa.RecordBatch] = []
+        while sum(map(len, found)) < count and (batch := next(batches, None)) is not None:
+            found.append(batch)
+        return pa.Table.from_batches(found, schema).slice(0, count)
+
+
+def all_rows(source: Source, columns: Sequence[str] | None) -> pa.Table:
+    """Return all rows of some columns, or of all.
+
+    Raises:
+        InvalidInput: there is no such column, a line of text is irregular, or the file is not a table.
+        pyarrow.ArrowException, OSError: it is damaged.
+    """
+    if tables.format_of(source.name) in ("parquet", "arrow"):
+        return _all_of_binary(source, columns)
+    shown = "*" if columns is None else ", ".join(map(quoted_name, columns))
+    path = source.path()
+    with tables.connect(path) as db:
+        first, problem = tables.read(
+            db, path, lambda table: db.sql(f"SELECT * FROM {table}").columns, name=source.name
+        )
+        _check(columns, first)
+        found, problem = tables.read(
+            db, path, lambda table: db.sql(f"SELECT {shown} FROM {table}").to_arrow_table(), name=source.name
+        )
+    if problem:
+        raise InvalidInput(problem)
+    return found
+
+
+def _all_of_binary(source: Source, columns: Sequence[str] | None) -> pa.Table:
+    from pyarrow import parquet
+
+    with source.open() as file:
+        if tables.format_of(source.name) == "arrow":
+            opened = open_arrow(file)
+            _check(columns, opened.schema.names)
+            found = opened.read_all()
+        else:
+            opened = parquet.ParquetFile(file, pre_buffer=True)
+            _check(columns, opened.schema_arrow.names)
+            found = opened.read(columns)
+    return found if columns is None else found.select(list(columns))
+
+
+def _check(columns: Sequence[str] | None, known: Sequence[str]) -> None:
+    for name in columns or ():
+        if name not in known:
+            raise InvalidInput(f"it has no column '{name}'", hint=f"its columns are {', '.join(known[:20])}")
+
+
+def _batches(file: BinaryIO, name: str, count: int) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    from pyarrow import parquet
+
+    if tables.format_of(name) == "parquet":
+        opened = parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
+        return opened.schema_arrow, opened.iter_batches(batch_size=max(1, min(count, _BATCH)))
+    stream = open_arrow(file)
+    if not hasattr(stream, "get_batch"):
+        return stream.schema, iter(stream)
+    return stream.schema, map(stream.get_batch, range(stream.num_record_batches))
+
+
+def _first_of_text(file: BinaryIO, source: Source, count: int) -> pa.Table:
+    """Copy whole lines from the beginning to a temporary file until they have enough rows."""
+    suffix = f".{tables.format_of(source.name)}"
+    packed = source.name.lower().endswith((".gz", ".zst"))
+    name = source.name.rpartition(".")[0] if packed else source.name
+    with tempfile.NamedTemporaryFile(prefix="dataver-", suffix=suffix) as copy:
+        size, rest = _FIRST, b""
+        while True:
+            rest, ended = _copy(file, copy, rest, size)
+            found = _rows(Path(copy.name), name, count) if copy.tell() else None
+            if ended or (found is not None and len(found) >= count):
+                if found is None:
+                    raise InvalidInput("it is empty")
+                return found
+            if copy.tell() == 0 and len(rest) > tables.LONGEST:
+                raise InvalidInput(f"its first line is longer than {tables.LONGEST >> 20} MiB")
+            size *= 4
+
+
+def _copy(file: BinaryIO, copy: IO[bytes], rest: bytes, size: int) -> tuple[bytes, bool]:
+    """Copy the whole lines of the next bytes; return what follows them, and whether the file ended."""
+    data = file.read(size)
+    end = len(rest + data) if len(data) < size else (rest + data).rfind(b"\n") + 1
+    copy.write((rest + data)[:end])
+    copy.flush()
+    return (rest + data)[end:], len(data) < size
+
+
+def _rows(path: Path, name: str, count: int) -> pa.Table:
+    with tables.connect(path) as db:
+        query = "SELECT * FROM {} LIMIT {}"
+        return tables.read(
+            db, path, lambda table: db.sql(query.format(table, count)).to_arrow_table(), name=name
+        )[0]
