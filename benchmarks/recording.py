@@ -8,8 +8,9 @@ thread. With `--mlflow`, an MLflow run is active, and each read determines it (i
 package).
 
 The loader reads whole files of 60 to 160 kB of a fetched version, as `FileStream` does, and only counts their
-bytes. Passes with and without lineage alternate in one process: the first over files that are new to the run,
-then over the same files again; what recording adds is the median of the differences of adjacent passes.
+bytes. Passes with and without lineage alternate in one process: each over files that are new to its run, then
+over the same files again; what recording adds is the median of the differences of adjacent passes. "All
+threads" is the CPU time of the process, including that of making links of the files.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import dataver
 
-_IMAGES = 300
+_IMAGES = 1_000
 _CODE = """
 import time
 import dataver
@@ -50,22 +51,35 @@ print(first, later, (time.thread_time() - began) / 200)
 _LOADER = """
 import os, time
 import dataver
-from dataver.reading.samples import contents
+from dataver.lineage.attribution.state import STATE
+from dataver.reading.samples import SampleSource, contents
+from dataver.reading.sharding import Plan
 repo, sets = dataver.open(), {}
 modes = [os.environ["DATAVER_LINEAGE"], "on" if os.environ["DATAVER_LINEAGE"] == "off" else "off"]
 for mode in modes:
     os.environ["DATAVER_LINEAGE"] = mode
-    sets[mode] = repo.files("images")
-    names = [info.path for info in sets[mode].walk()]
-    sets[mode].read(names[0])
-for number in range(20):
+    files = repo.files("images")
+    sets[mode] = SampleSource(repo._core, files, None, None, None, None, exclude=(), opened=False)
+plan = Plan(sets["on"].listing, shuffle=True)
+for number in range(12):
     times = {}
     for mode in modes if number % 2 else modes[::-1]:
-        began = time.thread_time()
-        for path, data in contents(sets[mode], [names]):
-            len(data)
-        times[mode] = (time.thread_time() - began) / len(names)
-    print(times["off"], times["on"])
+        os.environ["DATAVER_LINEAGE"] = mode
+        with dataver.run(key=f"b:{mode}-{number}"):
+            source = sets[mode]
+            source.files.read(source.listing[0])  # the run and the version are known from here on
+            for what in ("new", "again"):
+                began, every = time.thread_time(), time.process_time()
+                groups = map(source.named, plan.turn(number).groups())
+                for path, data in contents(source.files, groups):
+                    len(data)
+                times[what, mode] = (time.thread_time() - began) / len(source.listing)
+                if what == "new":
+                    if mode == "on":
+                        STATE.recorder.notes.gather()
+                    times["all", mode] = (time.process_time() - every) / len(source.listing)
+    if number:
+        print(*[times[what, mode] for what in ("new", "all", "again") for mode in ("off", "on")])
 """
 
 
@@ -117,10 +131,10 @@ def main() -> None:
     for column, name in enumerate(("first fetch", "later fetch", "read of 1 kB")):
         off, on = ([row[0][column] for row in times[mode]] for mode in ("off", "on"))
         _print(name, off, on, statistics.median(on) - statistics.median(off))
-    for name, chosen in (("loader, a new file", slice(1)), ("loader, a file again", slice(1, None))):
-        pairs = [pair for each in passes for pair in each[chosen]]
+    for at, name in enumerate(("a new file", "a new file, all threads", "a file again")):
+        pairs = [row[2 * at : 2 * at + 2] for each in passes for row in each]
         more = statistics.median(on - off for off, on in pairs)
-        _print(name, [off for off, _ in pairs], [on for _, on in pairs], more)
+        _print(f"loader, {name}", [off for off, _ in pairs], [on for _, on in pairs], more)
 
 
 def _play(code: str, root: str, environment: Mapping[str, str], mode: str) -> list[list[float]]:

@@ -205,13 +205,12 @@ def _tables(files: Files, share: Sequence[Piece], **how: Any) -> Iterator[Block]
 
 def _rows(files: Files, pieces: Sequence[Piece], *, columns: list[str] | None) -> Iterator[Block]:
     """Yield a row for each file; bytes that are not selected are not read."""
-    groups = [[piece.path for piece in share] for share in _grouped(pieces)]
-    if columns is not None and "bytes" not in columns:
-        yield from (_rows_of(paths, None, columns) for paths in groups)
-        return
+    groups = [[(piece.path, piece.size) for piece in share] for share in _grouped(pieces)]
     read = contents(files, groups)
-    for paths in groups:
-        yield _rows_of(paths, [next(read)[1] for _ in paths], columns)
+    wanted = columns is None or "bytes" in columns
+    for group in groups:
+        found = [next(read)[1] for _ in group] if wanted else None
+        yield _rows_of([path for path, _ in group], found, columns)
 
 
 def _grouped(pieces: Sequence[Piece]) -> list[list[Piece]]:

@@ -134,17 +134,19 @@ class FileDataset(_OfVersion, Dataset[Any]):
     def __getitems__(self, numbers: Sequence[int]) -> list[Any]:
         """Return several samples; a `DataLoader` requests a batch."""
         source = self._source
-        paths = [source.listing[number] for number in numbers]
+        group = source.named(numbers)
         if not self._announced:
             source.announce()
             self._announced = True
-        files = source.files if len(paths) == 1 else source.files.in_current_run()
+        files = source.files if len(group) == 1 else source.files.in_current_run()
         if source.opened:
-            return [source.sample(path, files.open(path)) for path in paths]
+            return [source.sample(path, files.open(path)) for path, _ in group]
+        found: Iterable[bytes]
         if files.fetched:  # one at a time, so that the buffer stays in the CPU cache
-            return [source.sample(path, files.read(path)) for path in paths]
-        found = files.read_many([(path, 0, None) for path in paths])
-        return [source.sample(path, data) for path, data in zip(paths, found, strict=True)]
+            found = files.read_each(group)
+        else:
+            found = files.read_many([(path, 0, None) for path, _ in group])
+        return [source.sample(path, data) for (path, _), data in zip(group, found, strict=True)]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_announced": False}
@@ -243,7 +245,7 @@ class FileStream(_OfVersion, IterableDataset[Any]):
         source.announce()
         self._position = start
         turn = self._plan.turn(epoch, number, workers)
-        groups = ([source.listing[at] for at in group] for group in turn.groups(start))
+        groups = map(source.named, turn.groups(start))
         for path, data in contents(source.files, groups, opened=source.opened):
             self._position += 1
             yield source.sample(path, data)

@@ -51,8 +51,8 @@ def links_of(log: ReadLog, tree: Tree) -> list[tuple[Link, bytes | None]]:
         log: the files.
         tree: the version's tree; if it is missing, the links contain paths.
     """
-    fresh = log.fresh()
     read, shares = log.state()
+    fresh = log.fresh(read)
     if not fresh:
         return []
     try:

@@ -28,7 +28,7 @@ from dataver.repository.reread import PackMissing
 from dataver.tree.selection import path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from dataver.lineage.record.journal import Share
@@ -185,6 +185,25 @@ class Files:
             if near is not None:
                 return near
         return self.read_many([(name, start, stop)])[0]
+
+    def read_each(self, group: Sequence[tuple[str, int]]) -> Iterator[bytes]:
+        """Yield the contents of files, `(path, size)` each, one at a time, for a pass (`in_current_run`).
+
+        Raises:
+            PathNotFound, IsADirectoryError, IntegrityError, StoreError: as `read`.
+        """
+        begin = 0
+        while begin < len(group):
+            here = self._here.get(os.getpid()) or self._begin()
+            batch = here.reads.batch(group[begin:]) if here.fetched is not None else None
+            if batch is None:
+                yield from (self.read(path) for path, _ in group[begin:])
+                return
+            yield from here.each(batch)
+            begin += batch.done
+            if begin < len(group):
+                yield self.read(group[begin][0])
+                begin += 1
 
     def read_many(self, wanted: Iterable[Part]) -> Contents:
         """Return parts of files, `(path, start, stop)` each, in that order.

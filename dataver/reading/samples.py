@@ -8,7 +8,8 @@ when it is needed, from the page cache. All reads belong to the run in which the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver import parallel
 from dataver.checkout.distributed_rank import as_shard
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from dataver.repository import RepositoryCore
 
 __all__ = ["Decode", "Sample", "SampleSource", "ShardLike", "contents"]
+
+
+_RECORDED: Final = 256  # files that a pass records together
 
 
 class Sample(NamedTuple):
@@ -75,6 +79,11 @@ class SampleSource:
         """Return the sample of a file."""
         return Sample(path, data) if self.decode is None else self.decode(path, data)
 
+    def named(self, places: Iterable[int]) -> list[tuple[str, int]]:
+        """Return the paths and sizes of files by their places in the listing."""
+        listing = self.listing
+        return [(listing[at], listing.sizes[at]) for at in places]
+
     def announce(self) -> None:
         """Declare the shard to lineage, which records it instead of all paths once it has been read."""
         if self.selection is None:
@@ -116,13 +125,13 @@ class SampleSource:
 
 
 def contents(
-    files: Files, groups: Iterable[Sequence[str]], *, opened: bool = False
+    files: Files, groups: Iterable[Sequence[tuple[str, int]]], *, opened: bool = False
 ) -> Iterator[tuple[str, Any]]:
     """Yield paths and the bytes of their files.
 
     Args:
         files: what is read.
-        groups: paths, those together that are read together.
+        groups: paths with sizes, those together that are read together.
         opened: give open files instead, which the caller closes and which read ahead themselves.
 
     Raises:
@@ -131,17 +140,18 @@ def contents(
     files = files.in_current_run()
     if opened:
         for group in groups:
-            for path in group:
+            for path, _ in group:
                 yield path, files.open(path)
     elif files.fetched:
-        for group in groups:
-            for path in group:
-                yield path, files.read(path)
+        coming = chain.from_iterable(groups)
+        while batch := list(islice(coming, _RECORDED)):
+            for (path, _), data in zip(batch, files.read_each(batch), strict=True):
+                yield path, data
     else:
         yield from _ahead(files, groups)
 
 
-def _ahead(files: Files, groups: Iterable[Sequence[str]]) -> Iterator[tuple[str, bytes]]:
+def _ahead(files: Files, groups: Iterable[Sequence[tuple[str, int]]]) -> Iterator[tuple[str, bytes]]:
     coming = iter(groups)
     group = next(coming, None)
     if group is None:
@@ -155,12 +165,12 @@ def _ahead(files: Files, groups: Iterable[Sequence[str]]) -> Iterator[tuple[str,
             if following is not None:
                 found = pool.submit(_read, files, following)
             read.reverse()
-            for path in group:
+            for path, _ in group:
                 yield path, read.pop()  # bytes that were given out are not kept
             group = following
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(files: Files, group: Sequence[str]) -> list[bytes]:
-    return files.read_many([(path, 0, None) for path in group])
+def _read(files: Files, group: Sequence[tuple[str, int]]) -> list[bytes]:
+    return files.read_many([(path, 0, None) for path, _ in group])

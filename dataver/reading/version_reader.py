@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from itertools import accumulate
+from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import IntegrityError
@@ -19,9 +20,10 @@ from dataver.reading.directory_view import Folders
 from dataver.reading.frames import DAMAGED, StreamRange
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dataver.formats.entry import Entry, Extent
+    from dataver.lineage.record.journal import Batch
     from dataver.reading.process_cache import Shared
     from dataver.repository import Published
 
@@ -98,6 +100,28 @@ class VersionReader:
         self.reads.path(path, found[1])
         return found[0]
 
+    def each(self, batch: Batch) -> Iterator[bytes]:
+        """Yield the files of a batch of a fetched version; `batch.done` tells how many were yielded.
+
+        It ends early at a link, a missing file, the end of the run and in a forked child.
+        """
+        read, process = self.fetched.read, os.getpid()  # type: ignore[union-attr]
+        try:
+            for number, (path, _) in enumerate(batch.files, 1):
+                near = read(path, 0, None)
+                if near is None or os.getpid() != process:
+                    return
+                batch.done = number
+                if batch.closed:
+                    batch.done -= 1  # it was not recorded
+                    return
+                if monotonic() >= batch.due:
+                    self.reads.progress(batch)
+                yield near[0]
+            self.reads.progress(batch)
+        finally:
+            batch.end()
+
     def read(self, parts: Sequence[tuple[str, int, int | None]], *, noted: bool = True) -> list[bytes]:
         """Return parts of files, each `(path, start, stop)`; see `Files.read_many`.
 
@@ -105,26 +129,26 @@ class VersionReader:
             parts: the parts.
             noted: whether that is a read of its own; an open file was read when it was opened.
         """
-        reads = self.reads if len(parts) == 1 else self.reads.in_current_run()
         found: list[bytes] = [b""] * len(parts)
         far: list[tuple[int, _FileExtents, int, int]] = []
+        named: list[tuple[str, int]] = []
         for number, (path, start, stop) in enumerate(parts):
             near = self.fetched.read(path, start, stop) if self.fetched is not None else None
             if near is not None:
                 found[number], size = near
-                if noted:
-                    reads.path(path, size)
+                named.append((path, size))
                 continue
             spread = self._find(path)
             entry = spread.entry
-            if noted:
-                reads.path(entry.path, entry.size)
+            named.append((entry.path, entry.size))
             if self.fetched is not None and entry.path != path:
                 linked = self.fetched.read(entry.path, start, stop)
                 if linked is not None:
                     found[number] = linked[0]
                     continue
             far.append((number, spread, start, entry.size if stop is None else min(stop, entry.size)))
+        if noted:
+            self.reads.paths(named)
         if far:
             self._read_far(far, found)
         return found

@@ -64,9 +64,9 @@ def test_a_log_whose_beginning_was_refused_begins_with_the_next_line(
     folder.write_text("in the way")
     queue = QueueFile(folder, PROCESS, {})
     log = queue.log(queue.run(facts()), READ)
-    log.add("a.jpg", 1)
+    log.add([("a.jpg", 1)])
     folder.unlink()
-    log.add("b.jpg", 2)
+    log.add([("b.jpg", 2)])
     assert [each.read for each in journal_of(queue).logs.values()] == [{"b.jpg": 2}]
     queue.close()
 
@@ -76,11 +76,11 @@ def test_a_line_that_a_full_disk_cut_off_is_no_fact(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(STATE, "warned", True)
     queue = QueueFile(tmp_path, PROCESS, {})
     log, write = queue.log(queue.run(facts()), READ), os.write
-    log.add("a.jpg", 1)
+    log.add([("a.jpg", 1)])
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:-3]))
-    log.add("train-10.jpg", 2)
+    log.add([("train-10.jpg", 2)])
     monkeypatch.undo()
-    log.add("c.jpg", 3)
+    log.add([("c.jpg", 3)])
     queue.close()
     journal = Journal()
     assert journal.apply(queue.path.read_bytes()) == 1
@@ -109,7 +109,7 @@ def test_applying_a_file_twice_or_in_parts_changes_nothing(tmp_path: Path) -> No
     log = queue.log(run, READ)
     queue.add(run, READ)
     for path in ("b.jpg", "a.jpg"):
-        log.add(path, 1)
+        log.add([(path, 1)])
         for _ in range(2):
             whole.apply(queue.path.read_bytes())
     queue.link(log, 1, [(log.link._replace(how="fetch"), None)])
@@ -123,6 +123,61 @@ def test_applying_a_file_twice_or_in_parts_changes_nothing(tmp_path: Path) -> No
     queue.sent([event])
     assert queue.unsent() == journal_of(queue).unsent(bare=True) == []
     queue.close()
+
+
+def test_a_pass_leaves_what_it_read_and_what_it_may_have_read(tmp_path: Path) -> None:
+    """At any moment: files that it has not recorded as read are available; none is missing or both."""
+    queue = QueueFile(tmp_path, PROCESS, {})
+    log, whole = queue.log(queue.run(facts()), READ), Journal()
+    files = [(f"{number}.jpg", number) for number in range(5)]
+    batch = log.batch(files)
+    log.add(files[4:])
+    for done, recorded in ((1, 1), (2, 1), (4, 4)):
+        batch.done = done
+        if recorded == done:
+            log.progress(batch)
+        for _ in range(2):
+            whole.apply(queue.path.read_bytes())
+        read, available = dict([files[4], *files[:recorded]]), dict(files[recorded:4])
+        assert parts(journal_of(queue)) == ((read, available) if available else (read,))
+        assert parts(whole)[0] == read
+    batch.end()
+    assert log.read == dict(files) and not log.batches
+    assert parts(journal_of(queue)) == (dict(files),)
+    again = log.batch(files)
+    again.done = 5
+    log.progress(again)
+    assert (
+        b">0 0 0 0.jpg\t1 1.jpg\t" in queue.path.read_bytes() and queue.path.read_bytes().count(b"\n>") == 1
+    )
+    queue.close()
+
+
+def test_a_pass_goes_on_behind_files_that_the_disk_did_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it reads of the next ones is not taken for others."""
+    monkeypatch.setattr(STATE, "warned", True)
+    folder = tmp_path / "queue"
+    folder.write_text("in the way")
+    queue = QueueFile(folder, PROCESS, {})
+    log = queue.log(queue.run(facts()), READ)
+    for names in ("abc", "def", "ghi"):
+        batch = log.batch([(name, 1) for name in names])
+        batch.done = 2
+        log.progress(batch)
+        folder.unlink(missing_ok=True) if folder.is_file() else None
+    assert parts(journal_of(queue)) == ({"d": 1, "e": 1, "g": 1, "h": 1}, {"f": 1, "i": 1})
+    assert list(log.read) == list("abdegh")
+    queue.close()
+
+
+def parts(journal: Journal) -> tuple[dict[str, int], ...]:
+    """Return the files in a journal that were read, and those that were available only."""
+    (run,) = journal.runs.values()
+    found = [log.fresh() for log in sorted(journal.logs.values(), key=lambda log: log.link.how, reverse=True)]
+    assert {log.run for log in journal.logs.values()} == {run}
+    return tuple(found)
 
 
 def test_a_share_comes_back_from_the_file(tmp_path: Path) -> None:

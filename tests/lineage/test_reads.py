@@ -694,7 +694,7 @@ def test_the_disk_fills_up_while_reading(lab) -> None:
 PASS = """
 from dataver.reading.samples import contents
 files = dataver.open().files("cats@1.0.1")
-found = contents(files, [["labels.csv", "train/a.jpg"]])
+found = contents(files, [[("labels.csv", 4), ("train/a.jpg", 2)]])
 """
 
 
@@ -720,7 +720,7 @@ def test_a_pass_is_of_the_run_in_which_it_began(lab, fetched: bool) -> None:
                 thread = threading.Thread(target=next, args=(found,))
                 thread.start(), thread.join()
                 files.read("labels.csv")
-                assert [*contents(whole, [["labels.csv", "train/a.jpg"]])]
+                assert [*contents(whole, [[("labels.csv", 4), ("train/a.jpg", 2)]])]
         """
         )
     )
@@ -765,6 +765,55 @@ def test_a_pass_goes_on_in_a_forked_child(lab) -> None:
         )
     )
     assert read_by_runs(lab) == {"t:one": [WHOLE]}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_pass_that_is_killed_leaves_what_it_read(lab, first: bool) -> None:
+    """What it was about to read, or read in the last moment, may have been read."""
+    lab.run("import dataver; dataver.fetch('cats@1.0.1')")
+    lab.run(
+        script(
+            PASS
+            + f"""
+        import os
+        with dataver.run(key="t:one"):
+            {first} or files.read("labels.csv")
+            next(found)
+            os._exit(0)
+        """
+        )
+    )
+    lab.run("import dataver; dataver.open().lineage.sync()")
+    found = {(link.how, link.subset.paths) for link in links(lab)["t:one"]}
+    assert found == {("read", ("labels.csv",)), ("available", ("train/a.jpg",))}
+
+
+def test_a_pass_is_recorded_a_few_times(lab) -> None:
+    """Not at each file, which would be the most that recording costs: most of a write is the system's."""
+    said = lab.run(
+        script(
+            """
+        import os
+        from pathlib import Path
+        from dataver.reading.samples import contents
+        Path("many").mkdir()
+        names = [(f"{number}.txt", 1) for number in range(2_000)]
+        for name, _ in names:
+            Path("many", name).write_text("x")
+        repo.sync("many", "many", workspace="work")
+        repo.fetch("many")
+        files, writes, write = repo.files("many"), [], os.write
+        os.write = lambda fd, data: (writes.append(data), write(fd, data))[1]
+        with dataver.run(key="t:pass"):
+            for _ in range(2):
+                assert len([*contents(files, [names])]) == len(names)
+                print(len(writes))
+        """
+        )
+    )
+    first, both = map(int, said.split())
+    assert 0 < first < 500 and both <= first + 1
+    assert ("read", WHOLE) in {(link.how, link.subset) for link in links(lab)["t:pass"]}
 
 
 def test_reading_costs_next_to_nothing(lab) -> None:

@@ -125,7 +125,8 @@ def _loader(place: Place) -> object:
     for ref in REFS:
         version = repo._core.resolve(ref)
         listing = Listing.of(repo._core, version.record.tree, WHOLE)
-        groups = [listing[start : start + 4] for start in range(0, len(listing), 4)]
+        named = list(zip(listing, listing.sizes, strict=True))
+        groups = [named[start : start + 4] for start in range(0, len(named), 4)]
         out[ref] = dict(contents(Files(repo._core, version), groups))
     return out
 

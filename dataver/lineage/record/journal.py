@@ -1,4 +1,4 @@
-"""The records of one process for one repository: runs, their links, the files read, and what was sent.
+r"""The records of one process for one repository: runs, their links, the files read, and what was sent.
 
 Each line is one fact, and facts are only added:
 
@@ -6,7 +6,9 @@ Each line is one fact, and facts are only added:
     {…}                                        an event (`formats/event.py`)
     %<text>                                    an attachment of events below, its bytes as Latin-1
     @<number> {…}                              start of a read log; the event identifies run and version
-    +<number> <size> <path>                    first read of a file
+    +<number> <size> <path>\t…                 files that were read, separated by tabs
+    ><number> <first> <size> <path>\t…         files that a pass reads next, counted from `first`: available
+    <<number> <first> <end>                    of these, files that were read, by their numbers
     *<number> […]                              a share to read
     &<number> <other> <count>                  the first `count` files of another log are in this one, too
     =<number> <count>                          the first `count` files of a log are in events above
@@ -21,9 +23,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import defaultdict
 from datetime import UTC, datetime
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver._about import __version__
 from dataver.errors import DataverError
@@ -39,14 +44,16 @@ from dataver.formats.event import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from dataver.formats.context import Context
     from dataver.formats.record import Record
 
 # Imports in functions: the first read of a process writes without them.
 
-__all__ = ["Journal", "ReadLog", "Run", "Share", "attachments_of", "event_of", "link_of", "now"]
+__all__ = ["Batch", "Journal", "ReadLog", "Run", "Share", "attachments_of", "event_of", "link_of", "now"]
+
+_UNCERTAIN: Final = 0.01  # seconds in which a pass does not record its progress
 
 
 def now() -> datetime:
@@ -182,6 +189,35 @@ class Share(NamedTuple):
     exclude: tuple[str, ...] = ()
 
 
+class Batch:
+    """Files that a pass reads one after another; what it has read is recorded now and then.
+
+    Attributes:
+        files: paths, each with its size.
+        done: number of files read, set by the pass.
+        due: monotonic time from which on `ReadLog.progress` is to be called.
+        closed: whether the run has ended: the next file belongs to another run.
+        ended: whether the pass reads no more of them.
+        log: the log; None if nothing is recorded.
+        first: number of the first file in the log's `>` lines.
+        marked, taken: numbers of files recorded as read in the queue's file, and in the log.
+    """
+
+    __slots__ = ("closed", "done", "due", "ended", "files", "first", "log", "marked", "taken")
+
+    def __init__(self, files: Sequence[tuple[str, int]], log: ReadLog | None = None) -> None:
+        self.files, self.log = files, log
+        self.done = self.marked = self.taken = self.first = 0
+        self.due = inf
+        self.closed = self.ended = False
+
+    def end(self) -> None:
+        """End the pass. Takes no lock, since a generator may be finalized at any moment."""
+        self.ended = True
+        if self.log is not None and self.taken >= self.done:
+            self.log.batches.pop(self, None)
+
+
 class ReadLog:
     """The files that one run read of one version, or that were read before it began.
 
@@ -194,7 +230,8 @@ class ReadLog:
     Attributes:
         run, link: the arguments.
         own: of available files, the log of those that the run read itself; else None.
-        read: every file, with its size; files are only added.
+        known: the recorded files, each with its size; files are only added.
+        batches: files that passes are reading.
         shares: the shares to read.
         said: number of files in links, from the first on.
         whole: files and bytes of the version, if known.
@@ -207,28 +244,84 @@ class ReadLog:
         self.own: ReadLog | None = None
         if link.how == "available":
             self.own = journal.log(run, link._replace(how="read"))
-        self.read: dict[str, int] = {}
+        self.known: dict[str, int] = {}
+        self.batches: dict[Batch, None] = {}
         self.shares: set[Share] = set()
-        self.said = 0
+        self.said = self._ahead = 0
         self.whole: tuple[int, int] | None = None
-        self.listed = self.closed = False
+        self.listed = self.closed = self._told = False
         self._journal, self._number, self._begun = journal, number, False
         self._lock = threading.Lock()
+
+    @property
+    def read(self) -> dict[str, int]:
+        """Every file read so far, with its size."""
+        self.collect()
+        return self.known
 
     def available(self) -> ReadLog:
         """Return the log of files that the run may have read from the cache of another program."""
         return self._journal.log(self.run, self.link._replace(how="available"))
 
-    def add(self, path: str, size: int) -> bool:
-        """Add a file; return whether it is the first of the log."""
-        with self._lock:
-            if path not in self.read:
-                self.read[path] = size
-                self._write(f"+{self._number} {size} {path}")
-                if len(self.read) == 1:
-                    self.run.untold.append((self.link, True))
-                    return True
+    def add(self, files: Iterable[tuple[str, int]]) -> bool:
+        """Add files that were read; return whether they are the first of the log."""
+        fresh = [file for file in files if file[0] not in self.known]
+        if not fresh:
             return False
+        with self._lock:
+            self._write(f"+{self._number} {_text_of(fresh)}")
+            self.known.update(fresh)
+            return self._tell()
+
+    def batch(self, files: Sequence[tuple[str, int]]) -> Batch:
+        """Begin to read files."""
+        batch = Batch(files, self)
+        with self._lock:
+            if files[0][0] in self.known and all(path in self.known for path, _ in files):
+                batch.taken = batch.marked = len(files)
+            else:
+                batch.first, batch.due = self._ahead, monotonic() + _UNCERTAIN if self._told else 0.0
+                self._ahead += len(files)
+                self._write(f">{self._number} {batch.first} {_text_of(files)}")
+            batch.closed = self.closed
+            self.batches[batch] = None
+        return batch
+
+    def progress(self, batch: Batch) -> bool:
+        """Record that more files of a batch were read; return whether they are the first of the log."""
+        with self._lock:
+            batch.due = monotonic() + _UNCERTAIN
+            return self._mark(batch)
+
+    def collect(self) -> None:
+        """Add the files that passes have read."""
+        if self.batches:
+            with self._lock:
+                self._collect()
+
+    def _collect(self) -> None:
+        for batch in list(self.batches):
+            ended = batch.ended
+            self._mark(batch)
+            if batch.marked > batch.taken:
+                self.known.update(batch.files[batch.taken : batch.marked])
+                batch.taken = batch.marked
+            if ended:
+                self.batches.pop(batch, None)
+
+    def _mark(self, batch: Batch) -> bool:
+        marked, done = batch.marked, batch.done
+        if done <= marked:
+            return False
+        self._write(f"<{self._number} {batch.first + marked} {batch.first + done}")
+        batch.marked = done
+        return self._tell()
+
+    def _tell(self) -> bool:
+        first, self._told = not self._told, True
+        if first:
+            self.run.untold.append((self.link, True))
+        return first
 
     def share(self, share: Share) -> None:
         """Add a share to read."""
@@ -242,7 +335,7 @@ class ReadLog:
 
     def include(self, other: ReadLog, count: int) -> None:
         """Add the first `count` files of another log of the same journal."""
-        self.read.update(islice(other.state()[0].items(), count))
+        self.known.update(islice(other.state()[0].items(), count))
         self._write(f"&{self._number} {other._number} {count}")
 
     def settle(self, count: int) -> None:
@@ -254,8 +347,11 @@ class ReadLog:
     def close(self) -> None:
         """Make passes determine their run again: the run has ended."""
         with self._lock:
-            known, self.read, self.closed = self.read, dict(self.read), True
-            known.clear()  # passes hold this one
+            self.closed = True
+            for batch in list(self.batches):
+                batch.closed = True  # first: a file that is read meanwhile is read again
+            self._collect()
+            self.batches.clear()
 
     def _write(self, line: str) -> None:
         """Append a line; the first one that is written follows the line that begins the log."""
@@ -269,8 +365,7 @@ class ReadLog:
     def absorb(self, other: ReadLog) -> None:
         """Add files and shares of another log of the same run and version."""
         first = not self.read
-        for path, size in other.read.items():
-            self.add(path, size)
+        self.add(other.read.items())
         for share in other.shares:
             self.share(share)
         if first:
@@ -279,13 +374,20 @@ class ReadLog:
     def state(self) -> tuple[dict[str, int], set[Share]]:
         """Return copies of the files and shares."""
         with self._lock:
-            return dict(self.read), set(self.shares)
+            self._collect()
+            return dict(self.known), set(self.shares)
 
-    def fresh(self) -> dict[str, int]:
-        """Return the files not in links yet; of available ones, without those that the run read itself."""
-        without = self.own.state()[0] if self.own is not None else {}
-        found = islice(self.state()[0].items(), self.said, None)
-        return {path: size for path, size in found if path not in without}
+    def fresh(self, read: dict[str, int] | None = None) -> dict[str, int]:
+        """Return the files not in links yet; of available ones, without those that the run read itself.
+
+        Args:
+            read: all files, if they were copied before.
+        """
+        read = self.state()[0] if read is None else read
+        if self.own is None and not self.said:
+            return read
+        without = self.own.read if self.own is not None else {}
+        return {path: size for path, size in islice(read.items(), self.said, None) if path not in without}
 
     def unsaid(self) -> list[Link]:
         """Return links that list the files not in links yet."""
@@ -401,9 +503,13 @@ class Journal:
                     file.apply(line)
             except (DataverError, ValueError, TypeError, KeyError):
                 damaged += 1  # the other lines remain valid
-        for log in file.logs.values():
+        for number, log in file.logs.items():
             self.add(log.run)
-            self.log(log.run, log.link).absorb(log)
+            mine = self.log(log.run, log.link)
+            mine.absorb(log)
+            uncertain = [each for each in file.ahead[number].values() if each[0] not in mine.known]
+            if uncertain:
+                mine.available().add(uncertain)
         return damaged
 
 
@@ -412,6 +518,7 @@ class _File:
 
     def __init__(self, journal: Journal, run_of: Callable[[RunFacts], Run]) -> None:
         self.logs: dict[int, ReadLog] = {}
+        self.ahead: defaultdict[int, dict[int, tuple[str, int]]] = defaultdict(dict)
         self._journal, self._run_of = journal, run_of
         self._events: list[tuple[Run, Event]] = []
 
@@ -447,7 +554,12 @@ class _File:
             run = self._run_of(event.run)
             self.logs[number] = ReadLog(Journal(), run, link, number)
         elif kind == b"+":
-            self.logs[number].add(last.decode(), int(first))
+            self.logs[number].add(_files_of(rest))
+        elif kind == b">":
+            self.ahead[number].update(enumerate(_files_of(rest.partition(b" ")[2]), int(first)))
+        elif kind == b"<":
+            ahead = self.ahead[number]
+            self.logs[number].add(ahead[at] for at in range(int(first), int(last)) if at in ahead)
         elif kind == b"*":
             patterns, rank, world, files, size, *exclude = json.loads(rest)
             self.logs[number].share(Share(tuple(patterns), rank, world, files, size, tuple(*exclude)))
@@ -457,6 +569,15 @@ class _File:
             self.logs[number].settle(int(rest))
         else:
             raise ValueError(kind)
+
+
+def _text_of(files: Iterable[tuple[str, int]]) -> str:
+    return "\t".join([f"{size} {path}" for path, size in files])
+
+
+def _files_of(line: bytes) -> list[tuple[str, int]]:
+    parts = [file.partition(" ") for file in line.decode().split("\t")]
+    return [(path, int(size)) for size, _, path in parts]
 
 
 def _identity(link: Link) -> tuple[object, ...]:

@@ -125,6 +125,9 @@ class Notes:
             for _, run in self.runs:
                 _learn_end(run)
                 run.end("finished" if run.how == "joined" or not run.met else outcome)
+            for journal in self.journals.values():
+                for log in journal.logs.values():
+                    log.collect()
             self.rewrite()
 
     def rewrite(self) -> None:

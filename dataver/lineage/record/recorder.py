@@ -28,14 +28,14 @@ from dataver.lineage.attribution.scopes import CURRENT, begin_scope, chain, end_
 from dataver.lineage.attribution.state import STATE, announce, set_base
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
     from dataver.formats.context import Context
     from dataver.formats.event import Link
     from dataver.formats.record import Record
     from dataver.lineage.attribution.state import Scope
     from dataver.lineage.record.background import Recorder
-    from dataver.lineage.record.journal import ReadLog, Share
+    from dataver.lineage.record.journal import Batch, ReadLog, Share
     from dataver.repository import Published, RepositoryCore
 
 # Imports in functions: the first read of a process records without them.
@@ -125,13 +125,13 @@ class Reads:
         run: the run; None means the current one at each read.
     """
 
-    __slots__ = ("_known", "_logs", "_on", "_owner", "_process", "_published", "_repo", "_run", "_shares")
+    __slots__ = ("_log", "_logs", "_on", "_owner", "_process", "_published", "_repo", "_run", "_shares")
 
     def __init__(self, repo: RepositoryCore, published: Published, run: object = None) -> None:
         self._repo, self._published, self._run = repo, published, run
         self._process = STATE.process
         self._owner: Owner | None = None  # of a pass
-        self._known: Mapping[str, int] = {}  # files that the run of a pass has read, until it ends
+        self._log: ReadLog | None = None  # of the last read of a pass
         self._logs: dict[Owner, ReadLog] = {}
         self._shares: set[Share] = set()
         self._on = settings.enabled() and (run is not None or wanted())
@@ -167,13 +167,39 @@ class Reads:
             path: the file's path; for a link, that of its target.
             size: bytes of the file.
         """
-        if self._on and path not in self._known:
+        log = self._log
+        if self._on and (log is None or log.closed or path not in log.known):
+            self.paths(((path, size),))
+
+    def paths(self, files: Iterable[tuple[str, int]]) -> None:
+        """Record that files, `(path, size)` each, were opened or read."""
+        if self._on:
             try:
                 log = self._here()
-                if log is not None and path not in log.read and log.add(path, size):
+                if log is not None and log.add(files):
                     _recorder().changed()
             except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
                 _failed(error)
+
+    def batch(self, files: Sequence[tuple[str, int]]) -> Batch | None:
+        """Begin to read files of a pass, `(path, size)` each; None if `path` is to record each of them."""
+        try:
+            log = self._here() if self._on else None
+            if log is not None:
+                return log.batch(files) if self._owner is not None else None
+        except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
+            _failed(error)
+        from dataver.lineage.record.journal import Batch
+
+        return Batch(files)
+
+    def progress(self, batch: Batch) -> None:
+        """Record how many files of a batch were read."""
+        try:
+            if batch.log is not None and batch.log.progress(batch):
+                _recorder().changed()
+        except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
+            _failed(error)
 
     @_never_raises
     def listed(self, path: str = "", size: int = 0) -> None:
@@ -186,7 +212,7 @@ class Reads:
         """
         log = self._here() if self._on else None
         if log is not None and path:
-            log.available().add(path, size)
+            log.available().add(((path, size),))
         elif log is not None:
             log.listed = True
 
@@ -194,21 +220,22 @@ class Reads:
     def shard(self, share: Share) -> None:
         """Record the share of the version that a reader is to read; links refer to it once it is read."""
         self._shares.add(share)
-        self._log(whose(self._run) if self._on else None)
+        self._begin_log(whose(self._run) if self._on else None)
 
     def _here(self) -> ReadLog | None:
         """Return the log of the pass's run until it ends, else that of the current run."""
         owner = self._owner or whose(self._run)
         log = self._logs.get(owner)  # type: ignore[arg-type]
         if log is not None and not log.closed and self._process == STATE.process:
-            if self._owner is not None:
-                self._known = log.read
+            if self._owner is not None and log is not self._log:
+                log.collect()
+                self._log = log
             return log
         if log is not None and self._owner is not None:  # ended, or the pass goes on in a forked child
-            self._owner, self._known, owner = None, {}, whose(self._run)
-        return self._log(owner)
+            self._owner, self._log, owner = None, None, whose(self._run)
+        return self._begin_log(owner)
 
-    def _log(self, owner: Owner | None) -> ReadLog | None:
+    def _begin_log(self, owner: Owner | None) -> ReadLog | None:
         if owner is None:
             return None
         if self._process != STATE.process:  # forked
