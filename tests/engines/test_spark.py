@@ -1,4 +1,4 @@
-"""Spark on two cores of this machine: versions equal to those of one process, whatever happens to tasks."""
+"""Spark with two executors: versions equal to those of one process, whatever happens to tasks."""
 
 import os
 import signal
@@ -19,10 +19,12 @@ ROWS = 6000
 
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
-    """A session that tries a task four times, and starts slow tasks a second time."""
+    """A session that tries a task four times, and starts slow tasks a second time (not in `local[2]`)."""
     session = (
-        SparkSession.builder.master("local[2,4]")
+        SparkSession.builder.master("local-cluster[2,1,1024]")
         .config("spark.speculation", "true")
+        .config("spark.speculation.minTaskRuntime", "1s")
+        .config("spark.speculation.quantile", "0.5")
         .config("spark.ui.enabled", "false")
         .config("spark.sql.shuffle.partitions", "4")
         .config("spark.sql.python.filterPushdown.enabled", "true")
@@ -110,6 +112,30 @@ def test_tasks_that_fail_and_are_killed_are_tried_again(
     frame = table(spark)
     version = save(frame.mapInArrow(die_once, frame.schema), "append")
     assert Path(marker).exists()
+    assert version.digest == save(frame, "append", dataset="whole").digest
+    assert repo.verify("weather").ok
+
+
+def test_a_slow_task_that_is_started_twice(
+    repo: dataver.Repository, spark: SparkSession, tmp_path: Path
+) -> None:
+    """The attempt that ends first counts; the other one, which Spark kills, changes nothing."""
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+
+    def slow_at_first(batches: Iterator["RecordBatch"]) -> Iterator["RecordBatch"]:  # noqa: F821
+        for batch in batches:
+            yield batch
+            if batch.column("id")[0].as_py() == 0:
+                try:
+                    Path(first).touch(exist_ok=False)
+                except FileExistsError:
+                    Path(second).touch()
+                    continue
+                until(lambda: False)  # is killed
+
+    frame = table(spark)
+    version = save(frame.mapInArrow(slow_at_first, frame.schema), "append")
+    assert Path(second).exists()
     assert version.digest == save(frame, "append", dataset="whole").digest
     assert repo.verify("weather").ok
 
