@@ -10,6 +10,7 @@ the seconds of a job (fork, tasks, join) with one worker and with two, medians, 
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -62,6 +63,7 @@ def spark(workers: int, _: Path) -> Iterator[Job]:
 
     from dataver.integrations.spark import DataverSource
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable
     session = (
         SparkSession.builder.master(f"local[{workers}]").config("spark.ui.enabled", "false").getOrCreate()
     )
