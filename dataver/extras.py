@@ -7,7 +7,12 @@ from dataver.errors import InvalidInput
 
 __all__ = ["has_extra", "require_extra"]
 
-_PACKAGES: Final = {"tables": ("duckdb", "pyarrow"), "images": ("PIL",), "audio": ("soundfile",)}
+_PACKAGES: Final = {
+    "tables": ("duckdb", "pyarrow"),
+    "arrays": ("numpy",),
+    "images": ("PIL", "numpy"),
+    "audio": ("soundfile",),
+}
 
 
 def has_extra(extra: str) -> bool:
@@ -19,7 +24,7 @@ def require_extra(extra: str, what: str) -> None:
     """Raise an error if packages of an extra are not installed.
 
     Args:
-        extra: `tables`, `images` or `audio`.
+        extra: `tables`, `arrays`, `images` or `audio`.
         what: the operation that needs it, as the subject of a sentence: "the statistics of a table".
 
     Raises:

@@ -4,25 +4,38 @@ The idea: a difference of at most 200,000 paths is kept. A larger one is not: th
 time it is iterated, so memory does not depend on its size.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.api.renames import Renames
-from dataver.errors import NotFound
-from dataver.formats.entry import Entry
+from dataver.errors import InvalidInput, NotFound, PathNotFound
+from dataver.formats.entry import Entry, Kind
 from dataver.formats.record import ParentRef
-from dataver.tree import Change, Selection, Tree, diff, find_renames
+from dataver.tree import Change, Selection, Tree, diff, find_renames, path_of
 
 if TYPE_CHECKING:
-    from dataver.repository import RepositoryCore
+    from dataver.diffs import ContentDiff, File, TableDiff
+    from dataver.repository import Published, RepositoryCore
     from dataver.tree.checked_descent import Load
     from dataver.tree.selection import Given
 
-__all__ = ["Diff", "compare", "parent_tree"]
+# Imports in functions: differences of contents, which lists of paths do not need.
+
+__all__ = ["Diff", "Side", "compare", "find_parent"]
 
 _KEPT: Final = 200_000  # changes, some 500 bytes each
+
+
+class Side(NamedTuple):
+    """One of the versions that are compared: its ref, its tree, and a function that fetches a path of it."""
+
+    ref: str
+    tree: Tree
+    fetch: Callable[[str], Path]
 
 
 class Diff:
@@ -40,8 +53,9 @@ class Diff:
         renamed: `(old, new)` entries of equal content that changed their path; in neither list above.
     """
 
-    def __init__(self, walk: Callable[[], Iterator[Change]]) -> None:
+    def __init__(self, walk: Callable[[], Iterator[Change]], sides: tuple[Side, Side] | None = None) -> None:
         self._walk = walk
+        self._sides = sides
         self._count()
 
     def __repr__(self) -> str:
@@ -119,6 +133,83 @@ class Diff:
             "size_removed": files["size_removed"] - size,
         }
 
+    def content(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        old_path: str | os.PathLike[str] | None = None,
+        key: str | Sequence[str] | None = None,
+    ) -> "ContentDiff":
+        """Return the difference between the contents of a file of both versions, which are fetched.
+
+        Its class depends on the suffix: `TableDiff`, `JsonDiff`, `ArraysDiff` of images and tensors, else
+        `TextDiff`; `BytesDiff` of files that are equal, binary or too large. It is true if they differ.
+
+        Args:
+            path: the file in the new version. If only one version has it, its renamed copy in the other.
+            old_path: the file in the old version; None means `path`.
+            key: of a table, the columns that identify a row; () compares whole rows. None means a column that
+                is unique and not NULL in both versions, such as `id`; if there is none, whole rows.
+
+        Raises:
+            PathNotFound: one of the versions has no such file.
+            InvalidInput: the difference is that of a draft, or a version is not uploaded; a file is not what
+                its suffix promises; a package is not installed; the key is not a column of both tables.
+            IntegrityError: the repository holds other bytes.
+            StoreError: the store failed.
+        """
+        from dataver.diffs import BytesDiff, compare_files
+
+        old, new, equal = self._pair(path, old_path)
+        if equal and key is None:
+            return BytesDiff(old, new, "")
+        return compare_files(old, new, key)
+
+    def table(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        old_path: str | os.PathLike[str] | None = None,
+        key: str | Sequence[str] | None = None,
+    ) -> "TableDiff":
+        """Return the difference between the tables in a file of both versions; see `content`.
+
+        Raises:
+            InvalidInput: as for `content`; or the file is not a table, or the tables have no common column.
+        """
+        from dataver.diffs import TableDiff, compare_tables
+
+        old, new, _ = self._pair(path, old_path)
+        found = compare_tables(old, new, key)
+        if not isinstance(found, TableDiff):
+            raise InvalidInput(f"{old} and {new} cannot be compared: {found.summary()}.")
+        return found
+
+    def _pair(
+        self, path: str | os.PathLike[str], old_path: str | os.PathLike[str] | None
+    ) -> "tuple[File, File, bool]":
+        """Return a file of both versions, and whether its contents are equal."""
+        from dataver.diffs import File
+
+        if self._sides is None:
+            raise InvalidInput(
+                "The contents of a draft cannot be compared.", hint="upload it and compare the versions"
+            )
+        names = path_of(path if old_path is None else old_path), path_of(path)
+        one, two = (side.tree.get(name) for side, name in zip(self._sides, names, strict=True))
+        if old_path is None and (one is None) != (two is None):
+            moved = ((old, new) for old, new in self.renamed if names[1] in (old.path, new.path))
+            one, two = next(moved, (one, two))
+        files = []
+        for side, entry, name in zip(self._sides, (one, two), names, strict=True):
+            if entry is None or entry.kind not in (Kind.FILE, Kind.EXECUTABLE):
+                raise PathNotFound(f"{side.ref} has no file '{name}'.", hint="it may have another path there")
+            files.append(
+                (File(entry.path, side.ref, entry.size, partial(side.fetch, entry.path)), entry.digest)
+            )
+        (old_file, before), (new_file, after) = files
+        return old_file, new_file, before == after
+
     @cached_property
     def _renames(self) -> list[tuple[Entry, Entry]] | Renames:
         """The renamed files; those of a large difference are not in memory."""
@@ -180,23 +271,24 @@ class Diff:
 _KINDS: Final = ("added", "removed", "modified", "renamed")
 
 
-def compare(old: Tree | None, new: Tree, load: "Load", include: "Given | None", exclude: "Given") -> Diff:
-    """Return the changes of matching paths from one tree to another; of None, all paths are added."""
+def compare(old: Side | None, new: Side, load: "Load", include: "Given | None", exclude: "Given") -> Diff:
+    """Return the changes of matching paths from one version to another; of None, all paths are added."""
 
     def changes() -> Iterator[Change]:
         if old is None:
-            return (Change(entry.path, None, entry) for entry in new.iterate())
-        return diff(old.digest, new.digest, load)
+            return (Change(entry.path, None, entry) for entry in new.tree.iterate())
+        return diff(old.tree.digest, new.tree.digest, load)
 
+    sides = None if old is None else (old, new)
     if include is None and not exclude:
-        return Diff(changes)
-    trees = [Tree(tree.digest, load) for tree in (old, new) if tree is not None]
+        return Diff(changes, sides)
+    trees = [Tree(each.tree.digest, load) for each in (old, new) if each is not None]
     matches = Selection.across(trees, include, exclude).matcher()
-    return Diff(lambda: (change for change in changes() if matches(change.path)))
+    return Diff(lambda: (change for change in changes() if matches(change.path)), sides)
 
 
-def parent_tree(core: "RepositoryCore", parents: Sequence[ParentRef], child: str) -> Tree | None:
-    """Return the tree of the first parent of a version, or None if it has no parents.
+def find_parent(core: "RepositoryCore", parents: Sequence[ParentRef], child: str) -> "Published | None":
+    """Return the first parent of a version, or None if it has no parents.
 
     Raises:
         NotFound: the parent is not in the repository.
@@ -210,4 +302,4 @@ def parent_tree(core: "RepositoryCore", parents: Sequence[ParentRef], child: str
             f"{parent.dataset}@{parent.label}, the parent of {child}, is not in {core.url}.",
             hint=f"it was deleted or not copied; `dataver diff OLD {child}` compares another version",
         )
-    return core.tree(found.record.tree)
+    return found

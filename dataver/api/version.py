@@ -320,13 +320,14 @@ class Version(VersionFacts, TableReading):
             NotFound: the parent is not in the repository.
             PathNotFound: a pattern of `include` matches no path of either version.
         """
-        from dataver.api.diff import compare, parent_tree
+        from dataver.api.diff import Side, compare, find_parent
 
-        if other is not None:
-            load = (self if self._record_id is None else other)._tree._load  # a draft's loads blocks of both
-            return compare(self._tree, other._tree, load, include, exclude)
-        parent = parent_tree(self._repository, self._record.parents, self.ref)
-        return compare(parent, self._tree, self._tree._load, include, exclude)
+        old, new = (self, other) if other is not None else (None, self)
+        if other is None and (parent := find_parent(self._repository, self._record.parents, self.ref)):
+            old = Version.of(self._repository, parent)
+        load = (old if old is not None and old._record_id is None else new)._tree._load  # a draft's: of both
+        before = None if old is None else Side(old.ref, old._tree, old.path)
+        return compare(before, Side(new.ref, new._tree, new.path), load, include, exclude)
 
     def tag(self, tag: str, *, protect: bool | None = None, force: bool = False, reason: str = "") -> None:
         """Point a tag at it. Arguments as for `Repository.tag`.

@@ -1,0 +1,38 @@
+"""Differences between the contents of two files: tables, JSON, text, images and tensors.
+
+The idea: the suffix of the new name gives the kind. Other files are compared as text unless they are binary.
+"""
+
+from collections.abc import Sequence
+
+from dataver.diffs.arrays import ArrayChange, ArraysDiff, compare_images, compare_tensors
+from dataver.diffs.content import BytesDiff, ContentDiff, File
+from dataver.diffs.json_values import JsonChange, JsonDiff, compare_json
+from dataver.diffs.table import TableDiff, compare_tables
+from dataver.diffs.text import TextDiff, compare_texts
+from dataver.errors import InvalidInput
+from dataver.tables import format_of
+
+__all__ = [
+    "ArrayChange", "ArraysDiff", "BytesDiff", "ContentDiff", "File", "JsonChange", "JsonDiff", "TableDiff",
+    "TextDiff", "compare_files", "compare_tables",
+]  # fmt: skip
+
+_COMPARE = {
+    **dict.fromkeys(("json", "geojson", "ipynb"), compare_json),
+    **dict.fromkeys(("bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"), compare_images),
+    **dict.fromkeys(("npy", "npz", "safetensors"), compare_tensors),
+}
+
+
+def compare_files(old: File, new: File, key: str | Sequence[str] | None = None) -> ContentDiff:
+    """Return the difference between the contents of two files; `key` is that of `compare_tables`.
+
+    Raises:
+        InvalidInput: a package is not installed, or a file is not what its name promises.
+    """
+    if format_of(new.path) and format_of(old.path):
+        return compare_tables(old, new, key)
+    if key is not None:
+        raise InvalidInput(f"{new} is not a table and has no key.")
+    return _COMPARE.get(new.path.rpartition(".")[2].lower(), compare_texts)(old, new)

@@ -1,0 +1,128 @@
+"""The columns of two tables: their pairs, and expressions that compare values of different types."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from dataver.tables import format_of, scan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from duckdb import DuckDBPyConnection
+
+    from dataver.diffs.content import File
+
+__all__ = ["NUMBERS", "TIMES", "Column", "Pair", "first_row", "load", "pair_by_name", "pair_by_content"]
+
+_INTEGERS: Final = re.compile(r"U?(TINY|SMALL|BIG)INT|U?INTEGER|HUGEINT")
+NUMBERS: Final = re.compile(rf"{_INTEGERS.pattern}|FLOAT|DOUBLE|DECIMAL\(.*\)")
+TIMES: Final = re.compile(r"DATE|TIMESTAMP(_S|_MS|_NS)?")
+
+
+class Column(NamedTuple):
+    """A column: its name, Arrow's and DuckDB's name of its type, and its name in SQL."""
+
+    name: str
+    type: str
+    duckdb: str
+    sql: str
+
+
+class Pair(NamedTuple):
+    """A column of both tables. If its types differ, values are compared as numbers, times or text."""
+
+    old: Column
+    new: Column
+
+    def compared(self) -> tuple[str, str]:
+        """Return expressions of the old and the new value that are equal if the values are."""
+        one, other = self
+        kinds = one.duckdb, other.duckdb
+        if one.duckdb == other.duckdb:
+            return one.sql, other.sql
+        for pattern, wide in ((_INTEGERS, "HUGEINT"), (NUMBERS, "DOUBLE"), (TIMES, "TIMESTAMP")):
+            if all(pattern.fullmatch(kind) for kind in kinds):
+                return f"{one.sql}::{wide}", f"{other.sql}::{wide}"
+        return _text(one, other.duckdb), _text(other, one.duckdb)
+
+
+def _text(column: Column, other: str) -> str:
+    """Return a value as text; text that is a value of the other type is written as that type's text."""
+    if column.duckdb != "VARCHAR" or "(" in other or "[" in other:
+        return f"{column.sql}::VARCHAR"
+    return f"coalesce(try_cast({column.sql} AS {other})::VARCHAR, {column.sql})"
+
+
+def first_row(db: DuckDBPyConnection, query: str, values: object = None) -> tuple[Any, ...]:
+    """Return the first row of a query, all rows of which are read."""
+    found: list[tuple[Any, ...]] = db.execute(query, values).fetchall()
+    return found[0]
+
+
+def load(db: DuckDBPyConnection, file: File, table: str) -> tuple[list[Column], int]:
+    """Make a view of a file; return its columns and the number of lines of CSV that were left out.
+
+    A text format is parsed once. Types of CSV come from all its lines: those found from the first ones may be
+    wrong, and one long line then makes DuckDB take a line for a single column.
+    """
+    path, found = file.fetch(), format_of(file.path)
+    source = scan(db, path, name=file.path, lenient=found in ("csv", "tsv"))
+    if found not in ("parquet", "arrow"):
+        db.execute(f"CREATE TABLE all_{table} AS FROM {source}")
+        source = f"all_{table}"
+    first = db.sql(f"FROM {source} LIMIT 0")
+    names = [f"{table[0]}{number}" for number in range(len(first.columns))]
+    db.execute(f"CREATE VIEW {table} AS SELECT * FROM {source} AS t({', '.join(names)})")
+    types = [str(field.type) for field in first.to_arrow_table().schema]
+    columns = map(Column, first.columns, types, map(str, first.types), names)
+    left_out = 0
+    if found in ("csv", "tsv"):
+        rejected = "FROM reject_errors JOIN reject_scans USING (scan_id, file_id) WHERE file_path = ?"
+        (left_out,) = first_row(db, f"SELECT count(DISTINCT line) {rejected}", [str(path)])
+    return list(columns), left_out
+
+
+def pair_by_name(olds: Iterable[Column], news: Iterable[Column]) -> list[Pair]:
+    """Return the columns of both tables, in the order of the new one."""
+    by_name = {each.name: each for each in olds}
+    return [Pair(by_name[each.name], each) for each in news if each.name in by_name]
+
+
+def pair_by_content(
+    db: DuckDBPyConnection,
+    olds: Sequence[Column],
+    news: Sequence[Column],
+    tables: tuple[str, str],
+    key: Sequence[str] = (),
+) -> list[Pair]:
+    """Return columns of the same type and content that have different names.
+
+    Args:
+        db: the connection.
+        olds: columns that only the old table has.
+        news: columns that only the new table has.
+        tables: SQL of both tables, with the same number of rows.
+        key: SQL of columns that identify a row; without them, the order of the values is ignored.
+    """
+    if not olds or not news:
+        return []
+    contents: list[dict[Column, tuple[object, ...]]] = []
+    for columns, table in zip((olds, news), tables, strict=True):
+        parts = [", ".join((each.sql, *key)) for each in columns]
+        sums = ", ".join(
+            f"sum(hash({part})), bit_xor(hash({part})), count({each.sql})"
+            for part, each in zip(parts, columns, strict=True)
+        )
+        row = first_row(db, f"SELECT {sums}, count(*) FROM {table}")
+        found = {each: (*row[3 * n : 3 * n + 3], row[-1], each.duckdb) for n, each in enumerate(columns)}
+        contents.append({each: value for each, value in found.items() if value[2]})  # not only NULL
+    pairs = []
+    left = contents[1]
+    for old, value in contents[0].items():
+        new = next((each for each, other in left.items() if other == value), None)
+        if new is not None:
+            pairs.append(Pair(old, new))
+            del left[new]
+    return pairs

@@ -1,0 +1,104 @@
+"""What all differences of contents have in common, and the files that they compare."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from dataver.errors import InvalidInput
+
+__all__ = ["BytesDiff", "ContentDiff", "File", "broken", "finite", "number_of"]
+
+
+class File(NamedTuple):
+    """A file of a version: its path there, the version's ref, its size in bytes, and how to fetch it."""
+
+    path: str
+    ref: str
+    size: int
+    fetch: Callable[[], Path]
+
+    def __str__(self) -> str:
+        return f"'{self.path}' in {self.ref}"
+
+
+class ContentDiff(ABC):
+    """Difference between the contents of two files; true if they differ.
+
+    Attributes:
+        kind: table, json, text, image, tensors or bytes.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def __bool__(self) -> bool: ...
+
+    def close(self) -> None:  # noqa: B027  # most have nothing to release
+        """Delete temporary files; `with` does this, too."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def summary(self) -> str:
+        """Return the counts in one phrase, such as "12 rows changed"."""
+
+    @abstractmethod
+    def values(self, limit: int | None = None) -> dict[str, Any]:
+        """Return the difference as JSON values, with at most `limit` items of each list."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.summary()})"
+
+
+class BytesDiff(ContentDiff):
+    """Difference between files whose contents are not compared.
+
+    Attributes:
+        old, new: sizes in bytes.
+        reason: why their contents are not compared; empty if they are equal.
+    """
+
+    kind = "bytes"
+
+    def __init__(self, old: File, new: File, reason: str) -> None:
+        self.old, self.new, self.reason = old.size, new.size, reason
+
+    def __bool__(self) -> bool:
+        return bool(self.reason)
+
+    def summary(self) -> str:
+        """Return the reason and the sizes."""
+        return (
+            "the same content"
+            if not self.reason
+            else f"{self.reason}; {self.old:,} bytes -> {self.new:,} bytes"
+        )
+
+    def values(self, limit: int | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Return the sizes and the reason."""
+        return {"size": {"old": self.old, "new": self.new}, "reason": self.reason}
+
+
+def broken(file: File, what: str, error: BaseException) -> InvalidInput:
+    """Return the error of a file that is not what its name promises: "a table", "an image"."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return InvalidInput(f"{file} cannot be read as {what}: {text.rstrip('.')}.")
+
+
+def finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values with NaN and infinite numbers as text, since JSON has none."""
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+def number_of(count: int, thing: str) -> str:
+    """Return a number and its noun: `1 row`, `8,000 rows`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -1,0 +1,212 @@
+"""Differences between tables, by row and column. Needs `dataver[tables]`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from weakref import finalize
+
+from dataver.diffs.columns import first_row
+from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite, number_of
+from dataver.diffs.drift import stability
+from dataver.diffs.rows import Rows
+from dataver.extras import require_extra
+from dataver.tables import MEMORY, connect
+
+# Imports in functions: DuckDB and pyarrow are optional.
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+
+__all__ = ["TableDiff", "compare_tables"]
+
+_SORTED: Final = 16  # columns by which rows without a key are sorted
+
+
+class TableDiff(ContentDiff):
+    """Difference between two tables.
+
+    NULL equals NULL and NaN equals NaN. The order of the rows and of the columns is ignored. The rows are in
+    temporary files, which are deleted by `close`, at the end of a `with` statement, or with the object.
+
+    Attributes:
+        rows: numbers of rows: `old`, `new`, `added`, `removed`, `changed` and `equal`. Without a key, a row
+            that changed counts as removed and as added.
+        cells: number of changed values by column; only columns with changes.
+        key: names of the columns that identify a row; empty if whole rows are compared.
+        key_found: the key was not given: it is a column that is unique and not NULL in both tables.
+        repeated: numbers of rows in `old` and `new` whose key occurs more than once in one of the tables.
+            They are compared as whole rows.
+        left_out: numbers of lines of `old` and `new` that do not fit the others. They are not compared.
+        columns_added: columns that only the new table has, as a name and Arrow's name of the type.
+        columns_dropped: columns that only the old table has, likewise.
+        columns_renamed: columns of equal content, as the old and the new name.
+        columns_retyped: columns as the name, the old and the new type.
+    """
+
+    kind = "table"
+
+    def __init__(self, found: Rows, closing: ExitStack, *, key_found: bool) -> None:
+        self._found, self._pairs = found, found.pairs
+        self._close = finalize(self, closing.close)
+        sides = ("old", "new")
+        self.repeated = dict(zip(sides, found.repeated, strict=True))
+        self.left_out = dict(zip(sides, found.left_out, strict=True))
+        self.key = tuple(self._pairs[n].new.name for n in found.keys)
+        self.key_found = key_found and bool(self.key)
+        self.columns_dropped, self.columns_added = (
+            [(each.name, each.type) for each in columns] for columns in found.unpaired()
+        )
+        self.columns_renamed = [(old.name, new.name) for old, new in self._pairs if old.name != new.name]
+        self.columns_retyped = [
+            (new.name, old.type, new.type) for old, new in self._pairs if old.type != new.type
+        ]
+        counts = dict(found.db.execute("SELECT op, count(*) FROM changes GROUP BY op").fetchall())
+        self.rows = dict(zip(sides, found.total, strict=True))
+        self.rows |= {kind: counts.get(kind, 0) for kind in ("added", "removed", "changed")}
+        self.rows["equal"] = self.rows["new"] - self.rows["added"] - self.rows["changed"]
+        cells = ", ".join(["count(*)", *(f"count_if(f{n})" for n in found.others())])
+        row = first_row(found.db, f"SELECT {cells} FROM changes WHERE op = 'changed'")
+        numbered = zip(found.others(), row[1:], strict=True)
+        self.cells = {self._pairs[n].new.name: count for n, count in numbered if count}
+
+    def close(self) -> None:
+        """Delete the temporary files. The rows and the drift cannot be read afterwards."""
+        self._close()
+
+    def __bool__(self) -> bool:
+        return any(self.rows[kind] for kind in ("added", "removed", "changed")) or any(
+            self._columns().values()
+        )
+
+    @cached_property
+    def drift(self) -> dict[str, float]:
+        """Population stability index by column, without the key; see `dataver.diffs.drift`."""
+        found = stability(self._found.db, self._pairs, ("a", "b"))
+        return {name: value for name, value in found.items() if name not in self.key}
+
+    def added(self, limit: int | None = None) -> pa.Table:
+        """Return the rows that only the new table has, sorted by the key."""
+        return self._rows("added", [(each.name, each.sql) for each in self._found.columns[1]], limit)
+
+    def removed(self, limit: int | None = None) -> pa.Table:
+        """Return the rows that only the old table has, sorted by the key."""
+        return self._rows("removed", [(each.name, each.sql) for each in self._found.columns[0]], limit)
+
+    def changed(self, limit: int | None = None) -> pa.Table:
+        """Return the changed rows, sorted by the key.
+
+        The columns are those of the key, then `old.NAME` and `new.NAME` of each column with changed values.
+        """
+        columns = [(self._pairs[n].new.name, self._pairs[n].new.sql) for n in self._found.keys]
+        for old, new in self._pairs:
+            if new.name in self.cells:
+                columns += [(f"old.{new.name}", old.sql), (f"new.{new.name}", new.sql)]
+        return self._rows("changed", columns, limit)
+
+    def summary(self) -> str:
+        """Return the numbers of rows and of columns that differ."""
+        kinds = [kind for kind in ("changed", "added", "removed") if self.rows[kind]]
+        rows = [
+            f"{self.rows[kind]:,} {kind}" if n else f"{number_of(self.rows[kind], 'row')} {kind}"
+            for n, kind in enumerate(kinds)
+        ]
+        columns = [
+            f"{number_of(len(found), 'column')} {kind}" for kind, found in self._columns().items() if found
+        ]
+        return ", ".join([*rows, *columns]) or "the same rows"
+
+    def values(self, limit: int | None = None) -> dict[str, Any]:
+        """Return the counts and the drift, and at most `limit` rows of each kind, as JSON values."""
+        names = {"added": ("name", "type"), "dropped": ("name", "type"), "renamed": ("old", "new")}
+        retyped = ("name", "old", "new")
+        return {
+            "rows": self.rows,
+            "key": list(self.key),
+            "key_found": self.key_found,
+            "repeated_keys": self.repeated,
+            "left_out": self.left_out,
+            "columns": {
+                kind: [dict(zip(names.get(kind, retyped), each, strict=True)) for each in found]
+                for kind, found in self._columns().items()
+            },
+            "cells": self.cells,
+            "drift": {name: round(value, 6) for name, value in self.drift.items()},
+            "added": [finite(row) for row in self.added(limit).to_pylist()],
+            "removed": [finite(row) for row in self.removed(limit).to_pylist()],
+            "changed": list(self._cells(limit)),
+        }
+
+    def _columns(self) -> dict[str, Sequence[tuple[str, ...]]]:
+        return {
+            "added": self.columns_added,
+            "dropped": self.columns_dropped,
+            "renamed": self.columns_renamed,
+            "retyped": self.columns_retyped,
+        }
+
+    def _cells(self, limit: int | None) -> Iterator[dict[str, Any]]:
+        keys = [(n, self._pairs[n]) for n in self._found.keys]
+        pairs = [(n, self._pairs[n]) for n in self._found.others() if self._pairs[n].new.name in self.cells]
+        columns = [pair.new.sql for _, pair in keys]
+        for n, (old, new) in pairs:
+            columns += [old.sql, new.sql, f"f{n}"]
+        for each in self._rows("changed", [(name, name) for name in columns], limit).to_pylist():
+            row = finite(each)
+            yield {
+                "key": {pair.new.name: row[pair.new.sql] for _, pair in keys},
+                "cells": {
+                    new.name: {"old": row[old.sql], "new": row[new.sql]}
+                    for n, (old, new) in pairs
+                    if row[f"f{n}"]
+                },
+            }
+
+    def _rows(self, kind: str, columns: list[tuple[str, str]], limit: int | None) -> pa.Table:
+        side, keys = 0 if kind == "removed" else 1, self._found.keys or range(len(self._pairs))
+        order = ", ".join(self._pairs[n][side].sql for n in keys[:_SORTED])
+        names = ", ".join(sql for _, sql in columns) or "NULL"
+        found = self._found.db.sql(
+            f"SELECT {names} FROM changes WHERE op = '{kind}' ORDER BY {order}"
+            + ("" if limit is None else f" LIMIT {limit}")
+        ).to_arrow_table()
+        return found.rename_columns([name for name, _ in columns]) if columns else found
+
+
+def compare_tables(
+    old: File, new: File, key: str | Sequence[str] | None = None, *, memory: int = MEMORY
+) -> TableDiff | BytesDiff:
+    """Return the difference between two tables, whose names end with the suffix of one.
+
+    Args:
+        old: the old file.
+        new: the new file.
+        key: names of the columns that identify a row; () compares whole rows. None means the first column
+            that is unique and not NULL in both, one with a name like `id` before others, else whole rows.
+        memory: limit in bytes.
+
+    Raises:
+        InvalidInput: DuckDB or pyarrow is not installed, a file is not a table, or the key is not a column of
+            both.
+    """
+    require_extra("tables", "the difference of tables")
+    import duckdb
+    import pyarrow as pa
+
+    files = (old, new)
+    with ExitStack() as closing:
+        found = Rows(closing.enter_context(connect(*(each.fetch() for each in files), memory=memory)))
+        for side, file in enumerate(files):
+            try:
+                found.load(file, side)
+            except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
+                raise broken(file, "a table", error) from error
+        found.pair()
+        if not found.pairs:
+            return BytesDiff(old, new, "tables without a common column, not compared")
+        found.choose_key((key,) if isinstance(key, str) else key)
+        found.compare()
+        return TableDiff(found, closing.pop_all(), key_found=key is None)

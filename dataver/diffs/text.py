@@ -1,0 +1,69 @@
+"""Differences between text files, by line."""
+
+import difflib
+from collections import Counter
+from itertools import islice
+from typing import Any, Final
+
+from dataver.diffs.content import BytesDiff, ContentDiff, File, number_of
+
+__all__ = ["TextDiff", "compare_texts"]
+
+LARGEST: Final = 16 << 20  # bytes of a file
+_HEAD: Final = 8000  # bytes in which a binary file has a NUL, as git judges
+_MARKS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_PAIRS: Final = 20_000_000  # equal pairs of lines for which difflib takes some seconds
+
+
+class TextDiff(ContentDiff):
+    """Difference between two texts.
+
+    Attributes:
+        added: number of lines that only the new text has.
+        removed: number of lines that only the old text has.
+        lines: unified diff with three lines of context; empty if the lines repeat too often to be aligned.
+    """
+
+    kind = "text"
+
+    def __init__(self, old: File, new: File, olds: list[str], news: list[str]) -> None:
+        before, after = Counter(olds), Counter(news)
+        self.added, self.removed = (after - before).total(), (before - after).total()
+        self.lines: list[str] = []
+        self._aligned = sum(after[line] for line in olds if after[line] * 100 <= max(200, len(news))) < _PAIRS
+        if self._aligned:
+            one, other = (f"{each.ref}/{each.path}" for each in (old, new))
+            self.lines = list(difflib.unified_diff(olds, news, one, other, lineterm=""))
+            body = [line[:1] for line in islice(self.lines, 2, None)]
+            self.added, self.removed = body.count("+"), body.count("-")
+
+    def __bool__(self) -> bool:
+        return True  # equal files are not compared
+
+    def summary(self) -> str:
+        """Return the numbers of lines."""
+        more = "" if self._aligned else "; its lines repeat too often to be aligned"
+        return f"{number_of(self.added, 'line')} added, {self.removed:,} removed{more}"
+
+    def values(self, limit: int | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Return the numbers of lines and the whole unified diff."""
+        return {"lines": {"added": self.added, "removed": self.removed}, "diff": self.lines}
+
+
+def compare_texts(old: File, new: File) -> TextDiff | BytesDiff:
+    """Return the difference between two files by line; of binary or large files, only their sizes.
+
+    UTF-8, or UTF-16 with a byte order mark. Other bytes are kept as surrogates, so none are taken for equal.
+    """
+    if max(old.size, new.size) > LARGEST:
+        return BytesDiff(old, new, f"larger than {LARGEST >> 20} MiB and not compared by line")
+    texts = []
+    for file in (old, new):
+        data = file.fetch().read_bytes()
+        encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+        if encoding != "utf-16" and b"\0" in data[:_HEAD]:
+            return BytesDiff(old, new, "binary, not compared")
+        text = data.decode(encoding, "replace" if encoding == "utf-16" else "surrogateescape")
+        *lines, last = text.split("\n")
+        texts.append([*lines, f"{last} (no newline at the end)"] if last else lines)
+    return TextDiff(old, new, *texts)
