@@ -7,6 +7,7 @@ the notebook, light or dark. Callers show at most `ROWS` rows, so that a piece s
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import islice
 from typing import Final
 
 from dataver.printable import count, safe
@@ -52,17 +53,19 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
     return f"<table style='{_TABLE}'>{''.join(rows)}</table>"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return rows below a header; integers are aligned to the right."""
-    shown = [list(row) for row in rows]
-    right = [bool(shown) and isinstance(shown[0][column], int) for column in range(len(header))]
-    styles = [f"{_TD}{'right' if each else 'left'}" for each in right]
-    cells = zip(header, styles, strict=True)
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], total: int) -> str:
+    """Return the first rows of `total` ones below a header; integers are aligned to the right."""
+    shown = [list(row) for row in islice(rows, ROWS)]
+    if not shown:
+        return ""
+    styles = [f"{_TD}{'right' if isinstance(value, int) else 'left'}" for value in shown[0]]
     head = "".join(
-        f"<th style='{style};font-weight:normal;{_QUIET}'>{_html(name)}</th>" for name, style in cells
+        f"<th style='{style};font-weight:normal;{_QUIET}'>{_html(name)}</th>"
+        for name, style in zip(header, styles, strict=True)
     )
     body = "".join(f"<tr style='background:none'>{''.join(map(_cell, row, styles))}</tr>" for row in shown)
-    return f"<table style='{_TABLE}'><tr style='background:none'>{head}</tr>{body}</table>"
+    found = f"<table style='{_TABLE}'><tr style='background:none'>{head}</tr>{body}</table>"
+    return found + more(total, len(shown), "row")
 
 
 def note(text: object) -> str:

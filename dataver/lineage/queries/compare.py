@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from dataver.errors import IntegrityError, NotFound
 from dataver.formats.canonical_json import encode_json
-from dataver.html_repr import ROWS, card, more, note, table
+from dataver.html_repr import ROWS, card, note, table
 from dataver.lineage.queries.content import CONTENT_SIZE
 from dataver.printable import count
 from dataver.short_repr import short_repr
@@ -83,17 +83,15 @@ class Comparison:
         rows = (
             (
                 each.dataset,
-                each.first.ref if each.first else "not read",
-                each.second.ref if each.second else "not read",
+                *(side.ref if side else "not read" for side in (each.first, each.second)),
                 "" if each.changes is None else len(each.changes),
             )
-            for each in self.pairs[:ROWS]
+            for each in self.pairs
         )
-        names = [each.run.name or each.run.key for each in (self.first, self.second)]
-        shown = table(("dataset", *names, "paths that differ"), rows) if self.pairs else ""
+        header = "dataset", self.first.run.node().title, self.second.run.node().title, "paths that differ"
         title = "the same data" if self.same else f"{count(len(self.pairs), 'dataset')} with different data"
         common = note(f"in common: {', '.join(each.ref for each in self.common[:ROWS]) or 'nothing'}")
-        return card(title, "inputs of two runs", shown, more(len(self.pairs), ROWS, "dataset"), common)
+        return card(title, "inputs of two runs", table(header, rows, len(self.pairs)), common)
 
     @property
     def same(self) -> bool:

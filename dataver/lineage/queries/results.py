@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dataver.formats.event import Subset
-from dataver.html_repr import ROWS, card, facts, more, table
+from dataver.html_repr import ROWS, card, facts, table
 from dataver.lineage.queries.drawing import Node, draw
 from dataver.printable import count, size
 from dataver.short_repr import short_repr
@@ -77,10 +77,10 @@ class IndexedVersion:
 
     def node(self) -> Node:
         """Return it for a drawing."""
-        if self.created is None or self.deleted is not None:
-            return Node("version", self.ref, "deleted" if self.deleted else "not in this repository")
-        text = f"{count(self.files, 'file')} · {size(self.size)} · {self.created:%Y-%m-%d}"
-        return Node("version", self.ref, text)
+        text = "deleted" if self.deleted else "not in this repository"
+        if self.known and not self.deleted:
+            text = f"{count(self.files, 'file')} · {size(self.size)} · {self.created:%Y-%m-%d}"
+        return Node("version", self.ref, text, self.ref)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,8 @@ class IndexedLink:
 
     def node(self) -> Node:
         """Return its version for a drawing."""
-        return Node("version", self.ref, f"{count(self.files, 'file')} · {size(self.size)} · {self.how}")
+        text = f"{count(self.files, 'file')} · {size(self.size)} · {self.how}"
+        return Node("version", self.ref, text, self.ref)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,11 +204,9 @@ class RunAnswer:
     __repr__ = short_repr
 
     def _repr_html_(self) -> str:
-        run, start = self.run, "run"
-        linked = [*((f"i{n}", each) for n, each in enumerate(self.inputs))]
-        linked += [*((f"o{n}", each) for n, each in enumerate(self.outputs))]
-        nodes = {start: run.node(), **{name: link.node() for name, link in linked}}
-        edges = [(name, start, "input") if name[0] == "i" else (start, name, "output") for name, _ in linked]
+        run, node = self.run, self.run.node()
+        links = [(each.node(), node, "input") for each in self.inputs]
+        links += [(node, each.node(), "output") for each in self.outputs]
         about = facts(
             [
                 ("outcome", run.outcome or "open"),
@@ -218,7 +217,7 @@ class RunAnswer:
                 ("commit", run.commit),
             ]
         )
-        return card(run.name or run.key, f"run {run.key}", about, draw(nodes, edges, start))
+        return card(node.title, f"run {run.key}", about, draw(node, links))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,15 +243,11 @@ class VersionAnswer:
     __repr__ = short_repr
 
     def _repr_html_(self) -> str:
-        start = f"v{self.version.row}"
-        versions = {f"v{each.row}": each for each in (self.version, *self.parents, *self.children)}
-        runs = {f"r{run.row}": run for run, _ in (*self.consumed, *self.produced)}
-        edges = [(f"v{each.row}", start, "parent") for each in self.parents]
-        edges += [(start, f"v{each.row}", "parent") for each in self.children]
-        edges += [(f"r{run.row}", start, "output") for run, _ in self.produced]
-        edges += [(start, f"r{run.row}", "input") for run, _ in self.consumed]
-        nodes = {name: each.node() for name, each in versions.items()}
-        nodes |= {name: each.node() for name, each in runs.items()}
+        node = self.version.node()
+        links = [(each.node(), node, "parent") for each in self.parents]
+        links += [(node, each.node(), "parent") for each in self.children]
+        links += [(run.node(), node, "output") for run, _ in self.produced]
+        links += [(node, run.node(), "input") for run, _ in self.consumed]
         about = facts(
             [
                 ("digest", self.version.digest),
@@ -260,7 +255,7 @@ class VersionAnswer:
                 ("same content", ", ".join(each.ref for each in self.same[:ROWS])),
             ]
         )
-        return card(self.version.ref, "version and its runs", about, draw(nodes, edges, start))
+        return card(node.title, "version and its runs", about, draw(node, links))
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,19 +314,16 @@ class FileAnswer:
     __repr__ = short_repr
 
     def _repr_html_(self) -> str:
-        found = table(("version", "path"), ((each.version.ref, each.path) for each in self.holdings[:ROWS]))
-        reads = table(
-            ("read by run", "path", "version", ""),
-            (
-                (each.run.name or each.run.key, each.path, each.link.ref, "" if each.certain else "possibly")
-                for each in self.saw[:ROWS]
-            ),
+        found = ((each.version.ref, each.path) for each in self.holdings)
+        reads = (
+            (each.run.node().title, each.path, each.link.ref, "" if each.certain else "possibly")
+            for each in self.saw
         )
         return card(
             self.asked,
             f"content in {count(len(self.holdings), 'place')}",
-            found + more(len(self.holdings), ROWS, "place"),
-            reads + more(len(self.saw), ROWS, "read") if self.saw else "",
+            table(("version", "path"), found, len(self.holdings)),
+            table(("read by run", "path", "version", ""), reads, len(self.saw)),
         )
 
 
@@ -353,13 +345,8 @@ class Tainted:
     __repr__ = short_repr
 
     def _repr_html_(self) -> str:
-        rows: list[tuple[str, str, str]] = [("version", each.ref, why) for each, why in self.versions]
-        rows += [
-            ("run" if sure else "run, possibly", each.name or each.key, why) for each, why, sure in self.runs
-        ]
-        rows += [
-            ("mended", each.ref, f"produced again by {run.name or run.key}") for each, run in self.mended
-        ]
+        rows = [("version", each.ref, why) for each, why in self.versions]
+        rows += [("run" if sure else "run, possibly", run.node().title, why) for run, why, sure in self.runs]
+        rows += [("mended", each.ref, f"made again by {run.node().title}") for each, run in self.mended]
         title = f"{count(len(self.versions), 'version')} and {count(len(self.runs), 'run')} affected"
-        shown = table(("", "affected", "reason"), rows[:ROWS]) if rows else ""
-        return card(title, "impact", shown, more(len(rows), ROWS, "row"))
+        return card(title, "impact", table(("", "affected", "reason"), rows, len(rows)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dataver.html_repr import card, note
-from dataver.lineage.queries.drawing import draw
+from dataver.lineage.queries.drawing import Node, draw
 from dataver.lineage.queries.resolve import find_version
 from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion, VersionAnswer
 from dataver.lineage.queries.rows import links_where, runs_of, versions_of
@@ -59,11 +59,12 @@ class Graph:
     def _repr_html_(self) -> str:
         nodes = {name: each.node() for name, each in self.versions.items()}
         nodes |= {name: each.node() for name, each in self.runs.items()}
-        edges = ((each.source, each.target, each.label) for each in self.edges)
-        kind = f"{count(len(self.versions), 'version')}, {count(len(self.runs), 'run')}"
+        start = nodes.get(self.start, Node("version", "nothing", "", ""))
+        ends = ((nodes.get(each.source), nodes.get(each.target), each.label) for each in self.edges)
+        links = ((source, target, label) for source, target, label in ends if source and target)
+        kind = f"lineage · {count(len(self.versions), 'version')}, {count(len(self.runs), 'run')}"
         cut = note(f"{count(len(self.cut), 'node')} with further edges") if self.cut else ""
-        title = nodes[self.start].title if self.start in nodes else "nothing"
-        return card(title, f"lineage · {kind}", draw(nodes, edges, self.start), cut)
+        return card(start.title, kind, draw(start, links), cut)
 
 
 def describe_version(db: sqlite3.Connection, ref: str) -> VersionAnswer:
