@@ -53,6 +53,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "search": "Find versions and files by words.",
         "show": "Show the details of a version.",
         "ls": "List the files of a version or a draft.",
+        "profile": "Find out what the files of a version are, and store it in the repository.",
         "log": "Show the history of a dataset as a graph.",
         "audit": "Show who published, tagged and deleted versions, and when.",
         "diff": "Show the differences between two versions, or those of a version from its parent.",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 
 from dataver.api.forking import Forking
+from dataver.api.profiling import profile_sealed, publish_profiled
 from dataver.api.version import UploadReport, Version
 from dataver.arguments import check_range, check_word
 from dataver.errors import InvalidInput
@@ -18,7 +19,6 @@ from dataver.ingest import AddReport, DraftCore
 from dataver.ingest.add_plan import AddPlan, plan_add
 from dataver.ingest.pack_uploader import SPOOL
 from dataver.ingest.scan import Scan, ScanOptions, require_folder
-from dataver.ingest.upload import publish_draft
 from dataver.lineage.record.recorder import record_output
 from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Published
@@ -408,6 +408,7 @@ class Draft(Forking):
             check_created(created, () if self.sealed else self._known_parents())
         self._core.record(values).encode()  # validates the values before anything is fixed
         self._core.seal(values, label=label, bump=bump, allow_empty=allow_empty)
+        profile_sealed(self._core)
         version = self.version()
         record = self._core.record(self._core.state.sealed or values)
         record_output(self._core.repository, record, version.record_id, how="finalize")
@@ -446,7 +447,7 @@ class Draft(Forking):
         if state.published is not None:
             return Version.of(core.repository, core.repository.records.get(self.dataset, state.published))
         record = replace(core.record(sealed), label=state.label or "")
-        return Version(core.repository, record, None, core.tree, partial(publish_draft, core))
+        return Version(core.repository, record, None, core.tree, partial(publish_profiled, core))
 
     def upload(
         self, progress: Progress | bool = SILENT, *, rebase: bool = False, allow_fork: bool = False

@@ -138,7 +138,7 @@ class TableReading:
         return _Table(self, path).ask(lambda source: all_rows(source, columns))
 
     def to_pandas(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return a table as a pandas DataFrame; arguments and errors as of `to_arrow`. Needs pandas."""
+        """Return a table as a pandas DataFrame; arguments and errors as for `to_arrow`. Needs pandas."""
         try:
             import pandas as pd  # noqa: F401
         except ModuleNotFoundError as error:

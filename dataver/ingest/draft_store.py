@@ -98,6 +98,11 @@ class DraftStore:
         return self.folder / "packs"
 
     @property
+    def profiles(self) -> Path:
+        """The file with profiles of the sealed draft, to be stored with the version."""
+        return self.folder / "profiles.json"
+
+    @property
     def external(self) -> Path:
         """The folder of the draft's external packs."""
         return self.folder / "externals"

@@ -69,7 +69,11 @@ def plan_upload(draft: DraftCore) -> UploadPlan:
         blocks=len(blocks),
         transferred=size,
         there=len(there),
-        requests=2 * left + len(there) + 2 * len(blocks) + len(others) + len(draft.state.parents) + _OVERHEAD,
+        requests=2 * (left + len(blocks) + draft.profiles.exists())
+        + len(there)
+        + len(others)
+        + len(draft.state.parents)
+        + _OVERHEAD,
         seconds=size / speed.speed if speed else None,
         speed=speed,
         already=False,

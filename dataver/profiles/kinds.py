@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
 
 from dataver.errors import IntegrityError, InvalidInput, StoreError
-from dataver.extras import has_extra, require_extra
+from dataver.extras import has_extra
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,17 +68,13 @@ class Kind:
         """Whether the packages that it needs are installed."""
         return self.extra is None or has_extra(self.extra)
 
-    def require(self) -> None:
-        """Raise an error if its packages are not installed.
-
-        Raises:
-            InvalidInput: names a missing package and the command that installs it.
-        """
-        if self.extra is not None:
-            require_extra(self.extra, f"the profile of {self.name} files")
-
 
 KINDS: Final = (
+    Kind("image", "images", ".jpg .jpeg .png .gif .bmp .tif .tiff .webp .ppm .pgm", "images"),
+    Kind("audio", "audio", ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf", "audio"),
+    Kind("array", "arrays", ".npy .npz .safetensors"),
+    Kind("json", "json_shapes", ".json .geojson .ipynb"),
+    Kind("archive", "archives", ".zip .tar .tar.gz .tgz .tar.bz2 .tar.xz"),
     Kind(
         "table",
         "tables",

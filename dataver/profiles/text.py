@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "full"]
+__all__ = ["cheap", "clean", "full"]
 
 _HEAD: Final = 64 << 10  # bytes that a cheap profile reads
 _PIECE: Final = 1 << 20
+_NAME: Final = 200  # characters
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -50,3 +51,8 @@ def _read(source: Source, most: int) -> Profile:
     lines += last not in ("", "\n")
     found: Profile = {"encoding": encoding}
     return found | ({"lines": lines} if source.size <= most else {})
+
+
+def clean(text: str) -> str:
+    """Return the beginning of a name in a file, without what UTF-8 cannot encode."""
+    return text[:_NAME].encode("utf-8", "replace").decode()

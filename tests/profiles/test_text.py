@@ -1,28 +1,10 @@
 """Profiles of text files, and the choice of a kind by name."""
 
-import io
-
 import pytest
 
-from dataver.profiles.kinds import kind_of, make_profile
+from dataver.profiles.kinds import kind_of
 
-
-class Bytes:
-    """A source with these bytes."""
-
-    def __init__(self, name: str, data: bytes, *, sampled: bool = True) -> None:
-        self.name, self.size, self.sampled, self._data = name, len(data), sampled, data
-
-    def open(self) -> io.BytesIO:
-        return io.BytesIO(self._data)
-
-
-def profile(name: str, data: bytes, *, full: bool = True, sampled: bool = True) -> dict:
-    kind = kind_of(name)
-    assert kind is not None
-    found = make_profile(kind, Bytes(name, data, sampled=sampled), full=full)
-    assert found is not None
-    return found
+from .sources import profile
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,200 @@
+"""Full profiles of a version: of each file digest once in its dataset, so a child costs what changed.
+
+The idea: files are read in groups, the next one while threads profile the last. Profiles are written as they
+come, so that an interrupted call is continued by the next one.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+import warnings
+from collections import Counter, deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+from dataver import parallel
+from dataver.profiles.kinds import KINDS, kind_of
+from dataver.profiles.sources import SAMPLE, OpenedFile, Opening, Target, encode, group_of
+from dataver.reading.samples import contents
+from dataver.short_repr import short_repr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from dataver.formats.profile import Lines
+    from dataver.progress import Progress
+    from dataver.reading import Files
+    from dataver.repository import RepositoryCore
+
+__all__ = ["ProfileReport", "profile_version"]
+
+_SMALL: Final = 4 << 20  # bytes of a file that is read at once; larger ones are opened
+_GROUP: Final = 16 << 20  # bytes of files that are read together
+_TOGETHER: Final = 512  # files that are read together
+_PENDING: Final = 16  # files that wait for a thread
+_WRITTEN: Final = 2 << 20  # bytes of profiles that are written together
+_SECONDS: Final = 60.0  # after which they are written in any case
+
+
+@dataclass
+class ProfileReport:
+    """Result of making profiles.
+
+    Attributes:
+        made: number of profiles made, by kind.
+        known: number of different files that had a full profile already.
+        problems: `(path, problem)` of broken files; their profiles say the same.
+        missing: kinds of files without a profile because a package is not installed, and what to do.
+        seconds: wall time.
+    """
+
+    made: Counter[str] = field(default_factory=Counter)
+    known: int = 0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    missing: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    __repr__ = short_repr
+
+
+def profile_version(
+    repo: RepositoryCore,
+    files: Files,
+    chosen: Callable[[str], bool],
+    fetch: Callable[[str], Path],
+    progress: Progress,
+) -> ProfileReport:
+    """Make full profiles of the files of a version that have none, and store them.
+
+    Args:
+        repo: the repository.
+        files: the files of the version.
+        chosen: whether a path is wanted.
+        fetch: fetches a file and returns its local path.
+        progress: receives files and bytes.
+
+    Raises:
+        StoreError, IntegrityError: a file cannot be read; completed profiles are stored.
+    """
+    began = time.perf_counter()
+    making = _Making(repo, files, chosen, fetch)
+    with warnings.catch_warnings(action="ignore"):  # of libraries, about broken files
+        making.run(progress)
+    making.report.seconds = time.perf_counter() - began
+    return making.report
+
+
+class _Making:
+    def __init__(
+        self, repo: RepositoryCore, files: Files, chosen: Callable[[str], bool], fetch: Callable[[str], Path]
+    ) -> None:
+        self._repo, self._files, self._chosen, self._fetch = repo, files, chosen, fetch
+        self._record = files.published.record
+        self.report = ProfileReport()
+        self._lines: dict[str, Lines] = {"tables": {}, "files": {}}
+        self._size, self._written = 0, time.monotonic()
+        self._full: set[bytes] = set()
+        for group in self._lines:
+            known = repo.profiles.find(self._record.dataset, group)
+            self._full.update(name for name, line in known.items() if line[:1] == b"1")
+
+    def run(self, progress: Progress) -> None:
+        """Make and write the profiles."""
+        counts, size, every = Counter[str](), 0, dict[str, int]()
+        for target in self._lacking(dict.fromkeys((kind.name for kind in KINDS), 1)):
+            counts[target.kind.name] += 1
+            size += target.size
+        for kind in KINDS:
+            if kind.available:
+                every[kind.name] = max(1, counts[kind.name] // SAMPLE)
+            elif number := counts.pop(kind.name, 0):
+                self.report.missing.append(
+                    (f"{number:,} {kind.name} files", f"pip install 'dataver[{kind.extra}]'")
+                )
+        progress.start(counts.total(), size)
+        pending = deque[Future[tuple[Target, bytes, str | None]]]()
+        try:
+            with parallel.pool(parallel.cores(), "profiles") as pool:
+                for target, opening in self._opened(every):
+                    pending.append(pool.submit(self._make, target, opening))
+                    if len(pending) > _PENDING:
+                        self._take(pending.popleft().result(), progress)
+                for each in pending:
+                    self._take(each.result(), progress)
+        finally:
+            self._write()
+
+    def _lacking(self, every: Mapping[str, int]) -> Iterator[Target]:
+        """Yield each different file of some kinds without a full profile; one in `every` is sampled."""
+        seen, counts = set[bytes](), Counter[str]()
+        self.report.known = 0
+        for leaf in self._files.folders.tree.leaves():
+            for number, path in enumerate(leaf.paths):
+                kind, name = kind_of(path), leaf.file_digest(number)
+                if (
+                    not name
+                    or kind is None
+                    or kind.name not in every
+                    or name in seen
+                    or not self._chosen(path)
+                ):
+                    continue
+                seen.add(name)
+                if name in self._full:
+                    self.report.known += 1
+                    continue
+                sampled = not counts[kind.name] % every[kind.name]
+                counts[kind.name] += 1
+                yield Target(path, leaf.sizes[number], name, kind, sampled)
+
+    def _opened(self, every: Mapping[str, int]) -> Iterator[tuple[Target, Opening]]:
+        """Yield the files and what opens them: small ones, read ahead in groups, then large ones."""
+        waiting = deque[Target]()
+
+        def groups() -> Iterator[list[tuple[str, int]]]:
+            some: list[tuple[str, int]] = []
+            size = 0
+            for target in self._lacking(every):
+                if target.size <= _SMALL:
+                    waiting.append(target)
+                    some.append((target.path, target.size))
+                    size += target.size
+                if len(some) == _TOGETHER or size > _GROUP:
+                    yield some
+                    some, size = [], 0
+            if some:
+                yield some
+
+        for _, data in contents(self._files, groups()):
+            yield waiting.popleft(), partial(io.BytesIO, data)
+        for target in self._lacking(every):
+            if target.size > _SMALL:
+                yield target, partial(cast("Callable[[str], BinaryIO]", self._files.open), target.path)
+
+    def _make(self, target: Target, opening: Opening) -> tuple[Target, bytes, str | None]:
+        fetch = self._fetch if target.size > _SMALL else None
+        made = encode(target.kind, OpenedFile(target, opening, fetch), full=True)
+        assert made is not None, f"a full profile of {target.kind.name} files says something"
+        return target, *made
+
+    def _take(self, made: tuple[Target, bytes, str | None], progress: Progress) -> None:
+        """Keep a profile; write those that are kept from time to time."""
+        target, line, problem = made
+        self._lines[group_of(target.kind)][target.digest] = line
+        self.report.made[target.kind.name] += 1
+        if problem is not None:
+            self.report.problems.append((target.path, problem))
+        progress.advance(1, target.size)
+        self._size += len(line)
+        if self._size > _WRITTEN or time.monotonic() - self._written > _SECONDS:
+            self._write()
+
+    def _write(self) -> None:
+        for group, lines in self._lines.items():
+            self._repo.profiles.add(self._record.dataset, group, [self._record.tree], lines)
+            lines.clear()
+        self._size, self._written = 0, time.monotonic()
