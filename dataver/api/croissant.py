@@ -64,13 +64,13 @@ _TYPE: Final = re.compile(  # of Arrow
     r"|(?P<Date>date)|(?P<Time>time)|(?P<Text>null|(?:large_)?(?:string|utf8|binary))"
 )
 _WRAPPED: Final = re.compile(r"(dictionary<values=|(?:large_)?list<\w+: )([\w\[\]]+)")
-_FORMATS: Final = MimeTypes()  # without the files of this machine
-for _name, _format in (
-    *(("parquet", "application/x-parquet"), ("jsonl", "application/jsonlines")),
-    *(("ndjson", "application/jsonlines"), ("arrow", "application/vnd.apache.arrow.file")),
-    ("md", "text/markdown"),
-):
-    _FORMATS.add_type(_format, f".{_name}")
+_FORMATS: Final = MimeTypes().types_map[1] | {  # without the files of this machine
+    ".arrow": "application/vnd.apache.arrow.file",
+    ".jsonl": "application/jsonlines",
+    ".md": "text/markdown",
+    ".ndjson": "application/jsonlines",
+    ".parquet": "application/x-parquet",
+}
 
 
 def croissant(core: RepositoryCore, version: Published, described: Description | None, tree: Tree) -> _Json:
@@ -83,38 +83,36 @@ def croissant(core: RepositoryCore, version: Published, described: Description |
         name, key = (paths[0], quote(paths[0])) if len(paths) == 1 else _pattern(folder, extension)
         numbers[key] += 1
         key += f";{numbers[key]}" if numbers[key] > 1 else ""
-        includes = (
-            [glob.escape(path) for path in paths]
-            if len(paths) <= _NAMED
-            else [f"{glob.escape(folder)}*{extension}"]
-        )
+        whole = [f"{glob.escape(folder)}*{extension}"]
+        includes = whole if len(paths) > _NAMED else [glob.escape(path) for path in paths]
         distribution.append(_file_set(key, name, extension, includes))
         record_sets.append(_record_set(key, name, columns))
     metadata = record.metadata if described is None else described.metadata
-    text = described.text if described is not None and described.text else record.message
-    found = {
-        "@context": _CONTEXT,
-        "@type": "sc:Dataset",
-        "conformsTo": _VERSION,
-        "name": record.dataset,
-        "description": text or f"Version {record.label} of {record.dataset}.",
-        "license": _license(described.license) if described is not None else None,
-        "url": _address(record.dataset, record.label),
-        "identifier": f"dv1:{record.tree.hex()}",
-        "version": record.label if parse_semver(record.label) else None,
-        "datePublished": record.created.isoformat(),
-        "citeAs": metadata.get("citation"),
-        "creator": {"@type": "sc:Person", "name": record.author},
-        "maintainer": described.owner if described is not None else None,
-        "prov:wasDerivedFrom": [
-            {"@id": _address(each.dataset, each.label), "identifier": f"dv1:{each.tree}"}
-            for each in record.parents
-        ],
-        "prov:wasGeneratedBy": list(_activities(core, version.ref)),
-        "distribution": distribution,
-        "recordSet": record_sets,
-    }
-    return {name: value for name, value in found.items() if value}
+    text = (described.text if described else "") or record.message
+    return _stated(
+        {
+            "@context": _CONTEXT,
+            "@type": "sc:Dataset",
+            "conformsTo": _VERSION,
+            "name": record.dataset,
+            "description": text or f"Version {record.label} of {record.dataset}.",
+            "license": _license(described.license) if described else None,
+            "url": _address(record.dataset, record.label),
+            "identifier": f"dv1:{record.tree.hex()}",
+            "version": record.label if parse_semver(record.label) else None,
+            "datePublished": record.created.isoformat(),
+            "citeAs": metadata.get("citation"),
+            "creator": {"@type": "sc:Person", "name": record.author},
+            "maintainer": described.owner if described else None,
+            "prov:wasDerivedFrom": [
+                {"@id": _address(each.dataset, each.label), "identifier": f"dv1:{each.tree}"}
+                for each in record.parents
+            ],
+            "prov:wasGeneratedBy": list(_activities(core, version.ref)),
+            "distribution": distribution,
+            "recordSet": record_sets,
+        }
+    )
 
 
 def _address(dataset: str, label: str) -> str:
@@ -139,14 +137,15 @@ def _activities(core: RepositoryCore, ref: str) -> Iterator[_Json]:
         lineage.close()
     for run, link in produced:
         if link.how != "unchanged":
-            found = {
-                "@type": "prov:Activity",
-                "prov:label": run.name or run.key,
-                "identifier": run.key,
-                "prov:startedAtTime": run.started.isoformat(),
-                "prov:endedAtTime": run.ended and run.ended.isoformat(),
-            }
-            yield {name: value for name, value in found.items() if value}
+            yield _stated(
+                {
+                    "@type": "prov:Activity",
+                    "prov:label": run.name or run.key,
+                    "identifier": run.key,
+                    "prov:startedAtTime": run.started.isoformat(),
+                    "prov:endedAtTime": run.ended and run.ended.isoformat(),
+                }
+            )
 
 
 def _schemas(core: RepositoryCore, dataset: str) -> dict[bytes, _Columns]:
@@ -190,7 +189,8 @@ def _plain_sets(places: Collection[tuple[str, str]], tables: Iterable[tuple[str,
     deep = False
     while len(places) > _SETS and depth:
         depth, deep = depth - 1, True
-        places = {(_above(folder, depth), extension) for folder, extension in places}
+        above = re.compile(f"(?:[^/]*/){{0,{depth}}}")
+        places = {(above.match(folder)[0], extension) for folder, extension in places}  # type: ignore[index]
     if len(places) > _SETS:
         places = {("", "")}
     every = sorted({*places, *tables})
@@ -207,22 +207,25 @@ def _pattern(folder: str, extension: str) -> tuple[str, str]:
     return f"{folder}*{extension}", f"{quote(folder)}*{extension}"
 
 
-def _above(folder: str, depth: int) -> str:
-    return "".join(f"{part}/" for part in folder.split("/")[:-1][:depth])
-
-
 def _file_set(
     key: str, name: str, extension: str, includes: list[str], excludes: Iterable[str] = ()
 ) -> _Json:
-    found = {
-        "@type": "cr:FileSet",
-        "@id": f"{key};files",
-        "name": name,
-        "encodingFormat": _FORMATS.guess_type(f"x{extension.lower()}")[0] or "application/octet-stream",
-        "includes": includes,
-        "excludes": list(excludes),
-    }
-    return {name: value for name, value in found.items() if value}
+    unpacked = f".{extension.lower().split('.')[1]}" if extension else ""
+    return _stated(
+        {
+            "@type": "cr:FileSet",
+            "@id": f"{key};files",
+            "name": name,
+            "encodingFormat": _FORMATS.get(unpacked, "application/octet-stream"),
+            "includes": includes,
+            "excludes": list(excludes),
+        }
+    )
+
+
+def _stated(values: _Json) -> _Json:
+    """Return the values that are not empty."""
+    return {name: value for name, value in values.items() if value}
 
 
 def _record_set(key: str, name: str, columns: _Columns) -> _Json:

@@ -64,25 +64,10 @@ def folder(repo: dataver.Repository, machine: Path, monkeypatch: pytest.MonkeyPa
 
 def profile(version: dataver.Version) -> None:
     """Store the profiles of the version's tables."""
-    labels = {"id": "int64", "label": "string"}
-    columns = {
-        "prices.parquet": {each.name: str(each.type) for each in TABLE.schema},
-        "train/0.csv": labels,
-        "train/1.csv": labels,
-        "train/other.csv": {"id": "int64"},
-        "odd [1]/t*.tsv": {"k": "int64", "v": "string"},
-        "rows.jsonl": {"k": "int64"},
-    }
-    lines = {
-        version.entry(path).digest: encode_profile(
-            {
-                "kind": "table",
-                "full": False,
-                "columns": [{"name": name, "type": kind, "nullable": True} for name, kind in each.items()],
-            }
-        )
-        for path, each in columns.items()
-    }
+    lines = {}
+    for entry in version.entries(include=["**/*.parquet", "**/*.csv", "**/*.tsv", "**/*.jsonl"]):
+        columns = [each._asdict() for each in version.schema(entry.path)]
+        lines[entry.digest] = encode_profile({"kind": "table", "full": False, "columns": columns})
     version._repository.profiles.add(version.dataset, "tables", [version._record.tree], lines)
 
 

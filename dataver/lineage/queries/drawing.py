@@ -17,7 +17,7 @@ __all__ = ["Link", "Node", "draw"]
 
 _NODES: Final = 60
 _EDGES: Final = 180
-_BENDS: Final = 8  # layers that an edge may cross; a longer one is drawn straight
+_BENDS: Final = 12  # layers that an edge may cross; a longer one is drawn straight
 _SWEEPS: Final = 6
 _WIDTH, _HEIGHT = 186, 40  # of a node
 _ACROSS, _DOWN = 250, 54  # between the corners of nodes
