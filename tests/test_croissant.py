@@ -9,7 +9,6 @@ import pytest
 
 import dataver
 from dataver.api.croissant import _column, _license
-from dataver.formats.profile import encode_profile
 from dataver_cli.main import main
 
 
@@ -31,17 +30,10 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dataver.Repository:
         for number in range(3):
             (source / f"train/{number}.csv").write_text(f"id,price\n{number},1.5\n")
         (source / "train/other.csv").write_text("x\n1\n")
-        (source / "odd [1]/unknown.csv").write_text("y\n1\n")
+        (source / "train/0.jsonl").write_text('{"tags/1": ["a"], "nested": {"a": 1}}\n')
+        (source / "odd [1]/unknown.csv").write_bytes(b"")
         repo.sync(source, "vision/cats", message="July", metadata={"citation": "Ada 2026"})
     return repo
-
-
-def profile(version: dataver.Version, paths: list[str], *columns: tuple[str, str]) -> None:
-    """Store the profile of some tables."""
-    named = [{"name": name, "type": kind, "nullable": True} for name, kind in columns]
-    line = encode_profile({"kind": "table", "full": False, "rows": 1, "columns": named})
-    lines = {version.entry(path).digest: line for path in paths}
-    version._repository.profiles.add(version.dataset, "tables", [version._record.tree], lines)
 
 
 def test_a_document_says_what_is_known(repo: dataver.Repository) -> None:
@@ -69,16 +61,14 @@ def test_a_document_says_what_is_known(repo: dataver.Repository) -> None:
 def test_each_file_is_in_one_set(repo: dataver.Repository) -> None:
     """Files are sets by folder and extension; tables of equal columns have a record set."""
     version = repo.version("vision/cats")
-    tables = [f"train/{number}.csv" for number in range(3)]
-    profile(version, tables, ("id", "int64"), ("price", "double"), ("tags/1", "list<item: string>"))
-    profile(version, ["train/other.csv"], ("x", "int64"), ("nested", "struct<a: int64>"))
+    version.profile()
     found = version.croissant()
     sets = {each["name"]: each for each in found["distribution"]}
     assert sets.keys() == {
-        *("*", "*.md", "train/*.jpg", "train/*.csv", "train/other.csv"),
+        *("*", "*.md", "train/*.jpg", "train/*.csv", "train/other.csv", "train/0.jsonl"),
         *("odd [1]/*.tar.gz", "odd [1]/*.csv"),
     }
-    assert sets["train/*.csv"]["includes"] == tables
+    assert sets["train/*.csv"]["includes"] == [f"train/{number}.csv" for number in range(3)]
     assert sets["train/*.jpg"]["encodingFormat"] == "image/jpeg"
     for entry in version.entries():
         within = [
@@ -89,12 +79,18 @@ def test_each_file_is_in_one_set(repo: dataver.Repository) -> None:
             and not any(fnmatch.fnmatchcase(entry.path, pattern) for pattern in each.get("excludes", ()))
         ]
         assert len(within) == 1, entry
-    rows, other = sorted(found["recordSet"], key=lambda each: len(each["field"]), reverse=True)
-    assert [each["name"] for each in rows["field"]] == ["id", "price", "tags/1"]
-    assert rows["field"][2]["isArray"]
-    assert [each["name"] for each in other["field"]] == ["x"]
-    every = [each["@id"] for each in (*sets.values(), rows, other, *rows["field"], *other["field"])]
-    assert len(every) == len(set(every))
+    columns = {
+        each["name"]: [(field["name"], field["dataType"], field.get("isArray")) for field in each["field"]]
+        for each in found["recordSet"]
+    }
+    assert columns == {
+        "train/*.csv": [("id", "sc:Integer", None), ("price", "sc:Float", None)],
+        "train/other.csv": [("x", "sc:Integer", None)],
+        "train/0.jsonl": [("tags/1", "sc:Text", True)],
+    }
+    every = [each for found_set in found["recordSet"] for each in (found_set, *found_set["field"])]
+    keys = [each["@id"] for each in (*found["distribution"], *every)]
+    assert len(keys) == len(set(keys))
 
 
 def test_many_folders_become_few_sets(tmp_path: Path, repo: dataver.Repository) -> None:

@@ -13,7 +13,6 @@ import pytest
 from pyarrow import parquet
 
 import dataver
-from dataver.formats.profile import encode_profile
 
 TABLE = pa.table(
     {
@@ -54,21 +53,11 @@ def folder(repo: dataver.Repository, machine: Path, monkeypatch: pytest.MonkeyPa
         version = repo.sync(source, "shop/prices", message="July", metadata={"citation": "Ada 2026"}).version
     assert version is not None
     version.describe("Prices & <b>names</b>", license="CC-BY-4.0")
-    profile(version)
     version.fetch(dest=machine / "work")
     command = [sys.executable, "-m", "dataver_cli", "show", "shop/prices", "--croissant"]
     done = subprocess.run(command, capture_output=True, check=True)
     (machine / "work" / "croissant.json").write_bytes(done.stdout)
     return machine / "work"
-
-
-def profile(version: dataver.Version) -> None:
-    """Store the profiles of the version's tables."""
-    lines = {}
-    for entry in version.entries(include=["**/*.parquet", "**/*.csv", "**/*.tsv", "**/*.jsonl"]):
-        columns = [each._asdict() for each in version.schema(entry.path)]
-        lines[entry.digest] = encode_profile({"kind": "table", "full": False, "columns": columns})
-    version._repository.profiles.add(version.dataset, "tables", [version._record.tree], lines)
 
 
 def records(folder: Path, name: str) -> list[dict[str, Any]]:
