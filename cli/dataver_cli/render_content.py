@@ -105,7 +105,8 @@ def _rows(found: "TableDiff", limit: int) -> Iterator[str]:
         cells = {
             name: _change(_text_of(each["old"]), _text_of(each["new"])) for name, each in row["cells"].items()
         }
-        marked.append(("->", {name: _value(value) for name, value in row["key"].items()} | cells))
+        same = {name: _value(value) for part in ("key", "row") for name, value in row[part].items()}
+        marked.append(("->", same | cells))
     if not marked:
         return
     names = list(dict.fromkeys([*found.key, *found.cells, *(name for _, row in marked for name in row)]))

@@ -81,7 +81,7 @@ class ArraysDiff(ContentDiff):
         by = f", by at most {most:.3g}" if most else ""
         if self.kind == "tensors":
             return (
-                f"{len(self.changes):,} of {number_of(len(self.changes) + self.equal, 'tensor')} differ{by}"
+                f"{len(self.changes):,} of {number_of(len(self.changes) + self.equal, 'tensor')} changed{by}"
             )
         if not self.changes:
             return "the same pixels"

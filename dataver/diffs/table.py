@@ -99,12 +99,15 @@ class TableDiff(ContentDiff):
     def changed(self, limit: int | None = None) -> pa.Table:
         """Return the changed rows, sorted by the key.
 
-        The columns are those of the key, then `old.NAME` and `new.NAME` of each column with changed values.
+        The columns are those of the new table, with `old.NAME` and `new.NAME` in place of a column of which
+        values changed.
         """
-        columns = [(self._pairs[n].new.name, self._pairs[n].new.sql) for n in self._found.keys]
-        for old, new in self._pairs:
-            if new.name in self.cells:
-                columns += [(f"old.{new.name}", old.sql), (f"new.{new.name}", new.sql)]
+        olds = {new: old for old, new in self._pairs if new.name in self.cells}
+        columns: list[tuple[str, str]] = []
+        for new in self._found.columns[1]:
+            old = olds.get(new)
+            columns += [(f"old.{new.name}", old.sql)] if old else []
+            columns += [(f"new.{new.name}" if old else new.name, new.sql)]
         return self._rows("changed", columns, limit)
 
     def summary(self) -> str:
@@ -137,7 +140,7 @@ class TableDiff(ContentDiff):
             "drift": {name: round(value, 6) for name, value in self.drift.items()},
             "added": [finite(row) for row in self.added(limit).to_pylist()],
             "removed": [finite(row) for row in self.removed(limit).to_pylist()],
-            "changed": list(self._cells(limit)),
+            "changed": list(self._changes(limit)),
         }
 
     def _columns(self) -> dict[str, Sequence[tuple[str, ...]]]:
@@ -148,22 +151,20 @@ class TableDiff(ContentDiff):
             "retyped": self.columns_retyped,
         }
 
-    def _cells(self, limit: int | None) -> Iterator[dict[str, Any]]:
-        keys = [(n, self._pairs[n]) for n in self._found.keys]
-        pairs = [(n, self._pairs[n]) for n in self._found.others() if self._pairs[n].new.name in self.cells]
-        columns = [pair.new.sql for _, pair in keys]
-        for n, (old, new) in pairs:
-            columns += [old.sql, new.sql, f"f{n}"]
-        for each in self._rows("changed", [(name, name) for name in columns], limit).to_pylist():
-            row = finite(each)
-            yield {
-                "key": {pair.new.name: row[pair.new.sql] for _, pair in keys},
-                "cells": {
-                    new.name: {"old": row[old.sql], "new": row[new.sql]}
-                    for n, (old, new) in pairs
-                    if row[f"f{n}"]
-                },
-            }
+    def _changes(self, limit: int | None) -> Iterator[dict[str, Any]]:
+        """Yield the changed rows as JSON values: the key, the changed cells, and the rest of the row."""
+        olds = {new: (n, old) for n, (old, new) in enumerate(self._pairs) if new.name in self.cells}
+        names = [column.sql for column in self._found.columns[1]]
+        names += [name for n, old in olds.values() for name in (old.sql, f"f{n}")]
+        for each in self._rows("changed", [(name, name) for name in names], limit).to_pylist():
+            values, row = finite(each), {part: dict[str, Any]() for part in ("key", "cells", "row")}
+            for new in self._found.columns[1]:
+                n, old = olds.get(new, (None, new))
+                if n is not None and values[f"f{n}"]:
+                    row["cells"][new.name] = {"old": values[old.sql], "new": values[new.sql]}
+                else:
+                    row["key" if new.name in self.key else "row"][new.name] = values[new.sql]
+            yield row
 
     def _rows(self, kind: str, columns: list[tuple[str, str]], limit: int | None) -> pa.Table:
         side, keys = 0 if kind == "removed" else 1, self._found.keys or range(len(self._pairs))

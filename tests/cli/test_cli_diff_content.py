@@ -33,7 +33,7 @@ def test_rows_of_a_table(run: Run, two_tables: Path) -> None:
         "@@   id  price  city",
         "+++  21  21     city 21",
         "---  1   1      city 1",
-        "->   3   3->6",
+        "->   3   3->6   city 3",
     ]
     assert run("diff", "d", "t.csv").out == done.out  # what the latest version changed
     assert run("diff", "d", "t.csv", "--rows", "0").out == "".join(done.out.splitlines(keepends=True)[:3])
@@ -56,7 +56,9 @@ def test_json_of_a_table(run: Run, two_tables: Path) -> None:
     )
     assert found["rows"] == {"old": 20, "new": 20, "added": 1, "removed": 1, "changed": 1, "equal": 18}
     assert found["added"] == [{"id": 21, "city": "city 21", "price": 21}]
-    assert found["changed"] == [{"key": {"id": 3}, "cells": {"price": {"old": 3, "new": 6}}}]
+    assert found["changed"] == [
+        {"key": {"id": 3}, "cells": {"price": {"old": 3, "new": 6}}, "row": {"city": "city 3"}}
+    ]
     assert set(found["drift"]) == {"city", "price"}
 
 

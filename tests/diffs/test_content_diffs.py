@@ -165,7 +165,7 @@ def test_tensors_by_element(differ: Differ) -> None:
     assert (named["gone"].new, named["new"].old) == (None, None)
     assert (named["w"].differing, named["w"].largest, named["w"].elements) == (2, 0.5, 6)
     assert named["w"].mean == pytest.approx(1 / 6)
-    assert found.summary() == "3 of 4 tensors differ, by at most 0.5"
+    assert found.summary() == "3 of 4 tensors changed, by at most 0.5"
 
 
 def test_tensors_of_other_types_and_files(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def test_rows_of_every_format(differ: Differ, suffix: str) -> None:
         assert found.values()["changed"][1] == {
             "key": {"id": 3},
             "cells": {"price": {"old": 3.5, "new": 9.5}},
+            "row": {"city": "Bonn"},
         }
         assert found.summary() == "2 rows changed, 1 added, 1 removed"
         assert found
@@ -160,7 +161,7 @@ def test_a_value_that_became_text_changes_the_type_and_one_row(compare: Callable
         assert found.columns_retyped == [("price", "double", "string")]
         assert found.rows["changed"] == 1
         assert found.values()["changed"] == [
-            {"key": {"id": 7}, "cells": {"price": {"old": 7.5, "new": "unknown"}}}
+            {"key": {"id": 7}, "cells": {"price": {"old": 7.5, "new": "unknown"}}, "row": {}}
         ]
 
 
@@ -199,7 +200,7 @@ def test_nested_values_and_names_from_outside(compare: Callable[..., TableDiff])
     new[3] = {**new[3], name: 99, "s": {"x": -1}}
     with compare(old, new) as found:
         assert found.cells == {name: 1, "list": 1, "s": 1}
-        assert found.changed().column_names[1] == f"old.{name}"
+        assert found.changed().column_names[1:3] == [f"old.{name}", f"new.{name}"]
 
 
 def test_the_drift_of_a_distribution(compare: Callable[..., TableDiff]) -> None:

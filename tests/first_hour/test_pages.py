@@ -51,6 +51,11 @@ def test_tutorial(play: Play, bucket: dict[str, str], change: dict[str, str]) ->
     play("docs/tutorial.md", bucket, change)
 
 
+def test_chapter_of_tables(play: Play) -> None:
+    """Every command of the chapter prints what the page shows."""
+    play("docs/tutorial-tables.md")
+
+
 def assert_fetched(home: Path) -> None:
     """Compare the files that the README's commands fetched with their sources."""
     for name in ("june.txt", "july.txt"):
