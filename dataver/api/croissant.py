@@ -13,11 +13,12 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter, defaultdict
+from contextlib import suppress
 from mimetypes import MimeTypes
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
-from dataver.errors import NotFound
+from dataver.errors import IntegrityError, NotFound
 from dataver.formats.names import parse_semver
 from dataver.formats.profile import decode_profile
 from dataver.lineage.lineage import Lineage
@@ -152,8 +153,9 @@ def _schemas(core: RepositoryCore, dataset: str) -> dict[bytes, _Columns]:
     """Return the columns of the tables of a dataset whose profiles are known, by digest."""
     found: dict[bytes, _Columns] = {}
     for name, line in core.profiles.find(dataset, "tables").items():
-        columns = tuple(map(_column, decode_profile(line).get("columns", ())))
-        found[name] = tuple(each for each in columns if each[1])
+        with suppress(AttributeError, IntegrityError, KeyError, TypeError):  # others may have written it
+            columns = map(_column, decode_profile(line)["columns"])
+            found[name] = tuple(each for each in columns if each[1])
     return {name: columns for name, columns in found.items() if columns}
 
 
@@ -162,7 +164,7 @@ def _column(column: _Json) -> tuple[str, str, bool]:
     wrapped = _WRAPPED.match(column["type"])
     found = _TYPE.match(wrapped[2] if wrapped else column["type"])
     kind = f"sc:{found.lastgroup}" if found else ""
-    return column["name"], kind, wrapped is not None and "list" in wrapped[1]
+    return str(column["name"]), kind, wrapped is not None and "list" in wrapped[1]
 
 
 def _files(
