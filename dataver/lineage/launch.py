@@ -9,6 +9,8 @@ Signals are forwarded to the command; the launcher returns its exit code.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import tempfile
@@ -28,10 +30,12 @@ from dataver.lineage.record.queue_file import QueueFile, queue_folder
 from dataver.lineage.trackers.announced import announced_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from subprocess import Popen
 
     from dataver.repository import RepositoryCore
+
+    Options = Mapping[str, Any] | None
 
 # Imports in functions: the program starts before they are needed.
 
@@ -50,12 +54,12 @@ class Launch:
 
     Attributes:
         run: the run.
-        repositories: `local_name` and URL of the repositories that it used; complete after its end.
+        repositories: `local_name`, URL and options of the repositories that it used; complete after its end.
     """
 
     def __init__(self, command: Sequence[str], *, name: str | None = None, key: str | None = None) -> None:
         self.command = list(command)
-        self.repositories: dict[str, str] = {}
+        self.repositories: dict[str, tuple[str, Options]] = {}
         self.run = Run(RunFacts(key or fresh_key(), os.urandom(16).hex(), 1, now(), name))
         self.run.know((*announced_runs(), *look().contexts))
         self._facts: dict[str, Any] = {}
@@ -89,24 +93,25 @@ class Launch:
         self.run.end("killed" if killed else "failed" if code else "finished")
         return code
 
-    def tell(self, open_repository: Callable[[str], RepositoryCore]) -> None:
+    def tell(self, open_repository: Callable[[str, Options], RepositoryCore]) -> None:
         """Send the outcome to the repositories; events that cannot be sent remain queued. Never raises.
 
         Args:
-            open_repository: opens a repository by its URL.
+            open_repository: opens a repository by its URL and the options of its store, without secrets.
         """
         self.run.change(facts=self._facts)
-        for repository, url in self.repositories.items():
-            queue = QueueFile(queue_folder(repository), self.run.facts.process, {"parent": None, "url": url})
+        for repository, (url, options) in self.repositories.items():
+            head = {"parent": None, "url": url, "options": options}
+            queue = QueueFile(queue_folder(repository), self.run.facts.process, head)
             for digest, raw in self._attachments.items():
                 queue.keep(digest, raw)
             queue.add(queue.run(self.run.facts))
 
-            def send(url: str = url, queue: QueueFile = queue) -> None:
+            def send(url: str = url, options: Options = options, queue: QueueFile = queue) -> None:
                 from dataver.lineage.record.sender import send, send_left
 
                 try:
-                    repo, events = open_repository(url), queue.unsent(bare=True)
+                    repo, events = open_repository(url, options), queue.unsent(bare=True)
                     send(repo, events, queue.attachments)
                     queue.sent(events)
                     queue.close(delete=True)
@@ -139,9 +144,10 @@ class Launch:
 
     def _read(self, notes: str) -> None:
         for line in Path(notes).read_text("utf-8").splitlines():
-            repository, _, url = line.partition(" ")
-            if repository and url:
-                self.repositories[repository] = url
+            with contextlib.suppress(ValueError):  # its process was killed in the middle
+                self.repositories |= {
+                    name: (url, options) for name, (url, options) in json.loads(line).items()
+                }
 
 
 class _Forwarding:

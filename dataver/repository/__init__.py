@@ -3,7 +3,7 @@
 from dataver.repository.blocks import Blocks
 from dataver.repository.packs import Packs
 from dataver.repository.records import Published, Records
-from dataver.repository.repository import RepositoryCore, init_repository, open_repository
+from dataver.repository.repository import RepositoryCore, init_repository, open_repository, opened
 from dataver.repository.resolve import Ref, ref_text
 from dataver.repository.tags import Tags
 
@@ -17,5 +17,6 @@ __all__ = [
     "Tags",
     "init_repository",
     "open_repository",
+    "opened",
     "ref_text",
 ]

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 # Imports in functions: each is made at its first use, and most commands use none.
 
-__all__ = ["RepositoryCore", "init_repository", "open_repository", "read_config"]
+__all__ = ["RepositoryCore", "init_repository", "open_repository", "opened", "read_config"]
+
+_opened: dict[str, tuple[Store, RepositoryConfig]] = {}  # opened remote ones: the options may be in code only
 
 
 class RepositoryCore:
@@ -134,7 +136,19 @@ def open_repository(url: str, storage_options: Mapping[str, Any] | None = None) 
     config = read_config(store)
     # the result of the probe in `init` applies to all writers, but a copy may be in a weaker store
     store.exclusive_create = store.exclusive_create and config.create_if_absent
-    return RepositoryCore(store, config)
+    return _remembered(RepositoryCore(store, config))
+
+
+def opened(name: str) -> RepositoryCore | None:
+    """Return the remote repository of a `local_name`, with its options, if this process has opened it."""
+    known = _opened.get(name)
+    return None if known is None else RepositoryCore(*known)
+
+
+def _remembered(repo: RepositoryCore) -> RepositoryCore:
+    if repo.store.local_root is None:
+        _opened[repo.local_name] = repo.store, repo.config
+    return repo
 
 
 def read_config(store: Store) -> RepositoryConfig:
@@ -179,7 +193,7 @@ def init_repository(
         raise AlreadyExists(
             f"another process has just created a repository at {store.url}.", hint="use it as it is"
         )
-    return RepositoryCore(store, config)
+    return _remembered(RepositoryCore(store, config))
 
 
 def _parse(store: Store, data: bytes) -> RepositoryConfig:

@@ -40,7 +40,8 @@ def command(session: Session, name: str | None, key: str | None, arguments: tupl
         session.out.warn(f"{arguments[0]}: {error.strerror}")
         return 127 if isinstance(error, FileNotFoundError) else 126
     if enabled() and launch.repositories:
-        launch.tell(lambda url: dataver.open(url, storage_options=session.storage_options)._core)
+        own = session.storage_options or {}
+        launch.tell(lambda url, options: dataver.open(url, storage_options={**(options or {}), **own})._core)
         session.out.note(f"`dataver lineage run {launch.run.key}` shows the versions that it used.")
     return code
 

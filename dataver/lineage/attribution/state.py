@@ -101,7 +101,6 @@ class State:
         bases: all values of `base` so far.
         recorder: the recorder, once something was recorded.
         memory: the cache of `owner.whose`.
-        repositories: opened repositories, by `local_name`.
         hooked: whether the hooks of threads and forks are installed.
         watched: trackers and modules with hooks installed, and `exit`.
         exported: the value of `DATAVER_RUN` that this process set for its children.
@@ -137,7 +136,6 @@ class State:
         self.bases: set[str] = set()
         self.recorder: Any = None
         self.memory: dict[tuple[object, ...], Any] = {}
-        self.repositories: dict[str, Any] = {}
         self.stale: set[str] = set()
         self.lock = threading.RLock()
         self.environment_lock = threading.RLock()

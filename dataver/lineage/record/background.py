@@ -68,7 +68,7 @@ class Recorder:
         """End all runs, and send with a time limit."""
         notes = self.notes
         self._try(lambda: notes.absorb(living=True))
-        if not notes.journals:
+        if not notes.journals and not notes.far:
             return
         notes.finish(_outcome())
         if notes.worker:
@@ -130,16 +130,29 @@ class Recorder:
         moment, notes = time.monotonic(), self.notes
         due = moment >= self._next
         sending = due or not wanted.isdisjoint(("send", "stop"))
+        gathering = bool(wanted - {"tell"}) or (due and moment >= self._gather_at)
+        if gathering:
+            self._gather_at = moment + max(_FIRST, moment - self._began)
+        if sending:
+            self._next = time.monotonic() + _LATER
+        self._work_through(wanted, gathering=gathering, sending=sending)
+        if gathering and notes.far:
+            self._try(lambda: notes.absorb(living="close" in wanted, far=True))
+            if "stop" in wanted:
+                self._try(lambda: notes.finish(_outcome()))
+            self._work_through(wanted, gathering=True, sending=sending)
+
+    def _work_through(self, wanted: set[str], *, gathering: bool, sending: bool) -> None:
+        notes = self.notes
+        if not notes.journals:
+            return
         self._try(self._prepare)
         if "stop" in wanted:
             self._try(self._ask_outcomes)
-        if wanted - {"tell"} or (due and moment >= self._gather_at):
-            self._gather_at = moment + max(_FIRST, moment - self._began)
+        if gathering:
             self._try(lambda: notes.absorb(living="close" in wanted))
             self._try(notes.gather)
         self._try(self._write_to_trackers)
-        if sending:
-            self._next = time.monotonic() + _LATER
         if sending or "ended" in wanted:
             self._try(lambda: self._send(ended_only=not sending))
 

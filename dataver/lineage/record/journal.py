@@ -2,7 +2,8 @@ r"""The records of one process for one repository: runs, their links, the files 
 
 Each line is one fact, and facts are only added:
 
-    #{"parent":…,"pid":…,"start":…,"boot":…,"url":…}    first line: the sending process, the repository
+    #{"parent":…,"pid":…,"start":…,"boot":…,    first line: the sending process; the repository, with options
+      "url":…,"options":…}                     of its store, without secrets
     {…}                                        an event (`formats/event.py`)
     %<text>                                    an attachment of events below, its bytes as Latin-1
     @<number> {…}                              start of a read log; the event identifies run and version

@@ -19,20 +19,20 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dataver.errors import DataverError
 from dataver.formats.context import Context
 from dataver.formats.event import RunFacts
+from dataver.lineage import settings
 from dataver.lineage.attribution.owner import NOTES
 from dataver.lineage.attribution.scopes import chain, here
 from dataver.lineage.attribution.state import STATE, alive, is_worker, parent
 from dataver.lineage.record.journal import Run, link_of, now
-from dataver.lineage.record.queue_file import QueueFile, left_files, queue_folder, queue_folders
+from dataver.lineage.record.queue_file import QueueFile, head_line, left_files, queue_folder, queue_folders
 from dataver.lineage.trackers.base import updating
 from dataver.lineage.trackers.use import united, use_of
 from dataver.machine.process_identity import boot_id
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dataver.formats.event import Link
     from dataver.lineage.attribution.owner import Owner
     from dataver.lineage.attribution.state import Scope
@@ -52,12 +52,14 @@ class Notes:
         lock: held during changes; not during slow operations.
         journals: by the repository's `local_name`.
         facts: of the process.
+        far: whether children left records for remote repositories that this process has not opened.
     """
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.journals: dict[str, QueueFile] = {}
         self.facts: dict[str, Any] = {}
+        self.far = False
         self._attachments: dict[str, bytes] = {}
         self._parent = parent()
         self._asked: dict[str, str | None] = {}
@@ -149,24 +151,38 @@ class Notes:
 
     # links of files read
 
-    def absorb(self, *, living: bool = False) -> None:
-        """Add the records of dead workers and, with `living`, those of running ones."""
+    def absorb(self, *, living: bool = False, far: bool = False) -> None:
+        """Add the records of dead workers and, with `living`, those of running ones.
+
+        With `far`, add those for remote repositories that only children have opened, which may take long.
+        """
+        self.far = False
         for folder in queue_folders():
             for left in left_files(folder, _of_child, living=living):
                 with left, suppress(FileNotFoundError):  # a running child has sent its file
-                    journal = self._journal_of(folder, left.head)
+                    try:
+                        journal = self._journal_of(folder.parent.name, left.head, far=far)
+                    except (DataverError, OSError) as error:  # the file remains for another process
+                        settings.warn(f"lineage is queued in {folder} and sent later: {error}")
+                        continue
+                    if journal is None:
+                        self.far = True
+                        continue
                     with self.lock:
                         left.apply(journal, partial(self._reported, journal))
                     left.done()
 
-    def _journal_of(self, folder: Path, head: dict[str, Any]) -> QueueFile:
+    def _journal_of(self, name: str, head: dict[str, Any], *, far: bool) -> QueueFile | None:
         """Return the journal that takes the records in a file; only children may have used its repository."""
-        name = folder.parent.name
         journal = self.journals.get(name)
         if journal is None:
-            from dataver.repository import open_repository
+            from dataver.machine.configuration import options_for
+            from dataver.repository import open_repository, opened
 
-            return self.journal(STATE.repositories.get(name) or open_repository(str(head["url"])))
+            repo, url = opened(name), str(head["url"])
+            if repo is None and "://" in url and not far:
+                return None
+            journal = self.journal(repo or open_repository(url, options_for(url, head.get("options"))))
         return journal
 
     def _reported(self, journal: QueueFile, facts: RunFacts) -> Run:
@@ -280,11 +296,12 @@ class Notes:
                 "start": mine.start if mine else STATE.start,
                 "boot": boot_id(),
                 "url": repo.url,
+                "options": repo.store.plain_options,
             }
             journal = QueueFile(queue_folder(repo.local_name), STATE.process, head, repo)
             self.journals[repo.local_name] = journal
             self._attach(journal)
-            _tell_runner(repo.local_name, repo.url)
+            _tell_runner(repo)
         return journal
 
     def close(self, *, delete: bool = False) -> None:
@@ -331,12 +348,12 @@ def _as_context(scope: Scope) -> Context:
     return Context(system=system, id=run, kind="explicit")
 
 
-def _tell_runner(repository: str, url: str) -> None:
+def _tell_runner(repo: RepositoryCore) -> None:
     """Report a repository with records to `dataver run`, if it started this process."""
     path = os.environ.get(NOTES)
     if path:
         try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(f"{repository} {url}\n")
+            with open(path, "ab") as file:
+                file.write(head_line({repo.local_name: (repo.url, repo.store.plain_options)}))
         except OSError:
             pass  # the launcher has ended

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Imports in functions: the first read of a process writes without them.
 
-__all__ = ["LeftFile", "QueueFile", "left_files", "queue_folder", "queue_folders", "waiting"]
+__all__ = ["LeftFile", "QueueFile", "head_line", "left_files", "queue_folder", "queue_folders", "waiting"]
 
 
 def queue_folder(repository: str) -> Path:
@@ -52,6 +52,12 @@ def _lineage() -> Path:
     from dataver.machine.paths import state_root
 
     return state_root() / "lineage"
+
+
+def head_line(values: dict[str, Any]) -> bytes:
+    """Return a line of JSON. Options of a store that JSON cannot represent are null or left out."""
+    text = json.dumps(values, separators=(",", ":"), default=lambda _: None, skipkeys=True)
+    return f"{text}\n".encode()
 
 
 class QueueFile(Journal):
@@ -114,7 +120,7 @@ class QueueFile(Journal):
         try:
             with suppress(OSError):  # no locks in the file system: sending twice has no effect
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            head = b"#%s\n" % json.dumps(self.head, separators=(",", ":")).encode()
+            head = b"#" + head_line(self.head)
             self._torn = os.write(fd, head) != len(head)
         except BaseException:
             os.close(fd)

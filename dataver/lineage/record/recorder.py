@@ -140,9 +140,8 @@ class Reads:
 
     @_never_raises
     def _open(self) -> None:
-        """Announce the run to later child processes; register the repository, to send their records."""
+        """Announce the run to later child processes."""
         hooks()
-        STATE.repositories[self._repo.local_name] = self._repo
         _announce(whose(self._run))
 
     def in_current_run(self) -> Reads:
@@ -375,11 +374,24 @@ def _at_exit() -> None:
 
 
 def _finish() -> None:
+    """Send the last records.
+
+    It imports modules, which may register functions for exit; Python refuses them from now on.
+    """
+    late: list[Callable[[], object]] = []
+    register = getattr(threading, "_register_atexit", atexit.register)
+    threading._register_atexit = lambda act, *args: late.append(  # type: ignore[attr-defined]
+        functools.partial(act, *args)
+    )
     try:
         if STATE.recorder is not None or STATE.joinable:
             _send_last()
     except KeyboardInterrupt:
         pass  # exit without waiting; the queue remains
+    finally:
+        threading._register_atexit = register  # type: ignore[attr-defined]
+        for act in reversed(late):
+            act()
 
 
 @_never_raises
