@@ -11,6 +11,7 @@ import time
 import warnings
 from collections import Counter, deque
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
@@ -177,7 +178,8 @@ class _Making:
 
     def _make(self, target: Target, opening: Opening) -> tuple[Target, bytes, str | None]:
         fetch = self._fetch if target.size > _SMALL else None
-        made = encode(target.kind, OpenedFile(target, opening, fetch), full=True)
+        with closing(OpenedFile(target, opening, fetch)) as source:
+            made = encode(target.kind, source, full=True)
         assert made is not None, f"a full profile of {target.kind.name} files says something"
         return target, *made
 

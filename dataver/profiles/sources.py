@@ -42,7 +42,7 @@ class OpenedFile:
         self._copy: IO[bytes] | None = None
 
     def path(self) -> Path:
-        """Return a local file: the fetched one, or a temporary one, which goes with this object."""
+        """Return a local file: the fetched one, or a temporary one, which `close` deletes."""
         if self._fetch is not None:
             return self._fetch(self.name)
         if self._copy is None:
@@ -52,6 +52,11 @@ class OpenedFile:
                 shutil.copyfileobj(file, self._copy)
             self._copy.flush()
         return Path(self._copy.name)
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        if self._copy is not None:
+            self._copy.close()
 
 
 def group_of(kind: Kind) -> str:
