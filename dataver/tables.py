@@ -138,11 +138,11 @@ def scan(
     if found == "jsonl":
         options = ["format = 'newline_delimited'", *more]
         return f"read_json({place}, compression = '{packed}', {', '.join(options)})"
-    if found in ("csv", "tsv"):
+    if found in ("csv", "tsv"):  # skip: one long line would make DuckDB leave out all lines before it
         more += ["store_rejects = true", f"rejects_limit = {_REJECTS}"] if lenient else []
         more += ["delim = '\t'"] if found == "tsv" else []
         sizes = f"max_line_size = {LONGEST}, buffer_size = {2 * LONGEST}"
-        options = [f"compression = '{packed}'", f"encoding = '{encoding}'", sizes, *more]
+        options = ["skip = 0", f"compression = '{packed}'", f"encoding = '{encoding}'", sizes, *more]
         return f"read_csv({place}, {', '.join(options)})"
     raise ValueError(f"'{name}' does not have the suffix of a table")
 

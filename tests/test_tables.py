@@ -5,6 +5,7 @@ import pytest
 import zstandard
 from pyarrow import feather, parquet
 
+from dataver import tables
 from dataver.machine.cache_root import private_cache_root
 from dataver.tables import connect, format_of, quoted, scan
 
@@ -72,6 +73,14 @@ def test_a_name_is_not_a_pattern(tmp_path):
     for name in ("a*.csv", "ab.csv"):
         write(tmp_path / name, b"x\n1\n")
     assert read(tmp_path / "a*.csv") == [(1,)]
+
+
+def test_one_long_line_does_not_hide_the_lines_before_it(tmp_path):
+    path = tmp_path / "a.csv"
+    write(path, b"id,v\n" + b"1,2\n" * 1000 + b"1,2,3\n")
+    with connect(path) as db:
+        count = tables.read(db, path, lambda name: db.execute(f"SELECT count(*) FROM {name}").fetchall())
+    assert count == ([(1000,)], "1 line was left out, first line 1002: too many columns")
 
 
 def test_other_files_cannot_be_read(tmp_path):

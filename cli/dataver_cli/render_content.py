@@ -28,7 +28,7 @@ def content_lines(found: "ContentDiff", limit: int) -> Iterator[str]:
         "json": _json,
         "text": _text,
         "image": _arrays,
-        "tensors": _arrays,
+        "array": _arrays,
     }
     if found and found.kind in makers:
         for line in makers[found.kind](found, limit):
@@ -68,12 +68,10 @@ def _table(found: "TableDiff", limit: int) -> Iterator[str]:
     if found.key_found:
         how += ", which is unique and not NULL in both"
     yield f"rows     {rows['old']:,} -> {rows['new']:,}, {rows['equal']:,} equal; {how}"
-    for what, numbers in (
-        ("rows repeat a key; they are compared as whole rows", found.repeated),
-        ("lines do not fit the others; they are not compared", found.left_out),
-    ):
-        if any(numbers.values()):
-            yield f"         {numbers['old']:,} old and {numbers['new']:,} new {what}"
+    if any(found.repeated.values()):
+        old, new = found.repeated.values()
+        yield f"         {old:,} old and {new:,} new rows repeat a key; they are compared as whole rows"
+    yield from (f"         {side} file: {text}" for side, text in found.irregular.items() if text)
     drift = sorted(((value, name) for name, value in found.drift.items() if value >= _DRIFT), reverse=True)
     columns = [
         *(f"{name} ({kind}) added" for name, kind in found.columns_added),

@@ -1,6 +1,7 @@
 """Differences between the contents of two files: tables, JSON, text, images and tensors.
 
-The idea: the suffix of the new name gives the kind. Other files are compared as text unless they are binary.
+The idea: the suffix of the new name gives the kind, as for profiles. Other files are compared as
+text, unless they are binary.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dataver.diffs.json_values import JsonChange, JsonDiff, compare_json
 from dataver.diffs.table import TableDiff, compare_tables
 from dataver.diffs.text import TextDiff, compare_texts
 from dataver.errors import InvalidInput
+from dataver.profiles.kinds import kind_of
 from dataver.tables import format_of
 
 __all__ = [
@@ -18,11 +20,7 @@ __all__ = [
     "TextDiff", "compare_files", "compare_tables",
 ]  # fmt: skip
 
-_COMPARE = {
-    **dict.fromkeys(("json", "geojson", "ipynb"), compare_json),
-    **dict.fromkeys(("bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"), compare_images),
-    **dict.fromkeys(("npy", "npz", "safetensors"), compare_tensors),
-}
+_COMPARE = {"array": compare_tensors, "image": compare_images, "json": compare_json}
 
 
 def compare_files(old: File, new: File, key: str | Sequence[str] | None = None) -> ContentDiff:
@@ -31,8 +29,9 @@ def compare_files(old: File, new: File, key: str | Sequence[str] | None = None) 
     Raises:
         InvalidInput: a package is not installed, or a file is not what its name promises.
     """
-    if format_of(new.path) and format_of(old.path):
+    if format_of(old.path) and format_of(new.path):
         return compare_tables(old, new, key)
     if key is not None:
         raise InvalidInput(f"{new} is not a table and has no key.")
-    return _COMPARE.get(new.path.rpartition(".")[2].lower(), compare_texts)(old, new)
+    kind = kind_of(new.path)
+    return _COMPARE.get(kind.name if kind else "", compare_texts)(old, new)

@@ -79,7 +79,7 @@ class ArraysDiff(ContentDiff):
         """Return how much differs."""
         most = max((each.largest for each in self.changes if each.largest is not None), default=0.0)
         by = f", by at most {most:.3g}" if most else ""
-        if self.kind == "tensors":
+        if self.kind == "array":
             return (
                 f"{len(self.changes):,} of {number_of(len(self.changes) + self.equal, 'tensor')} changed{by}"
             )
@@ -152,7 +152,7 @@ def compare_tensors(old: File, new: File) -> ArraysDiff | BytesDiff:
             raise broken(file, "tensors", error) from error
     one, two = found
     return ArraysDiff(
-        "tensors", (_compare(name, one.get(name), two.get(name)) for name in sorted({*one, *two}))
+        "array", (_compare(name, one.get(name), two.get(name)) for name in sorted({*one, *two}))
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dataver.tables import format_of, scan
+from dataver.tables import format_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,27 +61,26 @@ def first_row(db: DuckDBPyConnection, query: str, values: object = None) -> tupl
     return found[0]
 
 
-def load(db: DuckDBPyConnection, file: File, table: str) -> tuple[list[Column], int]:
-    """Make a view of a file; return its columns and the number of lines of CSV that were left out.
+def load(db: DuckDBPyConnection, file: File, table: str) -> tuple[list[Column], str | None]:
+    """Make a view of a file; return its columns and what is irregular, as `tables.read`.
 
-    A text format is parsed once. Types of CSV come from all its lines: those found from the first ones may be
-    wrong, and one long line then makes DuckDB take a line for a single column.
+    A text format is parsed once.
+
+    Raises:
+        InvalidInput: the file cannot be read as a table.
     """
-    path, found = file.fetch(), format_of(file.path)
-    source = scan(db, path, name=file.path, lenient=found in ("csv", "tsv"))
-    if found not in ("parquet", "arrow"):
-        db.execute(f"CREATE TABLE all_{table} AS FROM {source}")
-        source = f"all_{table}"
-    first = db.sql(f"FROM {source} LIMIT 0")
+    make = "VIEW" if format_of(file.path) in ("parquet", "arrow") else "TABLE"
+    _, irregular = read(
+        db,
+        file.fetch(),
+        lambda source: db.execute(f"CREATE {make} all_{table} AS FROM {source}"),
+        name=file.path,
+    )
+    first = db.sql(f"FROM all_{table} LIMIT 0")
     names = [f"{table[0]}{number}" for number in range(len(first.columns))]
-    db.execute(f"CREATE VIEW {table} AS SELECT * FROM {source} AS t({', '.join(names)})")
+    db.execute(f"CREATE VIEW {table} AS SELECT * FROM all_{table} AS t({', '.join(names)})")
     types = [str(field.type) for field in first.to_arrow_table().schema]
-    columns = map(Column, first.columns, types, map(str, first.types), names)
-    left_out = 0
-    if found in ("csv", "tsv"):
-        rejected = "FROM reject_errors JOIN reject_scans USING (scan_id, file_id) WHERE file_path = ?"
-        (left_out,) = first_row(db, f"SELECT count(DISTINCT line) {rejected}", [str(path)])
-    return list(columns), left_out
+    return list(map(Column, first.columns, types, map(str, first.types), names)), irregular
 
 
 def pair_by_name(olds: Iterable[Column], news: Iterable[Column]) -> list[Pair]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from dataver.errors import InvalidInput
+from dataver.errors import InvalidInput, message_of
 
 __all__ = ["BytesDiff", "ContentDiff", "File", "broken", "finite", "number_of"]
 
@@ -27,7 +27,7 @@ class ContentDiff(ABC):
     """Difference between the contents of two files; true if they differ.
 
     Attributes:
-        kind: table, json, text, image, tensors or bytes.
+        kind: table, json, text, image, array or bytes.
     """
 
     kind: str
@@ -87,7 +87,7 @@ class BytesDiff(ContentDiff):
 
 def broken(file: File, what: str, error: BaseException) -> InvalidInput:
     """Return the error of a file that is not what its name promises: "a table", "an image"."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = (message_of(error).strip() or type(error).__name__).splitlines()[0]
     return InvalidInput(f"{file} cannot be read as {what}: {text.rstrip('.')}.")
 
 

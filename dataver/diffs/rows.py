@@ -42,7 +42,7 @@ class Rows:
         pairs: columns of both.
         keys: numbers of the pairs that are the key; empty if whole rows are compared.
         total: numbers of rows of the old and the new table.
-        left_out: numbers of lines that do not fit the others.
+        irregular: what is irregular in the old and in the new file, or None.
         repeated: numbers of rows whose key occurs more than once in one of the tables.
     """
 
@@ -52,12 +52,13 @@ class Rows:
         self.pairs: list[Pair] = []
         self.keys: list[int] = []
         self._unique = True
-        self.total, self.left_out, self.repeated = [0, 0], [0, 0], [0, 0]
+        self.irregular: list[str | None] = [None, None]
+        self.total, self.repeated = [0, 0], [0, 0]
 
     def load(self, file: File, side: int) -> None:
         """Read the old (0) or the new file (1)."""
         table = ("old", "new")[side]
-        columns, self.left_out[side] = load(self.db, file, table)
+        columns, self.irregular[side] = load(self.db, file, table)
         self.columns[side].extend(columns)
         self.total[side] = self.count(table)
 

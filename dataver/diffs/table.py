@@ -11,10 +11,9 @@ from dataver.diffs.columns import first_row
 from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite, number_of
 from dataver.diffs.drift import stability
 from dataver.diffs.rows import Rows
+from dataver.errors import InvalidInput
 from dataver.extras import require_extra
 from dataver.tables import MEMORY, connect
-
-# Imports in functions: DuckDB and pyarrow are optional.
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +39,7 @@ class TableDiff(ContentDiff):
         key_found: the key was not given: it is a column that is unique and not NULL in both tables.
         repeated: numbers of rows in `old` and `new` whose key occurs more than once in one of the tables.
             They are compared as whole rows.
-        left_out: numbers of lines of `old` and `new` that do not fit the others. They are not compared.
+        irregular: what is irregular in the files `old` and `new`, such as lines that were left out; or None.
         columns_added: columns that only the new table has, as a name and Arrow's name of the type.
         columns_dropped: columns that only the old table has, likewise.
         columns_renamed: columns of equal content, as the old and the new name.
@@ -54,7 +53,7 @@ class TableDiff(ContentDiff):
         self._close = finalize(self, closing.close)
         sides = ("old", "new")
         self.repeated = dict(zip(sides, found.repeated, strict=True))
-        self.left_out = dict(zip(sides, found.left_out, strict=True))
+        self.irregular = dict(zip(sides, found.irregular, strict=True))
         self.key = tuple(self._pairs[n].new.name for n in found.keys)
         self.key_found = key_found and bool(self.key)
         self.columns_dropped, self.columns_added = (
@@ -131,7 +130,7 @@ class TableDiff(ContentDiff):
             "key": list(self.key),
             "key_found": self.key_found,
             "repeated_keys": self.repeated,
-            "left_out": self.left_out,
+            "irregular": self.irregular,
             "columns": {
                 kind: [dict(zip(names.get(kind, retyped), each, strict=True)) for each in found]
                 for kind, found in self._columns().items()
@@ -194,16 +193,13 @@ def compare_tables(
             both.
     """
     require_extra("tables", "the difference of tables")
-    import duckdb
-    import pyarrow as pa
-
     files = (old, new)
     with ExitStack() as closing:
         found = Rows(closing.enter_context(connect(*(each.fetch() for each in files), memory=memory)))
         for side, file in enumerate(files):
             try:
                 found.load(file, side)
-            except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
+            except (InvalidInput, OSError) as error:
                 raise broken(file, "a table", error) from error
         found.pair()
         if not found.pairs:

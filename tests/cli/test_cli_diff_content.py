@@ -128,6 +128,7 @@ def test_stat_counts_rows_of_modified_tables(
         done = run("diff", "d", "--stat")
     assert len(done.out.splitlines()) == 2
     assert "1 modified table not compared" in done.err
-    (two_tables / "more" / "u.jsonl").write_text("{")
-    run("sync", two_tables, "--name", "d")
-    assert "'more/u.jsonl' in d@1.0.2 cannot be read as a table: " in run("diff", "d", "--stat").out
+    for content in (b"PAR1", b"PAR1 no"):
+        (two_tables / "v.parquet").write_bytes(content)
+        run("sync", two_tables, "--name", "d")
+    assert "'v.parquet' in d@1.0.2 cannot be read as a table: " in run("diff", "d", "--stat").out
