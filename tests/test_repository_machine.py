@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 import dataver
 from dataver.errors import InvalidInput
-from dataver.machine.descent import remove_folder
+from dataver.machine.deep_folders import remove_folder
 
 NAMES = ["a.txt", "b.bin", "c", "sub/a.txt", "sub/d", "sub/deep/e", "x/f", "x.y"]
 CONTENTS = [b"", b"one", b"two" * 2000, bytes(range(256)) * 700, os.urandom(150_000), b"z" * 90_000]

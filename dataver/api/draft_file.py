@@ -1,8 +1,8 @@
 """Open files of a draft: read, write or change one without a copy of the dataset.
 
     rb            the content, from the repository or from the packs in the local spool
-    wb xb ab      a stream into the draft (`dataver.ingest.writing`); `ab` reads the existing content to hash
-    it r+b w+b x+b   random access: written data waits in an unnamed local file of that size, and the whole
+    wb xb ab      a stream into the draft (`dataver.ingest.file_writer`); `ab` reads the content to hash it
+    r+b w+b x+b   random access: written data waits in an unnamed local file of that size, and the whole
                   file is added to the draft on `close`
 
 The idea: writing is atomic. The file is in the draft once `close` has returned; after an exception, or if it
@@ -24,7 +24,7 @@ from dataver.formats.entry import Entry, Kind, check_path
 from dataver.formats.pack import Footer, parse_footer, parse_trailer
 from dataver.ingest.draft_state import kept_in
 from dataver.repository import Packs
-from dataver.repository.reread import resumed
+from dataver.repository.read_again import resumed
 from dataver.tree import path_of
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from dataver.ingest.draft_store import DraftStore
-    from dataver.ingest.writing import FileWriter
+    from dataver.ingest.file_writer import FileWriter
 
 # Imports in functions: a draft is written or read, seldom both.
 
@@ -71,7 +71,7 @@ def open_in_draft(
 def _binary(
     draft: DraftStore, path: str, kind: str, *, plus: bool, executable: bool | None
 ) -> io.BufferedIOBase:
-    from dataver.ingest.writing import FileWriter
+    from dataver.ingest.file_writer import FileWriter
 
     entry = draft.tree.get(path)
     if kind == "r" or (kind == "a" and entry is not None):

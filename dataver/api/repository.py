@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dataver.ingest.scan import ScanOptions
     from dataver.lineage.lineage import Lineage
     from dataver.reading import Files
-    from dataver.search.words import Hit
+    from dataver.search.word_search import Hit
 
 # Imports in functions: commands that only read metadata start in two thirds of the time.
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from dataver.api.version import Version
 from dataver.arguments import check_range
 from dataver.errors import DataverError
-from dataver.machine.store_clock import GRACE
 from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Ref, RepositoryCore, ref_text
 from dataver.tree.selection import Given, Selection
@@ -304,7 +303,7 @@ class Upkeep:
     def plan_gc(self, *, grace: timedelta | None = None) -> "GcPlan":
         """Return what `gc` would free; arguments and errors as for `gc`."""
         from dataver.api.drafts import needs_of_drafts
-        from dataver.maintenance.gc import plan_gc
+        from dataver.maintenance.gc import GRACE, plan_gc
 
         check_range("grace", grace, timedelta(0))
         packs, trees = needs_of_drafts(self._core)
@@ -333,7 +332,7 @@ class Upkeep:
             StoreError: the store failed; repeating the call continues.
         """
         from dataver.api.drafts import needs_of_drafts
-        from dataver.maintenance.gc import execute_gc
+        from dataver.maintenance.gc import GRACE, execute_gc
 
         check_range("grace", grace, timedelta(0))
         packs, trees = needs_of_drafts(self._core)

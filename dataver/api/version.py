@@ -15,7 +15,7 @@ from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import Record
 from dataver.progress import SILENT, Progress, receiver
-from dataver.repository.reread import resumed
+from dataver.repository.read_again import resumed
 from dataver.short_repr import short_repr
 from dataver.tree import Selection, Tree, path_of
 from dataver.tree.selection import literal

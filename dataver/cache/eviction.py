@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dataver.cache.leases import holder, leases
 from dataver.cache.limit import Limit, cache_limit, disk_free, disk_size
 from dataver.cache.sharing import unread
-from dataver.machine.descent import open_folder, remove_folder, walk_folders
+from dataver.machine.deep_folders import open_folder, remove_folder, walk_folders
 from dataver.storage.durable import replace_file
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from dataver.machine.descent import remove_folder
+from dataver.machine.deep_folders import remove_folder
 from dataver.machine.paths import make_private
 from dataver.storage.base import TEMPORARY, BytesLike
 from dataver.storage.durable import replace_file

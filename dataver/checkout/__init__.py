@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dataver.checkout.fetching import FetchReport, fetch
     from dataver.checkout.reading import read_file
     from dataver.checkout.repository_verifier import RepositoryReport, verify_repository
-    from dataver.checkout.verifying import VerifyReport, verify_folder, verify_version
+    from dataver.checkout.version_verifier import VerifyReport, verify_folder, verify_version
 
 __all__ = [
     "FetchReport",
@@ -26,12 +26,12 @@ __all__ = [
 _HOMES = {
     "FetchReport": "fetching",
     "RepositoryReport": "repository_verifier",
-    "VerifyReport": "verifying",
+    "VerifyReport": "version_verifier",
     "fetch": "fetching",
     "read_file": "reading",
-    "verify_folder": "verifying",
+    "verify_folder": "version_verifier",
     "verify_repository": "repository_verifier",
-    "verify_version": "verifying",
+    "verify_version": "version_verifier",
 }
 
 

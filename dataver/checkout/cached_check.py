@@ -21,7 +21,7 @@ from dataver.checkout.local_sources import hash_file
 from dataver.errors import IntegrityError
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
-from dataver.machine.descent import open_folder
+from dataver.machine.deep_folders import open_folder
 from dataver.storage.durable import replace_file
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from dataver.checkout.local_sources import hash_file
 from dataver.checkout.transfer import Copy, LocalCopy
 from dataver.errors import IntegrityError
 from dataver.hashing.digest import digest
-from dataver.machine.descent import open_folder
+from dataver.machine.deep_folders import open_folder
 from dataver.storage.holes import data_spans
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from dataver.checkout.cached_files import CachedFiles
 from dataver.checkout.local_sources import planned
-from dataver.checkout.plan import WINDOW_ENTRIES, WINDOW_EXTENTS, WINDOW_FAR, WINDOW_NEAR, Range, plan
+from dataver.checkout.range_plan import WINDOW_ENTRIES, WINDOW_EXTENTS, WINDOW_FAR, WINDOW_NEAR, Range, plan
 from dataver.checkout.selection import FILES, FetchRequest, survey
 from dataver.checkout.working_copy import Existing
 from dataver.machine.speeds import Rate, recent_rate

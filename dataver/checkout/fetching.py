@@ -32,9 +32,9 @@ from dataver.errors import Conflict
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest
 from dataver.machine.cache_root import private_cache_root
-from dataver.machine.descent import open_folder, remove_folder, walk_folders
+from dataver.machine.deep_folders import open_folder, remove_folder, walk_folders
 from dataver.progress import SILENT, Counters, Progress
-from dataver.repository.reread import PackMissing
+from dataver.repository.read_again import PackMissing
 from dataver.short_repr import short_repr
 from dataver.storage.durable import flush_file_system, flush_folder
 from dataver.tree.selection import WHOLE, Selection

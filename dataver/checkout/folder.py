@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from dataver.errors import IntegrityError, InvalidInput, message_of
 from dataver.formats.entry import check_paths
-from dataver.machine.descent import open_folder
+from dataver.machine.deep_folders import open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

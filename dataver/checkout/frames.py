@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, message_of
 from dataver.formats.frame import decode_frame
-from dataver.repository.reread import ExternalChanged, PackMissing
+from dataver.repository.read_again import ExternalChanged, PackMissing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dataver.checkout.plan import FramePart, Range
+    from dataver.checkout.range_plan import FramePart, Range
     from dataver.repository.frame_reader import FrameReader
 
 __all__ = ["pieces_of"]

@@ -20,12 +20,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from dataver.checkout.folder import located
-from dataver.checkout.plan import FetchedFile, positions, raw_extents, raw_start
+from dataver.checkout.range_plan import FetchedFile, positions, raw_extents, raw_start
 from dataver.checkout.selection import FILES
 from dataver.checkout.transfer import Copies, LocalCopy, PlannedFile
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest, new_hasher
-from dataver.machine.descent import open_folder
+from dataver.machine.deep_folders import open_folder
 
 if TYPE_CHECKING:
     from array import array

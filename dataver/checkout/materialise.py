@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.checkout.local_sources import planned
-from dataver.checkout.plan import WINDOW_ENTRIES, WINDOW_EXTENTS, WINDOW_FAR, WINDOW_NEAR
+from dataver.checkout.range_plan import WINDOW_ENTRIES, WINDOW_EXTENTS, WINDOW_FAR, WINDOW_NEAR
 from dataver.checkout.selection import FILES, Part
 from dataver.checkout.transfer import FileWindow, PlannedFile, Transfer
 from dataver.errors import DataverError, IntegrityError, StoreError

@@ -8,7 +8,7 @@ chunk when its frame is read. So each stored byte is read once, except bytes tha
 memory does not grow with the version.
 
 Serves invariant 1. Reports damaged frames; the caller derives the affected files
-(`dataver.checkout.verifying`).
+(`dataver.checkout.version_verifier`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dataver.formats.pack import MAGIC, check_frame, check_magic, memory_of
 from dataver.hashing.digest import digest, new_hasher
 from dataver.lru import LRUCache
 from dataver.repository.frame_reader import FrameReader, coalesce, max_gap
-from dataver.repository.reread import PackMissing
+from dataver.repository.read_again import PackMissing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataver.checkout.frames import pieces_of
-from dataver.checkout.plan import FetchedFile, FramePart, Range, positions, raw_extents, split_extent
+from dataver.checkout.range_plan import FetchedFile, FramePart, Range, positions, raw_extents, split_extent
 from dataver.errors import IntegrityError, InvalidInput
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import new_hasher

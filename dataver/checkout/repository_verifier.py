@@ -1,9 +1,10 @@
 """Verification of a whole repository: all versions, and every object except lineage.
 
 The idea: versions share blocks, packs and files, so each is checked once, however many versions need it. One
-walk loads the blocks of all versions and records their shape (`dataver.tree.forest`); files are verified leaf
-by leaf in path order, where the leaves of successive versions are adjacent, and a file that was just verified
-is skipped. Packs and blocks that no version needs are verified as well, because `add` reuses their chunks.
+walk loads the blocks of all versions and records their shape (`dataver.tree.many_trees`); files are verified
+leaf by leaf in path order, where the leaves of successive versions are adjacent, and a file that was just
+verified is skipped. Packs and blocks that no version needs are verified as well, because `add` reuses their
+chunks.
 
 Serves invariants 1 and 10. Changes nothing. Objects that a concurrent gc deletes are not findings.
 """
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dataver import parallel
 from dataver.checkout.pack_verifier import Inspection
-from dataver.checkout.verifying import ExternalVerifier, VerifyReport, file_problem
+from dataver.checkout.version_verifier import ExternalVerifier, VerifyReport, file_problem
 from dataver.errors import FormatTooNew, IntegrityError, NotFound
 from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.formats.block_object import MAX_BLOCK
@@ -30,7 +31,7 @@ from dataver.progress import SILENT, Progress
 from dataver.repository.history import other_totals, read_histories
 from dataver.repository.layout import CONFIG, HOLDS, RETIRED, SWEEPS, TURNS, block_key
 from dataver.repository.marking import Inventory, list_inventory
-from dataver.repository.reread import reread
+from dataver.repository.read_again import reread
 from dataver.short_repr import short_repr
 from dataver.tree import Forest, walk
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dataver.checkout.plan import positions, raw_extents, raw_start
+from dataver.checkout.range_plan import positions, raw_extents, raw_start
 from dataver.errors import IntegrityError
 from dataver.formats.entry import Extent
 from dataver.repository.packs import footer_cost

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from dataver import parallel
 from dataver.checkout.frames import pieces_of
-from dataver.checkout.plan import FetchedFile, Range, plan, positions
+from dataver.checkout.range_plan import FetchedFile, Range, plan, positions
 from dataver.errors import IntegrityError
 from dataver.formats.entry import Kind
 from dataver.hashing.digest import digest

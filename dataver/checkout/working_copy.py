@@ -19,7 +19,7 @@ from dataver.checkout.folder import located
 from dataver.checkout.local_sources import hash_file
 from dataver.errors import Conflict
 from dataver.formats.entry import Kind
-from dataver.machine.descent import Descent, walk_folders
+from dataver.machine.deep_folders import Descent, walk_folders
 from dataver.storage.durable import lacks_links
 
 if TYPE_CHECKING:

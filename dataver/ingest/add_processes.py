@@ -30,11 +30,11 @@ from dataver.formats.entry import Entry
 from dataver.ingest.add_operation import inside
 from dataver.ingest.chunk_pipeline import Adder, Counts
 from dataver.ingest.dedup import spooled
+from dataver.ingest.draft_session import draft_session
 from dataver.ingest.draft_state import kept_in, load_state
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import LEAST_SPOOL, note_sent, sent_before
 from dataver.ingest.scan import Scan, ScannedItem, scan
-from dataver.ingest.session import draft_session
 from dataver.ingest.stat_cache import FileStat, StatCache
 from dataver.machine.locked_folder import LockedFolder
 from dataver.repository import RepositoryCore

@@ -28,6 +28,7 @@ from dataver.ingest.add_operation import AddOperation, AddReport, counted
 from dataver.ingest.chunk_pipeline import Adder
 from dataver.ingest.current_draft import set_current
 from dataver.ingest.dedup import spooled
+from dataver.ingest.draft_session import DraftSession, draft_session, open_index
 from dataver.ingest.draft_state import (
     DraftState,
     belongs,
@@ -43,7 +44,6 @@ from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import PackSender, check_spool
 from dataver.ingest.parents import merge_onto, merge_parents, mirror_changes, parents_onto
 from dataver.ingest.scan import Scan, require_sources, scan
-from dataver.ingest.session import DraftSession, draft_session, open_index
 from dataver.progress import Progress
 from dataver.repository import Published, RepositoryCore
 from dataver.repository.forks import end_fork

@@ -14,9 +14,8 @@ from typing import Final
 from dataver.errors import DataverError, InvalidInput, NotFound
 from dataver.storage import Store
 
-__all__ = ["CLOCK_REQUESTS", "GRACE", "PROBES", "Stopwatch", "parse_period", "store_now"]
+__all__ = ["CLOCK_REQUESTS", "PROBES", "Stopwatch", "parse_period", "store_now"]
 
-GRACE: Final = timedelta(days=14)
 PROBES: Final = ".probe-"
 CLOCK_REQUESTS: Final = 3  # made by `store_now`, sequentially
 

@@ -30,9 +30,9 @@ from typing import Final
 from dataver import parallel
 from dataver.errors import Conflict, NotFound, StoreError
 from dataver.formats.keeping import Sweep, parse_retired, parse_sweep
-from dataver.machine.descent import open_folder, walk_folders
+from dataver.machine.deep_folders import open_folder, walk_folders
 from dataver.machine.process_identity import is_gone, this_process
-from dataver.machine.store_clock import CLOCK_REQUESTS, GRACE, PROBES, Stopwatch, store_now
+from dataver.machine.store_clock import CLOCK_REQUESTS, PROBES, Stopwatch, store_now
 from dataver.maintenance.delete import remove_record
 from dataver.maintenance.needed_objects import NeededObjects
 from dataver.progress import SILENT, Progress
@@ -58,7 +58,13 @@ from dataver.short_repr import short_repr
 from dataver.storage import ObjectInfo, Store
 from dataver.storage.base import TEMPORARY
 
-__all__ = ["GcPlan", "GcReport", "execute_gc", "is_unfinished", "plan_gc", "remove_unfinished", "unfinished"]
+__all__ = [
+    "GRACE", "GcPlan", "GcReport",
+    "execute_gc", "is_unfinished", "plan_gc", "remove_unfinished", "unfinished",
+]  # fmt: skip
+
+GRACE: Final = timedelta(days=14)
+"""Default age from which on an unreferenced object is deleted."""
 
 _BATCH: Final = 4_000  # objects in a batch; a writer that needs one of them waits for the whole batch
 _TOGETHER: Final = 1_000  # objects of one call

@@ -24,7 +24,7 @@ from dataver.reading.directory_view import Info
 from dataver.reading.process_cache import VersionHandle
 from dataver.reading.stream import FileReader
 from dataver.reading.version_reader import VersionReader
-from dataver.repository.reread import PackMissing
+from dataver.repository.read_again import PackMissing
 from dataver.tree.selection import path_of
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from dataver.formats.frame import decode_frame
 from dataver.lru import LRUCache
 from dataver.parallel import process_pool
 from dataver.repository.frame_reader import FrameReader, coalesce, max_gap
-from dataver.repository.reread import ExternalChanged, PackMissing
+from dataver.repository.read_again import ExternalChanged, PackMissing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -12,7 +12,7 @@ from dataver.formats.block import Inner, Leaf, parse_block
 from dataver.formats.block_object import MAX_BLOCK
 from dataver.lru import LRUCache
 from dataver.repository.layout import block_key
-from dataver.repository.reread import reread
+from dataver.repository.read_again import reread
 from dataver.storage import Store
 
 __all__ = ["Blocks"]

@@ -26,7 +26,7 @@ from dataver.hashing.digest import digest
 from dataver.lru import LRUCache
 from dataver.repository.external_trust import folder_of, open_place, refuse_unless_allowed
 from dataver.repository.layout import pack_key
-from dataver.repository.reread import ExternalChanged, PackMissing, reread
+from dataver.repository.read_again import ExternalChanged, PackMissing, reread
 from dataver.storage import ObjectChanged, Pin, Store
 
 __all__ = ["Externals", "pin_of"]

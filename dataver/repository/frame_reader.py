@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from dataver.errors import FormatTooNew, IntegrityError
 from dataver.formats.compression import make_decompressor
 from dataver.formats.entry import is_external
-from dataver.repository.reread import reread
+from dataver.repository.read_again import reread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

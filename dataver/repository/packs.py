@@ -17,7 +17,7 @@ from dataver.formats.entry import is_external
 from dataver.formats.pack import Footer, memory_of, parse_footer, parse_trailer
 from dataver.lru import LRUCache
 from dataver.repository.layout import pack_key
-from dataver.repository.reread import PackMissing, reread
+from dataver.repository.read_again import PackMissing, reread
 from dataver.storage import Store
 
 if TYPE_CHECKING:

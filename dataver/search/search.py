@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from dataver.lineage.index.index import LineageIndex
 from dataver.lineage.index.pull import pull
 from dataver.progress import SILENT
-from dataver.search.texts import refresh_paths, refresh_texts
-from dataver.search.where import select_versions
-from dataver.search.words import Hit, search_paths, search_texts
+from dataver.search.conditions import select_versions
+from dataver.search.text_index import refresh_paths, refresh_texts
+from dataver.search.word_search import Hit, search_paths, search_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ def search(
 def find(
     repo: RepositoryCore, condition: str, *, prefix: str = "", progress: Progress = SILENT
 ) -> list[tuple[str, str]]:
-    """Return `(dataset, label)` of the versions that meet a condition; see `dataver.search.where`.
+    """Return `(dataset, label)` of the versions that meet a condition; see `dataver.search.conditions`.
 
     Raises:
         InvalidInput: the condition is not valid.

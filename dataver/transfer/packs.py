@@ -21,8 +21,8 @@ from dataver.formats.external import parse_external
 from dataver.formats.pack import MAX_PACK_SIZE, check_pack
 from dataver.progress import Progress
 from dataver.repository.layout import block_key, pack_key
+from dataver.repository.read_again import reread
 from dataver.repository.repository import RepositoryCore
-from dataver.repository.reread import reread
 from dataver.storage import Store
 
 __all__ = ["BlockSender", "read_pack", "send_packs"]

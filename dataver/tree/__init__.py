@@ -4,7 +4,7 @@ from dataver.tree.build import FORMAT_1, Builder, Save, Shape, TreeRoot, build
 from dataver.tree.checked_descent import Load
 from dataver.tree.diff import Change, count_renames, diff, find_renames
 from dataver.tree.edit import edit
-from dataver.tree.forest import Forest
+from dataver.tree.many_trees import Forest
 from dataver.tree.merge import MergeConflict, merge
 from dataver.tree.read import Listed, Tree, new_name_problems
 from dataver.tree.selection import WHOLE, Given, Selection, path_of

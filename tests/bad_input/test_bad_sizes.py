@@ -88,7 +88,7 @@ def deep(tmp_path):
     name = "f" * (4096 - sum(len(part) + 1 for part in parts))
     make_deep(top, parts, name, b"deep")
     yield top, parts, name
-    from dataver.machine.descent import remove_folder
+    from dataver.machine.deep_folders import remove_folder
 
     remove_folder(top)
     for left in (tmp_path / "own", tmp_path / "cache"):

@@ -13,7 +13,7 @@ import dataver
 from dataver.cache.eviction import REST, cache_use, clean, make_room, plan_clean, remove
 from dataver.cache.leases import holder
 from dataver.cache.limit import cache_limit, parse_limit
-from dataver.checkout.verify_cache import verify_cache
+from dataver.checkout.cache_verifier import verify_cache
 from dataver.errors import InvalidInput
 from dataver.machine.configuration import user_config_path
 from waiting import until

@@ -10,7 +10,7 @@ from dataver.cache.eviction import clean, plan_clean
 from dataver.cache.object_cache import DiskCache
 from dataver.cache.version_cache import VersionCache
 from dataver.machine.cache_root import private_cache_root
-from dataver.machine.descent import Descent, open_folder, remove_folder, walk_folders
+from dataver.machine.deep_folders import Descent, open_folder, remove_folder, walk_folders
 from dataver.maintenance.gc import unfinished
 
 DEPTH = 600  # the recursion limit is 1,000 calls, of which the standard library takes two a level

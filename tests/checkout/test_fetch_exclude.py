@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 import dataver
+from dataver.checkout.cache_verifier import verify_cache
 from dataver.checkout.fetch_plan import plan_fetch
-from dataver.checkout.verify_cache import verify_cache
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.tree import Selection
 from dataver.tree.shard import Shard

@@ -176,7 +176,7 @@ def test_a_path_of_4096_bytes_is_written_and_read_back(world):
         assert os.read(fd, 100) == b"content"
         os.close(fd)
         os.close(here)
-    from dataver.machine.descent import remove_folder
+    from dataver.machine.deep_folders import remove_folder
 
     remove_folder(jail)
     assert not jail.exists()

@@ -7,7 +7,7 @@ import pytest
 
 from dataver.cache.eviction import remove
 from dataver.checkout import cached_files
-from dataver.machine.descent import remove_folder
+from dataver.machine.deep_folders import remove_folder
 from dataver.progress import Counters
 
 from .conftest import contents, write

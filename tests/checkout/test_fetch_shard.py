@@ -7,9 +7,9 @@ import pytest
 
 import dataver
 from dataver.checkout import verify_folder
+from dataver.checkout.cache_verifier import verify_cache
 from dataver.checkout.distributed_rank import as_shard, node_shard, rank_shard
 from dataver.checkout.fetch_plan import plan_fetch
-from dataver.checkout.verify_cache import verify_cache
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.tree import Selection
 from dataver.tree.shard import Shard

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 import dataver
-from dataver.checkout import plan
+from dataver.checkout import range_plan
 from dataver.formats.config import RepositoryConfig
 from dataver.repository import RepositoryCore, frame_reader
 from dataver.storage import MemoryStore
@@ -101,7 +101,7 @@ def _chunks(core, entry):
     """Yield the digest and the frame of each chunk of a file."""
     for extent in entry.extents:
         footer = core.packs.footer(extent.pack)
-        start = plan.raw_start(footer, extent)
+        start = range_plan.raw_start(footer, extent)
         for chunk in range(footer.chunk_count):
             if start <= footer.chunk_starts[chunk] < start + extent.length:
                 frame = footer.locate(chunk)[0]

@@ -9,7 +9,7 @@ import dataver
 from dataver.checkout.reading import read_file
 from dataver.errors import Conflict, IntegrityError, PathNotFound
 from dataver.formats.entry import is_external
-from dataver.repository.reread import ExternalChanged
+from dataver.repository.read_again import ExternalChanged
 
 from .conftest import contents
 

@@ -180,7 +180,7 @@ def test_memory_of_own_chunks_is_bounded_and_nothing_is_stored_twice(tmp_path, m
             last = position
             most = max(most, len(self._own) + len(self._before))
 
-    monkeypatch.setattr("dataver.ingest.session.KnownChunks", Watched)
+    monkeypatch.setattr("dataver.ingest.draft_session.KnownChunks", Watched)
     noise = random.Random(8).randbytes(12 << 20)
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "large").write_bytes(noise + noise[: 6 << 20] + noise)
@@ -210,7 +210,7 @@ def test_own_chunks_are_not_forgotten_between_looking_them_up_and_placing_them(t
             assert gate.wait(120)
             super().finished(footer)
 
-    monkeypatch.setattr("dataver.ingest.session.KnownChunks", Watched)
+    monkeypatch.setattr("dataver.ingest.draft_session.KnownChunks", Watched)
     noise = random.Random(9).randbytes(6 << 20)
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "large").write_bytes(noise + noise)

@@ -9,7 +9,7 @@ import pytest
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Kind, safe_link
 from dataver.ingest.scan import Scan, scan
-from dataver.machine.descent import remove_folder
+from dataver.machine.deep_folders import remove_folder
 
 
 def write(root, *names):

@@ -9,7 +9,7 @@ import pytest
 
 import dataver
 from dataver.formats.config import RepositoryConfig
-from dataver.machine import store_clock
+from dataver.maintenance import gc
 from dataver.repository import RepositoryCore as Core
 from dataver.storage import MemoryStore
 from dataver.storage.base import ObjectInfo
@@ -127,4 +127,4 @@ def worlds(tmp_path):
     return made()
 
 
-GRACE = store_clock.GRACE
+GRACE = gc.GRACE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from dataver.errors import IntegrityError
-from dataver.machine.descent import remove_folder
+from dataver.machine.deep_folders import remove_folder
 
 from .conftest import NOW, ClockedStore, World
 

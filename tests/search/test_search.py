@@ -4,7 +4,7 @@ import pytest
 
 import dataver
 from dataver.errors import InvalidInput
-from dataver.search.words import Hit
+from dataver.search.word_search import Hit
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from dataver.errors import DataverError
 from dataver.fs import DataverFileSystem
 from dataver.lineage.index.index import LineageIndex
 from dataver.lineage.index.pull import pull
-from dataver.machine.store_clock import GRACE
+from dataver.maintenance.gc import GRACE
 from dataver.mounting import mount
 from dataver.reading import Files
 from dataver.reading.listing import Listing

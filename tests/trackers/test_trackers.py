@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from dataver.formats.event import Subset
-from dataver.lineage.trackers.announced import ANNOUNCED
 from dataver.lineage.trackers.base import Tracker, Use, context_of, trackers
+from dataver.lineage.trackers.runs_in_environment import ANNOUNCED
 from dataver.lineage.trackers.wording import facts, subset_text, uri
 
 USE = Use(

@@ -29,7 +29,7 @@ def command(session: Session) -> None:
     """
     import dataver
     from dataver.cache.version_cache import VersionCache
-    from dataver.checkout.verify_cache import verify_cache
+    from dataver.checkout.cache_verifier import verify_cache
     from dataver.errors import DataverError, NotFound, StoreError
     from dataver.machine.cache_root import open_cache_root
     from dataver.machine.configuration import configured_url

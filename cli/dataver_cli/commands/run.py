@@ -28,7 +28,7 @@ def command(session: Session, name: str | None, key: str | None, arguments: tupl
     """
     import dataver
     from dataver.lineage.attribution.owner import key_of
-    from dataver.lineage.launch import Launch
+    from dataver.lineage.run_command import Launch
     from dataver.lineage.settings import enabled
 
     if session.url:

@@ -226,7 +226,7 @@ def _asked() -> bool:
 
 
 def _look() -> _Around:
-    from dataver.lineage.trackers.announced import announced_runs
+    from dataver.lineage.trackers.runs_in_environment import announced_runs
 
     return _Around(*_surroundings(), announced_runs(), named_by_environment(), parent(), {})
 

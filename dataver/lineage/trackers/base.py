@@ -25,7 +25,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from dataver.lineage.systems import TRACKERS
-from dataver.lineage.trackers.announced import ANNOUNCED
+from dataver.lineage.trackers.runs_in_environment import ANNOUNCED
 from dataver.lineage.trackers.use import Use
 
 if TYPE_CHECKING:

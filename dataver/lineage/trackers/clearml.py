@@ -15,8 +15,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.lineage.capture.detection import found
-from dataver.lineage.trackers.announced import announced
-from dataver.lineage.trackers.objects import ContextsOfObjects, before_method
+from dataver.lineage.trackers.cached_contexts import ContextsOfObjects, before_method
+from dataver.lineage.trackers.runs_in_environment import announced
 from dataver.lineage.trackers.wording import content, facts
 
 if TYPE_CHECKING:

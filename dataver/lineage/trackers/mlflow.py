@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dataver.lineage.capture.detection import found
 from dataver.lineage.capture.redact import redact_url
-from dataver.lineage.trackers.announced import announced
-from dataver.lineage.trackers.objects import ContextsOfObjects
+from dataver.lineage.trackers.cached_contexts import ContextsOfObjects
+from dataver.lineage.trackers.runs_in_environment import announced
 from dataver.lineage.trackers.wording import content, facts, subset_text, uri
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from dataver.lineage.capture.detection import found
-from dataver.lineage.trackers.objects import ContextsOfObjects, before_method
+from dataver.lineage.trackers.cached_contexts import ContextsOfObjects, before_method
 from dataver.lineage.trackers.wording import with_use
 
 if TYPE_CHECKING:

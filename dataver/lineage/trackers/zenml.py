@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from dataver.lineage.capture.detection import found
-from dataver.lineage.trackers.objects import ContextsOfObjects
+from dataver.lineage.trackers.cached_contexts import ContextsOfObjects
 from dataver.lineage.trackers.wording import facts
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from dataver.lineage.capture import environment
 from dataver.lineage.capture.contexts import look
 from dataver.lineage.record.journal import Run, now
 from dataver.lineage.record.queue_file import QueueFile, queue_folder
-from dataver.lineage.trackers.announced import announced_runs
+from dataver.lineage.trackers.runs_in_environment import announced_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

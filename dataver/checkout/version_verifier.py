@@ -28,7 +28,7 @@ from dataver.checkout.reading import read_file
 from dataver.errors import FormatTooNew, IntegrityError, PathNotFound, StoreError
 from dataver.formats.block import Leaf
 from dataver.formats.entry import Kind, is_external
-from dataver.machine.descent import walk_folders
+from dataver.machine.deep_folders import walk_folders
 from dataver.progress import SILENT, Progress
 from dataver.repository.history import record_findings
 from dataver.short_repr import short_repr

@@ -20,11 +20,11 @@ from dataver.hashing import DIGEST_SIZE, new_hasher
 from dataver.ingest.add_operation import changes_with
 from dataver.ingest.cutting import CutBuffer, Cutter, File, LargeFile
 from dataver.ingest.dedup import Placed, extents_of, place, spooled
+from dataver.ingest.draft_session import DraftSession, draft_session
 from dataver.ingest.draft_state import kept_in
 from dataver.ingest.pack_uploader import note_sent, sent_before
 from dataver.ingest.parent_chunks import Expected
 from dataver.ingest.scan import Scan, ScannedItem
-from dataver.ingest.session import DraftSession, draft_session
 from dataver.ingest.stat_cache import FileStat
 from dataver.machine.locked_folder import LockedFolder
 from dataver.storage.durable import flush_folder
