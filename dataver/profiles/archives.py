@@ -6,7 +6,6 @@ import bz2
 import gzip
 import io
 import lzma
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -20,11 +19,13 @@ if TYPE_CHECKING:
 
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "full", "require_short_listing"]
+__all__ = ["LISTING", "cheap", "full", "listing_size"]
+
+LISTING: Final = 16 << 20
+"""Bytes of a listing in a zip file that is read; its members take ten times as many."""
 
 _NAMED: Final = 200  # members that are named
 _LISTED: Final = 1_000_000  # members that are counted
-_LISTING: Final = 64 << 20  # bytes of a listing in a zip file
 _UNPACKED: Final = 1 << 30  # bytes of a compressed tar file that are unpacked to list it
 _HEADER: Final = 1 << 20  # bytes of a header in a tar file
 _OPENERS: Final[dict[str, Callable[[Any], Any]]] = {
@@ -53,26 +54,28 @@ def full(source: Source) -> Profile:
 
 
 def _zip(file: IO[bytes], size: int) -> Profile:
-    require_short_listing(file, size)
+    length = listing_size(file, size)
+    if length > LISTING:
+        return {"partial": f"its listing of {length:,} bytes is too long"}
     with zipfile.ZipFile(file) as archive:
         members = [(each.filename, each.file_size) for each in archive.infolist()]
     return _listing(members[:_NAMED], len(members), sum(size for _, size in members))
 
 
-def require_short_listing(file: IO[bytes], size: int) -> None:
-    """Raise an error if the listing of a zip file is too long to be read.
+def listing_size(file: IO[bytes], size: int) -> int:
+    """Return the bytes that the listing of a zip file takes, as `zipfile` reads them.
 
     Raises:
-        InvalidInput: it is, or the file has none.
+        InvalidInput: the file has no listing.
     """
     file.seek(max(0, size - (22 + (1 << 16))))
     tail = file.read()
     place = tail.rfind(b"PK\5\6")
     if place < 0 or place + 22 > len(tail):
         raise InvalidInput("it was cut, or is no zip file: it has no listing at its end")
-    (length,) = struct.unpack_from("<I", tail, place + 12)
-    if length > _LISTING:  # also of a zip file with 64-bit sizes
-        raise InvalidInput(f"its listing of {length:,} bytes is too long")
+    if place >= 76 and tail[place - 20 : place - 16] == b"PK\6\7":  # its numbers have 64 bits
+        return int.from_bytes(tail[place - 36 : place - 28], "little")
+    return int.from_bytes(tail[place + 12 : place + 16], "little")
 
 
 def _tar(file: IO[bytes], *, packed: bool) -> Profile:

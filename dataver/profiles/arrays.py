@@ -11,7 +11,7 @@ from math import prod
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from dataver.errors import InvalidInput
-from dataver.profiles.archives import require_short_listing
+from dataver.profiles.archives import LISTING, listing_size
 from dataver.profiles.text import clean
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def _npy(name: str, file: IO[bytes], size: int) -> Profile:
 
 
 def _npz(file: IO[bytes], size: int) -> tuple[list[Profile], int]:
-    require_short_listing(file, size)
+    if listing_size(file, size) > LISTING:
+        raise InvalidInput("its listing is too long")
     with zipfile.ZipFile(file) as archive:
         members = [each for each in archive.infolist() if each.filename.endswith(".npy")]
         arrays = []

@@ -48,7 +48,7 @@ def full(source: Source) -> Profile:
         end = _ENDS.get(found["format"])
         if end is not None:
             file.seek(place)  # behind the header, which may have a thumbnail of its own
-            if end not in file.read(_TAIL):
+            if file.read(_TAIL).rfind(end) < 0:  # from the end, where it is
                 return found | {"problem": f"it was cut: it has no end as a {found['format']} file has"}
         if source.sampled:
             try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["cheap", "full"]
 
 _SHORT: Final = 64 << 10  # bytes of a file that has a cheap profile
-_MOST: Final = 64 << 20  # bytes that are parsed; the value takes about ten times as many
+_MOST: Final = 16 << 20  # bytes that are parsed; the value takes about ten times as many
 _KEYS: Final = 50  # of an object
 _ITEMS: Final = 50  # of a list, of which the shapes are compared
 _DEEP: Final = 6

@@ -75,7 +75,20 @@ def test_a_listing_that_is_too_long_is_not_read():
     data = bytearray(zipped(["a"]))
     place = data.rindex(b"PK\5\6") + 12
     data[place : place + 4] = (1 << 30).to_bytes(4, "little")
-    assert "too long" in profile("a.zip", bytes(data))["problem"]
+    assert "too long" in profile("a.zip", bytes(data))["partial"]
+
+
+def test_a_listing_with_64_bit_numbers_is_measured_by_them(monkeypatch):
+    """The other numbers, which may lie, are not used by `zipfile` then."""
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 10)  # as from 65,536 members on
+    data = zipped([f"{number}" for number in range(300)])
+    assert b"PK\6\7" in data
+    found = profile("a.zip", data)
+    assert (found["count"], len(found["members"])) == (300, 200)
+    lying = bytearray(data)
+    place = lying.rindex(b"PK\5\6")
+    lying[place - 36 : place - 28] = (1 << 40).to_bytes(8, "little")
+    assert "1,099,511,627,776 bytes is too long" in profile("a.zip", bytes(lying))["partial"]
 
 
 def test_names_that_are_no_text_are_shown_without_harm():
