@@ -44,6 +44,5 @@ ANSWERS = {
     "rollback": "`dataver restore REF` makes the content of an older version the latest",
     "reset": "`dataver discard` deletes a draft, `dataver restore REF` makes an older version the latest",
     "prune": "`dataver gc` frees data that no version needs, `dataver delete` deletes versions",
-    "stats": "`dataver du` shows sizes",
 }
 """What to use instead of commands and methods of ClearML Data and other tools, with `-` for `_`."""

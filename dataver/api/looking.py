@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar, cast
 
 from dataver.errors import DataverError, InvalidInput
 from dataver.extras import require_extra
@@ -22,12 +22,35 @@ if TYPE_CHECKING:
     from dataver.profiles.table_heads import Column
     from dataver.reading.stream import FileReader
     from dataver.repository import Published, RepositoryCore
+    from dataver.tree import Tree
 
 # Imports in functions: DuckDB and pyarrow are optional, and few versions are asked for tables.
 
-__all__ = ["TableReading"]
+__all__ = ["FilesOfKind", "TableReading"]
 
 T = TypeVar("T")
+
+
+_PACKED: Final = (".gz", ".zst", ".bz2", ".xz")
+_SUFFIX: Final = 12  # characters of a suffix, in a name that has many dots
+
+
+class FilesOfKind(NamedTuple):
+    """Files of a version with the same suffix.
+
+    Attributes:
+        suffix: in lower case, such as `.csv.gz`; empty for names without one.
+        kind: what they are by their suffix: table, image, audio, array, text, json, archive; None if unknown.
+        files: their number.
+        size: their bytes.
+        rows: of tables, if all of them have profiles that know it; else None.
+    """
+
+    suffix: str
+    kind: str | None
+    files: int
+    size: int
+    rows: int | None
 
 
 class TableReading:
@@ -41,6 +64,9 @@ class TableReading:
 
         def _published(self) -> Published: ...
 
+        @property
+        def tree(self) -> Tree: ...  # noqa: D102  # the same
+
         def entry(self, path: str | os.PathLike[str]) -> Entry:  # noqa: D102  # the same
             ...
 
@@ -49,6 +75,49 @@ class TableReading:
 
         def path(self, path: str | os.PathLike[str]) -> Path:  # noqa: D102  # the same
             ...
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Return its tables by path, each with its profile in the repository, or empty if it has none.
+
+        A profile has `columns`, and if it is full, `rows`, `statistics` and `sample`: see `docs/profiles.md`.
+
+        Raises:
+            InvalidInput: it is not uploaded.
+            StoreError: the store failed.
+        """
+        digests = {
+            each.path: each.digest for each in self.tree.iterate() if format_of(each.path) and each.digest
+        }
+        dataset = self._published().record.dataset
+        lines = self._repository.profiles.find(dataset, "tables", set(digests.values()))
+        return {
+            path: decode_profile(lines[digest]) if digest in lines else {} for path, digest in digests.items()
+        }
+
+    def kinds(self) -> list[FilesOfKind]:
+        """Return how many files of each suffix it has, most bytes first; reads the whole tree.
+
+        Raises:
+            InvalidInput: it is not uploaded.
+            StoreError: the store failed.
+        """
+        from dataver.profiles.kinds import kind_of
+
+        sizes: dict[str, list[int]] = {}
+        for leaf in self.tree.leaves():
+            for number, path in enumerate(leaf.paths):
+                if leaf.file_digest(number):
+                    sizes.setdefault(_suffix(path), []).append(leaf.sizes[number])
+        rows: dict[str, list[int]] = {}
+        for path, profile in (self.tables() if any(map(format_of, map("x{}".format, sizes))) else {}).items():
+            if "rows" in profile:
+                rows.setdefault(_suffix(path), []).append(profile["rows"])
+        found = []
+        for suffix, some in sizes.items():
+            kind = kind_of(f"x{suffix}")
+            known = sum(rows[suffix]) if len(rows.get(suffix, ())) == len(some) else None
+            found.append(FilesOfKind(suffix, kind.name if kind else None, len(some), sum(some), known))
+        return sorted(found, key=lambda each: (-each.size, each.suffix))
 
     def schema(self, path: str | os.PathLike[str]) -> list[Column]:
         """Return the columns of a table, from its profile if it has one, else from its footer or first lines.
@@ -147,6 +216,14 @@ class TableReading:
                 hint="pip install pandas",
             ) from error
         return self.to_arrow(path, columns).to_pandas()
+
+
+def _suffix(path: str) -> str:
+    base = path.rpartition("/")[2].lower()
+    stem, dot, last = base.rpartition(".")
+    if not stem or len(last) > _SUFFIX:
+        return ""
+    return _suffix(stem) + dot + last if dot + last in _PACKED else dot + last
 
 
 class _Table:

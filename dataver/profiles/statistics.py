@@ -104,7 +104,9 @@ def load(db: DuckDBPyConnection, table: str, columns: Sequence[Measured], most: 
         ]
     values = ", ".join(f"{_value(each)} AS c{at}" for at, each in enumerate(columns))
     limit = "" if most is None else f" LIMIT {most}"
+    db.execute(f"SET preserve_insertion_order = {most is not None}")  # a fifth less time without
     db.execute(f"CREATE OR REPLACE TEMP TABLE {_TABLE} AS SELECT {values or '1'} FROM {table}{limit}")
+    db.execute("RESET preserve_insertion_order")
     return list(columns)
 
 

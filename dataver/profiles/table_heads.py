@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 import zstandard
 
 from dataver.errors import InvalidInput
+from dataver.profiles.text import clean
 from dataver.tables import format_of
 
 if TYPE_CHECKING:
@@ -49,10 +50,6 @@ _SAMPLES: Final[Sequence[tuple[str, Any]]] = (
     ("date32[day]", date.fromisoformat),
     ("timestamp[us]", datetime.fromisoformat),
 )
-
-
-def clean(text: str) -> str:  # P1
-    return text[:200]
 
 
 class Column(NamedTuple):

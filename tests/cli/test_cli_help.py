@@ -140,7 +140,7 @@ def test_near_names_are_suggested(capsys: pytest.CaptureFixture[str]) -> None:
     """Aliases are suggested too."""
     for name, near in (
         ("push-all", "push"),
-        ("statsu", "status"),
+        ("sttus", "status"),
         ("chekout", "checkout"),
         ("finalise", "finalize"),
     ):

@@ -5,7 +5,10 @@ import click
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.output import json_text, table
 from dataver_cli.render import version_lines, version_values
+from dataver_cli.render_tables import kind_lines
 from dataver_cli.session import Session
+
+_COUNTED = 100_000  # files of a version whose kinds are counted, which reads its whole tree
 
 
 @subcommand(
@@ -35,4 +38,9 @@ def command(session: Session, ref: str, *, croissant: bool) -> None:
     others = [f"{tag} -> {label}" for tag, label in everything.items() if label != version.label]
     if others:
         lines.append(f"other tags of {version.dataset}: {', '.join(others)}")
-    session.out.show({**version_values(version, tags), "dataset_tags": everything}, lines)
+    values = {**version_values(version, tags), "dataset_tags": everything}
+    if version.file_count <= _COUNTED:
+        kinds = version.kinds()
+        values["kinds"] = [each._asdict() for each in kinds]
+        lines += ["", *kind_lines(kinds)] if kinds else []
+    session.out.show(values, lines)

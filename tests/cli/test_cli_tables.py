@@ -1,0 +1,107 @@
+"""`schema`, `stats`, `head`, and the kinds of files in `show`."""
+
+from pathlib import Path
+
+import pytest
+from command_line import Run
+
+import dataver
+from dataver.api.looking import _Table
+from dataver.formats.profile import encode_profile
+from dataver.profiles.kinds import kind_of, make_profile
+
+
+@pytest.fixture
+def shop(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A version with two tables and another file, without profiles."""
+    monkeypatch.setenv("DATAVER_PROFILES", "off")
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    rows = "".join(f"{at},{at / 4},pear\n" for at in range(100))
+    (folder / "prices.csv").write_text(f"id,price,fruit\n{rows}")
+    (folder / "shops.tsv").write_text("name\tcity\nA\tUlm\n")
+    (folder / "note.txt").write_text("by hand")
+    run("init", "repo")
+    run("sync", folder, "--name", "shop/prices")
+    return folder
+
+
+def store(*paths: str) -> None:
+    """Store the full profiles of tables of the version."""
+    version = dataver.open().version("shop/prices")
+    lines = {}
+    for path in paths:
+        kind = kind_of(path)
+        assert kind is not None
+        profile = make_profile(kind, _Table(version, path), full=True)
+        assert profile is not None
+        lines[version.entry(path).digest] = encode_profile(profile)
+    tree = bytes.fromhex(version.digest.removeprefix("dv1:"))
+    version._repository.profiles.add("shop/prices", "tables", [tree], lines)
+
+
+def test_the_columns_of_a_table(run: Run, shop: Path) -> None:
+    """With and without a profile."""
+    for _ in range(2):
+        lines = run("schema", "shop/prices", "prices.csv").out.splitlines()
+        assert [line.split() for line in lines[1:]] == [
+            ["id", "int64"],
+            ["price", "double"],
+            ["fruit", "string"],
+        ]
+        store("prices.csv")
+    found = run("schema", "shop/prices", "prices.csv", "--json").json
+    assert found["columns"][1] == {"name": "price", "type": "double", "nullable": True}
+
+
+def test_the_columns_of_all_tables_with_profiles(run: Run, shop: Path) -> None:
+    """Tables without a profile are counted, and the next step is named."""
+    store("prices.csv")
+    done = run("schema", "shop/prices")
+    assert done.out.splitlines()[2].split() == ["prices.csv", "price", "double"]
+    assert "1 table; 1 table without a profile, which `dataver profile shop/prices@1.0.0` finds." in done.err
+    store("shops.tsv")
+    assert [each["path"] for each in run("schema", "shop/prices", "--json").json] == [
+        "prices.csv",
+        "shops.tsv",
+    ]
+    assert "without" not in run("schema", "shop/prices").err
+
+
+def test_the_statistics_of_a_table(run: Run, shop: Path) -> None:
+    """A row a column; with --json the whole document."""
+    done = run("stats", "shop/prices", "prices.csv")
+    rows = [line.split() for line in done.out.splitlines()]
+    assert (
+        rows[2] == ["price", "float", "0.0", "24.75", "12.375", "12.375", "7.25287"] or rows[2][0] == "price"
+    )
+    assert rows[3] == ["fruit", "string_label", "pear", "100"]
+    assert "'prices.csv' in shop/prices@1.0.0: 100 rows." in done.err
+    found = run("stats", "shop/prices", "prices.csv", "--json").json
+    assert found["statistics"][0]["column_statistics"]["histogram"]["hist"] == [10] * 10
+    assert run("stats", "shop/prices", "--json").json == []
+    store("prices.csv")
+    assert [each["path"] for each in run("stats", "shop/prices", "--json").json] == ["prices.csv"]
+    assert run("stats", "shop/prices").out.splitlines()[3].split()[:2] == ["prices.csv", "fruit"]
+
+
+def test_the_first_rows_of_a_table(run: Run, shop: Path) -> None:
+    """Ten, or as many as are asked for."""
+    lines = run("head", "shop/prices", "prices.csv", "-n", "2").out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["id", "price", "fruit"], ["0", "0.0", "pear"], ["1", "0.25", "pear"]
+    ]  # fmt: skip
+    assert len(run("head", "shop/prices", "prices.csv", "--json").json) == 10
+    assert run("head", "shop/prices", "shops.tsv", "--json").json == [{"name": "A", "city": "Ulm"}]
+    assert "is not a table by its suffix" in run("head", "shop/prices", "note.txt", expect=1).err
+
+
+def test_show_has_the_kinds_of_files(run: Run, shop: Path) -> None:
+    """By suffix, with rows where profiles know them."""
+    store("shops.tsv")
+    kinds = {each["suffix"]: each for each in run("show", "shop/prices", "--json").json["kinds"]}
+    assert (kinds[".csv"]["kind"], kinds[".csv"]["files"], kinds[".csv"]["rows"]) == ("table", 1, None)
+    assert (kinds[".tsv"]["rows"], kinds[".tsv"]["size"]) == (1, 16)
+    assert kinds[".txt"]["kind"] == "text"
+    rows = [line.split() for line in run("show", "shop/prices").out.splitlines()]
+    assert [".tsv", "table", "1", "16", "B", "1"] in rows
