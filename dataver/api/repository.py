@@ -335,7 +335,7 @@ class Repository(Upkeep):
         Args:
             words: all of them must match, each also as the beginning of a word, in any case.
             prefix: the beginning of the dataset's name.
-            files: search the paths of files, too; the first such search reads the tree of every version.
+            files: search paths and columns, too; the first such search reads the tree of every version.
             limit: the maximum number of results, of texts and of paths each.
             progress: receives counts of versions read; True shows a bar.
 

@@ -9,8 +9,8 @@ from dataver.lineage.index.index import LineageIndex
 from dataver.lineage.index.pull import pull
 from dataver.progress import SILENT
 from dataver.search.conditions import select_versions
-from dataver.search.text_index import refresh_paths, refresh_texts
-from dataver.search.word_search import Hit, search_paths, search_texts
+from dataver.search.text_index import refresh_columns, refresh_paths, refresh_texts
+from dataver.search.word_search import Hit, search_columns, search_paths, search_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def search(
     limit: int = 20,
     progress: Progress = SILENT,
 ) -> list[Hit]:
-    """Return what matches words: versions and datasets by their texts, then files by their paths.
+    """Return what matches words: versions and datasets by texts, then files by paths, tables by columns.
 
     The first search reads the tree of every version for its paths, unless `files` is off; later ones read
     what is new.
@@ -39,7 +39,7 @@ def search(
         repo: the repository.
         words: all of them must match, each also as the beginning of a word.
         prefix: the beginning of the dataset's name.
-        files: search the paths of files, too.
+        files: search the paths of files and the columns of tables with profiles, too.
         limit: the maximum number of results of each kind.
         progress: receives versions.
 
@@ -53,8 +53,10 @@ def search(
             hits = search_texts(db, words, prefix=prefix, limit=limit)
         if files:
             refresh_paths(repo, index, progress)
+            refresh_columns(repo, index)
             with index.asking() as db:
                 hits += search_paths(db, words, prefix=prefix, limit=limit)
+                hits += search_columns(db, words, prefix=prefix, limit=limit)
     return hits
 
 

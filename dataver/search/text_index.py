@@ -2,6 +2,7 @@
 
     texts    a row for each living version and each described dataset: names, message, description, readme
     paths    one row for each distinct path of a file, in any number of versions
+    columns  one row for each distinct table that has a profile: the names of its columns
 
 The idea: the index of lineage already has the versions and, in `changes`, their paths; these tables add what
 people write, and the full-text indexes over both (`dataver.lineage.index.schema`). A row is made again if its
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver import parallel
 from dataver.errors import DataverError, NotFound
-from dataver.lineage.index.changes import fill_changes
+from dataver.formats.profile import decode_profile
+from dataver.lineage.index.changes import CONTENT_SIZE, fill_changes
 from dataver.progress import SILENT
 from dataver.repository.descriptions import find_readme
 from dataver.repository.layout import DESCRIPTIONS, parse_description_key
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 # Imports in functions: few versions have a readme to index.
 
-__all__ = ["refresh_paths", "refresh_texts"]
+__all__ = ["refresh_columns", "refresh_paths", "refresh_texts"]
 
 _BATCH: Final = 200  # rows a transaction
 
@@ -123,6 +125,32 @@ def refresh_paths(
             db.execute("INSERT INTO paths_fts (rowid, path) SELECT id, path FROM paths WHERE id > ?", last)
             db.execute(_LISTED)
     return problems
+
+
+def refresh_columns(repo: RepositoryCore, index: LineageIndex) -> None:
+    """Add the columns of tables of which the repository has new profiles; unreadable profiles are left out.
+
+    Raises:
+        StoreError: the store cannot be reached, or the index not be written; completed rows are kept.
+    """
+    objects = [info.key for info, key in repo.profiles.objects() if key.group == "tables"]
+    with index.asking() as db:
+        known = {key for (key,) in db.execute("SELECT key FROM profiled")}
+    for some in _batches(key for key in objects if key not in known):
+        found = [each for each in repo.profiles.load_all(some) if not isinstance(each, DataverError)]
+        rows = [
+            (name[:CONTENT_SIZE], names)
+            for _, lines in found
+            for name, line in lines.items()
+            if (names := "\n".join(each["name"] for each in decode_profile(line).get("columns", ())))
+        ]
+        with index.writing() as db:
+            last = db.execute("SELECT ifnull(max(id), 0) FROM columns").fetchone()
+            db.executemany("INSERT OR IGNORE INTO columns (content, names) VALUES (?, ?)", rows)
+            db.execute(
+                "INSERT INTO columns_fts (rowid, names) SELECT id, names FROM columns WHERE id > ?", last
+            )
+            db.executemany("INSERT OR IGNORE INTO profiled VALUES (?)", [(key,) for key in some])
 
 
 def _subjects(repo: RepositoryCore, index: LineageIndex) -> Iterator[_Subject]:

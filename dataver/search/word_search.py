@@ -1,8 +1,9 @@
-"""Search by words: over names, messages, descriptions, metadata and readmes, and over the paths of files.
+"""Search by words: over texts of versions, paths of files and columns of tables.
 
-A word matches every word that begins with it, in any case; all words must match. Texts are ranked by BM25
-(Robertson and Zaragoza, *The Probabilistic Relevance Framework: BM25 and Beyond*, 2009), in which a name
-counts more than a readme, as SQLite's FTS5 computes it.
+Texts are names, messages, descriptions, metadata and readmes. A word matches every word that begins with it,
+in any case; all words must match. Texts are ranked by BM25 (Robertson and Zaragoza, *The Probabilistic
+Relevance Framework: BM25 and Beyond*, 2009), in which a name counts more than a readme, as SQLite's FTS5
+computes it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from dataver.errors import InvalidInput
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["Hit", "search_paths", "search_texts"]
+__all__ = ["Hit", "search_columns", "search_paths", "search_texts"]
 
+_SHOWN: Final = 5  # columns of a table
 _FOUND: Final = "\x01"
 _MARKED: Final = re.compile(rf"{_FOUND}(\w+)")
 _WORD: Final = re.compile(r"\w+", re.UNICODE)
@@ -34,12 +36,15 @@ ORDER BY bm25(texts_fts, {_WEIGHTS}), versions.created DESC, texts.ref LIMIT ?
 _PATHS: Final = """
 SELECT paths.path FROM paths_fts JOIN paths ON paths.id = paths_fts.rowid WHERE paths_fts MATCH ?
 """
+_COLUMNS: Final = """
+SELECT columns.content, columns.names FROM columns_fts JOIN columns ON columns.id = columns_fts.rowid
+WHERE columns_fts MATCH ?
+"""
 # `changes` has the versions at which a path gets and loses a content, relative to their bases, which form a
 # forest: so the versions with the path are its branches between the two
 _HELD: Final = """
 WITH RECURSIVE held (path, content, version) AS (
-    SELECT c.path, c.content, c.version FROM json_each(?) w
-    CROSS JOIN changes c ON c.path = w.value AND c.kind = 1
+    {first}
     UNION
     SELECT held.path, held.content, child.id FROM held CROSS JOIN versions child ON child.base = held.version
     WHERE NOT EXISTS (
@@ -50,6 +55,13 @@ SELECT v.dataset || '@' || v.label, held.path, max(v.created) FROM held JOIN ver
 WHERE v.deleted IS NULL AND v.tree IS NOT NULL AND substr(v.dataset, 1, ?) = ?
 GROUP BY v.dataset, held.path ORDER BY held.path, v.dataset
 """
+_PATHS_HELD: Final = _HELD.format(
+    first="""SELECT c.path, c.content, c.version FROM json_each(?) w
+    CROSS JOIN changes c ON c.path = w.value AND c.kind = 1"""
+)
+_CONTENT_HELD: Final = _HELD.format(
+    first="SELECT path, content, version FROM changes WHERE content = ? AND kind = 1"
+)
 
 
 class Hit(NamedTuple):
@@ -58,8 +70,8 @@ class Hit(NamedTuple):
     Attributes:
         ref: the version, `dataset@label`, or the dataset's name if its description as a whole matches.
         field: where the words were found: "name", "message", "description", "license", "owner", "readme",
-            "metadata" or "path".
-        text: the text around them, or the path of the file.
+            "metadata", "path" or "column".
+        text: the text around them; the path of the file; or the path of the table and some of its columns.
     """
 
     ref: str
@@ -86,8 +98,25 @@ def search_paths(db: sqlite3.Connection, words: str, *, prefix: str, limit: int)
     matching = (path for (path,) in db.execute(_PATHS, [_query(words)]))
     hits: list[Hit] = []
     while len(hits) < limit and (some := list(islice(matching, limit))):
-        rows = db.execute(_HELD, [json.dumps(some), len(prefix), prefix])
+        rows = db.execute(_PATHS_HELD, [json.dumps(some), len(prefix), prefix])
         hits += (Hit(ref, "path", path) for ref, path, _ in rows)
+    return hits[:limit]
+
+
+def search_columns(db: sqlite3.Connection, words: str, *, prefix: str, limit: int) -> list[Hit]:
+    """Return tables whose columns have all words, once a dataset, with the latest version that has each.
+
+    Raises:
+        InvalidInput: there is no word.
+    """
+    hits: list[Hit] = []
+    wanted = [word.lower() for word in _WORD.findall(words)]
+    for content, names in db.execute(_COLUMNS, [_query(words)]):
+        if len(hits) >= limit:
+            break
+        shown = [name for name in names.split("\n") if any(word in name.lower() for word in wanted)]
+        rows = db.execute(_CONTENT_HELD, [content, len(prefix), prefix])
+        hits += (Hit(ref, "column", f"{path}: {', '.join(shown[:_SHOWN])}") for ref, path, _ in rows)
     return hits[:limit]
 
 

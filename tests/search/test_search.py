@@ -121,3 +121,34 @@ def test_a_result_says_where(repo):
 def test_a_search_needs_a_word(repo, words):
     with pytest.raises(InvalidInput, match="has no word"):
         repo.search(words)
+
+
+def test_columns_of_tables_are_found(repo, tmp_path):
+    """With the latest version that has the table, whoever made its profile."""
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "prices.csv").write_text("id,unit_price,fruit\n1,2.5,pear\n")
+    (folder / "shops.csv").write_text("name,city\nA,Ulm\n")
+    repo.sync(folder, "shop/prices")
+    (folder / "note.txt").write_text("by hand")
+    repo.sync(folder, "shop/prices")
+    assert repo.search("price fruit") == [Hit("shop/prices@1.0.1", "column", "prices.csv: unit_price, fruit")]
+    assert repo.search("price fruit", files=False) == []
+    assert repo.search("city", prefix="vision/") == []
+    (folder / "shops.csv").write_text("name,country\nA,DE\n")
+    repo.sync(folder, "shop/prices")
+    assert repo.search("city") == [Hit("shop/prices@1.0.1", "column", "shops.csv: city")]
+    assert repo.search("country") == [Hit("shop/prices@1.0.2", "column", "shops.csv: country")]
+    repo.lineage.rebuild()
+    assert repo.search("country") == [Hit("shop/prices@1.0.2", "column", "shops.csv: country")]
+
+
+def test_damaged_profiles_are_left_out_of_a_search(repo, tmp_path):
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "shops.csv").write_text("name,city\nA,Ulm\n")
+    repo.sync(folder, "shop/prices")
+    (path,) = (tmp_path / "repo" / "profiles").rglob("tables-*")
+    path.chmod(0o644)
+    path.write_bytes(b"damaged")
+    assert repo.search("city") == []

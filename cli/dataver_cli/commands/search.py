@@ -1,5 +1,6 @@
 """`dataver search`."""
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -7,6 +8,8 @@ import click
 from dataver_cli.command import subcommand
 from dataver_cli.output import count, table
 from dataver_cli.session import Session
+
+_KIND = {"path": "path", "column": "column"}  # of results; -n limits each
 
 
 @subcommand(
@@ -22,7 +25,7 @@ from dataver_cli.session import Session
 @click.option(
     "--files/--no-files",
     default=True,
-    help="Search paths, too; the first time, this reads the tree of every version.",
+    help="Search paths and columns, too; the first time, this reads the tree of every version.",
 )
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Results of each kind."
@@ -30,9 +33,9 @@ from dataver_cli.session import Session
 def command(session: Session, words: tuple[str, ...], **how: Any) -> None:
     """Find versions and files by words.
 
-    Searches names, messages, descriptions, metadata and readmes, the best results first, and then the paths
-    of files. All words must match, each also as the beginning of a word. A file is listed with the latest
-    version that has it.
+    Searches names, messages, descriptions, metadata and readmes, the best results first, then the paths of
+    files and the columns of tables that have profiles. All words must match, each also as the beginning of a
+    word. A file is listed with the latest version that has it.
     """
     repository = session.repository()
     with session.progress("Reading", "version") as progress:
@@ -43,5 +46,5 @@ def command(session: Session, words: tuple[str, ...], **how: Any) -> None:
     )
     if not rows:
         session.out.note(f"Nothing in {repository.url} matches {' '.join(words)}.")
-    elif any(sum((each.field == "path") == kind for each in hits) == how["limit"] for kind in (True, False)):
+    elif how["limit"] in Counter(_KIND.get(each.field, "text") for each in hits).values():
         session.out.note(f"{count(len(rows), 'result')}; -n may show more.")

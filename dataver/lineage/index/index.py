@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["LineageIndex", "default_path", "publish_index"]
 
 APPLICATION: Final = 0x4456_4C49  # "DVLI", in the file's header
-SCHEMA: Final = 4  # migrations in `schema.py`
+SCHEMA: Final = 5  # migrations in `schema.py`
 BUSY: Final = 30.0  # seconds to wait for another writer; the longest transaction takes ten
 
 _REBUILD: Final = "run `dataver lineage rebuild` to make it again from the repository"

@@ -200,3 +200,20 @@ def search(db: Database) -> None:
     ):
         # without triggers, which SQLite refuses for such a table in a file that it does not trust
         db.table(table).enable_fts(columns, tokenize="unicode61")
+
+
+@MIGRATIONS()
+def columns(db: Database) -> None:
+    """Create the tables of the names of tables' columns, which only a search fills."""
+    db.table("columns").create(
+        {
+            "id": int,
+            "content": bytes,  # as in `changes`
+            "names": str,  # lines
+        },
+        pk="id",
+        not_null={"content", "names"},
+    )
+    db.table("columns").create_index(["content"], unique=True)
+    db.table("profiled").create({"key": str}, pk="key")  # objects of profiles whose columns are in `columns`
+    db.table("columns").enable_fts(["names"], tokenize="unicode61")
