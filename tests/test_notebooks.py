@@ -96,7 +96,7 @@ def test_a_version_shows_what_is_known_of_it(repo: dataver.Repository) -> None:
     said = shown(repo.version("vision/cats"))
     for text in (
         *("vision/cats@1.0.1", "3 files, 2.0 kB", "production", "vision/cats@1.0.0", "CC-BY-4.0"),
-        *("July", "c.jpg", "1 entry"),
+        *("July", "c.jpg", "1 entry", ".jpg\nimage\n3\n2.0 kB"),
     ):
         assert text in said
     assert "<img src=x onerror=y>\\u202e\\x1b[31m" in said

@@ -19,6 +19,7 @@ from dataver.repository.lines import latest_of_each
 from dataver.tree import Change, Tree
 
 if TYPE_CHECKING:
+    from dataver.api.looking import FilesOfKind
     from dataver.formats.description import Description
     from dataver.ingest import DraftCore
     from dataver.repository import Published, RepositoryCore
@@ -33,7 +34,11 @@ _COLOURS: Final = {"added": "#2a9d4e", "removed": "#d9534f", "modified": "#c98a1
 
 
 def version(
-    record: Record, ref: str, tree: Tree, read: "Callable[[], tuple[list[str], Description | None]]"
+    record: Record,
+    ref: str,
+    tree: Tree,
+    read: "Callable[[], tuple[list[str], Description | None]]",
+    kinds: "Callable[[], list[FilesOfKind]]",
 ) -> str:
     """Return the HTML of a version.
 
@@ -42,9 +47,11 @@ def version(
         ref: its name.
         tree: its tree.
         read: reads its tags and its description.
+        kinds: reads the kinds of its files.
     """
     found = _soon(lambda: (*read(), _top(tree)))
     tags, described, top = ([], None, found) if isinstance(found, str) else found
+    shown = top if isinstance(found, str) else _soon(lambda: _kinds(kinds()) + top)
     metadata = record.metadata if described is None else described.metadata
     digest = record.tree.hex()
     pairs: list[tuple[str, object]] = [
@@ -59,7 +66,12 @@ def version(
     if described is not None:
         pairs += [("description", described.text), ("license", described.license), ("owner", described.owner)]
     pairs += [(f"· {key}", value) for key, value in islice(metadata.items(), _NAMES)]
-    return card(ref, "version", facts(pairs), more(len(metadata), _NAMES, "value"), top)
+    return card(ref, "version", facts(pairs), more(len(metadata), _NAMES, "value"), shown)
+
+
+def _kinds(kinds: "list[FilesOfKind]") -> str:
+    rows = ((each.suffix, each.kind or "", each.files, size(each.size), each.rows or "") for each in kinds)
+    return table(("suffix", "kind", "files", "size", "rows"), rows, len(kinds))
 
 
 def difference(totals: Mapping[str, int], changes: Iterable[Change]) -> str:

@@ -94,7 +94,9 @@ class Version(VersionFacts, TableReading, Profiled):
     def _repr_html_(self) -> str:
         from dataver.api.notebook import version
 
-        return version(self._record, self.ref, self.tree, lambda: (self.tags, self.description))
+        few = self.uploaded and self.file_count <= 10_000  # whose tree is read in 0.1 s
+        kinds = self.kinds if few else list
+        return version(self._record, self.ref, self.tree, lambda: (self.tags, self.description), kinds)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Version):
