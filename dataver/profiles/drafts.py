@@ -31,7 +31,8 @@ __all__ = ["profile_draft", "send_profiles"]
 
 _LOOKED: Final = 512  # changes that are looked at; of more, files in eight places
 _PLACES: Final = 8
-_LEAST: Final = 0.03  # seconds of CPU time, and the share of the time that `add` takes at least:
+_FEW: Final = 8  # files that are profiled in any time, so that a small draft has all profiles
+_LEAST: Final = 0.02  # seconds of CPU time, and the share of the time that `add` takes at least:
 _SHARE: Final = 0.02
 _SECOND_FILES: Final = 30e-6  # seconds a file
 _SECOND_BYTES: Final = 1e-9  # seconds a byte
@@ -53,8 +54,8 @@ def profile_draft(draft: DraftCore, opening: Callable[[str], BinaryIO]) -> None:
         added = _SECOND_FILES * draft.tree.summary().files + _SECOND_BYTES * sum(packs.values())
         targets = _sample(_new_entries(draft) if packs else [], packs)
         with warnings.catch_warnings(action="ignore"):  # of libraries, about broken files
-            for target in targets:
-                if time.thread_time() - began > _LEAST + _SHARE * added:
+            for number, target in enumerate(targets):
+                if number >= _FEW and time.thread_time() - began > _LEAST + _SHARE * added:
                     break
                 made = encode(target.kind, OpenedFile(target, partial(opening, target.path)), full=False)
                 if made is not None:
