@@ -1,7 +1,7 @@
 """Full profiles of a version: of each file digest once in its dataset, so a child costs what changed.
 
-The idea: files are read in groups, the next one while threads profile the last. Profiles are written as they
-come, so that an interrupted call is continued by the next one.
+The idea: files are read in groups, the next one while threads profile the last. Profiles are written from
+time to time and when the call ends in any way, so that an interrupted one is continued by the next one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _SMALL: Final = 4 << 20  # bytes of a file that is read at once; larger ones are
 _GROUP: Final = 16 << 20  # bytes of files that are read together
 _TOGETHER: Final = 512  # files that are read together
 _PENDING: Final = 16  # files that wait for a thread
-_WRITTEN: Final = 2 << 20  # bytes of profiles that are written together
-_SECONDS: Final = 60.0  # after which they are written in any case
+_WRITTEN: Final = 64 << 20  # bytes written together: each object has a range of the digests
+_SECONDS: Final = 300.0  # after which they are written in any case
 
 
 @dataclass

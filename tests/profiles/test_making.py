@@ -214,3 +214,12 @@ def test_gc_forgets_the_profiles_of_deleted_files(world):
     assert "thumbnail" not in known(publish(world)).get("2.png", {})
     with pytest.raises(NotFound):
         repo.version("vision/cats@1.0.0")
+
+
+def test_a_store_that_refuses_profiles_does_not_fail_the_upload(world, tmp_path):
+    """A publisher may have no permission to write them; on demand, the refusal is an error."""
+    (tmp_path / "repo" / "profiles").write_text("a file in the place of the folder")
+    version = publish(world)
+    assert version.uploaded
+    with pytest.raises(dataver.StoreError):
+        version.profile("0.png")
