@@ -9,26 +9,22 @@ if TYPE_CHECKING:
     from dataver import Version
     from dataver.api.looking import FilesOfKind
 
-__all__ = ["HEADER", "kind_lines", "statistics_rows", "tables_with", "without_note"]
+__all__ = ["HEADER", "kind_lines", "statistics_rows", "tables_with"]
 
 HEADER = ("COLUMN", "TYPE", "MISSING", "MIN", "MAX", "MEAN", "MEDIAN", "STD", "VALUES")
 _LABELS = 5  # of a column
 _KINDS = 10  # rows of a table of kinds
 
 
-def tables_with(version: "Version", key: str) -> tuple[list[tuple[str, dict[str, Any]]], int]:
-    """Return the tables whose profile has a key, with it, and how many tables have none."""
+def tables_with(version: "Version", key: str, what: str) -> tuple[list[tuple[str, dict[str, Any]]], str]:
+    """Return the tables whose profile has a key, and a summary that counts those without `what`."""
     tables = version.tables()
     found = [(path, profile) for path, profile in tables.items() if key in profile]
-    return found, len(tables) - len(found)
-
-
-def without_note(ref: str, found: int, without: int, what: str) -> str:
-    """Return the summary of a command that shows what profiles have."""
-    rest = (
-        f"; {count(without, 'table')} without {what}, which `dataver profile {ref}` finds" if without else ""
-    )
-    return f"{ref}: {count(found, 'table')}{rest}."
+    broken = sum("problem" in profile and key not in profile for profile in tables.values())
+    without = len(tables) - len(found) - broken
+    rest = f"; {without:,} without {what}, which `dataver profile {version.ref}` makes" if without else ""
+    rest += f"; {broken:,} broken, which `dataver profile {version.ref}` explains" if broken else ""
+    return found, f"{version.ref}: {count(len(found), 'table')}{rest}."
 
 
 def statistics_rows(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:

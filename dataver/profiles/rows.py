@@ -55,16 +55,15 @@ def all_rows(source: Source, columns: Sequence[str] | None) -> pa.Table:
     """
     if tables.format_of(source.name) in ("parquet", "arrow"):
         return _all_of_binary(source, columns)
-    shown = "*" if columns is None else ", ".join(map(quoted_name, columns))
     path = source.path()
+
+    def use(table: str) -> pa.Table:
+        found = db.sql(f"SELECT * FROM {table}")
+        _check(columns, found.columns)
+        return (found if columns is None else found.select(*map(quoted_name, columns))).to_arrow_table()
+
     with tables.connect(path) as db:
-        first, problem = tables.read(
-            db, path, lambda table: db.sql(f"SELECT * FROM {table}").columns, name=source.name
-        )
-        _check(columns, first)
-        found, problem = tables.read(
-            db, path, lambda table: db.sql(f"SELECT {shown} FROM {table}").to_arrow_table(), name=source.name
-        )
+        found, problem = tables.read(db, path, use, name=source.name)
     if problem:
         raise InvalidInput(problem)
     return found

@@ -59,7 +59,7 @@ def test_the_columns_of_all_tables_with_profiles(run: Run, shop: Path) -> None:
     store("prices.csv")
     done = run("schema", "shop/prices")
     assert done.out.splitlines()[2].split() == ["prices.csv", "price", "double"]
-    assert "1 table; 1 table without a profile, which `dataver profile shop/prices@1.0.0` finds." in done.err
+    assert "1 table; 1 without a profile, which `dataver profile shop/prices@1.0.0` makes." in done.err
     store("shops.tsv")
     assert [each["path"] for each in run("schema", "shop/prices", "--json").json] == [
         "prices.csv",

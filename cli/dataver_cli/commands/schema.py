@@ -4,7 +4,7 @@ import click
 
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.output import table
-from dataver_cli.render_tables import tables_with, without_note
+from dataver_cli.render_tables import tables_with
 from dataver_cli.session import Session
 
 
@@ -30,7 +30,7 @@ def command(session: Session, ref: str, path: str | None) -> None:
         rows = [(each["name"], each["type"], "" if each["nullable"] else "not null") for each in columns]
         session.out.show({"path": path, "columns": columns}, table(rows, ("COLUMN", "TYPE", "")))
         return
-    found, without = tables_with(version, "columns")
+    found, summary = tables_with(version, "columns", "a profile")
     values = [{"path": name, "columns": profile["columns"]} for name, profile in found]
     lines = [
         (name, each["name"], each["type"], "" if each["nullable"] else "not null")
@@ -38,4 +38,4 @@ def command(session: Session, ref: str, path: str | None) -> None:
         for each in profile["columns"]
     ]
     session.out.show(values, table(lines, ("TABLE", "COLUMN", "TYPE", "")) if lines else [])
-    session.out.note(without_note(version.ref, len(found), without, "a profile"))
+    session.out.note(summary)

@@ -4,7 +4,7 @@ import click
 
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.output import count, table
-from dataver_cli.render_tables import HEADER, statistics_rows, tables_with, without_note
+from dataver_cli.render_tables import HEADER, statistics_rows, tables_with
 from dataver_cli.session import Session
 
 
@@ -33,8 +33,8 @@ def command(session: Session, ref: str, path: str | None) -> None:
         part = " of its first rows, or some of its columns" if document["partial"] else ""
         session.out.note(f"'{path}' in {version.ref}: {count(document['num_examples'], 'row')}{part}.")
         return
-    found, without = tables_with(version, "statistics")
+    found, summary = tables_with(version, "statistics", "a full profile")
     values = [{"path": name, **profile["statistics"]} for name, profile in found]
     rows = [(name, *row) for name, profile in found for row in statistics_rows(profile["statistics"])]
     session.out.show(values, table(rows, ("TABLE", *HEADER)) if rows else [])
-    session.out.note(without_note(version.ref, len(found), without, "a full profile"))
+    session.out.note(summary)
