@@ -1,8 +1,10 @@
 """Profiles of tables: kinds, columns, hostile files, limits."""
 
 import gzip
+import json
 import random
 import resource
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +15,7 @@ from dataver import tables as opened
 from dataver.formats.profile import encode_profile
 from dataver.profiles import tables as profiles
 from dataver.profiles.kinds import kind_of, make_profile
+from dataver.profiles.table_heads import class_labels
 
 TABLE = pa.table({"id": [1, 2, 3], "price": [0.5, None, 2.5], "name": ["a", "b", "c"]})
 COLUMNS = [("id", "int64", True), ("price", "double", True), ("name", "string", True)]
@@ -211,3 +214,38 @@ def test_a_table_beyond_the_limit_is_read_in_part_and_says_so(tmp_path, monkeypa
     assert found["statistics"]["partial"] is True
     assert found["partial"] == f"the first {found['rows']:,} rows were read"
     assert found["statistics"]["statistics"][0]["column_statistics"]["max"] == found["rows"] - 1
+
+
+def test_class_labels_of_datasets_have_their_names(tmp_path):
+    """As `datasets.Dataset.to_parquet` writes them; other metadata of that name changes nothing."""
+    path = tmp_path / "t.parquet"
+    feature = {"_type": "ClassLabel", "names": ["cat", "dog"]}
+    for features, kind in (({"label": feature}, "class_label"), ({"label": 7}, "int"), ([], "int")):
+        metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+        parquet.write_table(pa.table({"label": [0, 1, 1, -1]}).replace_schema_metadata(metadata), path)
+        (found,) = profile(path)["statistics"]["statistics"]
+        assert found["column_type"] == kind
+    assert class_labels(pa.schema([("label", pa.int64())], {"huggingface": "{"})) == {}
+
+
+def test_a_footer_that_lies_about_its_rows_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "t.parquet"
+    parquet.write_table(TABLE, path)
+    read = profiles.binary_schema
+    monkeypatch.setattr(profiles, "binary_schema", lambda file, source: (read(file, source)[0], 10**12))
+    assert profile(path)["problem"] == "its footer says 1,000,000,000,000 rows"
+    assert profile(path)["rows"] == 3
+
+
+@pytest.mark.slow
+def test_more_values_than_memory_go_to_the_disk(tmp_path, monkeypatch):
+    """Statistics are the same with 64 MiB, of values that take more."""
+    path = tmp_path / "t.parquet"
+    columns = {
+        f"c{at}": [(number * (at + 7919)) % 1_000_003 for number in range(150_000)] for at in range(40)
+    }
+    parquet.write_table(pa.table(columns), path)
+    wanted = profile(path)["statistics"]
+    monkeypatch.setattr(opened, "MEMORY", 64 << 20)
+    monkeypatch.setattr(opened, "connect", partial(opened.connect, memory=64 << 20))
+    assert profile(path)["statistics"] == wanted
