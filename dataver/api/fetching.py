@@ -156,8 +156,8 @@ def _link(
     run: object,
     asked: str,
 ) -> None:
-    from dataver.lineage.record.journal import link_of
     from dataver.lineage.record.recorder import record
+    from dataver.lineage.record.run import link_of
 
     of, record_id = published.record, published.record_id
     for shard, files, size in _parts(core, published.record.tree, selection, report):

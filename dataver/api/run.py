@@ -8,8 +8,8 @@ from dataver.formats.entry import Kind
 from dataver.formats.event import Subset
 from dataver.lineage.attribution.owner import fresh_key, key_of
 from dataver.lineage.attribution.scopes import CURRENT
-from dataver.lineage.record.journal import link_of
 from dataver.lineage.record.recorder import begin_run, end_run, record, record_output
+from dataver.lineage.record.run import link_of
 from dataver.tree.selection import Given, Selection
 
 if TYPE_CHECKING:

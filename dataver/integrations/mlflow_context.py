@@ -18,7 +18,8 @@ class DataverRunContext(RunContextProvider):
     def in_context(self) -> bool:
         """Install the hooks; return whether the user has named a run."""
         try:
-            from dataver.lineage.record.recorder import hooks, named_here
+            from dataver.lineage.attribution.owner import named_here
+            from dataver.lineage.record.recorder import hooks
 
             hooks()
             return named_here() is not None
@@ -28,7 +29,7 @@ class DataverRunContext(RunContextProvider):
     def tags(self) -> dict[str, str]:
         """Return the tags; none after any failure."""
         try:
-            from dataver.lineage.record.recorder import named_here
+            from dataver.lineage.attribution.owner import named_here
 
             key = named_here()
         except Exception:  # noqa: BLE001

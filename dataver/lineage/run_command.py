@@ -25,8 +25,8 @@ from dataver.lineage.attribution.owner import NAME, NOTES, RUN, fresh_key
 from dataver.lineage.attribution.state import PARENT
 from dataver.lineage.capture import environment
 from dataver.lineage.capture.contexts import look
-from dataver.lineage.record.journal import Run, now
 from dataver.lineage.record.queue_file import QueueFile, queue_folder
+from dataver.lineage.record.run import Run, now
 from dataver.lineage.trackers.runs_in_environment import announced_runs
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ Read-only.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from dataver import parallel
 from dataver.errors import DataverError, NotFound, StoreError
@@ -87,7 +87,7 @@ def verify_lineage(repo: RepositoryCore, progress: Progress = SILENT) -> Lineage
             problems.append((info.key, found.message))
             continue
         count += len(found)
-        named.update(digest for event in found for digest in _named(event))
+        named.update(digest for event in found for digest in event.attachments)
     intact = 0
     for digest, read in _in_parallel(attachment, iter(sorted(named))):
         if isinstance(read, DataverError):
@@ -96,15 +96,6 @@ def verify_lineage(repo: RepositoryCore, progress: Progress = SILENT) -> Lineage
             intact += 1
             size += read
     return LineageVerification(count, intact, sorted(problems), len(infos) + len(named), size)
-
-
-def _named(event: Event) -> Iterator[str]:
-    """Yield the digests of an event's attachments."""
-    yield from (link.subset.listed for link in event.links if link.subset.listed is not None)
-    git: Any = event.run.facts.get("git")
-    for digest in (git.get("diff") if isinstance(git, dict) else None, event.run.facts.get("packages")):
-        if isinstance(digest, str):
-            yield digest
 
 
 def _in_parallel(call: Callable[[T], R], items: Iterator[T]) -> Iterator[tuple[T, R]]:

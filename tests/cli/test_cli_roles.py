@@ -15,7 +15,7 @@ import pytest
 from command_line import Done, Run
 
 from dataver.formats.event import RunFacts
-from dataver.lineage.record.journal import event_of
+from dataver.lineage.record.run import event_of
 from dataver.repository import open_repository
 from dataver.storage import open_store
 from dataver_cli.main import main

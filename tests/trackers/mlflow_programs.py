@@ -95,7 +95,7 @@ class Program:
     def sweep(self, scope: Scope | None, depth: int) -> None:
         """Begin a pass over two files here, and take the second one in another run."""
         paths = [path for path in (self.path(scope), self.path(scope)) if path]
-        found = contents(self._files, [[path] for path in paths])
+        found = contents(self._files, [[(path, len(path)) for path in paths]])
         read = [next(found, None)]
         with dataver.run(key=f"test:pass-{self._number}-{self._rng.getrandbits(40):x}"):
             read += found

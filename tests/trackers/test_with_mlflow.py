@@ -431,8 +431,9 @@ result = {"outer": f"mlflow:{outer.info.run_id}", "inner": inner}
         assert outer.started <= inner.started <= inner.ended <= outer.ended
 
 
+@pytest.mark.parametrize("fetched", [False, True])
 def test_random_programs_link_each_read_to_its_run(
-    repo: dataver.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repo: dataver.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fetched: bool
 ) -> None:
     """Threads, pools, tasks, forks, nested and failed runs: who read what is what the program knows.
 
@@ -446,6 +447,8 @@ def test_random_programs_link_each_read_to_its_run(
             (folder / f"{file:02}.txt").write_text(f"p{number:03}/{file:02}.txt")
     version = repo.sync(tmp_path / "files", "programs", workspace=tmp_path / "work").version
     assert version is not None
+    if fetched:
+        repo.fetch("programs")
     script = Path(__file__).with_name("mlflow_programs.py")
     command = [sys.executable, str(script), str(seed), str(count), str(tmp_path / "out.json")]
     environment = {**os.environ, "DATAVER_LINEAGE": "on", "GIT_PYTHON_REFRESH": "quiet"}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from dataver.errors import InvalidInput
 from dataver.lineage import settings
-from dataver.lineage.attribution.scopes import chain, here
+from dataver.lineage.attribution.scopes import CURRENT, chain, here
 from dataver.lineage.attribution.state import (
     RUN,
     STATE,
@@ -39,7 +39,10 @@ if TYPE_CHECKING:
 
 # Imports in functions: a process without a tracker asks none.
 
-__all__ = ["NAME", "NOTES", "RUN", "Owner", "fresh_key", "key_of", "named_by_environment", "wanted", "whose"]
+__all__ = [
+    "NAME", "NOTES", "RUN", "Owner", "fresh_key", "key_of", "named_by_environment", "named_here", "wanted",
+    "whose",
+]  # fmt: skip
 
 NAME: Final = "DATAVER_RUN_NAME"
 NOTES: Final = "DATAVER_RUN_NOTES"
@@ -191,6 +194,12 @@ def named_by_environment() -> str | None:
     except InvalidInput as error:
         settings.warn(f"{RUN} is ignored: {error.message}")
         return None
+
+
+def named_here() -> str | None:
+    """Return the enclosing run named by the user, else the one in the environment."""
+    scope = next(chain(CURRENT.get()), None)
+    return scope.key if scope is not None else named_by_environment()
 
 
 def _choose(

@@ -26,8 +26,8 @@ from dataver.lineage import settings
 from dataver.lineage.attribution.owner import NOTES
 from dataver.lineage.attribution.scopes import chain, here
 from dataver.lineage.attribution.state import STATE, alive, is_worker, parent
-from dataver.lineage.record.journal import Run, link_of, now
 from dataver.lineage.record.queue_file import QueueFile, head_line, left_files, queue_folder, queue_folders
+from dataver.lineage.record.run import Run, link_of, now
 from dataver.lineage.trackers.base import updating
 from dataver.lineage.trackers.use import united, use_of
 from dataver.machine.process_identity import boot_id
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dataver.formats.event import Link
     from dataver.lineage.attribution.owner import Owner
     from dataver.lineage.attribution.state import Scope
-    from dataver.lineage.record.journal import ReadLog
+    from dataver.lineage.record.read_log import ReadLog
     from dataver.lineage.trackers.use import Use
     from dataver.repository import Published, RepositoryCore
 

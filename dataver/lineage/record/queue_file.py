@@ -23,14 +23,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from dataver.lineage import settings
-from dataver.lineage.record.journal import Journal, attachments_of
+from dataver.lineage.record.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from dataver.formats.event import Event, RunFacts
-    from dataver.lineage.record.journal import Run
+    from dataver.lineage.record.run import Run
     from dataver.repository import RepositoryCore
 
 # Imports in functions: the first read of a process writes without them.
@@ -99,7 +99,7 @@ class QueueFile(Journal):
         """Record that events were sent; append records made in the meantime again."""
         for event in events:
             self.runs[event.run.key, event.run.process].mark_sent(event)
-            self.attachments |= dict.fromkeys(attachments_of(event) & self.attachments.keys(), b"")
+            self.attachments |= dict.fromkeys(event.attachments & self.attachments.keys(), b"")
         if self._fd is not None:
             self.append(b"!", *(event.encode() for event in self.unsent()))
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from dataver.lineage import settings
 from dataver.lineage.attribution.children import hook
-from dataver.lineage.attribution.owner import Owner, named_by_environment, wanted, whose
-from dataver.lineage.attribution.scopes import CURRENT, begin_scope, chain, end_scope, here
+from dataver.lineage.attribution.owner import Owner, wanted, whose
+from dataver.lineage.attribution.scopes import begin_scope, end_scope, here
 from dataver.lineage.attribution.state import STATE, announce, set_base
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from dataver.formats.record import Record
     from dataver.lineage.attribution.state import Scope
     from dataver.lineage.record.background import Recorder
-    from dataver.lineage.record.journal import Batch, ReadLog, Share
+    from dataver.lineage.record.read_log import Batch, ReadLog, Share
     from dataver.repository import Published, RepositoryCore
 
 # Imports in functions: the first read of a process records without them.
 
 __all__ = [
-    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "key_for_tasks", "look_again", "named_here",
+    "Reads", "begin_run", "end_run", "flush", "hooks", "join", "key_for_tasks", "look_again",
     "record", "record_output", "tracker_begins", "tracker_ends",
 ]  # fmt: skip
 
@@ -50,18 +50,25 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _never_raises(act: Callable[P, T]) -> Callable[P, T | None]:
-    """Make a function return None if lineage is off or on an error, with one warning (invariant 8)."""
+def _careful(act: Callable[P, T]) -> Callable[P, T | None]:
+    """Make a function return None on an error, with one warning (invariant 8)."""
 
     @functools.wraps(act)
     def careful(*args: P.args, **kwargs: P.kwargs) -> T | None:
         try:
-            return act(*args, **kwargs) if settings.enabled() else None
+            return act(*args, **kwargs)
         except Exception as error:  # noqa: BLE001  # training continues after any error
             _failed(error)
             return None
 
     return careful
+
+
+def _never_raises(act: Callable[P, T]) -> Callable[P, T | None]:
+    """Make a function return None on an error, and if lineage is off."""
+    return _careful(
+        functools.wraps(act)(lambda *args, **kw: act(*args, **kw) if settings.enabled() else None)
+    )
 
 
 @_never_raises
@@ -96,7 +103,7 @@ def record_output(
         run: the run; None means the current one.
     """
     if run is not None or wanted():
-        from dataver.lineage.record.journal import link_of
+        from dataver.lineage.record.run import link_of
 
         values = {"write_id": made.write_id, "files": made.files, "size": made.size}
         record(repo, link_of("output", made, record_id, how, **values), run=run)
@@ -152,11 +159,7 @@ class Reads:
         if self._owner is not None:
             return self
         found = copy(self)
-        if self._on:
-            try:
-                found._owner = whose(self._run)
-            except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
-                _failed(error)
+        found._owner = _careful(whose)(self._run) if self._on else None
         return found
 
     def path(self, path: str, size: int) -> None:
@@ -170,35 +173,28 @@ class Reads:
         if self._on and (log is None or log.closed or path not in log.known):
             self.paths(((path, size),))
 
+    @_careful
     def paths(self, files: Iterable[tuple[str, int]]) -> None:
         """Record that files, `(path, size)` each, were opened or read."""
-        if self._on:
-            try:
-                log = self._here()
-                if log is not None and log.add(files):
-                    _recorder().changed()
-            except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
-                _failed(error)
+        log = self._here() if self._on else None
+        if log is not None and log.add(files):
+            _recorder().changed()
 
+    @_careful
     def batch(self, files: Sequence[tuple[str, int]]) -> Batch | None:
         """Begin to read files of a pass, `(path, size)` each; None if `path` is to record each of them."""
-        try:
-            log = self._here() if self._on else None
-            if log is not None:
-                return log.batch(files) if self._owner is not None else None
-        except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
-            _failed(error)
-        from dataver.lineage.record.journal import Batch
+        from dataver.lineage.record.read_log import Batch
 
-        return Batch(files)
+        log = self._here() if self._on else None
+        if log is None:
+            return Batch(files)
+        return log.batch(files) if self._owner is not None else None
 
+    @_careful
     def progress(self, batch: Batch) -> None:
         """Record how many files of a batch were read."""
-        try:
-            if batch.log is not None and batch.log.progress(batch):
-                _recorder().changed()
-        except Exception as error:  # noqa: BLE001  # invariant 8, as `_never_raises`, but faster
-            _failed(error)
+        if batch.log is not None and batch.log.progress(batch):
+            _recorder().changed()
 
     @_never_raises
     def listed(self, path: str = "", size: int = 0) -> None:
@@ -328,12 +324,6 @@ def key_for_tasks() -> str | None:
     """Return the key of the current run for the tasks of a cluster; None if only this process has it."""
     owner = whose() if wanted() else None
     return None if owner is None or owner.how == "implicit" else owner.key
-
-
-def named_here() -> str | None:
-    """Return the enclosing run named by the user, else the one in the environment."""
-    scope = next((each for each in chain(CURRENT.get())), None)
-    return scope.key if scope is not None else named_by_environment()
 
 
 def flush(timeout: float | None = None) -> bool:

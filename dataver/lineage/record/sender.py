@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dataver.errors import InvalidInput, StoreError
 from dataver.lineage.attribution.state import STATE, alive
-from dataver.lineage.record.journal import Journal, attachments_of, event_of
+from dataver.lineage.record.journal import Journal
 from dataver.lineage.record.queue_file import left_files, queue_folder
+from dataver.lineage.record.run import event_of
 from dataver.lineage.subset_summary import links_of
 from dataver.machine.process_identity import boot_id
 
@@ -40,7 +41,7 @@ def send(repo: RepositoryCore, events: Iterable[Event], attachments: Mapping[str
     waiting = list(events)
     if waiting:
         _same_repository(repo)
-    for digest in sorted({digest for event in waiting for digest in attachments_of(event)}):
+    for digest in sorted({digest for event in waiting for digest in event.attachments}):
         if attachments.get(digest):
             repo.events.attach(attachments[digest])
     for event in waiting:
@@ -122,12 +123,10 @@ def _put(repo: RepositoryCore, event: Event) -> None:
 def _same_repository(repo: RepositoryCore) -> None:
     """Raise an error if the repository was deleted or replaced: a write would leave a stray object."""
     from dataver.errors import NotFound
-    from dataver.formats.canonical_json import MAX_JSON
-    from dataver.formats.config import parse_config
-    from dataver.repository.layout import CONFIG
+    from dataver.repository.repository import read_config
 
     try:
-        there = parse_config(repo.store.get_bounded(CONFIG, MAX_JSON)).id
+        there = read_config(repo.store).id
     except NotFound:
         there = None
     if there != repo.id:
