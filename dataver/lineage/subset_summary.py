@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataver.formats.event import Link
-    from dataver.lineage.record.read_log import ReadLog, Share
+    from dataver.lineage.record.journal import ReadLog, Share
     from dataver.tree import Tree
 
 # Imports in functions: few subsets are too large for an event.

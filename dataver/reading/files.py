@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from dataver.lineage.record.read_log import Share
+    from dataver.lineage.record.journal import Share
     from dataver.reading.directory_view import Folders
     from dataver.repository import Published, RepositoryCore
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dataver import parallel
 from dataver.checkout.distributed_rank import as_shard
 from dataver.errors import InvalidInput
-from dataver.lineage.record.read_log import Share
+from dataver.lineage.record.journal import Share
 from dataver.reading.listing import Listing
 from dataver.tree.selection import Selection
 

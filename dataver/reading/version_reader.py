@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dataver.formats.entry import Entry, Extent
-    from dataver.lineage.record.read_log import Batch
+    from dataver.lineage.record.journal import Batch
     from dataver.reading.process_cache import Shared
     from dataver.repository import Published
 

@@ -10,9 +10,8 @@ import pytest
 from dataver.formats.event import Link, RunFacts
 from dataver.lineage.attribution.state import STATE
 from dataver.lineage.record import queue_file
-from dataver.lineage.record.journal import Journal
+from dataver.lineage.record.journal import Journal, Share
 from dataver.lineage.record.queue_file import LeftFile, QueueFile, left_files
-from dataver.lineage.record.read_log import Share
 from dataver.lineage.record.run import now
 
 PROCESS = "a" * 32

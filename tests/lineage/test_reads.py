@@ -10,7 +10,7 @@ import pytest
 import dataver
 from dataver.formats.event import Subset
 from dataver.lineage.queries.reproduce import literal
-from dataver.lineage.record.read_log import Share
+from dataver.lineage.record.journal import Share
 from dataver.lineage.subset_summary import summarize as say
 
 from .lab import Lab
@@ -646,7 +646,7 @@ def test_a_share_is_said_when_it_was_read(lab) -> None:
     lab.run(
         script(
             f"""
-        from dataver.lineage.record.read_log import Share
+        from dataver.lineage.record.journal import Share
         reads, more = opened(), opened("cats@1.0.0")
         for each in (reads, more):
             each.shard(Share(("train/**",), 1, 4, 1, 2))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dataver.formats.event import Link
     from dataver.lineage.attribution.owner import Owner
     from dataver.lineage.attribution.state import Scope
-    from dataver.lineage.record.read_log import ReadLog
+    from dataver.lineage.record.journal import ReadLog
     from dataver.lineage.trackers.use import Use
     from dataver.repository import Published, RepositoryCore
 

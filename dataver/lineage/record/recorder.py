@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dataver.formats.record import Record
     from dataver.lineage.attribution.state import Scope
     from dataver.lineage.record.background import Recorder
-    from dataver.lineage.record.read_log import Batch, ReadLog, Share
+    from dataver.lineage.record.journal import Batch, ReadLog, Share
     from dataver.repository import Published, RepositoryCore
 
 # Imports in functions: the first read of a process records without them.
@@ -183,7 +183,7 @@ class Reads:
     @_careful
     def batch(self, files: Sequence[tuple[str, int]]) -> Batch | None:
         """Begin to read files of a pass, `(path, size)` each; None if `path` is to record each of them."""
-        from dataver.lineage.record.read_log import Batch
+        from dataver.lineage.record.journal import Batch
 
         log = self._here() if self._on else None
         if log is None:
