@@ -83,7 +83,7 @@ class TableDiff(ContentDiff):
 
     @cached_property
     def drift(self) -> dict[str, float]:
-        """Population stability index by column, without the key; see `dataver.diffs.drift`."""
+        """Population stability index of the first 200 columns, without the key; see `dataver.diffs.drift`."""
         found = stability(self._found.db, self._pairs, ("a", "b"))
         return {name: value for name, value in found.items() if name not in self.key}
 
