@@ -83,7 +83,10 @@ def _new_entries(draft: DraftCore) -> list[Entry]:
 
 
 def _sample(entries: Iterable[Entry], packs: Container[bytes]) -> list[Target]:
-    """Return up to `SAMPLE` files of each available kind whose bytes are in these packs, in random order."""
+    """Return up to `SAMPLE` files of each available kind whose bytes are in these packs, in random order.
+
+    Tables come first: `search` finds their columns, and the time may not suffice for all.
+    """
     by_kind: dict[str, list[Target]] = {}
     for entry in entries:
         kind = kind_of(entry.path) if entry.kind in (Kind.FILE, Kind.EXECUTABLE) else None
@@ -97,7 +100,7 @@ def _sample(entries: Iterable[Entry], packs: Container[bytes]) -> list[Target]:
         for target in chance.sample(some, min(len(some), SAMPLE))
     ]
     chance.shuffle(chosen)
-    return chosen
+    return sorted(chosen, key=lambda target: target.kind.name != "table")
 
 
 def send_profiles(draft: DraftCore, published: Published) -> None:

@@ -64,6 +64,13 @@ def test_finalize_makes_as_many_as_a_share_of_the_time_of_add_allows(world, monk
     assert 3 <= len(known(publish(world))) < len(KINDS)
 
 
+def test_tables_come_first(world, monkeypatch):
+    """Their columns are searched for."""
+    monkeypatch.setattr("dataver.profiles.drafts._LEAST", 0.0)
+    (world[1] / "rows.csv").write_text("town,rain\nBonn,1\n")
+    assert "rows.csv" in known(publish(world))
+
+
 def test_full_profiles_replace_cheap_ones_once(world):
     version = publish(world)
     report = version.profile()
