@@ -53,7 +53,9 @@ class Diff:
         renamed: `(old, new)` entries of equal content that changed their path; in neither list above.
     """
 
-    def __init__(self, walk: Callable[[], Iterator[Change]], sides: tuple[Side, Side] | None = None) -> None:
+    def __init__(
+        self, walk: Callable[[], Iterator[Change]], sides: tuple[Side | None, Side] | None = None
+    ) -> None:
         self._walk = walk
         self._sides = sides
         self._count()
@@ -195,20 +197,23 @@ class Diff:
             raise InvalidInput(
                 "The contents of a draft cannot be compared.", hint="upload it and compare the versions"
             )
+        before, after = self._sides
+        if before is None:
+            raise PathNotFound(f"{after.ref} has no parent to compare '{path}' with.")
         names = path_of(path if old_path is None else old_path), path_of(path)
-        one, two = (side.tree.get(name) for side, name in zip(self._sides, names, strict=True))
+        one, two = (side.tree.get(name) for side, name in zip((before, after), names, strict=True))
         if old_path is None and (one is None) != (two is None):
             moved = ((old, new) for old, new in self.renamed if names[1] in (old.path, new.path))
             one, two = next(moved, (one, two))
         files = []
-        for side, entry, name in zip(self._sides, (one, two), names, strict=True):
+        for side, entry, name in zip((before, after), (one, two), names, strict=True):
             if entry is None or entry.kind not in (Kind.FILE, Kind.EXECUTABLE):
                 raise PathNotFound(f"{side.ref} has no file '{name}'.", hint="it may have another path there")
             files.append(
                 (File(entry.path, side.ref, entry.size, partial(side.fetch, entry.path)), entry.digest)
             )
-        (old_file, before), (new_file, after) = files
-        return old_file, new_file, before == after
+        (old_file, digest), (new_file, new_digest) = files
+        return old_file, new_file, digest == new_digest
 
     @cached_property
     def _renames(self) -> list[tuple[Entry, Entry]] | Renames:
@@ -279,7 +284,7 @@ def compare(old: Side | None, new: Side, load: "Load", include: "Given | None", 
             return (Change(entry.path, None, entry) for entry in new.tree.iterate())
         return diff(old.tree.digest, new.tree.digest, load)
 
-    sides = None if old is None else (old, new)
+    sides = (old, new)
     if include is None and not exclude:
         return Diff(changes, sides)
     trees = [Tree(each.tree.digest, load) for each in (old, new) if each is not None]

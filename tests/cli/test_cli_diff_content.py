@@ -88,6 +88,7 @@ def test_another_path_selects_paths(run: Run, two_tables: Path) -> None:
     assert run("diff", "d", "n[1].csv").out.startswith("A  n[1].csv  (")
     assert run("diff", "d@1.0.1", "d", "n[1].csv", "--old-path", "t.csv").out.count("without a common column")
     assert "'nothing'" in run("diff", "d@1.0.0", "d", "nothing", expect=4).err
+    assert run("diff", "d@1.0.0", "t.csv").out.startswith("A  t.csv  (")  # it has no parent
 
 
 def test_a_dataset_goes_before_a_path(run: Run, two_tables: Path) -> None:

@@ -259,6 +259,8 @@ def test_drafts_and_missing_packages(differ: Differ, tmp_path: Path, monkeypatch
     with pytest.raises(dataver.InvalidInput) as caught:
         difference.content("a.npy")
     assert caught.value.hint == "pip install 'dataver[arrays]'"
+    with pytest.raises(dataver.PathNotFound, match=r"d@1\.0\.0 has no parent"):
+        dataver.open(tmp_path / "repo").version("d@1.0.0").diff().content("a.npy")
     draft = dataver.open(tmp_path / "repo").create("d", parents=["d"])
     with pytest.raises(dataver.InvalidInput, match="draft cannot be compared"):
         draft.status().content("a.npy")
