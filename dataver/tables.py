@@ -18,7 +18,6 @@ from __future__ import annotations
 import glob
 import re
 from contextlib import contextmanager
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dataver import parallel
@@ -61,9 +60,11 @@ def format_of(name: str) -> str | None:
 
     Text formats may be compressed (`.csv.gz`, `.jsonl.zst`).
     """
-    plain = _COMPRESSED.sub("", name.lower())
-    found = _FORMATS.get(PurePath(plain).suffix[1:])
-    return None if found in ("parquet", "arrow") and plain != name.lower() else found
+    lowered = name.rpartition("/")[2].lower()
+    plain = _COMPRESSED.sub("", lowered)
+    stem, _, suffix = plain.rpartition(".")
+    found = _FORMATS.get(suffix) if stem else None
+    return None if found in ("parquet", "arrow") and plain != lowered else found
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from dataver.tables import format_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -85,9 +85,7 @@ class TableReading:
             InvalidInput: it is not uploaded.
             StoreError: the store failed.
         """
-        digests = {
-            each.path: each.digest for each in self.tree.iterate() if format_of(each.path) and each.digest
-        }
+        digests = {path: digest for path, _, digest in self._files() if format_of(path)}
         dataset = self._published().record.dataset
         lines = self._repository.profiles.find(dataset, "tables", set(digests.values()))
         return {
@@ -104,10 +102,8 @@ class TableReading:
         from dataver.profiles.kinds import kind_of
 
         sizes: dict[str, list[int]] = {}
-        for leaf in self.tree.leaves():
-            for number, path in enumerate(leaf.paths):
-                if leaf.file_digest(number):
-                    sizes.setdefault(_suffix(path), []).append(leaf.sizes[number])
+        for path, size, _ in self._files():
+            sizes.setdefault(_suffix(path), []).append(size)
         rows: dict[str, list[int]] = {}
         for path, profile in (self.tables() if any(map(format_of, map("x{}".format, sizes))) else {}).items():
             if "rows" in profile:
@@ -118,6 +114,13 @@ class TableReading:
             known = sum(rows[suffix]) if len(rows.get(suffix, ())) == len(some) else None
             found.append(FilesOfKind(suffix, kind.name if kind else None, len(some), sum(some), known))
         return sorted(found, key=lambda each: (-each.size, each.suffix))
+
+    def _files(self) -> Iterator[tuple[str, int, bytes]]:
+        """Yield the path, size and digest of each file."""
+        for leaf in self.tree.leaves():
+            for number, path in enumerate(leaf.paths):
+                if digest := leaf.file_digest(number):
+                    yield path, leaf.sizes[number], digest
 
     def schema(self, path: str | os.PathLike[str]) -> list[Column]:
         """Return the columns of a table, from its profile if it has one, else from its footer or first lines.
