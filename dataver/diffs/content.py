@@ -91,12 +91,13 @@ def broken(file: File, what: str, error: BaseException) -> InvalidInput:
     return InvalidInput(f"{file} cannot be read as {what}: {text.rstrip('.')}.")
 
 
-def finite(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values with NaN and infinite numbers as text, since JSON has none."""
-    return {
-        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
+def finite(value: Any) -> Any:
+    """Return a value with NaN and infinite numbers in it as text, since JSON has none."""
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [finite(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def number_of(count: int, thing: str) -> str:

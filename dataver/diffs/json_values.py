@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from dataver.diffs.content import BytesDiff, ContentDiff, File, broken
+from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite
 
 __all__ = ["JsonChange", "JsonDiff", "compare_json"]
 
@@ -61,7 +61,8 @@ class JsonDiff(ContentDiff):
         """Return the counts, and the changes as operations of a JSON Patch, with `old` in addition."""
         fields = {"add": ("new",), "remove": ("old",), "replace": ("old", "new")}
         shown = [
-            {"op": each.op, "path": each.path} | {name: getattr(each, name) for name in fields[each.op]}
+            {"op": each.op, "path": each.path}
+            | {name: finite(getattr(each, name)) for name in fields[each.op]}
             for each in self.changes[:limit]
         ]
         return {"values": self.counts(), "changes": shown}

@@ -137,8 +137,8 @@ class TableDiff(ContentDiff):
             },
             "cells": self.cells,
             "drift": {name: round(value, 6) for name, value in self.drift.items()},
-            "added": [finite(row) for row in self.added(limit).to_pylist()],
-            "removed": [finite(row) for row in self.removed(limit).to_pylist()],
+            "added": finite(self.added(limit).to_pylist()),
+            "removed": finite(self.removed(limit).to_pylist()),
             "changed": list(self._changes(limit)),
         }
 

@@ -135,6 +135,17 @@ def test_null_and_nan_equal_themselves(compare: Callable[..., TableDiff]) -> Non
         assert found.summary() == "the same rows"
 
 
+def test_values_are_json(compare: Callable[..., TableDiff]) -> None:
+    """NaN and infinite numbers are text, also in nested values."""
+    old, new = (
+        [{"id": 1, "v": value, "list": {"a": [value], "x": math.nan}}] for value in (math.inf, math.nan)
+    )
+    with compare(old, new) as found:
+        cells = json.loads(json.dumps(found.values(), allow_nan=False))["changed"][0]["cells"]
+        assert cells["v"] == {"old": "inf", "new": "nan"}
+        assert cells["list"]["new"] == {"a": ["nan"], "x": "nan"}
+
+
 def test_columns_added_dropped_renamed_and_retyped(compare: Callable[..., TableDiff]) -> None:
     """A renamed column has equal content in the rows of both tables; rows do not change by it."""
     old = [{"id": n, "cost": n * 3 % 7, "gone": "x", "n": n, "t": f"{n}.50"} for n in range(20)]
