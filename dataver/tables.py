@@ -16,6 +16,7 @@ Needs `dataver[tables]`.
 from __future__ import annotations
 
 import glob
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -178,7 +179,7 @@ def read(
         if found == "csv" and _unparted(db.execute(f"DESCRIBE SELECT * FROM {first}").fetchall()):
             problem = "its lines have different numbers of columns"
         else:
-            return use(first), None
+            return use(first), _lost_end(path) if found in ("csv", "tsv") else None
     except (duckdb.Error, pa.ArrowInvalid, OSError) as error:
         problem = first_problem(error, path, name)
         if found not in ("csv", "tsv", "jsonl"):
@@ -191,7 +192,7 @@ def read(
         raise InvalidInput(first_problem(error, path, name)) from error
     if found == "jsonl" or encoding == "latin-1":
         return result, problem
-    return result, _left_out(db)
+    return result, _left_out(db) or _lost_end(path)
 
 
 def first_problem(error: Exception, path: Path, name: str) -> str:
@@ -205,6 +206,16 @@ def first_problem(error: Exception, path: Path, name: str) -> str:
     lines = [each for each in text.split("\n") if each and not _AROUND.match(each)]
     first = _CLASS.sub("", lines[0] if lines else text).strip()[:_WORDS]
     return f"line {line[1]}: {first}" if line else first
+
+
+def _lost_end(path: Path) -> str | None:
+    """Return that the last line of CSV is too long: DuckDB leaves out such a line without an error."""
+    with path.open("rb") as file:
+        file.seek(-min(LONGEST, path.stat().st_size), os.SEEK_END)
+        end = file.read()
+    if len(end) < LONGEST or b"\n" in end[:-1]:
+        return None
+    return f"its last line is longer than {LONGEST >> 20} MiB and was left out"
 
 
 def _unparted(columns: list[tuple[str, ...]]) -> bool:

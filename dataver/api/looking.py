@@ -170,7 +170,8 @@ class TableReading:
         if not profile.get("full"):
             profile = table.ask(full)
         if "statistics" not in profile:
-            raise InvalidInput(f"'{table.name}' in {self.ref} has no statistics: {profile['problem']}.")
+            reason = profile.get("problem", "its profile has none")
+            raise InvalidInput(f"'{table.name}' in {self.ref} has no statistics: {reason}.")
         found: dict[str, Any] = profile["statistics"]
         return found
 

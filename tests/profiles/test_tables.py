@@ -105,6 +105,12 @@ PARQUET_NOISE = b"PAR1" + random.Random(0).randbytes(1000) + b"\xff\xff\xff\x7fP
         ("empty.csv", b"", None, "it is empty"),
         ("noise.csv", random.Random(1).randbytes(200_000), None, "no delimiter and quotes fit its lines"),
         ("long.csv", b"a,b\n" + b"0" * (3 << 20), None, "a line is longer than 1 MiB"),
+        (
+            "end.csv",
+            b"a,b\n" + b"1,2\n" * 900_000 + b"x" * (3 << 20),
+            900_000,
+            "its last line is longer than 1 MiB",
+        ),
         ("cut.csv.gz", gzip.compress(RAGGED)[:50], None, "Unexpected end of GZIP stream"),
         ("bad.jsonl", b'{"a":1}\n{"a":\n{"a":3}\n', 3, "Malformed JSON"),
         ("deep.jsonl", b'{"a":' + b"[" * 9999 + b"]" * 9999 + b"}\n", None, "recursion depth"),
