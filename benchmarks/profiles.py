@@ -1,6 +1,6 @@
 """What profiles cost: cheap ones in `add` and `finalize`, full ones beside Pillow.
 
-    python -m benchmarks.profiles [--runs 7] [--scale 1.0] [--jpegs 8000] [--data FOLDER]
+    python -m benchmarks.profiles [--runs 8] [--scale 1.0] [--jpegs 8000] [--data FOLDER]
 
 The first table: CPU time of `add` and `finalize` of the data sets `images` (random bytes, of which a profile
 says that they are no image), `tiny` and `jpegs` (real ones), each in a new process, with `DATAVER_PROFILES`
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.profiles", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=8)
     parser.add_argument("--scale", type=float, default=1.0, help="of the data sets images and tiny")
     parser.add_argument("--jpegs", type=int, default=8000)
     parser.add_argument("--data", type=Path, help="folder in which the data sets are kept")

@@ -33,7 +33,7 @@ _LOOKED: Final = 512  # changes that are looked at; of more, files in eight plac
 _PLACES: Final = 8
 _FEW: Final = 8  # files that are profiled in any time, so that a small draft has all profiles
 _LEAST: Final = 0.02  # seconds of CPU time, and the share of the time that `add` takes at least:
-_SHARE: Final = 0.02
+_SHARE: Final = 0.01
 _SECOND_FILES: Final = 30e-6  # seconds a file
 _SECOND_BYTES: Final = 1e-9  # seconds a byte
 
