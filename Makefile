@@ -114,7 +114,7 @@ FIRST := $(VENV)-first-hour
 
 first-hour: wheel ## install the built wheel into an empty environment, run the documentation as it is written there, and compare the screens
 	$(PYTHON) -m venv --clear $(FIRST)
-	$(FIRST)/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls $(CURDIR)/dist/dataver-*.whl)[serve,tables,arrays]"
+	$(FIRST)/bin/python -m pip install --quiet --disable-pip-version-check "$$(ls $(CURDIR)/dist/dataver-*.whl)[serve,tables,arrays]" pandas
 	FIRST_HOUR_PROGRAMS=$(CURDIR)/$(FIRST)/bin $(PYTEST) tests/first_hour $(ARGS)
 
 check: format-check lint types contracts docs-check test ## everything except the wheel
