@@ -2,14 +2,16 @@
 
 The idea: each kind is a module of this room with two functions, `cheap(source)`, which reads headers and
 footers only, and `full(source)`; both return a `Profile`. They may raise anything for a hostile or broken
-file: the exception becomes the profile's `problem`. A function that cannot say anything returns None.
+file: the exception becomes the profile's `problem`. A function that cannot say anything returns None. What
+`cheap` reads is bounded here, for all kinds: headers of hostile files state any length.
 """
 
 from __future__ import annotations
 
 import importlib
+import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias, cast
 
 from dataver.errors import IntegrityError, InvalidInput, StoreError
 from dataver.extras import has_extra
@@ -23,6 +25,8 @@ Profile: TypeAlias = dict[str, Any]
 """A JSON object: `kind`, `full`, perhaps `partial` and `problem`, and what the kind adds."""
 
 _PROBLEM: Final = 300  # characters
+_CHEAP: Final = 4 << 20  # bytes that a cheap profile reads; a file whose headers take more has none
+_CALL: Final = 64  # bytes that any call counts as: headers of millions of tiny parts take time, too
 
 
 class Source(Protocol):
@@ -111,12 +115,57 @@ def make_profile(kind: Kind, source: Source, *, full: bool) -> Profile | None:
     """
     module = importlib.import_module(f"dataver.profiles.{kind.module}")
     common: Profile = {"kind": kind.name, "full": full}
+    head = _Head(source)
     try:
-        found: Profile | None = (module.full if full else module.cheap)(source)
+        found: Profile | None = module.full(source) if full else module.cheap(head)
     except (StoreError, IntegrityError):
         raise
-    except InvalidInput as error:
-        return common | {"problem": error.message}
     except Exception as error:  # noqa: BLE001  # what libraries raise for hostile bytes is not documented
-        return common | {"problem": f"{type(error).__name__}: {error}"[:_PROBLEM]}
-    return None if found is None else common | found
+        problem = error.message if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}"
+        found = {"problem": problem[:_PROBLEM]}
+    return None if found is None or head.left < 0 else common | found
+
+
+class _Head:
+    """A source of which `_CHEAP` bytes can be read in all; `left` is negative if more were asked for."""
+
+    def __init__(self, source: Source) -> None:
+        self.name, self.size, self.sampled, self.path = source.name, source.size, source.sampled, source.path
+        self.left, self._open = _CHEAP, source.open
+
+    def open(self) -> BinaryIO:
+        return cast("BinaryIO", _Metered(self._open(), self))
+
+
+class _Metered(io.RawIOBase):
+    """A file that ends, as if it were cut, where its source has no bytes left: every library handles that."""
+
+    def __init__(self, file: BinaryIO, head: _Head) -> None:
+        self._file, self._head = file, head
+
+    def read(self, size: int = -1) -> bytes:
+        rest = max(0, self._head.size - self._file.tell())
+        size = rest if size is None or size < 0 else min(size, rest)
+        self._head.left -= max(size, _CALL)
+        return self._file.read(size) if self._head.left >= 0 else b""
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
