@@ -113,13 +113,15 @@ def compare_images(old: File, new: File) -> ArraysDiff:
     import numpy as np
     from PIL import Image
 
+    from dataver.profiles.images import FORMATS
+
     images = []
     for file in (old, new):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of odd metadata
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
-                images.append(Image.open(file.fetch()))
+                images.append(Image.open(file.fetch(), formats=FORMATS))
                 images[-1].load()
         except Exception as error:  # what Pillow's plug-ins raise for hostile bytes is not documented
             raise broken(file, "an image", error) from error
@@ -159,13 +161,14 @@ def compare_tensors(old: File, new: File) -> ArraysDiff | BytesDiff:
 class _Tensor(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
-    data: np.ndarray[Any, Any]  # flat
+    data: np.ndarray[Any, Any]
 
     def __str__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"
 
     def part(self, start: int) -> np.ndarray[Any, Any]:
-        part = self.data[start : start + _STEP].reshape(-1, 1)
+        flat = self.data.reshape(-1) if self.data.flags.c_contiguous else self.data.flat  # no copy in memory
+        part = flat[start : start + _STEP].reshape(-1, 1)
         return (part.astype("u4") << 16).view("f4") if self.dtype == "BF16" else part  # the half of a float32
 
 
@@ -181,7 +184,7 @@ def _read(file: File) -> dict[str, _Tensor]:
                 raise OverflowError(f"larger than {_UNPACKED >> 30} GiB unpacked, not compared")
     loaded = np.load(path, mmap_mode="r", allow_pickle=False)
     arrays = {name: loaded[name] for name in loaded.files} if suffix == "npz" else {"": loaded}
-    return {name: _Tensor(str(each.dtype), each.shape, each.reshape(-1)) for name, each in arrays.items()}
+    return {name: _Tensor(str(each.dtype), each.shape, each) for name, each in arrays.items()}
 
 
 def _safetensors(path: Path) -> Iterator[tuple[str, _Tensor]]:
@@ -207,10 +210,14 @@ def _compare(name: str, old: _Tensor | None, new: _Tensor | None) -> ArrayChange
     change = ArrayChange(name, old and str(old), new and str(new), size)
     if old is None or new is None or old.shape != new.shape or old.data.size != size:
         return change
+    if not (old.data.flags.c_contiguous or new.data.flags.c_contiguous):  # in the order of the file
+        old, new = (each._replace(data=each.data.T) for each in (old, new))
     parts = ((old.part(start), new.part(start)) for start in range(0, size, _STEP))
-    return _measured(
-        change, parts, numbers=all(each.dtype in _TYPES or each.dtype.islower() for each in (old, new))
-    )
+    numbers = all(each.dtype in _TYPES or each.dtype.islower() for each in (old, new))
+    try:
+        return _measured(change, parts, numbers=numbers)
+    except TypeError:  # NumPy does not compare these two types
+        return change._replace(differing=size)
 
 
 def _measured(

@@ -9,6 +9,7 @@ from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite
 __all__ = ["JsonChange", "JsonDiff", "compare_json"]
 
 LARGEST: Final = 64 << 20  # bytes of a file; its values take some ten times as much memory
+_DEEPEST: Final = 200  # levels of nesting, far below Python's limit of recursion
 _ABSENT: Final = object()
 
 
@@ -80,12 +81,23 @@ def compare_json(old: File, new: File) -> JsonDiff | BytesDiff:
     for file in (old, new):
         try:
             values.append(json.loads(file.fetch().read_bytes()))
+            _check_depth(values[-1])
         except (ValueError, RecursionError) as error:
             raise broken(file, "JSON", error) from error
-    try:
-        return JsonDiff(*values)
-    except RecursionError as error:
-        raise broken(new, "JSON", error) from error
+    return JsonDiff(*values)
+
+
+def _check_depth(value: Any) -> None:
+    level, depth = [value], 0
+    while level := [
+        child
+        for each in level
+        if isinstance(each, (dict, list))
+        for child in (each.values() if isinstance(each, dict) else each)
+    ]:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(f"its values are nested deeper than {_DEEPEST} levels")
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[JsonChange]:
@@ -106,6 +118,10 @@ def _changes(old: Any, new: Any, path: str) -> Iterator[JsonChange]:
 
 def _same(old: Any, new: Any) -> bool:
     """Return whether two values are equal; NaN is, to itself, and `true` is no number."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(_same(each, new[name]) for name, each in old.items())
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_same, old, new))
     if isinstance(old, bool) or isinstance(new, bool):
         return old is new
     return bool(old == new) or (old != old and new != new)  # noqa: PLR0124
@@ -121,9 +137,9 @@ def _elements(old: list[Any], new: list[Any]) -> Iterator[tuple[int, Any, Any]]:
         return
     begin, end, shorter = 0, 0, min(len(old), len(new))
     if len(old) != len(new):  # elements were added or removed
-        while begin < shorter and old[begin] == new[begin]:
+        while begin < shorter and _same(old[begin], new[begin]):
             begin += 1
-        while end < shorter - begin and old[-1 - end] == new[-1 - end]:
+        while end < shorter - begin and _same(old[-1 - end], new[-1 - end]):
             end += 1
     for index in range(begin, max(len(old), len(new)) - end):
         yield (

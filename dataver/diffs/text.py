@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any, Final
 
 from dataver.diffs.content import BytesDiff, ContentDiff, File, number_of
@@ -12,7 +12,7 @@ __all__ = ["TextDiff", "compare_texts"]
 LARGEST: Final = 16 << 20  # bytes of a file
 _HEAD: Final = 8000  # bytes in which a binary file has a NUL, as git judges
 _MARKS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_PAIRS: Final = 20_000_000  # equal pairs of lines for which difflib takes some seconds
+_WORK: Final = 10_000_000  # pairs of lines that difflib may look at: some seconds
 
 
 class TextDiff(ContentDiff):
@@ -21,7 +21,7 @@ class TextDiff(ContentDiff):
     Attributes:
         added: number of lines that only the new text has.
         removed: number of lines that only the old text has.
-        lines: unified diff with three lines of context; empty if the lines repeat too often to be aligned.
+        lines: unified diff with three lines of context; empty if aligning them takes too long.
     """
 
     kind = "text"
@@ -30,7 +30,7 @@ class TextDiff(ContentDiff):
         before, after = Counter(olds), Counter(news)
         self.added, self.removed = (after - before).total(), (before - after).total()
         self.lines: list[str] = []
-        self._aligned = sum(after[line] for line in olds if after[line] * 100 <= max(200, len(news))) < _PAIRS
+        self._aligned = _Bounded(None, olds, news).can_align()
         if self._aligned:
             one, other = (f"{each.ref}/{each.path}" for each in (old, new))
             self.lines = list(difflib.unified_diff(olds, news, one, other, lineterm=""))
@@ -42,12 +42,35 @@ class TextDiff(ContentDiff):
 
     def summary(self) -> str:
         """Return the numbers of lines."""
-        more = "" if self._aligned else "; its lines repeat too often to be aligned"
+        more = "" if self._aligned else "; its lines differ or repeat too often to be aligned"
         return f"{number_of(self.added, 'line')} added, {self.removed:,} removed{more}"
 
     def values(self, limit: int | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Return the numbers of lines and the whole unified diff."""
         return {"lines": {"added": self.added, "removed": self.removed}, "diff": self.lines}
+
+
+class _Bounded(difflib.SequenceMatcher[str]):
+    """Alignment that gives up: the work of difflib may grow with the square of the number of lines."""
+
+    a: list[str]
+    b2j: dict[str, list[int]]
+
+    def can_align(self) -> bool:
+        self._left = _WORK
+        self._sums = [0, *accumulate(1 + len(self.b2j.get(line, ())) for line in self.a)]
+        try:
+            return bool(self.get_matching_blocks())
+        except OverflowError:
+            return False
+
+    def find_longest_match(
+        self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None
+    ) -> difflib.Match:
+        self._left -= self._sums[len(self.a) if ahi is None else ahi] - self._sums[alo]
+        if self._left < 0:
+            raise OverflowError
+        return super().find_longest_match(alo, ahi, blo, bhi)
 
 
 def compare_texts(old: File, new: File) -> TextDiff | BytesDiff:

@@ -18,10 +18,10 @@ from dataver.errors import InvalidInput
 if TYPE_CHECKING:
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "full"]
+__all__ = ["FORMATS", "cheap", "full"]
 
 _LOADED: Final = TiffImagePlugin.TiffImageFile, WebPImagePlugin.WebPImageFile  # Pillow imports them late
-_FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "PPM", *(each.format for each in _LOADED))
+FORMATS: Final = ("JPEG", "PNG", "GIF", "BMP", "PPM", *(each.format for each in _LOADED))
 _PIXELS: Final = 16 << 20  # decoded for a thumbnail; of a JPEG, up to 64 times as many become one
 _EDGE: Final = 256  # pixels of a thumbnail
 _ENDS: Final = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
@@ -61,9 +61,9 @@ def full(source: Source) -> Profile:
 def _header(file: BinaryIO) -> tuple[Profile, Any, int]:
     """Return what the header says, the opened image, and the position behind the header."""
     try:
-        image = Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise InvalidInput(f"it is no image of a known format ({', '.join(_FORMATS)})") from None
+        raise InvalidInput(f"it is no image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise InvalidInput("its header states more pixels than any image may have") from None
     place = file.tell()

@@ -264,3 +264,55 @@ def test_drafts_and_missing_packages(differ: Differ, tmp_path: Path, monkeypatch
     draft = dataver.open(tmp_path / "repo").create("d", parents=["d"])
     with pytest.raises(dataver.InvalidInput, match="draft cannot be compared"):
         draft.status().content("a.npy")
+
+
+def test_an_image_is_of_a_known_format(tmp_path: Path) -> None:
+    """No other decoder of Pillow sees the bytes: that of PostScript would start Ghostscript."""
+    content = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
+    with pytest.raises(dataver.InvalidInput, match="cannot be read as an image: cannot identify"):
+        compare(tmp_path, "a.png", content, content + b"\n")
+
+
+def test_every_second_line_changed(tmp_path: Path) -> None:
+    """An answer comes in a second, where difflib would take hours; a few changes in many lines are shown."""
+    old = [b"line %d\n" % n for n in range(20_000)]
+    new = [b"other\n" if n % 2 else line for n, line in enumerate(old)]
+    found = compare(tmp_path, "a.txt", b"".join(old), b"".join(new))
+    assert (found.added, found.removed, found.lines) == (10_000, 10_000, [])
+    new = [b"other\n" if n % 1000 == 7 else line for n, line in enumerate(old)]
+    found = compare(tmp_path, "a.txt", b"".join(old), b"".join(new))
+    assert (found.added, found.removed, len(found.lines)) == (20, 20, 2 + 20 * 9)
+
+
+def test_deep_json_is_refused_at_once(tmp_path: Path) -> None:
+    """Not by an internal error when the values are asked for."""
+    deep = b'{"a":' + b"[" * 600 + b"]" * 600 + b"}"
+    with pytest.raises(dataver.InvalidInput, match=r"cannot be read as JSON: .* deeper than 200 levels"):
+        compare(tmp_path, "a.json", b'{"a":1}', deep)
+
+
+def test_true_is_not_1_in_lists_of_other_lengths(tmp_path: Path) -> None:
+    """Also nested."""
+    found = compare(tmp_path, "a.json", b'[true, {"x": [1]}, 2]', b'[1, {"x": [true]}, 2, 3]')
+    assert [(each.op, each.path) for each in found.changes] == [
+        ("replace", "/0"),
+        ("replace", "/1/x/0"),
+        ("add", "/3"),
+    ]
+
+
+def test_arrays_in_the_order_of_fortran_and_of_types_without_comparison(tmp_path: Path) -> None:
+    """They are compared in parts, in any order; values of types that NumPy cannot compare all differ."""
+    one = np.asfortranarray(np.arange(12.0).reshape(3, 4))
+    two, fields = one.copy("F"), np.zeros(3, [("a", "i4")])
+    two[1, 2] = -1
+
+    def differing(*arrays: Any) -> int:
+        for name, array in zip(("o.npy", "n.npy"), arrays, strict=True):
+            np.save(tmp_path / name, array)
+        contents = ((tmp_path / name).read_bytes() for name in ("o.npy", "n.npy"))
+        (change,) = compare(tmp_path, "a.npy", *contents).changes
+        return change.differing  # type: ignore[no-any-return]
+
+    assert differing(one, two) == differing(one.copy("C"), two) == 1
+    assert differing(fields, np.zeros(3, [("b", "i4")])) == 3
