@@ -8,7 +8,7 @@ The idea: this is the only module that opens a table, so that its limits hold ev
 1. Memory is limited; what exceeds it goes to a folder of this process in the cache, which the next process
    removes if this one is killed.
 2. A connection reads the files it was opened with and no others. It loads no extension and uses no network.
-3. File names are literal: `*` and `[` in a name match themselves.
+3. File names are literal: `*` and `[` in a name match themselves, and a folder `split=train` is no column.
 
 Needs `dataver[tables]`.
 """
@@ -133,8 +133,9 @@ def scan(
         return view
     place = quoted(_literal(path))
     if found == "parquet":
-        return f"read_parquet({place})"
-    more = ["sample_size = -1", "ignore_errors = true"] if lenient else []
+        return f"read_parquet({place}, hive_partitioning = false)"
+    more = ["hive_partitioning = false"]
+    more += ["sample_size = -1", "ignore_errors = true"] if lenient else []
     suffix = _COMPRESSED.search(name.lower())
     packed = {"gz": "gzip", "zst": "zstd"}[suffix[1]] if suffix else "none"
     if found == "jsonl":

@@ -75,6 +75,15 @@ def test_a_name_is_not_a_pattern(tmp_path):
     assert read(tmp_path / "a*.csv") == [(1,)]
 
 
+@pytest.mark.parametrize("name", [name for name in MAKERS if "zst" not in name])
+def test_the_name_of_a_folder_is_not_a_column(name, tmp_path):
+    """Not even where `split=train` looks like a partition."""
+    path = tmp_path / "split=train" / name
+    path.parent.mkdir()
+    MAKERS[name](path)
+    assert read(path) == read(path, lenient=True) == ROWS
+
+
 def test_one_long_line_does_not_hide_the_lines_before_it(tmp_path):
     path = tmp_path / "a.csv"
     write(path, b"id,v\n" + b"1,2\n" * 1000 + b"1,2,3\n")

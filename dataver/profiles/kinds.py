@@ -130,11 +130,14 @@ class _Head:
     """A source of which `_CHEAP` bytes can be read in all; `left` is negative if more were asked for."""
 
     def __init__(self, source: Source) -> None:
-        self.name, self.size, self.sampled, self.path = source.name, source.size, source.sampled, source.path
-        self.left, self._open = _CHEAP, source.open
+        self.name, self.size, self.sampled = source.name, source.size, source.sampled
+        self.left, self._source = _CHEAP, source
 
     def open(self) -> BinaryIO:
-        return cast("BinaryIO", _Metered(self._open(), self))
+        return cast("BinaryIO", _Metered(self._source.open(), self))
+
+    def path(self) -> Path:
+        return self._source.path()
 
 
 class _Metered(io.RawIOBase):
