@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
     from dataver.diffs.content import File
 
-__all__ = ["NUMBERS", "TIMES", "Column", "Pair", "first_row", "load", "pair_by_name", "pair_by_content"]
+__all__ = [
+    "NUMBERS", "TIMES", "Column", "Pair", "first_row", "hashed", "load", "pair_by_name", "pair_by_content",
+]  # fmt: skip
 
 _INTEGERS: Final = re.compile(r"U?(TINY|SMALL|BIG)INT|U?INTEGER|HUGEINT")
 NUMBERS: Final = re.compile(rf"{_INTEGERS.pattern}|FLOAT|DOUBLE|DECIMAL\(.*\)")
 TIMES: Final = re.compile(r"DATE|TIMESTAMP(_S|_MS|_NS)?")
+_FLOATS: Final = re.compile("FLOAT|DOUBLE")
+_WEAK: Final = re.compile(r"[\[(]|HUGEINT|INTERVAL|UUID|VARIANT")
+"""Types of which different values have the same hash in DuckDB: it is that of the high XOR the low half."""
 
 
 class Column(NamedTuple):
@@ -40,19 +45,63 @@ class Pair(NamedTuple):
         """Return expressions of the old and the new value that are equal if the values are."""
         one, other = self
         kinds = one.duckdb, other.duckdb
-        if one.duckdb == other.duckdb:
+        if one.duckdb == other.duckdb != "INTERVAL":  # to DuckDB, a month is 30 days
             return one.sql, other.sql
-        for pattern, wide in ((_INTEGERS, "HUGEINT"), (NUMBERS, "DOUBLE"), (TIMES, "TIMESTAMP")):
+        for pattern, wide in ((_INTEGERS, "HUGEINT"), (_FLOATS, "DOUBLE")):
             if all(pattern.fullmatch(kind) for kind in kinds):
                 return f"{one.sql}::{wide}", f"{other.sql}::{wide}"
+        if all(NUMBERS.fullmatch(kind) for kind in kinds):
+            places = max(map(_places, kinds))
+            return _number(one, places), _number(other, places)
+        if all(TIMES.fullmatch(kind) for kind in kinds):
+            return _time(one), _time(other)
         return _text(one, other.duckdb), _text(other, one.duckdb)
 
 
+def hashed(sql: str, kind: str) -> str:
+    """Return arguments of `hash` for a value of a type of DuckDB: also its text, where the hash is weak."""
+    return f"{sql}, {sql}::VARCHAR" if _WEAK.search(kind) else sql
+
+
+def _places(kind: str) -> int:
+    """Return the number of decimal places of a type."""
+    return int(kind[:-1].rpartition(",")[2]) if kind.startswith("DECIMAL") else 0
+
+
+def _number(column: Column, places: int) -> str:
+    """Return a number as text without trailing zeros, exactly; `places` is the most of both types."""
+    sql, kind = column.sql, column.duckdb
+    if _FLOATS.fullmatch(kind):
+        exact = f"try_cast({sql} AS {f'DECIMAL(38, {places})' if places else 'HUGEINT'})"
+        return f"CASE WHEN {exact}::{kind} = {sql} THEN {_plain(exact, places)} ELSE {sql}::VARCHAR END"
+    own = _places(kind)
+    return _plain(f"{sql}::DECIMAL(38, {own})" if own else sql, own)
+
+
+def _plain(sql: str, places: int) -> str:
+    return f"rtrim(rtrim({sql}::VARCHAR, '0'), '.')" if places else f"{sql}::VARCHAR"
+
+
+def _time(column: Column) -> str:
+    """Return a time as text, midnight as the date: no type has both the range and the precision of all."""
+    return f"replace({column.sql}::VARCHAR, ' 00:00:00', '')"
+
+
 def _text(column: Column, other: str) -> str:
-    """Return a value as text; text that is a value of the other type is written as that type's text."""
+    """Return a value as text; text that is a value of the other type is written as that type's text.
+
+    Not if it is rounded: "1.6" is no integer, and noon no date. The nearest float is the text's.
+    """
+    sql = column.sql
     if column.duckdb != "VARCHAR" or "(" in other or "[" in other:
-        return f"{column.sql}::VARCHAR"
-    return f"coalesce(try_cast({column.sql} AS {other})::VARCHAR, {column.sql})"
+        return f"{sql}::VARCHAR"
+    value, exact = f"try_cast({sql} AS {other})", "true"
+    if _INTEGERS.fullmatch(other):
+        exact = rf"regexp_full_match({sql}, '\s*[+-]?\d+(\.0*)?\s*')"
+    elif TIMES.fullmatch(other):
+        finer = "TIMESTAMP" if other == "DATE" else "TIMESTAMP_NS"
+        exact = f"coalesce(try_cast({sql} AS {finer}) = try_cast({value} AS {finer}), true)"
+    return f"CASE WHEN {exact} THEN coalesce({value}::VARCHAR, {sql}) ELSE {sql} END"
 
 
 def first_row(db: DuckDBPyConnection, query: str, values: object = None) -> tuple[Any, ...]:
@@ -103,13 +152,13 @@ def pair_by_content(
         olds: columns that only the old table has.
         news: columns that only the new table has.
         tables: SQL of both tables, with the same number of rows.
-        key: SQL of columns that identify a row; without them, the order of the values is ignored.
+        key: arguments of `hash` that tell rows apart; without them, the order of the values is ignored.
     """
     if not olds or not news:
         return []
     contents: list[dict[Column, tuple[object, ...]]] = []
     for columns, table in zip((olds, news), tables, strict=True):
-        parts = [", ".join((each.sql, *key)) for each in columns]
+        parts = [", ".join((hashed(each.sql, each.duckdb), *key)) for each in columns]
         sums = ", ".join(
             f"sum(hash({part})), bit_xor(hash({part})), count({each.sql})"
             for part, each in zip(parts, columns, strict=True)

@@ -54,7 +54,7 @@ def stability(db: DuckDBPyConnection, pairs: Sequence[Pair], tables: tuple[str, 
     shares = []
     for table in tables:
         tests = [
-            f"count_if({value} {'<=' if ordered else '='} $p{n}_{place})"
+            f"count(*) FILTER ({value} {'<=' if ordered else '='} $p{n}_{place})"
             for n, (value, ordered) in chosen.items()
             for place in range(len(edges[n]))
         ]
@@ -76,7 +76,7 @@ def _value(number: int, pair: Pair) -> tuple[str, bool]:
     if all(NUMBERS.fullmatch(each) for each in types):
         return f"nullif({value}::DOUBLE, 'nan'::DOUBLE)", True
     if all(TIMES.fullmatch(each) for each in types):
-        return f"epoch({value}::TIMESTAMP)", True
+        return f"epoch(try_cast({value} AS TIMESTAMP))", True
     return f"{value}::VARCHAR", False
 
 

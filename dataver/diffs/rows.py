@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dataver.diffs.columns import Column, Pair, first_row, load, pair_by_content, pair_by_name
+from dataver.diffs.columns import Column, Pair, first_row, hashed, load, pair_by_content, pair_by_name
 from dataver.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -62,12 +62,40 @@ class Rows:
         self.columns[side].extend(columns)
         self.total[side] = self.count(table)
 
-    def pair(self) -> None:
-        """Find the columns of both tables, by name and, in tables of the same length, by content."""
+    def pair(self, names: Sequence[str] | None) -> None:
+        """Find the columns of both tables, by name and by content, and the key.
+
+        The contents are those of the rows whose key both tables have. Without a key, rows are told apart by
+        all their other values, in tables of the same length.
+
+        Args:
+            names: columns that are the key; None means one that is unique and not NULL in both tables.
+
+        Raises:
+            InvalidInput: a name is not that of a column of both tables.
+        """
         self.pairs = pair_by_name(*self.columns)
-        if self.total[0] == self.total[1]:
-            self.pairs += pair_by_content(self.db, *self.unpaired(), ("old", "new"))
         self._view()
+        self.keys = self._key(names)
+        if all(self.unpaired()) and (self.keys or self.total[0] == self.total[1]):
+            old, new = "ab"
+            if self.keys:
+                on = self._same_key("t", "o")
+                old, new = (
+                    f"(SELECT t.* FROM {one} t SEMI JOIN {two} o ON {on})" for one, two in ("ab", "ba")
+                )
+            context = [self._hashed[n] for n in self.keys or range(len(self.pairs))]
+            self.pairs += pair_by_content(self.db, *self.unpaired(), (old, new), context)
+            self._view()
+            self.keys = self._key(names)  # it may have been renamed
+        both = [pair.new.name for pair in self.pairs]
+        for name in names or ():
+            if both and name not in both:
+                raise InvalidInput(
+                    f"'{name}' is not a column of both tables, so it cannot be their key.",
+                    hint=f"both have: {', '.join(both[:20])}",
+                )
+        self._unique = names is None or not self._repeat(self.keys)
 
     def unpaired(self) -> tuple[list[Column], list[Column]]:
         """Return the columns that only the old and only the new table has."""
@@ -76,28 +104,6 @@ class Rows:
             [each for each in self.columns[0] if each not in olds],
             [each for each in self.columns[1] if each not in news],
         )
-
-    def choose_key(self, names: Sequence[str] | None) -> None:
-        """Set the key to columns, or to one that is unique and not NULL in both tables.
-
-        Raises:
-            InvalidInput: a name is not that of a column of both tables.
-        """
-        by_name = {pair.new.name: n for n, pair in enumerate(self.pairs)}
-        for name in names or ():
-            if name not in by_name:
-                raise InvalidInput(
-                    f"'{name}' is not a column of both tables, so it cannot be their key.",
-                    hint=f"both have: {', '.join(list(by_name)[:20])}",
-                )
-        self.keys = self._find_key() if names is None else [by_name[name] for name in names]
-        self._unique = names is None or not self._repeat(self.keys)
-        if self.keys and all(self.unpaired()):
-            on = self._same_key("t", "o")
-            old, new = (f"(SELECT t.* FROM {one} t SEMI JOIN {two} o ON {on})" for one, two in ("ab", "ba"))
-            keys = [f"x{n}" for n in self.keys]
-            self.pairs += pair_by_content(self.db, *self.unpaired(), (old, new), keys)
-            self._view()
 
     def compare(self) -> None:
         """Make `changes`."""
@@ -130,6 +136,12 @@ class Rows:
         for view, table, side in (("a", "old", 0), ("b", "new", 1)):
             values = "".join(f", {each[side]} AS x{n}" for n, each in enumerate(compared))
             self.db.execute(f"CREATE OR REPLACE VIEW {view} AS SELECT *{values} FROM {table}")
+        types = self.db.sql("FROM a LIMIT 0").types[len(self.columns[0]) :]
+        self._hashed = [hashed(f"x{n}", str(kind)) for n, kind in enumerate(types)]
+
+    def _key(self, names: Sequence[str] | None) -> list[int]:
+        by_name = {pair.new.name: n for n, pair in enumerate(self.pairs)}
+        return self._find_key() if names is None else [by_name[name] for name in names if name in by_name]
 
     def _find_key(self) -> list[int]:
         """Return the first column that is unique and not NULL in both tables, one like `id` before others."""
@@ -175,8 +187,7 @@ class Rows:
         )
 
     def _add_whole_rows(self, old: str, new: str) -> None:
-        values = [f"x{n}" for n in range(len(self.pairs))]
-        high, low = f"hash({', '.join(values)})", f"hash(1, {', '.join(reversed(values))})"
+        high, low = f"hash({', '.join(self._hashed)})", f"hash(1, {', '.join(reversed(self._hashed))})"
         row = f"{high}::UHUGEINT * {1 << 64} + {low}"
         self.db.execute(
             f"CREATE TABLE sums AS SELECT h, sum(d)::BIGINT AS d FROM (SELECT {row} AS h, -1 AS d FROM {old} "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from weakref import finalize
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
+
+# Imports in functions: DuckDB and pyarrow are optional.
 
 __all__ = ["TableDiff", "compare_tables"]
 
@@ -77,14 +79,14 @@ class TableDiff(ContentDiff):
         self._close()
 
     def __bool__(self) -> bool:
-        return any(self.rows[kind] for kind in ("added", "removed", "changed")) or any(
-            self._columns().values()
-        )
+        rows = (self.rows[kind] for kind in ("added", "removed", "changed"))
+        return any(rows) or any(self._columns().values()) or any(self.irregular.values())
 
     @cached_property
     def drift(self) -> dict[str, float]:
         """Population stability index of the first 200 columns, without the key; see `dataver.diffs.drift`."""
-        found = stability(self._found.db, self._pairs, ("a", "b"))
+        with _asking():
+            found = stability(self._found.db, self._pairs, ("a", "b"))
         return {name: value for name, value in found.items() if name not in self.key}
 
     def added(self, limit: int | None = None) -> pa.Table:
@@ -119,7 +121,8 @@ class TableDiff(ContentDiff):
         columns = [
             f"{number_of(len(found), 'column')} {kind}" for kind, found in self._columns().items() if found
         ]
-        return ", ".join([*rows, *columns]) or "the same rows"
+        same = "the same rows, but a file is irregular" if any(self.irregular.values()) else "the same rows"
+        return ", ".join([*rows, *columns]) or same
 
     def values(self, limit: int | None = None) -> dict[str, Any]:
         """Return the counts and the drift, and at most `limit` rows of each kind, as JSON values."""
@@ -137,8 +140,8 @@ class TableDiff(ContentDiff):
             },
             "cells": self.cells,
             "drift": {name: round(value, 6) for name, value in self.drift.items()},
-            "added": finite(self.added(limit).to_pylist()),
-            "removed": finite(self.removed(limit).to_pylist()),
+            "added": self._plain(self.added(limit)),
+            "removed": self._plain(self.removed(limit)),
             "changed": list(self._changes(limit)),
         }
 
@@ -155,8 +158,8 @@ class TableDiff(ContentDiff):
         olds = {new: (n, old) for n, (old, new) in enumerate(self._pairs) if new.name in self.cells}
         names = [column.sql for column in self._found.columns[1]]
         names += [name for n, old in olds.values() for name in (old.sql, f"f{n}")]
-        for each in self._rows("changed", [(name, name) for name in names], limit).to_pylist():
-            values, row = finite(each), {part: dict[str, Any]() for part in ("key", "cells", "row")}
+        for values in self._plain(self._rows("changed", [(name, name) for name in names], limit)):
+            row = {part: dict[str, Any]() for part in ("key", "cells", "row")}
             for new in self._found.columns[1]:
                 n, old = olds.get(new, (None, new))
                 if n is not None and values[f"f{n}"]:
@@ -165,14 +168,28 @@ class TableDiff(ContentDiff):
                     row["key" if new.name in self.key else "row"][new.name] = values[new.sql]
             yield row
 
+    def _plain(self, rows: pa.Table) -> list[dict[str, Any]]:
+        """Return rows as JSON values; columns with times that Python cannot represent are text."""
+        import pyarrow as pa
+
+        columns = []
+        for each in rows.columns:
+            try:
+                columns.append(each.to_pylist())
+            except (OverflowError, ValueError):
+                texts = self._found.db.from_arrow(pa.table([each], ["c"])).project("c::VARCHAR")
+                columns.append([text for (text,) in texts.fetchall()])
+        return [
+            dict(zip(rows.column_names, finite(list(row)), strict=True)) for row in zip(*columns, strict=True)
+        ]
+
     def _rows(self, kind: str, columns: list[tuple[str, str]], limit: int | None) -> pa.Table:
         side, keys = 0 if kind == "removed" else 1, self._found.keys or range(len(self._pairs))
         order = ", ".join(self._pairs[n][side].sql for n in keys[:_SORTED])
         names = ", ".join(sql for _, sql in columns) or "NULL"
-        found = self._found.db.sql(
-            f"SELECT {names} FROM changes WHERE op = '{kind}' ORDER BY {order}"
-            + ("" if limit is None else f" LIMIT {limit}")
-        ).to_arrow_table()
+        query = f"SELECT {names} FROM changes WHERE op = '{kind}' ORDER BY {order}"
+        with _asking():
+            found = self._found.db.sql(query + ("" if limit is None else f" LIMIT {limit}")).to_arrow_table()
         return found.rename_columns([name for name, _ in columns]) if columns else found
 
 
@@ -201,9 +218,19 @@ def compare_tables(
                 found.load(file, side)
             except (InvalidInput, OSError) as error:
                 raise broken(file, "a table", error) from error
-        found.pair()
-        if not found.pairs:
-            return BytesDiff(old, new, "tables without a common column, not compared")
-        found.choose_key((key,) if isinstance(key, str) else key)
-        found.compare()
-        return TableDiff(found, closing.pop_all(), key_found=key is None)
+        with _asking():
+            found.pair((key,) if isinstance(key, str) else key)
+            if not found.pairs:
+                return BytesDiff(old, new, "tables without a common column, not compared")
+            found.compare()
+            return TableDiff(found, closing.pop_all(), key_found=key is None)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:  # such as a value that is larger than the limit of memory
+        raise InvalidInput(f"The tables cannot be compared: {str(error).splitlines()[0]}") from error

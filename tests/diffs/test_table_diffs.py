@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from differ import Differ
@@ -288,3 +289,105 @@ def test_temporary_files_are_deleted(compare: Callable[..., TableDiff], tmp_path
     found = compare([{"id": 1}], [{"id": 2}])
     del found
     assert not any((tmp_path / "cache").rglob("tables.duckdb"))
+
+
+def written(path: Path, kind: str, *values: str) -> File:
+    """Write Parquet with the columns `id`, and `v` of a type of DuckDB."""
+    rows = ", ".join(f"({n}, '{value}'::{kind})" for n, value in enumerate(values))
+    duckdb.sql(f"FROM (VALUES {rows}) t(id, v)").write_parquet(str(path))
+    return as_file(path)
+
+
+@pytest.fixture
+def differing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Return the number of rows that differ between one value and another, as type and text."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+
+    def differing(old: tuple[str, str], new: tuple[str, str], key: object = "id") -> int:
+        files = [written(tmp_path / f"{n}.parquet", *each) for n, each in enumerate((old, new))]
+        with compare_tables(*files, key) as found:  # type: ignore[arg-type]
+            assert found.values()["rows"] == found.rows  # type: ignore[union-attr]
+            return found.rows["changed"] + found.rows["added"]  # type: ignore[union-attr]
+
+    return differing
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("DECIMAL(38,2)", "-0.01", "0.00"),
+        ("INTERVAL", "1 month 2 days", "2 months 1 day"),
+        ("INTERVAL", "1 month", "30 days"),
+        ("UUID", "80000000-0000-0001-0000-000000000002", "80000000-0000-0002-0000-000000000001"),
+        ("DECIMAL(38,2)[]", "[-0.01]", "[0.00]"),
+        ("INTEGER[]", "[NULL]", "[]"),
+    ],
+)
+def test_values_of_which_duckdb_has_one_hash(
+    differing: Callable[..., int], kind: str, old: str, new: str
+) -> None:
+    """They differ, by key and as whole rows."""
+    for key in ((), "id"):
+        assert differing((kind, old), (kind, new), key) == 1
+        assert differing((kind, old), (kind, old), key) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        (("VARCHAR", "1.6"), ("BIGINT", "2"), False),
+        (("VARCHAR", "+02.0"), ("BIGINT", "2"), True),
+        (("VARCHAR", "1.50"), ("DOUBLE", "1.5"), True),
+        (("VARCHAR", "2020-01-01 12:00:00"), ("DATE", "2020-01-01"), False),
+        (("VARCHAR", "2020-01-01T00:00:00.000"), ("TIMESTAMP", "2020-01-01"), True),
+        (("VARCHAR", "2020-01-01 00:00:00.000000001"), ("TIMESTAMP", "2020-01-01"), False),
+        (("DECIMAL(20,2)", "1234567890123456.78"), ("DECIMAL(22,2)", "1234567890123456.79"), False),
+        (("DECIMAL(2,2)", "0.50"), ("DECIMAL(38,30)", "0.5"), True),
+        (("DECIMAL(38,0)", "1" + "0" * 37), ("DECIMAL(38,30)", "1"), False),
+        (("BIGINT", "9007199254740993"), ("DOUBLE", "9007199254740992"), False),
+        (("BIGINT", "9007199254740992"), ("DOUBLE", "9007199254740992"), True),
+        (("BIGINT", "10"), ("DECIMAL(9,3)", "10"), True),
+        (("DECIMAL(9,6)", "0.00001"), ("DOUBLE", "0.00001"), True),
+        (("DECIMAL(9,2)", "1.1"), ("FLOAT", "1.1"), True),
+        (("DECIMAL(9,2)", "1.1"), ("DOUBLE", "1.101"), False),
+        (("INTEGER", "1"), ("DOUBLE", "nan"), False),
+        (("TIMESTAMP_NS", "2020-01-01 00:00:00.000000001"), ("TIMESTAMP", "2020-01-01"), False),
+        (("DATE", "2020-01-01"), ("TIMESTAMP_NS", "2020-01-01"), True),
+        (("DATE", "5881580-01-01"), ("TIMESTAMP", "2020-01-01"), False),
+        (("DATE[]", "[0044-03-15 (BC)]"), ("DATE[]", "[2020-01-01]"), False),
+    ],
+)
+def test_values_of_other_types_are_compared_exactly(
+    differing: Callable[..., int], old: tuple[str, str], new: tuple[str, str], *, same: bool
+) -> None:
+    """Nothing is rounded, and no value is out of range."""
+    assert differing(old, new) == (not same)
+    assert differing(new, old) == (not same)
+
+
+def test_a_renamed_column_is_found_by_the_key(compare: Callable[..., TableDiff]) -> None:
+    """Columns with the same values in other rows are none."""
+    old = [{"id": n, "x": n, "y": 4 - n, "is_train": n % 2 == 0} for n in range(4)]
+    new = [{"id": n, "p": 4 - n, "q": n, "is_test": n % 2 == 1} for n in range(4)]
+    for key in (None, ()):
+        with compare(old, new, key=key) as found:
+            assert found.columns_renamed == [("x", "q"), ("y", "p")]
+            assert found.columns_added == [("is_test", "bool")]
+            assert (found.rows["changed"], found.rows["equal"]) == (0, 4)
+    with compare([{"id": 7, "v": 1}], [{"user_id": 7, "v": 1}], key="user_id") as found:
+        assert found.key == ("user_id",)
+
+
+def test_a_line_that_was_left_out_is_a_difference(compare: Callable[..., TableDiff]) -> None:
+    """Although the rows are the same."""
+    with compare("id,v\n1,2\n", "id,v\n1,2\n3\n") as found:
+        assert found.irregular["new"]
+        assert found
+        assert found.summary() == "the same rows, but a file is irregular"
+
+
+def test_a_value_larger_than_the_memory(compare: Callable[..., TableDiff]) -> None:
+    """Is said in one sentence."""
+    old, new = ([{"id": 1, "v": letter * 30_000_000}] for letter in "ab")
+    with pytest.raises(dataver.InvalidInput, match="cannot be compared: Out of Memory"):
+        compare(old, new, memory=16 << 20)
