@@ -118,7 +118,8 @@ class VersionReader:
                 if monotonic() >= batch.due:
                     self.reads.progress(batch)
                 yield near[0]
-            self.reads.progress(batch)
+            if os.getpid() == process:
+                self.reads.progress(batch)
         finally:
             batch.end()
 

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from dataver.formats.event import Link, RunFacts
 from dataver.lineage.attribution.state import STATE
 from dataver.lineage.record import queue_file
-from dataver.lineage.record.journal import Journal, Share
+from dataver.lineage.record.journal import Journal, ReadLog, Share
 from dataver.lineage.record.queue_file import LeftFile, QueueFile, left_files
 from dataver.lineage.record.run import now
 
@@ -86,6 +88,41 @@ def test_a_line_that_a_full_disk_cut_off_is_no_fact(tmp_path: Path, monkeypatch:
     journal = Journal()
     assert journal.apply(queue.path.read_bytes()) == 1
     assert [each.read for each in journal.logs.values()] == [{"a.jpg": 1, "c.jpg": 3}]
+
+
+def test_threads_that_append_at_once_damage_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As passes over several versions do, each of which has its own log."""
+    queue, write = QueueFile(tmp_path, PROCESS, {}), os.write
+    run = queue.run(facts())
+    logs = [queue.log(run, READ._replace(record=f"{number:064}")) for number in range(4)]
+    monkeypatch.setattr(os, "write", lambda fd, data: (write(fd, data), time.sleep(0))[0])  # others' turn
+
+    def read(log: ReadLog) -> None:
+        for number in range(100):
+            log.add([(f"{number}.jpg", 1)])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, logs))
+    assert [len(each.read) for each in journal_of(queue).logs.values()] == [100] * 4
+    queue.close()
+
+
+def test_a_line_may_be_appended_while_the_same_thread_appends_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal's handler, or what is finalized in the meantime, waits for nothing and damages nothing."""
+    queue, write, waits = QueueFile(tmp_path, PROCESS, {}), os.write, [b"+0 2 b"]
+    queue.append(b"+0 1 a")
+
+    def interrupted(fd: int, data: bytes) -> int:
+        if waits:
+            assert queue.append(waits.pop())
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", interrupted)
+    assert queue.append(b"+0 3 c")
+    assert queue.path.read_bytes() == b"#{}\n+0 1 a\n+0 2 b\n+0 3 c\n"
+    queue.close()
 
 
 def test_what_was_not_sent_is_left_where_something_else_was_sent(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -78,17 +79,22 @@ class QueueFile(Journal):
         self._fd: int | None = None
         self._torn = False
         self._closed = False
+        self._lock = threading.RLock()  # a signal may interrupt `append` with another one
 
     def append(self, *lines: bytes) -> bool:
         """Append lines; return whether they were written. If not, they are only in memory."""
-        if self._closed:
+        if self._closed:  # also in a forked child, where the lock may never be released
             return False
+        with self._lock:
+            return self._append(lines)
+
+    def _append(self, lines: tuple[bytes, ...]) -> bool:
         try:
             fd = self._open() if self._fd is None else self._fd
             data = b"\n".join((b"\0", *lines, b"") if self._torn else (*lines, b""))
-            self._torn = True
             self._torn = os.write(fd, data) != len(data)
         except OSError as error:
+            self._torn = True
             settings.warn(f"the lineage queue {self.path.parent} cannot be written: {error.strerror}.")
             return False
         if self._torn:
@@ -104,7 +110,7 @@ class QueueFile(Journal):
             self.append(b"!", *(event.encode() for event in self.unsent()))
 
     def close(self, *, delete: bool = False) -> None:
-        """Close the file; with `delete`, remove it if it was sent completely."""
+        """Close the file; with `delete`, remove it if it was sent completely. Takes no lock (forks)."""
         if self._fd is not None:
             if delete and not self.unsent():
                 self.path.unlink(missing_ok=True)
