@@ -767,6 +767,71 @@ def test_a_pass_goes_on_in_a_forked_child(lab) -> None:
     assert read_by_runs(lab) == {"t:one": [WHOLE]}
 
 
+@pytest.mark.parametrize("how", ["left", "suspended", "killed after its run"])
+def test_what_a_pass_of_a_worker_did_not_read_was_not_available(lab, how: str) -> None:
+    """Where the pass, the worker or the run ended: what was announced and not read is nothing."""
+    lab.run("import dataver; dataver.fetch('cats@1.0.1')")
+    lab.run(
+        script(
+            PASS
+            + f"""
+        import multiprocessing, os
+
+        def work():
+            if "{how}" == "killed after its run":
+                with dataver.run(key="t:inner"):
+                    next(found)
+                os._exit(0)
+            next(found)
+            if "{how}" == "left":
+                found.close()
+
+        with dataver.run(key="t:one"):
+            worker = multiprocessing.get_context("fork").Process(target=work)
+            worker.start(), worker.join()
+        """
+        )
+    )
+    lab.run("import dataver; dataver.open().lineage.sync()")
+    found = {(link.how, link.subset.paths) for each in links(lab).values() for link in each}
+    assert found - {("fetch", ())} == {("read", ("labels.csv",))}
+
+
+def test_a_child_that_is_forked_while_a_thread_records_does_not_wait_for_it(lab) -> None:
+    """Neither for what it reads itself, nor at the end of a pass that it continues."""
+    lab.run("import dataver; dataver.fetch('cats@1.0.1')")
+    lab.run(
+        script(
+            PASS
+            + """
+        import os, signal, threading
+        inside, go, write = threading.Event(), threading.Event(), os.write
+        with dataver.run(key="t:one"):
+            next(found), next(found)
+
+            def held(fd, data):
+                if threading.current_thread() is thread:
+                    inside.set(), go.wait()
+                return write(fd, data)
+
+            reads = opened()
+            reads.path("first", 1)
+            thread = threading.Thread(target=reads.path, args=("second", 1))
+            os.write = held
+            thread.start(), inside.wait()
+            if os.fork() == 0:
+                signal.alarm(20)
+                assert next(found, None) is None
+                files.read("train/a.jpg")
+                os._exit(0)
+            status = os.wait()[1]
+            go.set(), thread.join()
+            assert status == 0
+        """
+        )
+    )
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_a_pass_that_is_killed_leaves_what_it_read(lab, first: bool) -> None:
     """What it was about to read, or read in the last moment, may have been read."""

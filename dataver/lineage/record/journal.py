@@ -10,6 +10,7 @@ Each line is one fact, and facts are only added:
     +<number> <size> <path>\t…                 files that were read, separated by tabs
     ><number> <first> <size> <path>\t…         files that a pass reads next, counted from `first`: available
     <<number> <first> <end>                    of these, files that were read, by their numbers
+    -<number> <first> <end>                    of these, files that were not read before the pass or run ended
     *<number> […]                              a share to read
     &<number> <other> <count>                  the first `count` files of another log are in this one, too
     =<number> <count>                          the first `count` files of a log are in events above
@@ -90,7 +91,7 @@ class Batch:
     def end(self) -> None:
         """End the pass. Takes no lock, since a generator may be finalized at any moment."""
         self.ended = True
-        if self.log is not None and self.taken >= self.done:
+        if self.log is not None and self.taken == len(self.files):
             self.log.batches.pop(self, None)
 
 
@@ -169,19 +170,21 @@ class ReadLog:
             batch.due = monotonic() + _UNCERTAIN
             return self._mark(batch)
 
-    def collect(self) -> None:
-        """Add the files that passes have read."""
+    def collect(self, *, last: bool = False) -> None:
+        """Add the files that passes have read; `last`: they read no more for this run."""
         if self.batches:
             with self._lock:
-                self._collect()
+                self._collect(last=last)
 
-    def _collect(self) -> None:
+    def _collect(self, *, last: bool = False) -> None:
         for batch in list(self.batches):
             ended = batch.ended
             self._mark(batch)
             if batch.marked > batch.taken:
                 self.known.update(batch.files[batch.taken : batch.marked])
                 batch.taken = batch.marked
+            if (ended or last) and batch.marked < len(batch.files):
+                self._write(f"-{self._number} {batch.first + batch.marked} {batch.first + len(batch.files)}")
             if ended:
                 self.batches.pop(batch, None)
 
@@ -226,7 +229,7 @@ class ReadLog:
             self.closed = True
             for batch in list(self.batches):
                 batch.closed = True  # first: a file that is read meanwhile is read again
-            self._collect()
+            self._collect(last=True)
             self.batches.clear()
 
     def _write(self, line: str) -> None:
@@ -387,7 +390,8 @@ class Journal:
             self.add(log.run)
             mine = self.log(log.run, log.link)
             mine.absorb(log)
-            uncertain = [each for each in file.ahead[number].values() if each[0] not in mine.known]
+            ahead, left = file.ahead[number], file.left[number]
+            uncertain = [each for at, each in ahead.items() if at not in left and each[0] not in mine.known]
             if uncertain:
                 mine.available().add(uncertain)
         return damaged
@@ -399,6 +403,7 @@ class _File:
     def __init__(self, journal: Journal, run_of: Callable[[RunFacts], Run]) -> None:
         self.logs: dict[int, ReadLog] = {}
         self.ahead: defaultdict[int, dict[int, tuple[str, int]]] = defaultdict(dict)
+        self.left: defaultdict[int, set[int]] = defaultdict(set)
         self._journal, self._run_of = journal, run_of
         self._events: list[tuple[Run, Event]] = []
 
@@ -440,6 +445,8 @@ class _File:
         elif kind == b"<":
             ahead = self.ahead[number]
             self.logs[number].add(ahead[at] for at in range(int(first), int(last)) if at in ahead)
+        elif kind == b"-":
+            self.left[number].update(range(int(first), int(last)))
         elif kind == b"*":
             patterns, rank, world, files, size, *exclude = json.loads(rest)
             self.logs[number].share(Share(tuple(patterns), rank, world, files, size, tuple(*exclude)))

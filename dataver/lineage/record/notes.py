@@ -129,7 +129,7 @@ class Notes:
                 run.end("finished" if run.how == "joined" or not run.met else outcome)
             for journal in self.journals.values():
                 for log in journal.logs.values():
-                    log.collect()
+                    log.collect(last=True)
             self.rewrite()
 
     def rewrite(self) -> None:
