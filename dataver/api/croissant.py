@@ -18,10 +18,12 @@ from mimetypes import MimeTypes
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
-from dataver.errors import IntegrityError, NotFound
+from dataver.errors import IntegrityError, NotFound, StoreError
 from dataver.formats.names import parse_semver
-from dataver.formats.profile import decode_profile
+from dataver.formats.profile import decode_profile, encode_profile
 from dataver.lineage.lineage import Lineage
+from dataver.log import info as log_info
+from dataver.tables import format_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -77,7 +79,7 @@ _FORMATS: Final = MimeTypes().types_map[1] | {  # without the files of this mach
 def croissant(core: RepositoryCore, version: Published, described: Description | None, tree: Tree) -> _Json:
     """Return the document of a version; reads its tree, the profiles of tables, and the lineage."""
     record = version.record
-    plain, tables = _files(tree, _schemas(core, record.dataset))
+    plain, tables = _files(tree, _schemas(core, record.dataset, tree))
     distribution, record_sets = list(_plain_sets(plain, [each[:2] for each in tables])), []
     numbers = Counter[str]()
     for (folder, extension, columns), paths in tables.items():
@@ -149,14 +151,33 @@ def _activities(core: RepositoryCore, ref: str) -> Iterator[_Json]:
             )
 
 
-def _schemas(core: RepositoryCore, dataset: str) -> dict[bytes, _Columns]:
-    """Return the columns of the tables of a dataset whose profiles are known, by digest."""
-    found: dict[bytes, _Columns] = {}
-    for name, line in core.profiles.find(dataset, "tables").items():
-        with suppress(AttributeError, IntegrityError, KeyError, TypeError):  # others may have written it
-            columns = map(_column, decode_profile(line)["columns"])
-            found[name] = tuple(each for each in columns if each[1])
-    return {name: columns for name, columns in found.items() if columns}
+def _schemas(core: RepositoryCore, dataset: str, tree: Tree) -> dict[bytes, _Columns]:
+    """Return the columns of the tables of a version whose profiles are known, by digest."""
+    wanted = {
+        leaf.file_digest(number)
+        for leaf in tree.leaves()
+        for number, path in enumerate(leaf.paths)
+        if format_of(path)
+    }
+    try:
+        lines = core.profiles.find(dataset, "tables", wanted, _shortened)
+    except StoreError as error:
+        log_info("the columns of tables are left out: %s", error.message)
+        return {}
+    found = {}
+    for name, line in lines.items():
+        columns = tuple(each for each in map(_column, decode_profile(line)["columns"]) if each[1])
+        if columns:
+            found[name] = columns
+    return found
+
+
+def _shortened(line: bytes) -> bytes:
+    """Return a profile without statistics and sample, so that those of many tables fit in memory."""
+    with suppress(IntegrityError):  # others may have written it
+        profile = decode_profile(line)
+        return encode_profile({key: profile.get(key, []) for key in ("full", "kind", "columns")})
+    return b""
 
 
 def _column(column: _Json) -> tuple[str, str, bool]:
@@ -164,7 +185,7 @@ def _column(column: _Json) -> tuple[str, str, bool]:
     wrapped = _WRAPPED.match(column["type"])
     found = _TYPE.match(wrapped[2] if wrapped else column["type"])
     kind = f"sc:{found.lastgroup}" if found else ""
-    return str(column["name"]), kind, wrapped is not None and "list" in wrapped[1]
+    return column["name"], kind, wrapped is not None and "list" in wrapped[1]
 
 
 def _files(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar, cast
 
-from dataver.errors import DataverError, InvalidInput
+from dataver.errors import DataverError, InvalidInput, StoreError
 from dataver.extras import require_extra
 from dataver.formats.profile import decode_profile
+from dataver.log import info as log_info
 from dataver.tables import format_of
 
 if TYPE_CHECKING:
@@ -105,7 +106,12 @@ class TableReading:
         for path, size, _ in self._files():
             sizes.setdefault(_suffix(path), []).append(size)
         rows: dict[str, list[int]] = {}
-        for path, profile in (self.tables() if any(map(format_of, map("x{}".format, sizes))) else {}).items():
+        tables: dict[str, dict[str, Any]] = {}
+        try:
+            tables = self.tables() if any(map(format_of, map("x{}".format, sizes))) else {}
+        except StoreError as error:
+            log_info("rows are not counted: %s", error.message)
+        for path, profile in tables.items():
             if "rows" in profile:
                 rows.setdefault(_suffix(path), []).append(profile["rows"])
         found = []
@@ -141,7 +147,7 @@ class TableReading:
         table = _Table(self, path)
         profile = table.profile()
         if "columns" in profile and "partial" not in profile:
-            return [Column(**each) for each in profile["columns"]]
+            return [Column(*map(each.get, Column._fields)) for each in profile["columns"]]
         return table.ask(columns_of)[0]
 
     def statistics(self, path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -255,7 +261,11 @@ class _Table:
         """Return its profile in the repository; empty if it has none."""
         wanted = {self._entry.digest}
         dataset = self._version._published().record.dataset
-        lines = self._version._repository.profiles.find(dataset, "tables", wanted)
+        try:
+            lines = self._version._repository.profiles.find(dataset, "tables", wanted)
+        except StoreError as error:
+            log_info("the profile of %s is not used: %s", self.name, error.message)
+            return {}
         return decode_profile(lines[self._entry.digest]) if lines else {}
 
     def ask(self, read: Callable[[Source], T]) -> T:

@@ -27,6 +27,7 @@ __all__ = [
     "decode_profile",
     "encode_profile",
     "encode_profiles",
+    "is_profile",
     "parse_profiles",
 ]
 
@@ -40,7 +41,7 @@ _WHAT: Final = "the profile"
 
 
 def encode_profile(profile: Mapping[str, Any]) -> bytes:
-    """Return the line of a profile without its digest; of two lines of a file, the greater one is better.
+    """Return the line of a profile without its digest; of two profiles, the greater line is better.
 
     Raises:
         InvalidInput: a value that JSON cannot represent, or more than 1 MiB.
@@ -50,12 +51,48 @@ def encode_profile(profile: Mapping[str, Any]) -> bytes:
 
 
 def decode_profile(line: bytes) -> dict[str, Any]:
-    """Return the profile of a line.
+    """Return the profile of a line; its kind, columns, rows and statistics have the documented types.
 
     Raises:
         IntegrityError: it is not a profile.
     """
-    return {"full": line[:1] == b"1", **decode_json(line[2:], _WHAT, canonical=False)}
+    if line[:2] not in (b"0 ", b"1 "):
+        raise IntegrityError(f"{_WHAT} does not begin with 0 or 1 and a space")
+    values = decode_json(line[2:], _WHAT, canonical=False)
+    _check_types(Fields(values, _WHAT))
+    values.pop("full", None)
+    return {"full": line[:1] == b"1", **values}
+
+
+def _check_types(fields: Fields) -> None:
+    """Check what readers rely on: anyone who can write to the repository can write a line."""
+    fields.text("kind")
+    if fields.has("rows"):
+        fields.number("rows")
+    for column in fields.tables("columns", most=MAX_PROFILES) if fields.has("columns") else ():
+        column.text("name")
+        column.text("type")
+        column.value("nullable", bool)
+    if fields.has("statistics"):
+        document = fields.table("statistics")
+        document.number("num_examples")
+        document.value("partial", bool)
+        for column in document.tables("statistics", most=MAX_PROFILES):
+            column.text("column_name")
+            column.text("column_type")
+            found = column.table("column_statistics")
+            found.number("nan_count")
+            for label in found.value("frequencies", dict) if found.has("frequencies") else ():
+                found.table("frequencies").number(label)
+
+
+def is_profile(line: bytes) -> bool:
+    """Return whether a line can be decoded; readers treat others as absent."""
+    try:
+        decode_profile(line)
+    except IntegrityError:
+        return False
+    return True
 
 
 def encode_profiles(group: str, trees: Collection[bytes], lines: Lines) -> Iterator[tuple[str, bytes]]:

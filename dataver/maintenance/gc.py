@@ -14,6 +14,8 @@ The sweep, by batch (`dataver.repository.holds` is the other side):
     3  delete the keys that are still not marked: blocks first, then packs
     4  record its end
 
+Profiles are rewritten last: a store that refuses them, or an error in them, keeps nothing else.
+
 A crash leaves fewer unneeded objects and at worst the marker of 1, which the next sweep removes; no version
 loses an object. If a version is unreadable, nothing is deleted.
 """
@@ -28,7 +30,7 @@ from itertools import islice
 from typing import Final
 
 from dataver import parallel
-from dataver.errors import Conflict, NotFound, StoreError
+from dataver.errors import Conflict, DataverError, NotFound, StoreError
 from dataver.formats.keeping import Sweep, parse_retired, parse_sweep
 from dataver.machine.deep_folders import open_folder, walk_folders
 from dataver.machine.process_identity import is_gone, this_process
@@ -41,6 +43,7 @@ from dataver.repository.holds import LASTS, read_note
 from dataver.repository.layout import (
     PACKS,
     PARTS,
+    PROFILES,
     RETIRED,
     SWEEPS,
     SWEPT,
@@ -86,6 +89,7 @@ class GcPlan:
         records: records left by interrupted deletions.
         profiles: objects with profiles of which some are of files that no version of their dataset has; the
             others are kept. Their bytes are not counted.
+        problems: why profiles are not in the plan.
         waiting: number of packs and blocks that no version needs, but that are too young or may still be
             read; a later `gc` deletes them.
         waiting_size: bytes of these.
@@ -103,6 +107,7 @@ class GcPlan:
     leftovers: list[ObjectInfo] = field(default_factory=list)
     records: list[ObjectInfo] = field(default_factory=list)
     profiles: list[Listed] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
     waiting: int = 0
     waiting_size: int = 0
     kept: int = 0
@@ -143,7 +148,7 @@ class GcReport:
         profiles: number of objects with profiles that were deleted or replaced by shorter ones.
         size: bytes of all deleted objects.
         spared: number of objects of the plan that are needed meanwhile.
-        problems: `(key, reason)` of objects that could not be deleted.
+        problems: `(key, reason)` of objects that could not be deleted, or profiles not be rewritten.
     """
 
     packs: int = 0
@@ -226,26 +231,26 @@ class _Collection:
         self._grace = grace
         asking = (time.perf_counter() - began) / CLOCK_REQUESTS
         self._inventory = list_inventory(self._store)
-        self._profiles = repo.profiles.objects()  # before the records of the versions that they name
+        self._profiles = self._list_profiles()  # before the records of the versions that they name
         self._needed = NeededObjects(repo, self.now, self._is_old, packs, trees)
         self.plan = self._plan()
         self._estimate(time.perf_counter() - began, asking)
 
     def execute(self, progress: Progress) -> GcReport:
         """Sweep the objects of the plan."""
-        report = GcReport()
         plan = self.plan
+        report = GcReport(problems=list(plan.problems))
         self._needed.require_known()
         progress.start(plan.count, plan.size)
         self._remove_leftovers(report, progress)
         self._remove_turns()
-        self._rewrite_profiles(report, progress)
         for kind in (
             plan.blocks,
             plan.packs,
         ):  # a pack without its blocks is better than a block without its packs
             for batch in _batches(kind):
                 self._sweep(batch, report, progress)
+        self._rewrite_profiles(report, progress)
         return report
 
     # planning
@@ -286,8 +291,20 @@ class _Collection:
         plan.leftovers += [info for info in (*self._store.list(PROBES), *parts) if self._is_old(info)]
         plan.leftovers += self._dead_sweeps()
         plan.records += self._repo.records.interrupted_deletions()
-        plan.profiles += self._repo.profiles.stale(self._profiles, self._needed.trees_by_dataset())
+        if isinstance(self._profiles, StoreError):
+            plan.problems.append((PROFILES, self._profiles.message))
+            return plan
+        try:
+            plan.profiles += self._repo.profiles.stale(self._profiles, self._needed.trees_by_dataset())
+        except StoreError as error:
+            plan.problems.append((PROFILES, error.message))
         return plan
+
+    def _list_profiles(self) -> list[Listed] | StoreError:
+        try:
+            return self._repo.profiles.objects()
+        except StoreError as error:
+            return error
 
     def _estimate(self, looking: float, asking: float) -> None:
         """Estimate the cost of a sweep from the seconds of marking and of one request."""
@@ -358,7 +375,11 @@ class _Collection:
         """Remove the profiles of files that no version has, at once: they can be made again."""
         living = self._needed.trees_by_dataset()
         for each in self.plan.profiles:
-            self._repo.profiles.rewrite(each, living.get(each[1].dataset, ()), self._repo.blocks.load)
+            try:
+                self._repo.profiles.rewrite(each, living.get(each[1].dataset, ()), self._repo.blocks.load)
+            except DataverError as error:
+                report.problems.append((PROFILES, error.message))
+                return
             report.profiles += 1
             progress.advance(1, 0)
 

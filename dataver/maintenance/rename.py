@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from dataver._about import __version__
-from dataver.errors import AlreadyExists, Conflict, InvalidInput, NotFound
+from dataver.errors import AlreadyExists, Conflict, InvalidInput, NotFound, StoreError
 from dataver.formats.names import check_dataset_name
 from dataver.formats.record import ParentRef
 from dataver.hashing import new_hasher
@@ -28,7 +28,7 @@ from dataver.maintenance.delete import write_tombstone
 from dataver.repository import Published, RepositoryCore
 from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.holds import writer_hold
-from dataver.repository.layout import description_key, record_key
+from dataver.repository.layout import PROFILES, description_key, record_key
 from dataver.short_repr import short_repr
 
 __all__ = ["RenamePlan", "execute_rename", "plan_rename"]
@@ -46,6 +46,7 @@ class RenamePlan:
         versions: labels of the versions to rename, oldest first.
         tags: labels of the tagged versions, by tag.
         done: labels that an interrupted call has published under the new name.
+        problems: what was not renamed, and why: profiles, which can be made again.
     """
 
     old: str
@@ -53,6 +54,7 @@ class RenamePlan:
     versions: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     done: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
 
     __repr__ = short_repr
 
@@ -93,7 +95,7 @@ def plan_rename(repo: RepositoryCore, old: str, new: str) -> RenamePlan:
 
 
 def execute_rename(repo: RepositoryCore, plan: RenamePlan, *, author: str) -> None:
-    """Rename a dataset; a repeated call completes an interrupted one.
+    """Rename a dataset; a repeated call completes an interrupted one. Adds to the problems of the plan.
 
     Raises:
         AlreadyExists: another writer has published under the new name.
@@ -109,8 +111,7 @@ def execute_rename(repo: RepositoryCore, plan: RenamePlan, *, author: str) -> No
             for each in versions:
                 _publish(repo, each, plan.new)
             _carry_descriptions(repo, plan)
-            for listed in repo.profiles.objects(plan.old):
-                repo.profiles.copy(listed, repo.profiles, plan.new)
+            _carry_profiles(repo, plan)
             moved = _move_tags(repo, plan, author)
             hold.renew()  # raises an error if this process was suspended until the hold expired
             _delete(repo, plan, versions, moved, author)
@@ -155,6 +156,15 @@ def _carry_descriptions(repo: RepositoryCore, plan: RenamePlan) -> None:
         for each in repo.descriptions.history(plan.old, label):
             copy = replace(each, dataset=plan.new, record=None if there is None else there.record_id)
             create_once(repo.store, description_key(plan.new, label, each.number), copy.encode())
+
+
+def _carry_profiles(repo: RepositoryCore, plan: RenamePlan) -> None:
+    """Copy the profiles to the new name; a problem is added to the plan."""
+    try:
+        for listed in repo.profiles.objects(plan.old):
+            repo.profiles.copy(listed, repo.profiles, plan.new)
+    except StoreError as error:
+        plan.problems[:] = [(PROFILES, error.message)]
 
 
 def _move_tags(repo: RepositoryCore, plan: RenamePlan, author: str) -> dict[str, int]:

@@ -100,8 +100,8 @@ class _Making:
         self._size, self._written = 0, time.monotonic()
         self._full: set[bytes] = set()
         for group in self._lines:
-            known = repo.profiles.find(self._record.dataset, group)
-            self._full.update(name for name, line in known.items() if line[:1] == b"1")
+            known = repo.profiles.find(self._record.dataset, group, keep=lambda line: line[:1])
+            self._full.update(name for name, line in known.items() if line == b"1")
 
     def run(self, progress: Progress) -> None:
         """Make and write the profiles."""

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from dataver import parallel
-from dataver.errors import FormatTooNew, IntegrityError, NotFound
+from dataver.errors import FormatTooNew, IntegrityError, NotFound, StoreError
 from dataver.formats.record import ParentRef
 from dataver.formats.tag import TagMove
 from dataver.formats.tombstone import Tombstone
@@ -79,7 +79,8 @@ def read_histories(repo: RepositoryCore) -> Histories:
     found = Histories()
     known: dict[str, str] = {}  # ids of records, those of deleted versions included
     claims: list[tuple[str, str, str]] = []  # name of a version, id that it should have, source of the id
-    infos = [*repo.store.list(DATASETS), *repo.store.list(DESCRIPTIONS), *repo.store.list(PROFILES)]
+    infos = [*repo.store.list(DATASETS), *repo.store.list(DESCRIPTIONS)]
+    infos += _list_profiles(repo, found)
     deleted = {parse_tombstone_key(info.key) for info in infos}
     found.findings += ((key, "is missing: later moves of the tag exist") for key in _lost_moves(infos))
     records, profiles = Records(repo.store, None), Profiles(repo.store, None)
@@ -95,7 +96,7 @@ def read_histories(repo: RepositoryCore) -> Histories:
             if described := parse_description_key(info.key):
                 return info.key, repo.descriptions.read(*described)
             if parse_profiles_key(info.key):
-                return info.key, profiles.load(info.key)
+                return _check_profiles(profiles, info.key)
         except (IntegrityError, FormatTooNew) as error:
             return "@".join(parse_record_key(info.key) or parse_tombstone_key(info.key) or (info.key,)), error
         except NotFound:  # deleted meanwhile
@@ -106,8 +107,9 @@ def read_histories(repo: RepositoryCore) -> Histories:
         for info, (name, what) in zip(infos, pool.map(read, infos), strict=True):
             found.objects += bool(name)
             found.size += info.size if name else 0
-            if isinstance(what, IntegrityError | FormatTooNew):
-                found.findings.append((name, what.message))
+            if isinstance(what, IntegrityError | FormatTooNew | StoreError):
+                if name != PROFILES or all(each != PROFILES for each, _ in found.findings):
+                    found.findings.append((name, what.message))
                 if parse_record_key(info.key):
                     found.affected.add(name)
             elif isinstance(what, Published):
@@ -126,6 +128,24 @@ def read_histories(repo: RepositoryCore) -> Histories:
             found.findings.append((name, _replaced(source)))
             found.affected.update({name} & found.versions.keys())
     return found
+
+
+def _list_profiles(repo: RepositoryCore, found: Histories) -> list[ObjectInfo]:
+    """List profiles; if the store refuses, add a finding: nothing needs them."""
+    try:
+        return list(repo.store.list(PROFILES))
+    except StoreError as error:
+        found.findings.append((PROFILES, error.message))
+        return []
+
+
+def _check_profiles(profiles: Profiles, key: str) -> tuple[str, object]:
+    """Check an object; if the store refuses, return the error under the name of all."""
+    try:
+        profiles.check(key)
+    except StoreError as error:
+        return PROFILES, error
+    return key, None
 
 
 def _lost_moves(infos: list[ObjectInfo]) -> Iterator[str]:

@@ -3,20 +3,30 @@
 The idea: profiles are made from the data and can be made again, so nothing relies on them. An object is
 created once and names the trees for whose files it was made; writers join small ones, and gc rewrites those
 that name a deleted version. The objects that another one replaces are deleted after it is written: a reader
-that misses one lists again. Damaged objects are ignored; `verify` reports them.
+that misses one lists again. Damaged objects, and lines that are not profiles, are treated as absent; `verify`
+reports them.
 
 Keeps invariants 1 and 5. Profiles are written after the record of their version, so a tree without a record
 is one of a deleted version.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from dataver import parallel
 from dataver.cache.object_cache import DiskCache
-from dataver.errors import DataverError, FormatTooNew, IntegrityError, NotFound
+from dataver.errors import DataverError, FormatTooNew, IntegrityError, NotFound, StoreError
 from dataver.formats.block import Inner
-from dataver.formats.profile import MAX_PROFILES, MAX_TREES, Lines, encode_profiles, parse_profiles
+from dataver.formats.profile import (
+    MAX_PROFILES,
+    MAX_TREES,
+    Lines,
+    decode_profile,
+    encode_profiles,
+    is_profile,
+    parse_profiles,
+)
 from dataver.log import info as log_info
 from dataver.repository.layout import (
     PROFILES,
@@ -28,7 +38,7 @@ from dataver.repository.layout import (
 from dataver.storage import ObjectInfo, Store
 from dataver.tree import Load, walk
 
-__all__ = ["Listed", "Profiles", "locate"]
+__all__ = ["Listed", "Profiles", "locate", "merge"]
 
 Listed: TypeAlias = tuple[ObjectInfo, ProfilesKey]
 
@@ -50,27 +60,42 @@ class Profiles:
         keys = ((info, parse_profiles_key(info.key)) for info in found)
         return [(info, key) for info, key in keys if key and dataset in (None, key.dataset)]
 
-    def load(self, key: str) -> tuple[set[bytes], Lines]:
-        """Return the trees and the profiles of an object.
+    def load(self, key: str, *, cached: bool = True) -> tuple[set[bytes], Lines]:
+        """Return the trees and the lines of an object, which may not all be profiles.
 
         Raises:
             NotFound: it was replaced by others.
             IntegrityError: it is damaged.
             FormatTooNew: a newer dataver wrote it.
         """
-        data = self._cache.get(key) if self._cache else None
-        if data is None:
-            data = self._store.get_bounded(key, MAX_PROFILES)
-            if self._cache:
-                self._cache.put(key, data)
-        return parse_profiles(data, key.removesuffix(".zst"))
+        name, cache = key.removesuffix(".zst"), self._cache if cached else None
+        data = cache.get(key) if cache else None
+        with suppress(IntegrityError):  # it is read again
+            if data is not None:
+                return parse_profiles(data, name)
+        data = self._store.get_bounded(key, MAX_PROFILES)
+        found = parse_profiles(data, name)
+        if cache:
+            cache.put(key, data)
+        return found
 
-    def load_all(self, keys: Sequence[str]) -> Iterator[tuple[set[bytes], Lines] | DataverError]:
-        """Yield the content of each object, or why it cannot be read."""
+    def check(self, key: str) -> None:
+        """Check an object and all its lines; errors as of `load`."""
+        for line in self.load(key, cached=False)[1].values():
+            decode_profile(line)
+
+    def load_all(
+        self, keys: Sequence[str], *, cached: bool = True
+    ) -> Iterator[tuple[set[bytes], Lines] | DataverError]:
+        """Yield the content of each object, or why it cannot be read; few are in memory.
+
+        Raises:
+            StoreError: the store failed.
+        """
 
         def load(key: str) -> tuple[set[bytes], Lines] | DataverError:
             try:
-                return self.load(key)
+                return self.load(key, cached=cached)
             except (NotFound, IntegrityError, FormatTooNew) as error:
                 log_info("%s is not used: %s", key, error.message)
                 return error
@@ -79,10 +104,23 @@ class Profiles:
             yield from map(load, keys)
             return
         with parallel.pool(parallel.REQUESTS, "profiles") as pool:
-            yield from pool.map(load, keys)
+            for start in range(0, len(keys), parallel.REQUESTS):
+                yield from pool.map(load, keys[start : start + parallel.REQUESTS])
 
-    def find(self, dataset: str, group: str, wanted: Collection[bytes] | None = None) -> Lines:
+    def find(
+        self,
+        dataset: str,
+        group: str,
+        wanted: Collection[bytes] | None = None,
+        keep: Callable[[bytes], bytes] = bytes,
+    ) -> Lines:
         """Return the best profile of each file of a dataset, or of each wanted one, that has any.
+
+        Args:
+            dataset: its name.
+            group: `tables` or `files`.
+            wanted: digests of files.
+            keep: returns what is kept of a line, and compared; not all lines need fit in memory.
 
         Raises:
             StoreError: the store failed.
@@ -94,8 +132,10 @@ class Profiles:
             for content in self.load_all([info.key for info, _ in keys]):
                 missed |= isinstance(content, NotFound)  # joined with others meanwhile
                 for name, line in () if isinstance(content, DataverError) else content[1].items():
-                    if (wanted is None or name in wanted) and line > found.get(name, b""):
-                        found[name] = line
+                    if wanted is None or name in wanted:
+                        kept = keep(line)
+                        if kept > found.get(name, b"") and is_profile(line):
+                            found[name] = kept
             if not missed:
                 break
         return found
@@ -128,15 +168,23 @@ class Profiles:
             if not isinstance(content, DataverError) and len(trees | content[0]) <= MAX_TREES:
                 old.append(key)
                 trees |= content[0]
-                lines |= {name: max(line, lines.get(name, b"")) for name, line in content[1].items()}
+                merge(lines, content[1])
         self._replace(old, self._write(dataset, group, trees, lines))
 
     def stale(self, objects: Sequence[Listed], living: Mapping[str, Collection[bytes]]) -> Iterator[Listed]:
-        """Yield the objects that are damaged or name a tree that is not one of the dataset's living ones."""
-        contents = self.load_all([info.key for info, _ in objects])
+        """Yield the objects that are damaged or name a tree that is not one of the dataset's living ones.
+
+        Raises:
+            StoreError: the store failed.
+        """
+        contents = self.load_all([info.key for info, _ in objects], cached=False)
         for (info, key), content in zip(objects, contents, strict=True):
-            trees = set() if isinstance(content, DataverError) else content[0]
-            if not trees.issubset(living.get(key.dataset, ())) or isinstance(content, IntegrityError):
+            if isinstance(content, DataverError):
+                stale = isinstance(content, IntegrityError)
+            else:
+                stale = not content[0].issubset(living.get(key.dataset, ()))
+                stale = stale or not all(map(is_profile, content[1].values()))
+            if stale:
                 yield info, key
 
     def rewrite(self, listed: Listed, living: Collection[bytes], load: Load) -> None:
@@ -146,23 +194,35 @@ class Profiles:
             StoreError: the store failed.
         """
         (info, key), lines = listed, Lines()
-        for content in self.load_all([info.key]):
-            lines = lines if isinstance(content, DataverError) else content[1]
+        for content in self.load_all([info.key], cached=False):
+            merge(lines, {} if isinstance(content, DataverError) else content[1])
         where = locate(living, load, lines)
         trees = set(list(dict.fromkeys(where.values()))[:MAX_TREES])
         kept = {name: lines[name] for name, tree in where.items() if tree in trees}
-        self._replace([info.key], self._write(key.dataset, key.group, trees, kept))
+        for error in self._replace([info.key], self._write(key.dataset, key.group, trees, kept)).values():
+            raise error
 
     def copy(self, listed: Listed, target: "Profiles", dataset: str) -> None:
-        """Copy an object to a repository's dataset, unless it exists there."""
+        """Copy an object to a repository's dataset, unless it exists there.
+
+        Raises:
+            StoreError: a store failed.
+        """
         try:
             data = self._store.get_bounded(listed[0].key, MAX_PROFILES)
         except NotFound:
             return  # it was joined with others meanwhile
         target._store.put_new(profiles_key(dataset, listed[1].name), data)
 
-    def _replace(self, old: Iterable[str], new: Collection[str]) -> None:
-        self._store.delete_many([key for key in old if key not in new])
+    def _replace(self, old: Iterable[str], new: Collection[str]) -> dict[str, StoreError]:
+        return self._store.delete_many([key for key in old if key not in new])
+
+
+def merge(lines: Lines, more: Lines) -> None:
+    """Add the profiles among other lines that are better."""
+    for name, line in more.items():
+        if line > lines.get(name, b"") and is_profile(line):
+            lines[name] = line
 
 
 def locate(trees: Iterable[bytes], load: Load, wanted: Collection[bytes]) -> dict[bytes, bytes]:

@@ -13,13 +13,15 @@ deleted (invariant 5).
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver import parallel
-from dataver.errors import DataverError, NotFound
+from dataver.errors import DataverError, IntegrityError, NotFound, StoreError
 from dataver.formats.profile import decode_profile
 from dataver.lineage.index.changes import CONTENT_SIZE, fill_changes
+from dataver.log import info as log_info
 from dataver.progress import SILENT
 from dataver.repository.descriptions import find_readme
 from dataver.repository.layout import DESCRIPTIONS, parse_description_key
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dataver.formats.description import Description
+    from dataver.formats.profile import Lines
     from dataver.lineage.index.index import LineageIndex
     from dataver.progress import Progress
     from dataver.repository import RepositoryCore
@@ -131,26 +134,39 @@ def refresh_columns(repo: RepositoryCore, index: LineageIndex) -> None:
     """Add the columns of tables of which the repository has new profiles; unreadable profiles are left out.
 
     Raises:
-        StoreError: the store cannot be reached, or the index not be written; completed rows are kept.
+        StoreError: the index cannot be written; completed rows are kept.
     """
-    objects = [info.key for info, key in repo.profiles.objects() if key.group == "tables"]
+    try:
+        objects = [info.key for info, key in repo.profiles.objects() if key.group == "tables"]
+    except StoreError as error:
+        log_info("columns are not searched: %s", error.message)
+        return
     with index.asking() as db:
         known = {key for (key,) in db.execute("SELECT key FROM profiled")}
     for some in _batches(key for key in objects if key not in known):
-        found = [each for each in repo.profiles.load_all(some) if not isinstance(each, DataverError)]
-        rows = [
-            (name[:CONTENT_SIZE], names)
-            for _, lines in found
-            for name, line in lines.items()
-            if (names := "\n".join(each["name"] for each in decode_profile(line).get("columns", ())))
-        ]
+        rows: list[tuple[bytes, str]] = []
+        read = []
+        try:
+            for key, content in zip(some, repo.profiles.load_all(some), strict=True):
+                if not isinstance(content, DataverError):
+                    rows += _columns(content[1])
+                    read.append(key)
+        except StoreError as error:
+            log_info("not all columns are searched: %s", error.message)
         with index.writing() as db:
             last = db.execute("SELECT ifnull(max(id), 0) FROM columns").fetchone()
             db.executemany("INSERT OR IGNORE INTO columns (content, names) VALUES (?, ?)", rows)
             db.execute(
                 "INSERT INTO columns_fts (rowid, names) SELECT id, names FROM columns WHERE id > ?", last
             )
-            db.executemany("INSERT OR IGNORE INTO profiled VALUES (?)", [(key,) for key in some])
+            db.executemany("INSERT OR IGNORE INTO profiled VALUES (?)", [(key,) for key in read])
+
+
+def _columns(lines: Lines) -> Iterator[tuple[bytes, str]]:
+    for name, line in lines.items():
+        with suppress(IntegrityError):  # others may have written it
+            if names := "\n".join(each["name"] for each in decode_profile(line).get("columns", ())):
+                yield name[:CONTENT_SIZE], names
 
 
 def _subjects(repo: RepositoryCore, index: LineageIndex) -> Iterator[_Subject]:

@@ -28,7 +28,7 @@ from dataver.machine.store_clock import Stopwatch
 from dataver.progress import SILENT, Progress
 from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.holds import WriterHold, list_sweeps, mark_external_layouts, writer_hold
-from dataver.repository.layout import record_key, tombstone_key
+from dataver.repository.layout import PROFILES, record_key, tombstone_key
 from dataver.repository.marking import reach
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
@@ -138,16 +138,24 @@ def _write(plan: MovePlan, report: MoveReport, run: "_Transfer", author: str) ->
                 report.descriptions += move_descriptions(plan.source, plan.target, described)
         except (Conflict, IntegrityError, FormatTooNew, NotFound) as error:
             report.problems.append((f"description of {described.ref}", error.message))
-    objects, published = plan.profiles, report.versions
-    if run.left_out:  # and what was planned for them
-        there = [*plan.there, *published]
-        objects = plan_profiles(plan.source, plan.target, there, whole=plan.choice.whole)
-    report.profiles = move_profiles(plan.source, plan.target, objects, published)
+    if all(name != PROFILES for name, _ in plan.problems):
+        try:
+            _move_profiles(plan, report, run)
+        except DataverError as error:  # they can be made again
+            report.problems.append((PROFILES, error.message))
     if plan.lineage is not None:
         sent = move_lineage(plan.source, plan.target, plan.lineage)
         report.events, report.attachments = sent.events, sent.attachments
         report.size += sent.size
         report.problems += sent.problems
+
+
+def _move_profiles(plan: MovePlan, report: MoveReport, run: "_Transfer") -> None:
+    objects, published = plan.profiles, report.versions
+    if run.left_out:  # and what was planned for them
+        there = [*plan.there, *published]
+        objects = plan_profiles(plan.source, plan.target, there, whole=plan.choice.whole)
+    report.profiles = move_profiles(plan.source, plan.target, objects, published)
 
 
 class _Transfer:

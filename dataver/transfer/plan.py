@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from dataver import parallel
-from dataver.errors import DataverError, FormatTooNew, IntegrityError, InvalidInput, NotFound
+from dataver.errors import DataverError, FormatTooNew, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.formats.block import Leaf, parse_block
 from dataver.formats.block_object import MAX_BLOCK
 from dataver.formats.entry import is_external
 from dataver.formats.record import Record
-from dataver.repository.layout import block_key
+from dataver.repository.layout import PROFILES, block_key
 from dataver.repository.profiles import Listed
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
@@ -187,9 +187,17 @@ def plan_move(
     plan.tags, problems = plan_tags(source, target, choice, plan.versions + plan.there, names, exact=exact)
     plan.problems += problems
     plan.descriptions = plan_descriptions(source, target, plan.versions + plan.there, whole=choice.whole)
-    plan.profiles = plan_profiles(source, target, plan.versions + plan.there, whole=choice.whole)
+    _plan_profiles(plan)
     plan.lineage = plan_lineage(source, target, choice) if lineage else None
     return plan
+
+
+def _plan_profiles(plan: MovePlan) -> None:
+    try:
+        versions = plan.versions + plan.there
+        plan.profiles = plan_profiles(plan.source, plan.target, versions, whole=plan.choice.whole)
+    except StoreError as error:  # they can be made again
+        plan.problems.append((PROFILES, error.message))
 
 
 def _datasets(choice: Choice) -> set[str]:

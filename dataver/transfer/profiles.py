@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from dataver.errors import DataverError
 from dataver.formats.profile import Lines
-from dataver.repository.profiles import Listed, locate
+from dataver.repository.profiles import Listed, locate, merge
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
 
@@ -25,6 +25,9 @@ def plan_profiles(
         target: the target.
         versions: the versions that it has afterwards.
         whole: whether they are all of the source, so that one listing of all profiles is the cheapest.
+
+    Raises:
+        StoreError: a store failed.
     """
     trees = _trees(versions)
     names = [None] if whole else sorted(trees)
@@ -60,7 +63,7 @@ def move_profiles(
             lines = Lines()
             keys = [info.key for info, key in ours if key.group == group and info.key not in there]
             for content in source.profiles.load_all(keys):
-                lines |= {} if isinstance(content, DataverError) else content[1]
+                merge(lines, {} if isinstance(content, DataverError) else content[1])
             theirs = target.profiles.find(dataset, group, lines)
             where = locate(trees, source.blocks.load, lines)
             lines = {name: lines[name] for name in where if lines[name] > theirs.get(name, b"")}

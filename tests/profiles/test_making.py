@@ -92,7 +92,7 @@ def test_a_child_costs_what_changed(world, monkeypatch):
     version = publish(world)
     read = []
     monkeypatch.setattr(
-        making, "encode", lambda kind, source, full: read.append(source.name) or (b"1 {}", None)
+        making, "encode", lambda kind, source, full: read.append(source.name) or (b'1 {"kind":"text"}', None)
     )
     assert version.profile().known == len(KINDS)
     assert read == ["new.txt"]

@@ -45,6 +45,7 @@ def command(session: Session, grace: str, plan: bool, yes: bool, yes_delete_most
         session.out.show(values, _lines(found))
         if not plan:
             session.out.note("Nothing to free.")
+        session.finish(found.problems, "could not be looked at")
         return
     if not yes:
         question = f"Delete {count(found.count, 'object')} ({size(found.size)})?"

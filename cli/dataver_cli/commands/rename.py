@@ -47,6 +47,7 @@ def command(session: Session, old: str, new: str, *, plan: bool, yes: bool) -> N
         session.out.note(f"Renamed {old} to {new} in {repository.url}: {held}.")
     else:
         session.out.note(f"Nothing to do: {old} was renamed to {new} already.")
+    session.finish(found.problems, "could not be renamed")
 
 
 def _lines(plan: "RenamePlan") -> Iterator[str]:
