@@ -6,7 +6,7 @@
 The idea: this is the only module that opens a table, so that its limits hold everywhere:
 
 1. Memory is limited; what exceeds it goes to a folder of this process in the cache, which the next process
-   removes if this one is killed.
+   removes if this one is killed. Compressed columns of Arrow, which pyarrow unpacks, have a limit as large.
 2. A connection reads the files it was opened with and no others. It loads no extension and uses no network.
 3. File names are literal: `*` and `[` in a name match themselves, and a folder `split=train` is no column.
 
@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dataver import parallel
+from dataver.arrow_memory import unpacked_size
 from dataver.errors import InvalidInput
 from dataver.extras import require_extra
 from dataver.machine.cache_root import private_cache_root
@@ -123,6 +124,7 @@ def scan(
 
     Raises:
         ValueError: the suffix is not that of a table.
+        InvalidInput: the columns of an Arrow file take too much memory.
         pyarrow.ArrowInvalid, OSError: an Arrow file is damaged. Other formats fail when they are read.
     """
     name = name or path.name
@@ -246,13 +248,22 @@ def _literal(path: Path) -> str:
     return glob.escape(str(path))
 
 
-def _arrow(path: Path) -> pa.dataset.Dataset | pa.Table:
-    """Open an Arrow file, or an Arrow stream: what `datasets` stores; its columns are mapped, not read."""
+def _arrow(path: Path) -> pa.dataset.Dataset | pa.dataset.Scanner | pa.Table:
+    """Open an Arrow file, or an Arrow stream: what `datasets` stores; its columns are mapped, not read.
+
+    Raises:
+        InvalidInput: they are compressed, and take more than `MEMORY`.
+    """
     import pyarrow as pa
     from pyarrow import dataset
 
-    with path.open("rb") as file:
-        is_file = file.read(6) == b"ARROW1"
-    if is_file:
-        return dataset.dataset(path, format="ipc")
-    return pa.ipc.open_stream(pa.memory_map(str(path))).read_all()
+    source = pa.memory_map(str(path))
+    stream = source.read(6) != b"ARROW1"
+    size = unpacked_size(source, stream=stream)
+    if size > MEMORY:
+        raise InvalidInput(f"its compressed columns take {size >> 20:,} MiB, more than {MEMORY >> 20:,} MiB")
+    if stream:
+        source.seek(0)
+        return pa.ipc.open_stream(source).read_all()
+    found = dataset.dataset(path, format="ipc")
+    return found.scanner(batch_readahead=1) if size else found  # it would read 20 batches ahead

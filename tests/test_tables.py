@@ -1,4 +1,6 @@
+import contextlib
 import gzip
+import random
 
 import pyarrow as pa
 import pytest
@@ -6,6 +8,8 @@ import zstandard
 from pyarrow import feather, parquet
 
 from dataver import tables
+from dataver.arrow_memory import unpacked_size
+from dataver.errors import InvalidInput
 from dataver.machine.cache_root import private_cache_root
 from dataver.tables import connect, format_of, quoted, scan
 
@@ -67,6 +71,56 @@ def test_two_arrow_files_in_one_connection(tmp_path):
         names = [scan(db, path) for path in (one, two)]
         counts = [db.execute(f"SELECT count(*) FROM {name}").fetchone() for name in names]
     assert counts == [(3,), (1,)]
+
+
+def compressed(folder, table, *, stream=False, rows=None):
+    """Write Arrow of zeros, which compress to little; return its path."""
+    path = folder / "t.arrow"
+    opened = pa.ipc.new_stream if stream else pa.ipc.new_file
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with opened(path, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=rows or len(table))
+    return path
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("labels", [False, True])
+def test_arrow_that_unpacks_to_more_than_the_memory_is_refused(tmp_path, monkeypatch, stream, labels):
+    """Before any of it is unpacked; 8 MB of values or of a dictionary in some KB."""
+    column = pa.array([0] * 1_000_000, pa.int64())
+    if labels:
+        column = pa.DictionaryArray.from_arrays(pa.array([0] * 10, pa.int32()), column)
+    path = compressed(tmp_path, pa.table({"a": column}), stream=stream)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr(tables, "MEMORY", 8_000_000 + 64)
+    assert len(read(path)) == len(column)
+    monkeypatch.setattr(tables, "MEMORY", 7_000_000)
+    before = pa.default_memory_pool().max_memory()
+    with pytest.raises(InvalidInput, match="compressed columns take 7 MiB, more than 6 MiB"):
+        read(path)
+    assert pa.default_memory_pool().max_memory() == before
+
+
+def test_compressed_arrow_larger_than_the_memory_is_read_in_batches(tmp_path, monkeypatch):
+    path = compressed(tmp_path, pa.table({"a": range(200_000), "b": ["x"] * 200_000}), rows=10_000)
+    monkeypatch.setattr(tables, "MEMORY", 1_000_000)
+    with connect(path) as db:
+        name = scan(db, path)
+        for _ in range(2):
+            assert db.execute(f"SELECT sum(a), count(b) FROM {name}").fetchall() == [(19999900000, 200_000)]
+
+
+def test_damaged_compressed_arrow_fails_with_an_error_of_its_own(tmp_path):
+    path = compressed(tmp_path, pa.table({"a": range(1000), "b": ["x"] * 1000}), rows=100)
+    whole = path.read_bytes()
+    chance = random.Random(0)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(3):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        path.write_bytes(data)
+        with contextlib.suppress(InvalidInput, pa.ArrowInvalid, OSError), pa.memory_map(str(path)) as source:
+            unpacked_size(source, stream=False)
 
 
 def test_a_name_is_not_a_pattern(tmp_path):
