@@ -117,7 +117,7 @@ def _changes(old: Any, new: Any, path: str) -> Iterator[JsonChange]:
 
 
 def _same(old: Any, new: Any) -> bool:
-    """Return whether two values are equal; NaN is, to itself, and `true` is no number."""
+    """Return whether two values are equal; NaN is, to itself, and `true` differs from 1."""
     if isinstance(old, dict) and isinstance(new, dict):
         return old.keys() == new.keys() and all(_same(each, new[name]) for name, each in old.items())
     if isinstance(old, list) and isinstance(new, list):

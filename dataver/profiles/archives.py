@@ -72,7 +72,7 @@ def listing_size(file: IO[bytes], size: int) -> int:
     tail = file.read()
     place = tail.rfind(b"PK\5\6")
     if place < 0 or place + 22 > len(tail):
-        raise InvalidInput("it was cut, or is no zip file: it has no listing at its end")
+        raise InvalidInput("it was cut, or it is not a zip file: it has no listing at its end")
     if place >= 76 and tail[place - 20 : place - 16] == b"PK\6\7":  # its numbers have 64 bits
         return int.from_bytes(tail[place - 36 : place - 28], "little")
     return int.from_bytes(tail[place + 12 : place + 16], "little")
@@ -93,7 +93,7 @@ def _tar(file: IO[bytes], *, packed: bool) -> Profile:
                 found["partial"] = "only its beginning was listed"
                 break
     except (tarfile.TarError, EOFError, OSError, lzma.LZMAError, zlib.error, InvalidInput) as error:
-        found["problem"] = f"it was cut, or is no tar file: {error}"
+        found["problem"] = f"it was cut, or it is not a tar file: {error}"
     return _listing(members, count, total) | found
 
 

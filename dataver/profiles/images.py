@@ -63,7 +63,7 @@ def _header(file: BinaryIO) -> tuple[Profile, Any, int]:
     try:
         image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise InvalidInput(f"it is no image of a known format ({', '.join(FORMATS)})") from None
+        raise InvalidInput(f"it is not an image of a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
         raise InvalidInput("its header states more pixels than any image may have") from None
     place = file.tell()
