@@ -84,20 +84,20 @@ def _plain(sql: str, places: int) -> str:
 
 def _time(column: Column) -> str:
     """Return a time as text, midnight as the date: no type has both the range and the precision of all."""
-    return f"replace({column.sql}::VARCHAR, ' 00:00:00', '')"
+    return f"regexp_replace({column.sql}::VARCHAR, ' 00:00:00$', '')"
 
 
 def _text(column: Column, other: str) -> str:
     """Return a value as text; text that is a value of the other type is written as that type's text.
 
-    Not if it is rounded: "1.6" is no integer, and noon no date. The nearest float is the text's.
+    Not if it changes by that: "1.6" and "007" are no integers, noon no date. The nearest float is the text's.
     """
     sql = column.sql
     if column.duckdb != "VARCHAR" or "(" in other or "[" in other:
         return f"{sql}::VARCHAR"
     value, exact = f"try_cast({sql} AS {other})", "true"
     if _INTEGERS.fullmatch(other):
-        exact = rf"regexp_full_match({sql}, '\s*[+-]?\d+(\.0*)?\s*')"
+        exact = f"{value}::VARCHAR = trim({sql})"
     elif TIMES.fullmatch(other):
         finer = "TIMESTAMP" if other == "DATE" else "TIMESTAMP_NS"
         exact = f"coalesce(try_cast({sql} AS {finer}) = try_cast({value} AS {finer}), true)"

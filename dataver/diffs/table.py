@@ -42,6 +42,7 @@ class TableDiff(ContentDiff):
         repeated: numbers of rows in `old` and `new` whose key occurs more than once in one of the tables.
             They are compared as whole rows.
         irregular: what is irregular in the files `old` and `new`, such as lines that were left out; or None.
+            The difference is true then, since not all was compared.
         columns_added: columns that only the new table has, as a name and Arrow's name of the type.
         columns_dropped: columns that only the old table has, likewise.
         columns_renamed: columns of equal content, as the old and the new name.
