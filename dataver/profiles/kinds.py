@@ -122,7 +122,8 @@ def make_profile(kind: Kind, source: Source, *, full: bool) -> Profile | None:
         raise
     except Exception as error:  # noqa: BLE001  # what libraries raise for hostile bytes is not documented
         problem = error.message if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}"
-        found = {"problem": problem[:_PROBLEM]}
+        known = make_profile(kind, source, full=False) if full else None  # what can be said nevertheless
+        found = (known or {}) | common | {"problem": problem[:_PROBLEM]}
     return None if found is None or head.left < 0 else common | found
 
 

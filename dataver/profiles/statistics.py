@@ -8,8 +8,9 @@ temporary table of DuckDB with numbers, lengths and possible labels in place of 
 query of it, over columns whose values fit the memory together, or a sort on the disk where one alone does
 not. Medians, counts and histograms are exact.
 
-Differences: NaN, infinite values and those from 1e140 count as missing; dates have statistics as times do;
-strings that look like times are strings; a label's frequencies are bounded (`_LABELS`).
+Differences: NaN, infinite values, those from 1e140 and dates beyond the year 290,000 count as missing; dates
+have statistics as times do; strings that look like times are strings; a label's frequencies are bounded
+(`_LABELS`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
-__all__ = ["Measured", "load", "measured", "quoted_name", "statistics"]
+__all__ = ["Measured", "load", "measured", "quoted_name", "statistics", "storable"]
 
 _TABLE: Final = "measured"
 _BINS: Final = 10
@@ -68,7 +69,11 @@ class Measured(NamedTuple):
 def measured(columns: Iterable[Row], labels: Mapping[str, Sequence[str]]) -> list[Measured]:
     """Return the columns of DuckDB's DESCRIBE that have statistics; `labels` names those of class labels."""
     kinds = ((row[0], row[1], _kind(row[1])) for row in columns)
-    return [Measured(name, kind, type_, labels.get(name)) for name, type_, kind in kinds if kind]
+    return [
+        Measured(name, kind, type_, labels.get(name) if kind == "int" else None)
+        for name, type_, kind in kinds
+        if kind
+    ]
 
 
 def _kind(type_: str) -> str | None:
@@ -115,7 +120,8 @@ def _value(column: Measured) -> str:
     if column.kind == "float":
         return f"CASE WHEN abs({name}::DOUBLE) < {_LARGEST} THEN {name}::DOUBLE END"
     if column.kind == "datetime":
-        return f"CASE WHEN isfinite({name}::TIMESTAMP) THEN floor(epoch({name}::TIMESTAMP))::BIGINT END"
+        time = f"try_cast({name} AS TIMESTAMP)"  # a date may lie beyond
+        return f"CASE WHEN isfinite({time}) THEN floor(epoch({time}))::BIGINT END"
     if column.kind == "list":
         return f"len({name})"
     if column.kind == "text":
@@ -275,9 +281,13 @@ def _missing(count: int, rows: int) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    if isinstance(value, int) and abs(value) > MAX_NUMBER:
-        value = float(value)
+    value = storable(value)
     return round(value, _DECIMALS) if isinstance(value, float) else value
+
+
+def storable(value: Any) -> Any:
+    """Return a value, as a float if it is a whole number that a profile cannot hold."""
+    return float(value) if isinstance(value, int) and abs(value) > MAX_NUMBER else value
 
 
 def _time(seconds: float) -> str:

@@ -125,7 +125,7 @@ def sample(
     listed: list[dict[str, Any]] = []
     for number, cells in enumerate(db.execute(f"SELECT {shown} FROM {table} LIMIT {rows}").fetchall()):
         long = [name for name, cell in zip(names, cells, strict=True) if _is_long(cell)]
-        values = [cell[:_CELL] if _is_long(cell) else cell for cell in cells]
+        values = [cell[:_CELL] if _is_long(cell) else statistics.storable(cell) for cell in cells]
         row = dict(zip(names, values, strict=True))
         listed.append({"row_idx": number, "row": row, "truncated_cells": long})
     return listed[: _fitting(listed, _PARTS["sample"])]

@@ -167,7 +167,9 @@ def test_a_parquet_file_with_damaged_pages_keeps_a_clear_word(tmp_path):
     data = bytearray(path.read_bytes())
     data[1000:100_000] = bytes(99_000)
     path.write_bytes(data)
-    assert "t.parquet" in profile(path)["problem"]
+    found = profile(path)
+    assert "t.parquet" in found["problem"]
+    assert (columns(found), found["rows"], found["full"]) == ([("s", "string", True)], 50_000, True)
     assert profile(path, full=False)["rows"] == 50_000
 
 
@@ -232,6 +234,39 @@ def test_class_labels_of_datasets_have_their_names(tmp_path):
         (found,) = profile(path)["statistics"]["statistics"]
         assert found["column_type"] == kind
     assert class_labels(pa.schema([("label", pa.int64())], {"huggingface": "{"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "metadata"),
+    [
+        (pa.array([-(2**63), 1]), None),
+        (pa.array([2**31 - 1, 0], pa.int32()).cast(pa.date32()), None),
+        (pa.array(["x", "y"]), {"_type": "ClassLabel", "names": ["x", "y"]}),
+        (pa.array([0.5, 1.5]), {"_type": "ClassLabel", "names": ["x", "y"]}),
+        (pa.array([True, False]), {"_type": "ClassLabel", "names": ["x"]}),
+    ],
+    ids=["least", "date", "label", "float", "bool"],
+)
+def test_an_odd_value_costs_no_column_its_statistics(tmp_path, column, metadata):
+    path = tmp_path / "t.parquet"
+    table = pa.table({"odd": column, "b": [1, 2]})
+    if metadata:
+        features = {"info": {"features": {"odd": metadata}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    parquet.write_table(table, path)
+    found = profile(path)
+    assert "problem" not in found
+    assert [each["column_name"] for each in found["statistics"]["statistics"]] == ["odd", "b"]
+
+
+def test_what_cannot_be_measured_keeps_its_columns(tmp_path):
+    """Search, the schema and Croissant need them, and a full profile replaces the cheap one."""
+    path = tmp_path / "t.parquet"
+    times = pa.array([2**62, 0], pa.int64()).cast(pa.timestamp("ms"))  # beyond DuckDB's
+    parquet.write_table(pa.table({"at": times}), path)
+    found = profile(path)
+    assert "Could not convert" in found["problem"]
+    assert (columns(found), found["rows"]) == ([("at", "timestamp[ms]", True)], 2)
 
 
 def test_a_footer_that_lies_about_its_rows_is_named(tmp_path, monkeypatch):
