@@ -51,7 +51,8 @@ class Profiled:
             PathNotFound: a pattern of `include` matches nothing.
             InvalidInput: it is not uploaded.
             IntegrityError: the repository holds other bytes for a file.
-            StoreError: the store failed; repeating the call continues.
+            StoreError: the store failed, or refuses profiles; repeating the call continues.
+            NotFound: it was deleted meanwhile; no profile is left.
         """
         from dataver.profiles.making import profile_version
         from dataver.reading import Files

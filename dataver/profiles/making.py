@@ -1,12 +1,14 @@
 """Full profiles of a version: of each file digest once in its dataset, so a child costs what changed.
 
 The idea: files are read in groups, the next one while threads profile the last. Profiles are written from
-time to time and when the call ends in any way, so that an interrupted one is continued by the next one.
+time to time and when the call ends in any way, so that an interrupted one is continued by the next one; the
+first one is written at once, so that a store that refuses it does so before the data is read.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import time
 import warnings
 from collections import Counter, deque
@@ -80,6 +82,8 @@ def profile_version(
 
     Raises:
         StoreError, IntegrityError: a file cannot be read; completed profiles are stored.
+        StoreError: the store refuses profiles.
+        NotFound: the version was deleted meanwhile.
     """
     began = time.perf_counter()
     making = _Making(repo, files, chosen, fetch)
@@ -97,7 +101,7 @@ class _Making:
         self._record = files.published.record
         self.report = ProfileReport()
         self._lines: dict[str, Lines] = {"tables": {}, "files": {}}
-        self._size, self._written = 0, time.monotonic()
+        self._size, self._written = 0, -math.inf
         self._full: set[bytes] = set()
         for group in self._lines:
             known = repo.profiles.find(self._record.dataset, group, keep=lambda line: line[:1])
@@ -197,6 +201,8 @@ class _Making:
 
     def _write(self) -> None:
         for group, lines in self._lines.items():
-            self._repo.profiles.add(self._record.dataset, group, [self._record.tree], lines)
+            record = self._record
+            there = partial(self._repo.records.find, record.dataset, record.label)
+            self._repo.profiles.add(record.dataset, group, [record.tree], lines, check=there)
             lines.clear()
         self._size, self._written = 0, time.monotonic()

@@ -140,13 +140,35 @@ class Profiles:
                 break
         return found
 
-    def add(self, dataset: str, group: str, trees: Collection[bytes], lines: Lines) -> None:
+    def add(
+        self,
+        dataset: str,
+        group: str,
+        trees: Collection[bytes],
+        lines: Lines,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
         """Write the profiles of files in some trees of a dataset.
+
+        Args:
+            dataset: its name.
+            group: `tables` or `files`.
+            trees: digests of the trees.
+            lines: the profiles.
+            check: raises `NotFound` if the version was deleted: a gc may have listed profiles before these.
 
         Raises:
             StoreError: the store failed.
+            NotFound: raised by the check; what was written is deleted.
         """
-        for key in self._write(dataset, group, trees, lines):
+        keys = self._write(dataset, group, trees, lines)
+        try:
+            if keys:
+                check()
+        except NotFound:
+            self._store.delete_many(keys)
+            raise
+        for key in keys:
             if key[-5] == "0":  # an object in 16, without a listing for each
                 self._join(dataset, group)
 

@@ -223,6 +223,44 @@ def test_gc_forgets_the_profiles_of_deleted_files(world):
         repo.version("vision/cats@1.0.0")
 
 
+def test_a_version_that_is_deleted_meanwhile_leaves_no_profiles(world, monkeypatch):
+    """Also if gc listed them before they were written."""
+    repo, _folder = world
+    monkeypatch.setenv("DATAVER_PROFILES", "off")
+    publish(world)
+    version = publish(world, "vision/dogs")
+    encode = making.encode
+
+    def late(kind, source, full):
+        if source.name == "0.png":
+            version.delete()
+            repo.gc()
+        return encode(kind, source, full=full)
+
+    monkeypatch.setattr(making, "encode", late)
+    with pytest.raises(NotFound, match="vision/dogs"):
+        version.profile("?.png")
+    assert repo._core.profiles.objects() == []
+
+
+def test_a_store_that_refuses_profiles_does_so_before_all_is_read(world, monkeypatch):
+    """A read-only web server, or a role without the permission."""
+    version = publish(world)
+    monkeypatch.setattr(making, "_GROUP", 0)
+    monkeypatch.setattr(making, "_PENDING", 0)
+    monkeypatch.setattr(dataver.storage.local.LocalStore, "put_many_new", refuse)
+    read = []
+    encode = making.encode
+    monkeypatch.setattr(making, "encode", lambda *each, full: read.append(1) or encode(*each, full=full))
+    with pytest.raises(dataver.StoreError, match="denied"):
+        version.profile()
+    assert len(read) < len(KINDS) / 2
+
+
+def refuse(*_: object) -> None:
+    raise dataver.StoreError("denied")
+
+
 def test_a_store_that_refuses_profiles_does_not_fail_the_upload(world, tmp_path):
     """A publisher may have no permission to write them; on demand, the refusal is an error."""
     (tmp_path / "repo" / "profiles").write_text("a file in the place of the folder")

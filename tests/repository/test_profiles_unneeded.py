@@ -1,5 +1,7 @@
 """Nothing needs profiles: with a store that denies them, or odd lines in them, all else goes on."""
 
+import os
+import tracemalloc
 from datetime import timedelta
 
 import pytest
@@ -133,3 +135,18 @@ def test_a_garbled_answer_is_not_kept_and_deletes_nothing(repo, tmp_path, monkey
     profiles._cache.put(info.key, b"<html>")
     trees = {each._record.tree for each in repo.versions("cats")}
     assert list(profiles.stale(profiles.objects(), {"cats": trees})) == []
+
+
+@pytest.mark.parametrize("ask", ["croissant", "profile"])
+def test_the_profiles_of_a_dataset_are_never_all_in_memory(repo, ask):
+    tree = repo.version("cats")._record.tree
+    for _ in range(30):
+        line = encode_profile({"kind": "table", "full": True, "sample": [os.urandom(350_000).hex()]})
+        repo._core.profiles.add("cats", "tables", [tree], {digest(line): line})
+    version = repo.version("cats")
+    getattr(version, ask)()  # imports
+    tracemalloc.start()
+    getattr(version, ask)()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000
