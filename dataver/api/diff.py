@@ -180,8 +180,12 @@ class Diff:
             InvalidInput: as for `content`; or the file is not a table, or the tables have no common column.
         """
         from dataver.diffs import TableDiff, compare_tables
+        from dataver.tables import format_of
 
         old, new, _ = self._pair(path, old_path)
+        for file in (old, new):
+            if format_of(file.path) is None:
+                raise InvalidInput(f"{file} is not a table.", hint="`content` compares files of any kind")
         found = compare_tables(old, new, key)
         if not isinstance(found, TableDiff):
             raise InvalidInput(f"{old} and {new} cannot be compared: {found.summary()}.")

@@ -8,8 +8,8 @@ others. NULL and NaN have a bin of their own. Half a row is added to each bin, s
 
 By convention, a distribution is stable below 0.1 and has changed from 0.25 on: N. Siddiqi, Credit Risk
 Scorecards (2006). For n and m rows of the same distribution in B bins, the index is about
-(B - 1) * (1/n + 1/m): B. Yurdakul, Statistical Properties of Population Stability Index (2018). So it says
-little about tables of less than some hundred rows.
+(B - 1) * (1/n + 1/m): B. Yurdakul, Statistical Properties of Population Stability Index (2018). Tables of
+less than 200 rows have no index, since chance alone would make it 0.1.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ __all__ = ["stability"]
 
 _DECILES: Final = [number / 10 for number in range(1, 10)]
 _FREQUENT: Final = 20
+_LEAST: Final = 200  # rows of each table
 _MOST: Final = 200  # columns of a table; planning the query takes time with the square of their number
 _NESTED: Final = ("[", "STRUCT", "MAP", "UNION", "BLOB", "VARIANT", "GEOMETRY")
 
 
 def stability(db: DuckDBPyConnection, pairs: Sequence[Pair], tables: tuple[str, str]) -> dict[str, float]:
     """Return the population stability index of the first 200 columns of plain types, by their new names.
+
+    Without an index for any column if a table has less than 200 rows.
 
     Args:
         db: the connection.
@@ -43,7 +46,8 @@ def stability(db: DuckDBPyConnection, pairs: Sequence[Pair], tables: tuple[str, 
     flat = [(n, each) for n, each in enumerate(pairs) if not any(k in each.new.duckdb for k in _NESTED)]
     columns = dict(flat[:_MOST])
     chosen = {n: _value(n, each) for n, each in columns.items()}
-    if not columns:
+    rows = [first_row(db, f"SELECT count(*) FROM {table}")[0] for table in tables]
+    if not columns or min(rows) < _LEAST:
         return {}
     picks = ", ".join(
         f"approx_quantile({value}, {_DECILES})" if ordered else f"approx_top_k({value}, {_FREQUENT})"

@@ -232,6 +232,8 @@ def test_the_drift_of_a_distribution(compare: Callable[..., TableDiff]) -> None:
         assert "id" not in found.drift
     with compare(rows(0, 0.5), rows(0, 0.5), key="id") as found:
         assert max(found.drift.values()) < 0.03
+    with compare(rows(0, 0.5)[:199], rows(9, 0.5)[:200], key="id") as found:
+        assert found.drift == {}  # too few rows
 
 
 def test_hostile_files(differ: Differ, tmp_path: Path) -> None:
@@ -271,6 +273,13 @@ def test_tables_without_a_common_column(differ: Differ) -> None:
     assert "without a common column" in found.summary()
     with pytest.raises(dataver.InvalidInput, match="without a common column"):
         difference.table("t.csv")
+
+
+def test_a_table_has_the_suffix_of_one(differ: Differ) -> None:
+    """Other files are refused in one sentence."""
+    difference = differ("notes.txt", text("a\n"), text("b\n"))
+    with pytest.raises(dataver.InvalidInput, match=r"'notes.txt' in d@1.0.0 is not a table\."):
+        difference.table("notes.txt")
 
 
 def test_a_key_must_be_a_column(compare: Callable[..., TableDiff]) -> None:
