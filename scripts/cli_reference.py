@@ -77,7 +77,8 @@ def section(name: str, command: Command, context: click.Context) -> list[str]:
         title,
         *rest.splitlines(),
     ]
-    rows = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
+    found = (each.get_help_record(context) for each in command.get_params(context))
+    rows = [record for record in found if record and record[1]]
     lines += ["", "| option | |", "|---|---|"]
     lines += [f"| `{option}` | {text} |".replace("[ID]", "ID") for option, text in rows]
     return [*lines, "", *(f"    $ {example}" for example in command.examples), ""]

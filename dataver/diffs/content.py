@@ -60,6 +60,7 @@ class BytesDiff(ContentDiff):
     """Difference between files whose contents are not compared.
 
     Attributes:
+        paths: the old and the new path.
         old, new: sizes in bytes.
         reason: why their contents are not compared; empty if they are equal.
     """
@@ -68,17 +69,17 @@ class BytesDiff(ContentDiff):
 
     def __init__(self, old: File, new: File, reason: str) -> None:
         self.old, self.new, self.reason = old.size, new.size, reason
+        self.paths = old.path, new.path
 
     def __bool__(self) -> bool:
         return bool(self.reason)
 
     def summary(self) -> str:
         """Return the reason and the sizes."""
-        return (
-            "the same content"
-            if not self.reason
-            else f"{self.reason}; {self.old:,} bytes -> {self.new:,} bytes"
-        )
+        if self.reason:
+            return f"{self.reason}; {self.old:,} bytes -> {self.new:,} bytes"
+        moved = ", {} -> {}".format(*self.paths) if self.paths[0] != self.paths[1] else ""
+        return f"the same content{moved}"
 
     def values(self, limit: int | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Return the sizes and the reason."""

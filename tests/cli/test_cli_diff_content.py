@@ -39,7 +39,7 @@ def test_rows_of_a_table(run: Run, two_tables: Path) -> None:
     assert run("diff", "d", "t.csv", "--rows", "0").out == "".join(done.out.splitlines(keepends=True)[:3])
     assert run("diff", "d", "t.csv", "--stat").out == done.out.splitlines(keepends=True)[0]
     assert "compared as whole rows" in run("diff", "d", "t.csv", "--key", "").out
-    assert "matched by id, city\n" in run("diff", "d", "t.csv", "--key", "id,city").out
+    assert "matched by id, city\n" in run("diff", "d", "t.csv", "--key", "id", "--key", "city").out
     shown = run("diff", "d", "t.csv", "--key", "", "--rows", "1").out.splitlines()[-2:]
     assert shown == ["1 more added rows; --rows 2 shows all", "1 more removed rows; --rows 2 shows all"]
 
@@ -59,7 +59,15 @@ def test_json_of_a_table(run: Run, two_tables: Path) -> None:
     assert found["changed"] == [
         {"key": {"id": 3}, "cells": {"price": {"old": 3, "new": 6}}, "row": {"city": "city 3"}}
     ]
-    assert set(found["drift"]) == {"city", "price"}
+    assert found["drift"] == {}  # too few rows
+    everything = run("diff", "d", "t.csv", "--key", "", "--json").json
+    assert len(everything["added"]) == everything["rows"]["added"] == 2
+    few = run("diff", "d", "t.csv", "--key", "", "--json", "--rows", "1").json
+    assert len(few["added"]) == 1
+    counts = run("diff", "d", "t.csv", "--stat", "--json").json
+    assert counts["rows"] == found["rows"]
+    assert not {"added", "removed", "changed"} & set(counts)
+    assert "changes" not in run("diff", "d", "a.json", "--stat", "--json").json
 
 
 def test_other_files(run: Run, two_tables: Path) -> None:
@@ -88,6 +96,14 @@ def test_another_path_selects_paths(run: Run, two_tables: Path) -> None:
     assert run("diff", "d", "n[1].csv").out.startswith("A  n[1].csv  (")
     assert run("diff", "d@1.0.1", "d", "n[1].csv", "--old-path", "t.csv").out.count("without a common column")
     assert "'nothing'" in run("diff", "d@1.0.0", "d", "nothing", expect=4).err
+    for path in ("more", "a.*"):  # with one version, too
+        assert run("diff", "d@1.0.1", path).out == run("diff", "d@1.0.0", "d@1.0.1", path).out
+    (two_tables / "t.csv").rename(two_tables / "moved.csv")
+    (two_tables / "a.bin").unlink()
+    run("sync", two_tables, "--name", "d")
+    assert run("diff", "d", "a.bin").out.startswith("D  a.bin  (")
+    for path in ("t.csv", "moved.csv"):
+        assert run("diff", "d", path).out.endswith(": the same content, t.csv -> moved.csv.\n")
     assert run("diff", "d@1.0.0", "t.csv").out.startswith("A  t.csv  (")  # it has no parent
 
 
@@ -105,7 +121,11 @@ def test_errors_of_a_table(run: Run, two_tables: Path) -> None:
     assert "both have: id, city, price" in wrong
     assert "is not a table" in run("diff", "d", "a.json", "--key", "x", expect=1).err
     run("diff", "d", "--key", "id", expect=2)
-    assert "no dataset 'nothing'" in run("diff", "d", "nothing", expect=4).err
+    run("diff", "d", "--rows", "1", expect=2)
+    run("diff", "d", "t.csv", "--exclude", "more", expect=2)
+    wrong = run("diff", "d", "nothing", expect=4).err
+    assert "no dataset 'nothing'" in wrong
+    assert "diff OLD NEW PATH" in wrong
     assert "no file 'zzz'" in run("diff", "d", "t.csv", "--old-path", "zzz", expect=4).err
 
 
@@ -115,8 +135,8 @@ def test_stat_counts_rows_of_modified_tables(
     """Within a limit of tables and bytes; the others are counted, and a broken one stops nothing."""
     done = run("diff", "d", "--stat")
     assert done.out.splitlines() == [
-        "3 rows added, 3 removed in more/u.jsonl",
-        "1 row changed, 1 added, 1 removed in t.csv",
+        "more/u.jsonl: 3 rows added, 3 removed",
+        "t.csv: 1 row changed, 1 added, 1 removed",
         "d@1.0.0 -> d@1.0.1: 5 modified; 463 B in, 460 B out.",
     ]
     assert done.err == ""
@@ -129,7 +149,20 @@ def test_stat_counts_rows_of_modified_tables(
         done = run("diff", "d", "--stat")
     assert len(done.out.splitlines()) == 2
     assert "1 modified table not compared" in done.err
+    assert "`dataver diff d@1.0.0 d@1.0.1 PATH`" in done.err
+    large = (two_tables / "t.csv").stat().st_size
+    with monkeypatch.context() as patch:  # the first one is too large, which hides no other
+        (two_tables / "more" / "u.jsonl").write_text('{"a": 1}\n' * 200)
+        (two_tables / "t.csv").write_text("id,city,price\n1,a,1\n")
+        run("sync", two_tables, "--name", "d")
+        patch.setattr("dataver_cli.commands.diff._READ", large + 100)
+        assert run("diff", "d", "--stat").out.startswith("t.csv: ")
+        patch.setattr("dataver.extras.find_spec", lambda name: None)
+        done = run("diff", "d", "--stat")
+        assert len(done.out.splitlines()) == 1
+        assert "2 modified tables not compared" in done.err
+        assert "pip install 'dataver[tables]'" in done.err
     for content in (b"PAR1", b"PAR1 no"):
         (two_tables / "v.parquet").write_bytes(content)
         run("sync", two_tables, "--name", "d")
-    assert "'v.parquet' in d@1.0.2 cannot be read as a table: " in run("diff", "d", "--stat").out
+    assert "'v.parquet' in d@1.0.3 cannot be read as a table: " in run("diff", "d", "--stat").out

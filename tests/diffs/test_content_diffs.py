@@ -242,7 +242,7 @@ def test_renamed_files_and_other_paths(tmp_path: Path, monkeypatch: pytest.Monke
     for path in ("a.csv", "c.csv", "b.csv"):
         found = difference.content(path)
         assert not found
-        assert found.summary() == "the same content"
+        assert found.summary() == "the same content" + ", a.csv -> c.csv" * (path != "b.csv")
     assert difference.table("c.csv").rows["equal"] == 2
     assert difference.table("new.csv", old_path="b.csv").cells == {"v": 1}
     for path in ("new.csv", "nothing.csv", "link"):
