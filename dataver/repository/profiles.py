@@ -225,15 +225,17 @@ class Profiles:
             raise error
 
     def copy(self, listed: Listed, target: "Profiles", dataset: str) -> None:
-        """Copy an object to a repository's dataset, unless it exists there.
+        """Copy an object to a repository's dataset, unless it exists there or what was read is damaged.
 
         Raises:
             StoreError: a store failed.
         """
         try:
             data = self._store.get_bounded(listed[0].key, MAX_PROFILES)
-        except NotFound:
-            return  # it was joined with others meanwhile
+            with suppress(FormatTooNew):
+                parse_profiles(data, listed[1].name)
+        except (NotFound, IntegrityError):
+            return  # if not found, it was joined with others meanwhile
         target._store.put_new(profiles_key(dataset, listed[1].name), data)
 
     def _replace(self, old: Iterable[str], new: Collection[str]) -> dict[str, StoreError]:

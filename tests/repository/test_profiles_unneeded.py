@@ -137,6 +137,18 @@ def test_a_garbled_answer_is_not_kept_and_deletes_nothing(repo, tmp_path, monkey
     assert list(profiles.stale(profiles.objects(), {"cats": trees})) == []
 
 
+def test_a_garbled_answer_is_not_copied(repo, monkeypatch):
+    get = LocalStore.get_bounded
+
+    def garbled(self, key, most):
+        data = get(self, key, most)
+        return data[:-1] if key.startswith("profiles/cats") else data
+
+    monkeypatch.setattr(LocalStore, "get_bounded", garbled)
+    repo.rename("cats", "dogs")
+    assert repo._core.profiles.objects("dogs") == []
+
+
 @pytest.mark.parametrize("ask", ["croissant", "profile"])
 def test_the_profiles_of_a_dataset_are_never_all_in_memory(repo, ask):
     tree = repo.version("cats")._record.tree
