@@ -82,8 +82,9 @@ class BytesDiff(ContentDiff):
         return f"the same content{moved}"
 
     def values(self, limit: int | None = None) -> dict[str, Any]:  # noqa: ARG002
-        """Return the sizes and the reason."""
-        return {"size": {"old": self.old, "new": self.new}, "reason": self.reason}
+        """Return the paths, the sizes and the reason."""
+        paths = dict(zip(("old", "new"), self.paths, strict=True))
+        return {"paths": paths, "size": {"old": self.old, "new": self.new}, "reason": self.reason}
 
 
 def broken(file: File, what: str, error: BaseException) -> InvalidInput:

@@ -243,6 +243,7 @@ def test_renamed_files_and_other_paths(tmp_path: Path, monkeypatch: pytest.Monke
         found = difference.content(path)
         assert not found
         assert found.summary() == "the same content" + ", a.csv -> c.csv" * (path != "b.csv")
+        assert found.values()["paths"]["new"] == ("c.csv" if path != "b.csv" else path)
     assert difference.table("c.csv").rows["equal"] == 2
     assert difference.table("new.csv", old_path="b.csv").cells == {"v": 1}
     for path in ("new.csv", "nothing.csv", "link"):

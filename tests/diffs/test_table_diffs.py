@@ -294,6 +294,8 @@ def test_temporary_files_are_deleted(compare: Callable[..., TableDiff], tmp_path
     found = compare([{"id": 1}], [{"id": 2}])
     assert any((tmp_path / "cache").rglob("tables.duckdb"))
     found.close()
+    with pytest.raises(dataver.InvalidInput, match="closed"):
+        found.added()
     assert not any((tmp_path / "cache").rglob("tables.duckdb"))
     found = compare([{"id": 1}], [{"id": 2}])
     del found
