@@ -12,13 +12,15 @@ import math
 import time
 import warnings
 from collections import Counter, deque
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from dataver import parallel
+from dataver.profiles import tables
 from dataver.profiles.kinds import KINDS, kind_of
 from dataver.profiles.sources import SAMPLE, OpenedFile, Opening, Target, encode, group_of
 from dataver.reading.samples import contents
@@ -41,6 +43,7 @@ _TOGETHER: Final = 512  # files that are read together
 _PENDING: Final = 16  # files that wait for a thread
 _WRITTEN: Final = 64 << 20  # bytes written together: each object has a range of the digests
 _SECONDS: Final = 300.0  # after which they are written in any case
+_SOON: Final = 0.05  # seconds after which an interrupt is repeated
 
 
 @dataclass
@@ -102,6 +105,7 @@ class _Making:
         self.report = ProfileReport()
         self._lines: dict[str, Lines] = {"tables": {}, "files": {}}
         self._size, self._written = 0, -math.inf
+        self._threads: set[int] = set()
         self._full: set[bytes] = set()
         for group in self._lines:
             known = repo.profiles.find(self._record.dataset, group, keep=lambda line: line[:1])
@@ -124,12 +128,20 @@ class _Making:
         pending = deque[Future[tuple[Target, bytes, str | None]]]()
         try:
             with parallel.pool(parallel.cores(), "profiles") as pool:
-                for target, opening in self._opened(every):
-                    pending.append(pool.submit(self._make, target, opening))
-                    if len(pending) > _PENDING:
-                        self._take(pending.popleft().result(), progress)
-                for each in pending:
-                    self._take(each.result(), progress)
+                try:
+                    for target, opening in self._opened(every):
+                        pending.append(pool.submit(self._make, target, opening))
+                        if len(pending) > _PENDING:
+                            self._take(pending[0].result(), progress)
+                            pending.popleft()
+                    for each in pending:
+                        self._take(each.result(), progress)
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    while running := [each for each in pending if not each.done()]:
+                        tables.interrupt(self._threads)  # those that get their turn now, too
+                        wait(running, _SOON)
+                    raise
         finally:
             self._write()
 
@@ -181,6 +193,7 @@ class _Making:
                 yield target, partial(cast("Callable[[str], BinaryIO]", self._files.open), target.path)
 
     def _make(self, target: Target, opening: Opening) -> tuple[Target, bytes, str | None]:
+        self._threads.add(get_ident())
         fetch = self._fetch if target.size > _SMALL else None
         with closing(OpenedFile(target, opening, fetch)) as source:
             made = encode(target.kind, source, full=True)

@@ -11,7 +11,9 @@ process at a time, since each may take all of the memory. Each part of a profile
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver import tables
@@ -21,14 +23,14 @@ from dataver.profiles import statistics
 from dataver.profiles.table_heads import Column, arrow_columns, binary_schema, class_labels, head_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "columns_of", "full", "sample"]
+__all__ = ["cheap", "columns_of", "full", "interrupt", "sample"]
 
 _BYTES: Final = 5 << 30  # of values that are read, as of Hugging Face; the first rows of a larger table
 _COLUMNS: Final = 1000  # with statistics, and in a sample
@@ -40,7 +42,8 @@ _AS_IS: Final = frozenset({
     "BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"
 })  # fmt: skip
 
-_turn = threading.Lock()
+_turns: dict[int, threading.Lock] = {}  # by process: a parent's lock may never be released
+_running: dict[int, DuckDBPyConnection] = {}  # by thread
 
 
 def cheap(source: Source) -> Profile:
@@ -77,11 +80,23 @@ def full(source: Source) -> Profile:
         most = None if plain and source.size < _BYTES else _limit(db, table)
         return _profile(db, table, schema, most)
 
-    with _turn, tables.connect(path) as db:
-        found, problem = tables.read(db, path, use, name=name)
+    turn, thread = _turns.setdefault(os.getpid(), threading.Lock()), threading.get_ident()
+    with turn, tables.connect(path) as db:
+        _running[thread] = db
+        try:
+            found, problem = tables.read(db, path, use, name=name)
+        finally:
+            del _running[thread]
     if rows is not None and rows != found["rows"] and "partial" not in found:
         problem = f"its footer says {rows:,} rows"
     return found | ({"problem": problem} if problem else {})
+
+
+def interrupt(threads: Iterable[int]) -> None:
+    """Interrupt the full profiles that these threads make: they fail."""
+    for thread in threads:
+        with suppress(Exception):  # it may have ended meanwhile
+            _running[thread].interrupt()
 
 
 def _profile(db: DuckDBPyConnection, table: str, schema: pa.Schema | None, most: int | None) -> Profile:

@@ -2,6 +2,8 @@
 
 import io
 import random
+import signal
+import threading
 import wave
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 from PIL import Image
 
 import dataver
+from dataver import parallel
 from dataver.errors import NotFound, PathNotFound
-from dataver.profiles import making
+from dataver.profiles import making, tables
 
 
 @pytest.fixture
@@ -125,6 +128,27 @@ def test_an_interrupted_call_is_continued(world, monkeypatch):
         version.profile(progress=Stop())
     assert sum(each["full"] for each in known(version).values()) == 3
     assert version.profile().known == 3
+
+
+def test_ctrl_c_neither_waits_for_a_table_nor_for_queued_files(world, monkeypatch):
+    _repo, folder = world
+    for number in range(20):
+        (folder / f"{number}.csv").write_text(f"a\n{number}\n")
+    version = publish(world)
+    calls = []
+
+    def long(db, *_: object) -> dict:
+        calls.append(db)
+        if len(calls) == 1:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        db.execute("SELECT sum(hash(range)) FROM range(1_000_000_000)").fetchall()
+        return {}
+
+    monkeypatch.setattr(tables, "_profile", long)
+    with pytest.raises(KeyboardInterrupt):
+        version.profile("*.csv")
+    assert len(calls) <= 2 * parallel.cores()  # each is tried twice
+    assert not any(each["full"] for each in known(version).values())
 
 
 def test_large_files_are_opened_and_not_read_into_memory(world, monkeypatch):

@@ -2,8 +2,12 @@
 
 import gzip
 import json
+import os
 import random
 import resource
+import signal
+import threading
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -240,7 +244,7 @@ def test_class_labels_of_datasets_have_their_names(tmp_path):
     ("column", "metadata"),
     [
         (pa.array([-(2**63), 1]), None),
-        (pa.array([2**31 - 1, 0], pa.int32()).cast(pa.date32()), None),
+        (pa.array([2**31 - 2, 0], pa.int32()).cast(pa.date32()), None),
         (pa.array(["x", "y"]), {"_type": "ClassLabel", "names": ["x", "y"]}),
         (pa.array([0.5, 1.5]), {"_type": "ClassLabel", "names": ["x", "y"]}),
         (pa.array([True, False]), {"_type": "ClassLabel", "names": ["x"]}),
@@ -267,6 +271,34 @@ def test_what_cannot_be_measured_keeps_its_columns(tmp_path):
     found = profile(path)
     assert "Could not convert" in found["problem"]
     assert (columns(found), found["rows"]) == ([("at", "timestamp[ms]", True)], 2)
+
+
+def test_a_fork_while_another_thread_profiles_does_not_wait_for_it(tmp_path, monkeypatch):
+    path = written(tmp_path, "t.csv", CSV)
+    inside, leave = threading.Event(), threading.Event()
+    profiled = profiles._profile
+
+    def slow(*arguments):
+        if os.getpid() == parent:
+            inside.set()
+            leave.wait(30)
+        return profiled(*arguments)
+
+    parent = os.getpid()
+    monkeypatch.setattr(profiles, "_profile", slow)
+    other = threading.Thread(target=profile, args=(path,))
+    other.start()
+    assert inside.wait(30)
+    with warnings.catch_warnings(action="ignore"):  # newer Pythons warn of threads
+        child = os.fork()
+    if not child:
+        signal.alarm(8)  # ends it if it hangs
+        os._exit(0 if profile(path)["rows"] == 3 else 1)
+    try:
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        leave.set()
+        other.join()
 
 
 def test_a_footer_that_lies_about_its_rows_is_named(tmp_path, monkeypatch):
