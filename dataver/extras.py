@@ -13,6 +13,7 @@ _PACKAGES: Final = {
     "images": ("PIL", "numpy"),
     "audio": ("soundfile",),
 }
+_DISTRIBUTIONS: Final = {"PIL": "Pillow"}  # whose names are not those of their packages
 
 
 def has_extra(extra: str) -> bool:
@@ -31,8 +32,9 @@ def require_extra(extra: str, what: str) -> None:
         InvalidInput: names a missing package and the command that installs them.
     """
     if missing := _missing(extra):
+        name = _DISTRIBUTIONS.get(missing[0], missing[0])
         raise InvalidInput(
-            f"{what} needs the Python package {missing[0]}, which is not installed.",
+            f"{what} needs the Python package {name}, which is not installed.",
             hint=f"pip install 'dataver[{extra}]'",
         )
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-__all__ = ["LONGEST", "MEMORY", "connect", "first_problem", "format_of", "quoted", "read", "scan"]
+__all__ = ["LONGEST", "MEMORY", "SUFFIXES", "connect", "first_problem", "format_of", "quoted", "read", "scan"]
 
 MEMORY: Final = 1 << 30
 """Memory of a connection, in bytes, unless the caller chooses another limit."""
@@ -52,6 +52,13 @@ _FORMATS: Final = {
     "csv": "csv", "tsv": "tsv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet", "pq": "parquet",
     "arrow": "arrow", "feather": "arrow", "ipc": "arrow", "arrows": "arrow",
 }  # fmt: skip
+SUFFIXES: Final = " ".join(
+    f".{name}{packed}"
+    for name, format_ in _FORMATS.items()
+    for packed in (("",) if format_ in ("parquet", "arrow") else ("", ".gz", ".zst"))
+)
+"""The suffixes of table files, separated by spaces."""
+
 _AROUND: Final = re.compile(r"Invalid Input Error: CSV Error on|Original Line|LINE \d|[ ^]*$")  # of a reason
 _CLASS: Final = re.compile(r"^[A-Z]\w+( \w+)? Error: ")
 _COMPRESSED: Final = re.compile(r"\.(gz|zst)$")

@@ -206,6 +206,7 @@ def table(
     shorten: int | None = None,
     omit_last: Sequence[int] = (),
     margin: int = 0,
+    tell: bool = False,
 ) -> list[str]:
     """Return the rows with their columns aligned.
 
@@ -217,6 +218,7 @@ def table(
         shorten: the column to shorten if it is still wider.
         omit_last: columns to omit if it is wider with that column at its narrowest.
         margin: columns of the terminal that the caller puts before the table.
+        tell: add a line with the number of columns that were omitted.
     """
     cells = [[safe(cell) for cell in row] for row in ([header, *rows] if header else rows)]
     if not cells:
@@ -233,10 +235,12 @@ def table(
                 if _total(widths, kept) - max(0, widths[shorten] - _NARROWEST) > room:
                     kept.remove(column)
             widths[shorten] -= max(0, min(_total(widths, kept) - room, widths[shorten] - _NARROWEST))
+    omitted = len(widths) - len(kept)
+    rest = [f"{count(omitted, 'column')} not shown; --json has all"] if tell and omitted else []
     return [
         "  ".join(_pad(_cut(row[each], widths[each]), widths[each], each in right) for each in kept).rstrip()
         for row in cells
-    ]
+    ] + rest
 
 
 def _total(widths: Sequence[int], kept: Sequence[int]) -> int:

@@ -146,12 +146,12 @@ class Session:
                 )
         return notes
 
-    def finish(self, problems: Sequence[tuple[str, str]], what: str) -> None:
+    def finish(self, problems: Sequence[tuple[str, str]], what: str, noun: str = "item") -> None:
         """Raise `Incomplete` if there were problems (invariant 10)."""
         from dataver.errors import Incomplete
 
         if problems:
-            raise Incomplete(f"{count(len(problems), 'item')} {what}; the rest was done.", problems=problems)
+            raise Incomplete(f"{count(len(problems), noun)} {what}; the rest was done.", problems=problems)
 
 
 def _own_repository_to_be() -> Path | None:

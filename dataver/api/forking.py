@@ -155,7 +155,7 @@ class Worker:
             options: of `pyarrow.parquet.ParquetWriter`.
 
         Raises:
-            InvalidInput: `table` is of another type.
+            InvalidInput: `table` is of another type, a column mixes types, or an option is not valid.
         """
         with self.open(path) as file:
             write_parquet(table, file, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar, cast
 
 from dataver.errors import DataverError, InvalidInput, StoreError
@@ -44,7 +45,8 @@ class FilesOfKind(NamedTuple):
         kind: what they are by their suffix: table, image, audio, array, text, json, archive; None if unknown.
         files: their number.
         size: their bytes.
-        rows: of tables, if all of them have profiles that know it; else None.
+        rows: of the tables whose profiles know it; None if no profile does.
+        uncounted: tables whose rows are not known.
     """
 
     suffix: str
@@ -52,6 +54,7 @@ class FilesOfKind(NamedTuple):
     files: int
     size: int
     rows: int | None
+    uncounted: int
 
 
 class TableReading:
@@ -117,8 +120,12 @@ class TableReading:
         found = []
         for suffix, some in sizes.items():
             kind = kind_of(f"x{suffix}")
-            known = sum(rows[suffix]) if len(rows.get(suffix, ())) == len(some) else None
-            found.append(FilesOfKind(suffix, kind.name if kind else None, len(some), sum(some), known))
+            counted = rows.get(suffix, [])
+            uncounted = len(some) - len(counted) if format_of(f"x{suffix}") else 0
+            known = sum(counted) if counted else None
+            found.append(
+                FilesOfKind(suffix, kind.name if kind else None, len(some), sum(some), known, uncounted)
+            )
         return sorted(found, key=lambda each: (-each.size, each.suffix))
 
     def _files(self) -> Iterator[tuple[str, int, bytes]]:
@@ -131,7 +138,8 @@ class TableReading:
     def schema(self, path: str | os.PathLike[str]) -> list[Column]:
         """Return the columns of a table, from its profile if it has one, else from its footer or first lines.
 
-        Without a full profile, the types in a text format are those of the first lines.
+        Without a full profile, the types in a text format are those of the first lines. A `UserWarning` names
+        lines that do not fit the others, if they are known.
 
         Args:
             path: of a file of the version.
@@ -147,8 +155,11 @@ class TableReading:
         table = _Table(self, path)
         profile = table.profile()
         if "columns" in profile and "partial" not in profile:
+            table.warn(profile.get("problem"))
             return [Column(*map(each.get, Column._fields)) for each in profile["columns"]]
-        return table.ask(columns_of)[0]
+        columns, _, problem = table.ask(columns_of)
+        table.warn(problem)
+        return columns
 
     def statistics(self, path: str | os.PathLike[str]) -> dict[str, Any]:
         """Return the statistics of a table's columns, as Hugging Face's dataset viewer documents them.
@@ -160,8 +171,10 @@ class TableReading:
             path: of a file of the version.
 
         Returns:
-            `num_examples`, `partial` and `statistics`: of each column `column_name`, `column_type` and
-            `column_statistics`, whose fields `docs/profiles.md` lists.
+            `num_examples`, the number of rows; `partial`, whether they are the first ones only; and
+            `statistics`: of each column `column_name`, `column_type` and `column_statistics`, whose fields
+            `docs/tables.md` lists: values of numbers, lengths of texts in characters. A `UserWarning` names
+            lines that were left out.
 
         Raises:
             PathNotFound: the path does not exist.
@@ -178,6 +191,7 @@ class TableReading:
         if "statistics" not in profile:
             reason = profile.get("problem", "its profile has none")
             raise InvalidInput(f"'{table.name}' in {self.ref} has no statistics: {reason}.")
+        table.warn(profile.get("problem"))
         found: dict[str, Any] = profile["statistics"]
         return found
 
@@ -186,24 +200,33 @@ class TableReading:
 
         Args:
             path: of a file of the version.
-            n: the number of rows.
+            n: the number of rows at most.
+
+        Returns:
+            All columns, with Arrow's types. A `UserWarning` names lines that were left out.
 
         Raises:
             PathNotFound: the path does not exist.
-            InvalidInput: it cannot be read as a table; or `dataver[tables]` is not installed.
+            InvalidInput: `n` is negative, or it cannot be read as a table; or
+                `dataver[tables]` is not installed.
             IntegrityError: the repository holds other bytes.
             StoreError: the store failed.
         """
         from dataver.profiles.rows import first_rows
 
-        return _Table(self, path).ask(lambda source: first_rows(source, n))
+        if n < 0:
+            raise InvalidInput(f"{n} is no number of rows.", hint="give 0 or more")
+        table = _Table(self, path)
+        found, problem = table.ask(lambda source: first_rows(source, n))
+        table.warn(problem)
+        return found
 
     def to_arrow(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
         """Return a table as a `pyarrow.Table`; of Parquet only the wanted columns are transferred.
 
         Args:
             path: of a file of the version.
-            columns: names of columns, in the order of the result; None means all.
+            columns: names of columns, in the order of the result, or one name; None means all.
 
         Raises:
             PathNotFound: the path does not exist.
@@ -214,7 +237,8 @@ class TableReading:
         """
         from dataver.profiles.rows import all_rows
 
-        return _Table(self, path).ask(lambda source: all_rows(source, columns))
+        wanted = [columns] if isinstance(columns, str) else columns
+        return _Table(self, path).ask(lambda source: all_rows(source, wanted))
 
     def to_pandas(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return a table as a pandas DataFrame; arguments and errors as for `to_arrow`. Needs pandas."""
@@ -242,7 +266,7 @@ class _Table:
     sampled = True
 
     def __init__(self, version: TableReading, path: str | os.PathLike[str]) -> None:
-        require_extra("tables", "reading a table")
+        version._published()  # the error of a version that is not uploaded says nothing of tables
         self._version, self._entry = version, version.entry(path)
         self.name, self.size = self._entry.path, self._entry.size
         if format_of(self.name) is None:
@@ -272,18 +296,23 @@ class _Table:
         """Return the result of a function of it.
 
         Raises:
-            InvalidInput: it cannot be read as a table.
+            InvalidInput: it cannot be read as a table; or `dataver[tables]` is not installed.
         """
+        require_extra("tables", "reading a table")
         import pyarrow as pa
 
         where = f"'{self.name}' in {self._version.ref}"
         try:
             return read(self)
         except InvalidInput as error:
-            raise InvalidInput(
-                f"{where} cannot be read as a table: {error.message}.", hint=error.hint
-            ) from error
+            problem = error.message.rstrip(".")
+            raise InvalidInput(f"{where} cannot be read as a table: {problem}.", hint=error.hint) from error
         except DataverError:
             raise
         except (pa.ArrowException, OSError, EOFError, ValueError) as error:
-            raise InvalidInput(f"{where} is damaged: {error}") from error
+            raise InvalidInput(f"{where} is damaged: {str(error).rstrip('.')}.") from error
+
+    def warn(self, problem: str | None) -> None:
+        """Warn the caller of the public method of what was left out."""
+        if problem:
+            warnings.warn(f"'{self.name}' in {self._version.ref}: {problem.rstrip('.')}.", stacklevel=3)

@@ -70,7 +70,16 @@ def version(
 
 
 def _kinds(kinds: "list[FilesOfKind]") -> str:
-    rows = ((each.suffix, each.kind or "", each.files, size(each.size), each.rows or "") for each in kinds)
+    rows = (
+        (
+            each.suffix,
+            each.kind or "",
+            each.files,
+            size(each.size),
+            f"{each.rows or ''}{'+' if each.rows and each.uncounted else ''}",
+        )
+        for each in kinds
+    )
     return table(("suffix", "kind", "files", "size", "rows"), rows, len(kinds))
 
 

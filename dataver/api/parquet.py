@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import IO, TYPE_CHECKING, Any
 
 from dataver.errors import InvalidInput
 from dataver.extras import require_extra
+from dataver.tables import format_of
 
 if TYPE_CHECKING:
-    import os
-
     from dataver.ingest import DraftCore
 
 # Imports in functions: pyarrow is optional, and few drafts get tables.
@@ -31,16 +31,22 @@ class TableWriting:
         Args:
             table: a pandas or Polars DataFrame, a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or
                 another object with `__arrow_c_stream__`.
-            path: of the file in the version.
+            path: of the file in the version, `.parquet` or `.pq`.
             options: of `pyarrow.parquet.ParquetWriter`, such as `compression="zstd"`.
 
         Raises:
-            InvalidInput: `table` is of another type, `path` is not valid, or pyarrow is not installed.
+            InvalidInput: `table` is of another type, or a column mixes types; `path` or an option is not
+                valid; or pyarrow is not installed.
             Conflict: the draft was finalized.
         """
         from dataver.api.draft_file import open_in_draft
 
         require_extra("tables", "writing a table")
+        if format_of(os.fspath(path)) != "parquet":
+            raise InvalidInput(
+                f"'{os.fspath(path)}' does not have the suffix of a Parquet file.",
+                hint="name it .parquet or .pq; for another format, write into `draft.open(path)`",
+            )
         file: IO[Any] = open_in_draft(
             self._core, path, "wb", executable=None, encoding=None, errors=None, newline=None
         )
@@ -49,7 +55,16 @@ class TableWriting:
 
 
 def write_parquet(table: object, file: IO[bytes], options: dict[str, Any]) -> None:
-    """Write a table to a file; see `dataver.Worker.add_table`."""
+    """Write a table to a file; arguments and errors as of `dataver.Worker.add_table`."""
+    import pyarrow as pa
+
+    try:
+        _write(table, file, options)
+    except pa.ArrowException as error:
+        raise InvalidInput(f"the table cannot be written as Parquet: {str(error).rstrip('.')}.") from error
+
+
+def _write(table: object, file: IO[bytes], options: dict[str, Any]) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -66,7 +81,11 @@ def write_parquet(table: object, file: IO[bytes], options: dict[str, Any]) -> No
             f"a {type(table).__name__} cannot be written as Parquet.",
             hint="give a pyarrow Table or RecordBatchReader, or a pandas DataFrame",
         )
-    with parquet.ParquetWriter(file, table.schema, **options) as writer:
+    try:
+        opened = parquet.ParquetWriter(file, table.schema, **options)
+    except (TypeError, ValueError, OSError) as error:
+        raise InvalidInput(f"an option of Parquet is not valid: {str(error).rstrip('.')}.") from error
+    with opened as writer:
         if isinstance(table, pa.Table):
             writer.write_table(table)
         else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias, cas
 
 from dataver.errors import IntegrityError, InvalidInput, StoreError
 from dataver.extras import has_extra
+from dataver.tables import SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,13 +80,7 @@ KINDS: Final = (
     Kind("array", "arrays", ".npy .npz .safetensors"),
     Kind("json", "json_shapes", ".json .geojson .ipynb"),
     Kind("archive", "archives", ".zip .tar .tar.gz .tgz .tar.bz2 .tar.xz"),
-    Kind(
-        "table",
-        "tables",
-        ".csv .csv.gz .csv.zst .tsv .tsv.gz .tsv.zst .jsonl .jsonl.gz .jsonl.zst .ndjson .ndjson.gz"
-        " .ndjson.zst .parquet .pq .arrow .feather .ipc",
-        "tables",
-    ),
+    Kind("table", "tables", SUFFIXES, "tables"),
     Kind(
         "text",
         "text",
@@ -121,9 +116,11 @@ def make_profile(kind: Kind, source: Source, *, full: bool) -> Profile | None:
     except (StoreError, IntegrityError):
         raise
     except Exception as error:  # noqa: BLE001  # what libraries raise for hostile bytes is not documented
-        problem = error.message if isinstance(error, InvalidInput) else f"{type(error).__name__}: {error}"
+        text = str(error)
+        whole = isinstance(error, InvalidInput) or " " in text
+        problem = (text if whole else f"{type(error).__name__}: {text}")[:_PROBLEM].rstrip(".")
         known = make_profile(kind, source, full=False) if full else None  # what can be said nevertheless
-        found = (known or {}) | common | {"problem": problem[:_PROBLEM]}
+        found = (known or {}) | common | {"problem": problem}
     return None if found is None or head.left < 0 else common | found
 
 

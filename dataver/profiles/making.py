@@ -20,6 +20,8 @@ from threading import get_ident
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from dataver import parallel
+from dataver.formats.profile import decode_profile
+from dataver.printable import count
 from dataver.profiles import tables
 from dataver.profiles.kinds import KINDS, kind_of
 from dataver.profiles.sources import SAMPLE, OpenedFile, Opening, Target, encode, group_of
@@ -53,7 +55,7 @@ class ProfileReport:
     Attributes:
         made: number of profiles made, by kind.
         known: number of different files that had a full profile already.
-        problems: `(path, problem)` of broken files; their profiles say the same.
+        problems: `(path, problem)` of broken files, known ones too; their profiles say the same.
         missing: kinds of files without a profile because a package is not installed, and what to do.
         seconds: wall time.
     """
@@ -96,6 +98,10 @@ def profile_version(
     return making.report
 
 
+def _kept(line: bytes) -> bytes:
+    return line if b'"problem"' in line else line[:1]
+
+
 class _Making:
     def __init__(
         self, repo: RepositoryCore, files: Files, chosen: Callable[[str], bool], fetch: Callable[[str], Path]
@@ -106,10 +112,11 @@ class _Making:
         self._lines: dict[str, Lines] = {"tables": {}, "files": {}}
         self._size, self._written = 0, -math.inf
         self._threads: set[int] = set()
-        self._full: set[bytes] = set()
+        self._full: Lines = {}  # of broken files their profile, of others its first byte
+        self._broken: dict[str, str] = {}  # known ones
         for group in self._lines:
-            known = repo.profiles.find(self._record.dataset, group, keep=lambda line: line[:1])
-            self._full.update(name for name, line in known.items() if line == b"1")
+            known = repo.profiles.find(self._record.dataset, group, keep=_kept)
+            self._full.update((name, line) for name, line in known.items() if line[:1] == b"1")
 
     def run(self, progress: Progress) -> None:
         """Make and write the profiles."""
@@ -122,7 +129,7 @@ class _Making:
                 every[kind.name] = max(1, counts[kind.name] // SAMPLE)
             elif number := counts.pop(kind.name, 0):
                 self.report.missing.append(
-                    (f"{number:,} {kind.name} files", f"pip install 'dataver[{kind.extra}]'")
+                    (count(number, f"{kind.name} file"), f"pip install 'dataver[{kind.extra}]'")
                 )
         progress.start(counts.total(), size)
         pending = deque[Future[tuple[Target, bytes, str | None]]]()
@@ -144,6 +151,7 @@ class _Making:
                     raise
         finally:
             self._write()
+        self.report.problems += self._broken.items()
 
     def _lacking(self, every: Mapping[str, int]) -> Iterator[Target]:
         """Yield each different file of some kinds without a full profile; one in `every` is sampled."""
@@ -161,8 +169,10 @@ class _Making:
                 ):
                     continue
                 seen.add(name)
-                if name in self._full:
+                if line := self._full.get(name):
                     self.report.known += 1
+                    if len(line) > 1 and (problem := decode_profile(line).get("problem")):
+                        self._broken[path] = problem
                     continue
                 sampled = not counts[kind.name] % every[kind.name]
                 counts[kind.name] += 1

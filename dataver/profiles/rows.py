@@ -27,8 +27,8 @@ _BUFFER: Final = 256 << 10  # bytes of a column of Parquet that are read at once
 _BATCH: Final = 64 << 10  # rows
 
 
-def first_rows(source: Source, count: int) -> pa.Table:
-    """Return the first rows; irregular lines of text are left out.
+def first_rows(source: Source, count: int) -> tuple[pa.Table, str | None]:
+    """Return the first rows, and which irregular lines of the text that was read were left out.
 
     Raises:
         InvalidInput: they cannot be read as a table.
@@ -43,7 +43,7 @@ def first_rows(source: Source, count: int) -> pa.Table:
         found: list[pa.RecordBatch] = []
         while sum(map(len, found)) < count and (batch := next(batches, None)) is not None:
             found.append(batch)
-        return pa.Table.from_batches(found, schema).slice(0, count)
+        return pa.Table.from_batches(found, schema).slice(0, count), None
 
 
 def all_rows(source: Source, columns: Sequence[str] | None) -> pa.Table:
@@ -102,7 +102,7 @@ def _batches(file: BinaryIO, name: str, count: int) -> tuple[pa.Schema, Iterator
     return stream.schema, map(stream.get_batch, range(stream.num_record_batches))
 
 
-def _first_of_text(file: BinaryIO, source: Source, count: int) -> pa.Table:
+def _first_of_text(file: BinaryIO, source: Source, count: int) -> tuple[pa.Table, str | None]:
     """Copy whole lines from the beginning to a temporary file until they have enough rows."""
     suffix = f".{tables.format_of(source.name)}"
     packed = source.name.lower().endswith((".gz", ".zst"))
@@ -112,7 +112,7 @@ def _first_of_text(file: BinaryIO, source: Source, count: int) -> pa.Table:
         while True:
             rest, ended = _copy(file, copy, rest, size)
             found = _rows(Path(copy.name), name, count) if copy.tell() else None
-            if ended or (found is not None and len(found) >= count):
+            if ended or (found is not None and len(found[0]) >= count):
                 if found is None:
                     raise InvalidInput("it is empty")
                 return found
@@ -130,9 +130,9 @@ def _copy(file: BinaryIO, copy: IO[bytes], rest: bytes, size: int) -> tuple[byte
     return (rest + data)[end:], len(data) < size
 
 
-def _rows(path: Path, name: str, count: int) -> pa.Table:
+def _rows(path: Path, name: str, count: int) -> tuple[pa.Table, str | None]:
     with tables.connect(path) as db:
         query = "SELECT * FROM {} LIMIT {}"
         return tables.read(
             db, path, lambda table: db.sql(query.format(table, count)).to_arrow_table(), name=name
-        )[0]
+        )

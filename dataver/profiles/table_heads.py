@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 import zstandard
 
 from dataver.errors import InvalidInput
+from dataver.printable import count
 from dataver.profiles.text import clean
 from dataver.tables import format_of
 
@@ -119,8 +120,8 @@ def class_labels(schema: pa.Schema) -> Mapping[str, Sequence[str]]:
         return {}
 
 
-def head_columns(file: BinaryIO, name: str) -> list[Column]:
-    """Return the columns of a text table by its first lines, their types guessed.
+def head_columns(file: BinaryIO, name: str) -> tuple[list[Column], str | None]:
+    """Return the columns of a text table by its first lines, their types guessed, and what is irregular.
 
     Raises:
         InvalidInput: it is not text of this format.
@@ -135,23 +136,27 @@ def head_columns(file: BinaryIO, name: str) -> list[Column]:
         if not text:
             raise InvalidInput(f"its first line is longer than {_HEAD >> 10} KiB")
     lines = text.splitlines()
-    return _of_objects(lines) if ".jsonl" in lowered or ".ndjson" in lowered else _of_csv(lines, lowered)
+    if ".jsonl" in lowered or ".ndjson" in lowered:
+        return _of_objects(lines), None
+    return _of_csv(lines, lowered)
 
 
-def _of_csv(lines: Sequence[str], name: str) -> list[Column]:
+def _of_csv(lines: Sequence[str], name: str) -> tuple[list[Column], str | None]:
     if not lines:
-        return []
+        return [], None
     delimiter = "\t" if ".tsv" in name else max(",;\t|", key=lines[0].count)
     rows = islice(csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=delimiter), _LINES)
     try:
         header, *values = rows
     except csv.Error as error:
         raise InvalidInput(f"its first lines are not CSV: {error}") from None
+    odd = [number for number, row in enumerate(values, 2) if 0 < len(row) != len(header)]
+    problem = f"{count(len(odd), 'row')} of the first have other columns, first row {odd[0]}" if odd else None
     columns = [[row[at] for row in values if at < len(row)] for at in range(len(header))]
     types = [_guess(cells) for cells in columns]
     if values and {"string"} != set(types) and types == [_guess([cell]) for cell in header]:
         header = [f"column{at}" for at in range(len(header))]  # the first line has values: DuckDB's names
-    return [Column(clean(name), type_, True) for name, type_ in zip(header, types, strict=True)]
+    return [Column(clean(name), type_, True) for name, type_ in zip(header, types, strict=True)], problem
 
 
 def _guess(cells: Iterable[str]) -> str:

@@ -48,12 +48,13 @@ _running: dict[int, DuckDBPyConnection] = {}  # by thread
 
 def cheap(source: Source) -> Profile:
     """Return the columns, and the rows of Parquet, from the footer or the first lines."""
-    columns, rows = columns_of(source)
-    return _listed(columns) | ({} if rows is None else {"rows": rows})
+    columns, rows, problem = columns_of(source)
+    found = {"rows": rows, "problem": problem}
+    return _listed(columns) | {name: value for name, value in found.items() if value is not None}
 
 
-def columns_of(source: Source) -> tuple[list[Column], int | None]:
-    """Return the columns, and of Parquet the number of rows, from the footer or the first lines.
+def columns_of(source: Source) -> tuple[list[Column], int | None, str | None]:
+    """Return the columns, the number of rows of Parquet, and what is irregular in the first lines of text.
 
     Raises:
         InvalidInput, ValueError, OSError: it is not a table, or is damaged.
@@ -61,8 +62,9 @@ def columns_of(source: Source) -> tuple[list[Column], int | None]:
     with source.open() as file:
         if tables.format_of(source.name) in ("parquet", "arrow"):
             schema, rows = binary_schema(file, source)
-            return arrow_columns(schema), rows
-        return head_columns(file, source.name), None
+            return arrow_columns(schema), rows, None
+        columns, problem = head_columns(file, source.name)
+        return columns, None, problem
 
 
 def full(source: Source) -> Profile:

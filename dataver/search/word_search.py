@@ -37,8 +37,8 @@ _PATHS: Final = """
 SELECT paths.path FROM paths_fts JOIN paths ON paths.id = paths_fts.rowid WHERE paths_fts MATCH ?
 """
 _COLUMNS: Final = """
-SELECT columns.content, columns.names FROM columns_fts JOIN columns ON columns.id = columns_fts.rowid
-WHERE columns_fts MATCH ?
+SELECT DISTINCT changes.path FROM columns_fts JOIN columns ON columns.id = columns_fts.rowid
+JOIN changes ON changes.content = columns.content AND changes.kind = 1 WHERE columns_fts MATCH ?
 """
 # `changes` has the versions at which a path gets and loses a content, relative to their bases, which form a
 # forest: so the versions with the path are its branches between the two
@@ -51,7 +51,8 @@ WITH RECURSIVE held (path, content, version) AS (
         SELECT 1 FROM changes gone WHERE gone.content = held.content AND gone.version = child.id
         AND gone.path = held.path AND gone.kind = 0)
 )
-SELECT v.dataset || '@' || v.label, held.path, max(v.created) FROM held JOIN versions v ON v.id = held.version
+SELECT v.dataset || '@' || v.label, held.path, max(v.created), held.content
+FROM held JOIN versions v ON v.id = held.version
 WHERE v.deleted IS NULL AND v.tree IS NOT NULL AND substr(v.dataset, 1, ?) = ?
 GROUP BY v.dataset, held.path ORDER BY held.path, v.dataset
 """
@@ -59,9 +60,13 @@ _PATHS_HELD: Final = _HELD.format(
     first="""SELECT c.path, c.content, c.version FROM json_each(?) w
     CROSS JOIN changes c ON c.path = w.value AND c.kind = 1"""
 )
-_CONTENT_HELD: Final = _HELD.format(
-    first="SELECT path, content, version FROM changes WHERE content = ? AND kind = 1"
+_TABLES_HELD: Final = _HELD.format(
+    first="""SELECT c.path, c.content, c.version FROM json_each(?) w
+    CROSS JOIN changes c ON c.path = w.value AND c.kind = 1
+    WHERE c.content IN (SELECT columns.content FROM columns_fts JOIN columns ON columns.id = columns_fts.rowid
+                        WHERE columns_fts MATCH ?)"""
 )
+_NAMES: Final = "SELECT names FROM columns WHERE content = ?"
 
 
 class Hit(NamedTuple):
@@ -99,7 +104,7 @@ def search_paths(db: sqlite3.Connection, words: str, *, prefix: str, limit: int)
     hits: list[Hit] = []
     while len(hits) < limit and (some := list(islice(matching, limit))):
         rows = db.execute(_PATHS_HELD, [json.dumps(some), len(prefix), prefix])
-        hits += (Hit(ref, "path", path) for ref, path, _ in rows)
+        hits += (Hit(ref, "path", path) for ref, path, *_ in rows)
     return hits[:limit]
 
 
@@ -109,15 +114,18 @@ def search_columns(db: sqlite3.Connection, words: str, *, prefix: str, limit: in
     Raises:
         InvalidInput: there is no word.
     """
-    hits: list[Hit] = []
+    query, size = _query(words), limit
     wanted = [word.lower() for word in _WORD.findall(words)]
-    for content, names in db.execute(_COLUMNS, [_query(words)]):
-        if len(hits) >= limit:
-            break
-        shown = [name for name in names.split("\n") if any(word in name.lower() for word in wanted)]
-        rows = db.execute(_CONTENT_HELD, [content, len(prefix), prefix])
-        hits += (Hit(ref, "column", f"{path}: {', '.join(shown[:_SHOWN])}") for ref, path, _ in rows)
-    return hits[:limit]
+    matching = (path for (path,) in db.execute(_COLUMNS, [query]))
+    hits: list[Hit] = []
+    while len(hits) < limit and (some := list(islice(matching, size))):
+        rows = db.execute(_TABLES_HELD, [json.dumps(some), query, len(prefix), prefix]).fetchall()
+        for ref, path, _, content in rows[: limit - len(hits)]:
+            names = db.execute(_NAMES, [content]).fetchone()[0].split("\n")
+            shown = [name for name in names if any(word in name.lower() for word in wanted)]
+            hits.append(Hit(ref, "column", f"{path}: {', '.join(shown[:_SHOWN])}"))
+        size *= 4  # each query finds all tables with the words again
+    return hits
 
 
 def _query(words: str) -> str:

@@ -105,3 +105,35 @@ def test_show_has_the_kinds_of_files(run: Run, shop: Path) -> None:
     assert kinds[".txt"]["kind"] == "text"
     rows = [line.split() for line in run("show", "shop/prices").out.splitlines()]
     assert [".tsv", "table", "1", "16", "B", "1"] in rows
+
+
+def test_what_was_left_out_is_said(run: Run, shop: Path) -> None:
+    """By each command that looks into a table, with --json too; the result is printed nevertheless."""
+    (shop / "ragged.csv").write_text("a,b\n1,2\n3\n4,5\n")
+    run("sync", shop, "--name", "shop/prices")
+    for command in ("head", "stats", "schema"):
+        for more in ([], ["--json"]):
+            done = run(command, "shop/prices", "ragged.csv", *more)
+            assert "warning: 'ragged.csv' in shop/prices@1.0.1: 1 " in done.err and done.out
+    run("profile", "shop/prices")
+    assert "1 irregular or broken, such as ragged.csv: 1 line was left out" in run("stats", "shop/prices").err
+
+
+def test_rows_are_counted_as_far_as_they_are_known(run: Run, shop: Path) -> None:
+    """One table without a profile leaves the rows of the others."""
+    (shop / "more.csv").write_text("a,b\n1,2\n")
+    run("sync", shop, "--name", "shop/prices")
+    store("prices.csv")
+    kinds = {each["suffix"]: each for each in run("show", "shop/prices", "--json").json["kinds"]}
+    assert (kinds[".csv"]["rows"], kinds[".csv"]["uncounted"]) == (100, 1)
+    assert "100+" in run("show", "shop/prices").out
+
+
+def test_times_are_days_and_lengths_are_named(run: Run, shop: Path) -> None:
+    """The statistics of times and texts as people read them."""
+    rows = "".join(f"2026-01-{at % 28 + 1:02} 10:11:12,text number {at}\n" for at in range(60))
+    (shop / "times.csv").write_text(f"at,note\n{rows}")
+    run("sync", shop, "--name", "shop/prices")
+    lines = run("stats", "shop/prices", "times.csv").out.splitlines()
+    assert "2026-01-01  2026-01-28" in lines[1] and "10:11" not in lines[1]
+    assert "string_text (lengths)" in lines[2]

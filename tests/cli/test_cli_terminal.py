@@ -57,6 +57,21 @@ def test_a_table_fits_the_terminal(
         assert ("CREATED" in table[0]) == (columns >= 80)
 
 
+@pytest.mark.parametrize("command", ["head", "stats"])
+def test_a_wide_table_names_the_columns_that_do_not_fit(run: Run, tmp_path: Path, command: str) -> None:
+    """No row is folded; a pipe has all columns."""
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    names = ",".join(f"measurement_{at}" for at in range(20))
+    (folder / "t.csv").write_text(f"{names}\n" + f"{','.join(['123456.789'] * 20)}\n" * 30)
+    run("init", "repo")
+    run("sync", folder, "--name", "wide")
+    lines = screen(command, "wide", "t.csv", "--quiet", columns=60, lines=60).splitlines()
+    assert all(len(line) <= 60 for line in lines), lines
+    assert lines[-1].endswith("not shown; --json has all")
+    assert "measurement_19" in run(command, "wide", "t.csv").out
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 def test_sentences_are_broken_between_words(run: Run, two_versions: Path, columns: int) -> None:
     """Errors, hints and lines of text are folded at a terminal, without a broken word."""

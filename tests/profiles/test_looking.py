@@ -10,6 +10,8 @@ from pyarrow import feather, parquet
 
 import dataver
 from dataver import InvalidInput, PathNotFound
+from dataver.extras import require_extra
+from dataver.profiles.kinds import kind_of
 
 STORED = {"num_examples": 7, "partial": False, "statistics": []}
 ROWS = [{"id": at, "price": at / 4, "name": f"n{at}"} for at in range(100)]
@@ -80,7 +82,30 @@ def test_what_is_no_table_is_refused_in_one_sentence(version, ask):
 def test_rows_are_never_left_out_silently(version):
     with pytest.raises(InvalidInput, match="1 line was left out, first line 3"):
         version.to_arrow("ragged.csv")
-    assert version.head("ragged.csv").to_pylist() == [{"a": 1, "b": 2}, {"a": 4, "b": 5}]
+    with pytest.warns(UserWarning, match=r"'ragged\.csv' in tables@1\.0\.0: 1 line was left out"):
+        assert version.head("ragged.csv").to_pylist() == [{"a": 1, "b": 2}, {"a": 4, "b": 5}]
+    with pytest.warns(UserWarning, match="1 line was left out"):
+        assert version.statistics("ragged.csv")["num_examples"] == 2
+    with pytest.warns(UserWarning, match="1 row of the first have other columns, first row 3"):
+        version.schema("ragged.csv")
+
+
+def test_what_is_asked_for_wrongly_is_named(version):
+    with pytest.raises(InvalidInput, match="-1 is no number of rows"):
+        version.head("t.csv", -1)
+    assert version.to_arrow("t.parquet", "id").column_names == ["id"]
+    with pytest.raises(InvalidInput) as raised:
+        version.head("noise.parquet")
+    assert not raised.value.message.endswith("..") and "ArrowInvalid" not in raised.value.message
+
+
+def test_a_version_that_is_not_uploaded_is_no_broken_table(tmp_path):
+    draft = dataver.init(tmp_path / "repo").create("t", workspace=tmp_path)
+    with draft.open("t.csv", "wb") as file:
+        file.write(b"a\n1\n")
+    with pytest.raises(InvalidInput, match="is not uploaded yet") as raised:
+        draft.finalize().head("t.csv")
+    assert "as a table" not in raised.value.message
 
 
 def test_an_unknown_column_is_refused(version):
@@ -94,6 +119,24 @@ def test_without_the_extra_a_sentence_says_what_to_install(version, monkeypatch)
     monkeypatch.setattr("dataver.extras.find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match=r"pip install 'dataver\[tables\]'"):
         version.head("t.csv")
+
+
+def test_stored_profiles_need_no_extra(version, monkeypatch):
+    version.profile(["t.csv"])
+    monkeypatch.setattr("dataver.extras.find_spec", lambda name: None)
+    assert [each.name for each in version.schema("t.csv")] == ["id", "price", "name"]
+    assert version.statistics("t.csv")["num_examples"] == 100
+
+
+def test_a_missing_package_has_its_name_in_the_registry(monkeypatch):
+    monkeypatch.setattr("dataver.extras.find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match="the Python package Pillow,"):
+        require_extra("images", "a picture")
+
+
+def test_every_table_has_profiles():
+    assert {kind_of(f"x.{suffix}").name for suffix in ("arrows", "pq", "csv.zst", "ndjson.gz")} == {"table"}
+    assert kind_of("x.parquet.gz") is None
 
 
 def test_the_head_of_a_large_file_reads_only_its_beginning(tmp_path, monkeypatch):
@@ -162,4 +205,10 @@ def test_what_is_no_dataframe_is_refused(tmp_path):
     draft = dataver.init(tmp_path / "repo").create("prices", workspace=tmp_path)
     with pytest.raises(InvalidInput, match="a list cannot be written as Parquet"):
         draft.add_dataframe([1], "x.parquet")
+    with pytest.raises(InvalidInput, match=r"'y\.csv' does not have the suffix of a Parquet file"):
+        draft.add_dataframe(TABLE, "y.csv")
+    with pytest.raises(InvalidInput, match="the table cannot be written as Parquet"):
+        draft.add_dataframe(pd.DataFrame({"a": [1, "x"]}), "x.parquet")
+    with pytest.raises(InvalidInput, match=r"an option of Parquet is not valid: .*colour"):
+        draft.add_dataframe(TABLE, "x.parquet", colour="red")
     assert list(draft.tree.iterate()) == []

@@ -167,7 +167,7 @@ def test_a_missing_package_is_named_on_demand_and_passed_over_by_finalize(world,
     report = version.profile()
     assert report.missing == [
         ("4 image files", "pip install 'dataver[images]'"),
-        ("1 audio files", "pip install 'dataver[audio]'"),
+        ("1 audio file", "pip install 'dataver[audio]'"),
     ]
     assert report.made == {"json": 1, "text": 1, "archive": 1}
 

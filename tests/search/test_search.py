@@ -139,8 +139,13 @@ def test_columns_of_tables_are_found(repo, tmp_path):
     repo.sync(folder, "shop/prices")
     assert repo.search("city") == [Hit("shop/prices@1.0.1", "column", "shops.csv: city")]
     assert repo.search("country") == [Hit("shop/prices@1.0.2", "column", "shops.csv: country")]
+    (folder / "shops.csv").write_text("name,country,code\nA,DE,2\n")
+    repo.sync(folder, "shop/prices")
+    hits = [Hit("shop/prices@1.0.3", "column", "shops.csv: name")]  # once, with its latest content
+    assert repo.search("name") == hits == repo.search("name", limit=1)
+    assert repo.search("country") == [Hit("shop/prices@1.0.3", "column", "shops.csv: country")]
     repo.lineage.rebuild()
-    assert repo.search("country") == [Hit("shop/prices@1.0.2", "column", "shops.csv: country")]
+    assert repo.search("country") == [Hit("shop/prices@1.0.3", "column", "shops.csv: country")]
 
 
 def test_damaged_profiles_are_left_out_of_a_search(repo, tmp_path):

@@ -6,6 +6,7 @@ import click
 
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.output import table
+from dataver_cli.render_tables import said
 from dataver_cli.session import Session
 
 _WIDTH = 40  # characters of a cell
@@ -26,12 +27,13 @@ def command(session: Session, ref: str, path: str, rows: int) -> None:
 
     Of a large file only its beginning is read. Long values are cut; --json has them whole.
     """
-    found = session.repository().version(ref).head(path, rows)
+    with said(session):
+        found = session.repository().version(ref).head(path, rows)
     names = found.column_names
     columns = [column.to_pylist() for column in found.columns]  # names may occur twice
     cells = [[_cell(value) for value in row] for row in zip(*columns, strict=True)]
     values = [dict(zip(names, map(_json, row), strict=True)) for row in zip(*columns, strict=True)]
-    session.out.show(values, table(cells, names))
+    session.out.show(values, table(cells, names, omit=range(len(names) - 1, 0, -1), tell=True))
 
 
 def _cell(value: object) -> str:

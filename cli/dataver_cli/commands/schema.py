@@ -4,7 +4,7 @@ import click
 
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.output import table
-from dataver_cli.render_tables import tables_with
+from dataver_cli.render_tables import said, tables_with
 from dataver_cli.session import Session
 
 
@@ -26,7 +26,8 @@ def command(session: Session, ref: str, path: str | None) -> None:
     """
     version = session.repository().version(ref)
     if path is not None:
-        columns = [column._asdict() for column in version.schema(path)]
+        with said(session):
+            columns = [column._asdict() for column in version.schema(path)]
         rows = [(each["name"], each["type"], "" if each["nullable"] else "not null") for each in columns]
         session.out.show({"path": path, "columns": columns}, table(rows, ("COLUMN", "TYPE", "")))
         return

@@ -3,8 +3,8 @@
 import click
 
 from dataver_cli.command import ref_argument, subcommand
-from dataver_cli.output import count, table
-from dataver_cli.render_tables import HEADER, statistics_rows, tables_with
+from dataver_cli.output import count
+from dataver_cli.render_tables import said, statistics_lines, tables_with
 from dataver_cli.session import Session
 
 
@@ -28,13 +28,13 @@ def command(session: Session, ref: str, path: str | None) -> None:
     """
     version = session.repository().version(ref)
     if path is not None:
-        document = version.statistics(path)
-        session.out.show(document, table(list(statistics_rows(document)), HEADER))
+        with said(session):
+            document = version.statistics(path)
+        session.out.show(document, statistics_lines([(None, document)]))
         part = " of its first rows, or some of its columns" if document["partial"] else ""
         session.out.note(f"'{path}' in {version.ref}: {count(document['num_examples'], 'row')}{part}.")
         return
     found, summary = tables_with(version, "statistics", "a full profile")
     values = [{"path": name, **profile["statistics"]} for name, profile in found]
-    rows = [(name, *row) for name, profile in found for row in statistics_rows(profile["statistics"])]
-    session.out.show(values, table(rows, ("TABLE", *HEADER)) if rows else [])
+    session.out.show(values, statistics_lines((name, profile["statistics"]) for name, profile in found))
     session.out.note(summary)
