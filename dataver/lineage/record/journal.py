@@ -214,14 +214,17 @@ class ReadLog:
 
     def include(self, other: ReadLog, count: int) -> None:
         """Add the first `count` files of another log of the same journal."""
-        self.known.update(islice(other.state()[0].items(), count))
-        self._write(f"&{self._number} {other._number} {count}")
+        files = other.state()[0]
+        with self._lock:
+            self.known.update(islice(files.items(), count))
+            self._write(f"&{self._number} {other._number} {count}")
 
     def settle(self, count: int) -> None:
         """Record that the first `count` files are in links."""
-        if count > self.said:
-            self.said = count
-            self._write(f"={self._number} {count}")
+        with self._lock:
+            if count > self.said:
+                self.said = count
+                self._write(f"={self._number} {count}")
 
     def close(self) -> None:
         """Make passes determine their run again: the run has ended."""
