@@ -415,11 +415,8 @@ class Draft(Forking):
         return version
 
     def _known_parents(self) -> Iterator[Published]:
-        records = self._core.repository.records
-        for parent in self._core.state.parents:
-            found = records.of_parent(ParentRef(**parent))
-            if found is not None:
-                yield found
+        of_parent = self._core.repository.records.of_parent
+        return filter(None, (of_parent(ParentRef(**each)) for each in self._core.state.parents))
 
     def portability(self) -> list[tuple[str, str]]:
         """Return `(path, reason)` of names this draft adds that some file systems cannot hold.
