@@ -176,7 +176,7 @@ def _tables(session: Session, diff: "Diff", names: dict[str, Any]) -> Iterator[t
         number += 1
         try:
             with diff.content(path) as found:
-                yield {"path": path, **_counts(found)}, f"{path}: {found.summary()}"
+                yield {"path": path, **_counts(found)}, f"{found.summary()} in {path}"
         except InvalidInput as error:
             yield {"path": path, "problem": error.message}, error.message
     if skipped:
