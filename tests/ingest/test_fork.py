@@ -18,8 +18,10 @@ from pyarrow import parquet
 
 import dataver
 from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound, PathNotFound, StoreError
+from dataver.formats.fork import parse_token
 from dataver.machine.cache_root import private_cache_root
 from dataver.machine.locked_folder import LockedFolder
+from dataver.machine.store_clock import store_now
 from dataver.repository.layout import part_key
 from waiting import until
 
@@ -278,6 +280,8 @@ def test_tokens_that_are_refused(repo, draft, tmp_path):
     (token,) = draft.fork(1)
     other = dataver.init(tmp_path / "other")
     (foreign,) = other.create("d", workspace=tmp_path / "w").fork(1)
+    (expired,) = draft.fork(1, hours=1e-7)
+    until(lambda: store_now(repo._core.store) > parse_token(expired).expires)
     late = (datetime.now(UTC) + DAY).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     for bad, said in (
         (changed(token, expires=late), "was changed after it was made"),
@@ -286,7 +290,7 @@ def test_tokens_that_are_refused(repo, draft, tmp_path):
         (token[:-9], "not a token"),
         ("{}", "not a token"),
         ("é\0", "not a token"),
-        (draft.fork(1, hours=1e-7)[0], "expired at"),
+        (expired, "expired at"),
     ):
         with pytest.raises(InvalidInput, match=said) as refused:
             dataver.join_draft(bad)
