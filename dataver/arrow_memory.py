@@ -1,7 +1,7 @@
 """The memory that the compressed columns of an Arrow file take, as its headers state it.
 
-The idea: 50 KB of Arrow may state 1.6 GB of zeros, which pyarrow unpacks at once, whatever the limit of
-DuckDB is. Each compressed buffer begins with its unpacked size, so that all are known before one is unpacked.
+The idea: 50 KB of Arrow may state 1.6 GB of zeros, which pyarrow unpacks at once, outside the limit of
+DuckDB. Each compressed buffer begins with its unpacked size, so that all are known before one is unpacked.
 pyarrow names neither them nor a file's batches, so their flatbuffers are read here: tables whose fields lie
 at offsets. https://arrow.apache.org/docs/format/Columnar.html describes them.
 """

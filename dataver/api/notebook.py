@@ -1,6 +1,6 @@
 """What versions, differences, drafts and repositories show in a notebook.
 
-The idea: most is known without reading. What is read is little, whatever the size of the repository, and a
+The idea: most is known without reading. Little is read, also of a large repository, and a
 repository that fails, or does not answer for `_PATIENCE` seconds, costs a sentence, not the rest.
 """
 

@@ -5,7 +5,6 @@ Nothing is unpickled (invariant 9).
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 import zipfile
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite, number_of
 from dataver.extras import require_extra
+from dataver.profiles.arrays import safetensors_header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -188,21 +188,18 @@ def _read(file: File) -> dict[str, _Tensor]:
 
 
 def _safetensors(path: Path) -> Iterator[tuple[str, _Tensor]]:
-    """Yield the tensors of a file: 8 bytes with the size of the header, the header in JSON, the tensors."""
     import numpy as np
 
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size) if size <= _HEADER else b"")
-    data = np.memmap(path, mode="r")[8 + size :]
+        header, start = safetensors_header(file, _HEADER)
+    data = np.memmap(path, mode="r")[start:]
     for name, each in header.items():
-        if name != "__metadata__":
-            kind, shape, (begin, end) = str(each["dtype"]), tuple(each["shape"]), each["data_offsets"]
-            known = np.dtype(_TYPES.get(kind, "u1"))
-            whole = kind not in _TYPES or math.prod(shape) * known.itemsize == end - begin
-            if not (whole and 0 <= begin <= end <= len(data)):
-                raise ValueError(f"tensor '{name}' is not where the header says")
-            yield name, _Tensor(kind, shape, np.frombuffer(data[begin:end], known))
+        kind, shape, (begin, end) = str(each["dtype"]), tuple(each["shape"]), each["data_offsets"]
+        known = np.dtype(_TYPES.get(kind, "u1"))
+        whole = kind not in _TYPES or math.prod(shape) * known.itemsize == end - begin
+        if not (whole and 0 <= begin <= end <= len(data)):
+            raise ValueError(f"tensor '{name}' is not where the header says")
+        yield name, _Tensor(kind, shape, np.frombuffer(data[begin:end], known))
 
 
 def _compare(name: str, old: _Tensor | None, new: _Tensor | None) -> ArrayChange:

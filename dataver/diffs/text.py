@@ -6,12 +6,12 @@ from itertools import accumulate, islice
 from typing import Any, Final
 
 from dataver.diffs.content import BytesDiff, ContentDiff, File, number_of
+from dataver.profiles.text import encoding_of
 
 __all__ = ["TextDiff", "compare_texts"]
 
 LARGEST: Final = 16 << 20  # bytes of a file
 _HEAD: Final = 8000  # bytes in which a binary file has a NUL, as git judges
-_MARKS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _WORK: Final = 10_000_000  # pairs of lines that difflib may look at: some seconds
 
 
@@ -76,17 +76,18 @@ class _Bounded(difflib.SequenceMatcher[str]):
 def compare_texts(old: File, new: File) -> TextDiff | BytesDiff:
     """Return the difference between two files by line; of binary or large files, only their sizes.
 
-    UTF-8, or UTF-16 with a byte order mark. Other bytes are kept as surrogates, so none are taken for equal.
+    UTF-8, or what a byte order mark states. Other bytes are kept as surrogates, so none are taken for equal.
     """
     if max(old.size, new.size) > LARGEST:
         return BytesDiff(old, new, f"larger than {LARGEST >> 20} MiB and not compared by line")
     texts = []
     for file in (old, new):
         data = file.fetch().read_bytes()
-        encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
-        if encoding != "utf-16" and b"\0" in data[:_HEAD]:
+        encoding = encoding_of(data)
+        wide = encoding in ("utf-16", "utf-32")
+        if not wide and b"\0" in data[:_HEAD]:
             return BytesDiff(old, new, "binary, not compared")
-        text = data.decode(encoding, "replace" if encoding == "utf-16" else "surrogateescape")
+        text = data.decode(encoding, "replace" if wide else "surrogateescape")
         *lines, last = text.split("\n")
         texts.append([*lines, f"{last} (no newline at the end)"] if last else lines)
     return TextDiff(old, new, *texts)

@@ -17,7 +17,7 @@ from dataver.profiles.text import clean
 if TYPE_CHECKING:
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "full"]
+__all__ = ["cheap", "full", "safetensors_header"]
 
 _MOST: Final = 1000  # arrays that are named
 _NPY: Final = 10_000  # bytes of a header; the limit of NumPy
@@ -69,13 +69,9 @@ def _npz(file: IO[bytes], size: int) -> tuple[list[Profile], int]:
 
 
 def _safetensors(file: IO[bytes], size: int) -> tuple[list[Profile], int]:
-    (length,) = struct.unpack("<Q", file.read(8))
-    if length > min(_SAFETENSORS, size):
-        raise InvalidInput(f"its header states a length of {length:,} bytes")
-    header: dict[str, Any] = json.loads(file.read(length))
-    header.pop("__metadata__", None)
+    header, start = safetensors_header(file, min(_SAFETENSORS, size))
     for name, each in header.items():
-        _require_bytes(name, each["data_offsets"][1], size - 8 - length)
+        _require_bytes(name, each["data_offsets"][1], size - start)
     arrays = [
         {
             "name": clean(name),
@@ -85,6 +81,21 @@ def _safetensors(file: IO[bytes], size: int) -> tuple[list[Profile], int]:
         for name, each in islice(header.items(), _MOST)
     ]
     return arrays, len(header)
+
+
+def safetensors_header(file: IO[bytes], most: int) -> tuple[dict[str, Any], int]:
+    """Return what a safetensors file says of its tensors, by name, and the place of the first one.
+
+    Raises:
+        InvalidInput: the header states more than `most` bytes.
+        struct.error, ValueError: it is cut off, or it is not JSON.
+    """
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > most:
+        raise InvalidInput(f"its header states a length of {length:,} bytes")
+    header: dict[str, Any] = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return header, 8 + length
 
 
 def _require_bytes(name: str, stated: int, there: int) -> None:

@@ -1,7 +1,7 @@
 """Profiles of images: format, size, mode, how they were taken (never where), and thumbnails of a sample.
 
-Pillow reads the header. Pixels are decoded only for a thumbnail, and never more than `_PIXELS`, whatever a
-header says; so a file that was cut is recognised by its missing end. Needs Pillow.
+Pillow reads the header. Pixels are decoded only for a thumbnail, and at most `_PIXELS`, as a header may
+lie. So a file that was cut is recognised by its missing end. Needs Pillow.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "clean", "full"]
+__all__ = ["cheap", "clean", "encoding_of", "full"]
 
 _HEAD: Final = 64 << 10  # bytes that a cheap profile reads
 _PIECE: Final = 1 << 20
@@ -37,7 +37,7 @@ def _read(source: Source, most: int) -> Profile:
     lines, left, last = 0, most, ""
     with source.open() as file:
         piece = file.read(min(_PIECE, left))
-        encoding = next((name for mark, name in _MARKS if piece.startswith(mark)), "utf-8")
+        encoding = encoding_of(piece)
         decoder = codecs.getincrementaldecoder(encoding)()
         try:
             while piece:
@@ -51,6 +51,11 @@ def _read(source: Source, most: int) -> Profile:
     lines += last not in ("", "\n")
     found: Profile = {"encoding": encoding}
     return found | ({"lines": lines} if source.size <= most else {})
+
+
+def encoding_of(head: bytes) -> str:
+    """Return the encoding that the byte order mark of a text states, else UTF-8."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
 
 
 def clean(text: str) -> str:

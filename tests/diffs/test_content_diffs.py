@@ -43,7 +43,9 @@ def test_text_is_a_unified_diff(tmp_path: Path) -> None:
     assert found.values()["lines"] == {"added": 2, "removed": 1}
     assert compare(tmp_path, "a.txt", b"a\nb\n", b"a\nb").lines[-1] == "+b (no newline at the end)"
     assert compare(tmp_path, "a.txt", b"a\n\xff\n", b"a\n\xfe\n").removed == 1  # not UTF-8
-    assert compare(tmp_path, "a.txt", "ä\n".encode("utf-16"), "ö\n".encode("utf-16")).lines[-1] == "+ö"
+    for encoding in ("utf-16", "utf-32"):
+        texts = (f"{letter}\n".encode(encoding) for letter in "äö")
+        assert compare(tmp_path, "a.txt", *texts).lines[-1] == "+ö"
 
 
 def test_lines_that_repeat_too_often_are_only_counted(tmp_path: Path) -> None:

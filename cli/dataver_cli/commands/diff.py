@@ -13,7 +13,7 @@ from dataver_cli.render import diff_lines, diff_summary, diff_values
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
-    from dataver import Diff, Version
+    from dataver import Diff, Repository, Version
     from dataver.diffs import ContentDiff
 
 _TABLES = 20  # compared by --stat
@@ -88,16 +88,7 @@ def command(
         raise click.UsageError("missing version: dataver diff OLD NEW")
     repository = session.repository()
     one = repository.version(first or second or "")
-    two: Version | None = None
-    if first and second:
-        try:
-            two = repository.version(second)
-        except (NotFound, InvalidInput) as error:
-            if path is not None or target or not _selects(one, second):
-                hint = "`dataver diff OLD NEW PATH` compares a path of any two versions"
-                error.hint = f"{error.hint}; {hint}" if error.hint else hint
-                raise
-            path = second
+    two, path = _second(repository, one, second if first else None, path, is_version=bool(target))
     of_file = bool(key) or old_path is not None or rows is not None
     if path is None and of_file:
         raise click.UsageError("--key, --old-path and --rows need the PATH of a file")
@@ -122,8 +113,23 @@ def command(
         tables = list(_tables(session, diff, names))
         values = {"summary": diff.summary(), "tables": [each for each, _ in tables]}
         lines = (line for _, line in tables)
-    last = f"{title}: {diff_summary(diff)}."
-    session.out.show({**names, **values}, chain(lines, (last,)))
+    session.out.show({**names, **values}, chain(lines, (f"{title}: {diff_summary(diff)}.",)))
+
+
+def _second(
+    repository: "Repository", one: "Version", given: str | None, path: str | None, *, is_version: bool
+) -> tuple["Version | None", str | None]:
+    """Return the version that the second argument names, else None and the path that it is."""
+    if not given:
+        return None, path
+    try:
+        return repository.version(given), path
+    except (NotFound, InvalidInput) as error:
+        if path is None and not is_version and _selects(one, given):
+            return None, given
+        hint = "`dataver diff OLD NEW PATH` compares a path of any two versions"
+        error.hint = f"{error.hint}; {hint}" if error.hint else hint
+        raise
 
 
 def _selects(version: "Version", path: str) -> bool:
