@@ -58,6 +58,28 @@ def test_a_scan_at_any_moment_takes_nothing_of_a_living_process(tmp_path: Path) 
     assert isinstance(left, LeftFile)
 
 
+@pytest.mark.parametrize("written", [b"", b'#{"parent":null}\n'])
+def test_a_file_whose_making_was_interrupted_is_used(tmp_path: Path, written: bytes) -> None:
+    """Ctrl-C may come before the descriptor is known; the first line is written once."""
+    (tmp_path / f"{PROCESS}.json").write_bytes(written)
+    queue = QueueFile(tmp_path, PROCESS, {"parent": None})
+    assert queue.append(b"+0 1 a")
+    assert queue.path.read_bytes() == b'#{"parent":null}\n+0 1 a\n'
+    queue.close()
+
+
+def test_a_log_that_begins_twice_keeps_its_files(tmp_path: Path) -> None:
+    """Ctrl-C may come after its first lines, before the log knows that they are written."""
+    queue = QueueFile(tmp_path, PROCESS, {"parent": None})
+    log = queue.log(queue.run(facts()), READ)
+    log.add([("a.jpg", 1)])
+    log._begun = False
+    log.add([("b.jpg", 2)])
+    (found,) = journal_of(queue).logs.values()
+    assert found.read == {"a.jpg": 1, "b.jpg": 2}
+    queue.close()
+
+
 def test_a_log_whose_beginning_was_refused_begins_with_the_next_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from dataver.lineage import settings
@@ -41,8 +43,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.notes = Notes()
-        self._requests: list[tuple[str, threading.Event]] = []
-        self._changed = threading.Condition()
+        self._requests = SimpleQueue[tuple[str, threading.Event]]()  # Ctrl-C can break a `Condition`
+        self._lock = threading.RLock()
         self._hurry = threading.Event()
         self._everything_sent = self._captured = False
         self._until = float("inf")  # deadline of sending
@@ -84,9 +86,8 @@ class Recorder:
     def ask(self, what: str) -> threading.Event:
         """Send a request to the thread; return an event that is set when it was processed."""
         done = threading.Event()
-        with self._changed:
-            self._requests.append((what, done))
-            self._changed.notify()
+        with self._lock:
+            self._requests.put((what, done))
             if self._thread is None or not self._thread.is_alive():  # Ctrl-C can prevent its start
                 self._thread = threading.Thread(target=self._work, name="dataver-lineage", daemon=True)
                 try:
@@ -101,7 +102,7 @@ class Recorder:
         return done.wait(seconds if self._thread is not None else 0)
 
     def _work(self) -> None:
-        with self._changed:
+        with self._lock:
             if self._thread is not threading.current_thread():
                 return  # Ctrl-C interrupted the start, and another thread was started
         self._hurry.wait(_REST)
@@ -113,17 +114,19 @@ class Recorder:
             last = last or "stop" in wanted
             for _, done in requests:
                 done.set()
-            with self._changed:
-                if last and not self._requests:
+            with self._lock:
+                if last and self._requests.empty():
                     self._thread = None
                     return
 
     def _taken(self) -> list[tuple[str, threading.Event]]:
         """Wait for requests, or until periodic work is due; return all requests."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._requests, max(self._next - time.monotonic(), 0.0))
-            found, self._requests = self._requests, []
-            return found
+        found = []
+        with suppress(Empty):
+            found.append(self._requests.get(timeout=max(self._next - time.monotonic(), 0.0)))
+            while True:
+                found.append(self._requests.get_nowait())
+        return found
 
     def _round(self, wanted: set[str]) -> None:
         """Process requests, and periodic work that is due."""

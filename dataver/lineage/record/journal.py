@@ -440,7 +440,7 @@ class _File:
             event = parse_event(rest)
             (link,) = event.links
             run = self._run_of(event.run)
-            self.logs[number] = ReadLog(Journal(), run, link, number)
+            self.logs.setdefault(number, ReadLog(Journal(), run, link, number))  # Ctrl-C may repeat the line
         elif kind == b"+":
             self.logs[number].add(_files_of(rest))
         elif kind == b">":

@@ -122,12 +122,14 @@ class QueueFile(Journal):
         from dataver.machine.paths import make_private
 
         make_private(self.path.parent)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        # the file exists if Ctrl-C interrupted an earlier call here: no other process has its name
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             with suppress(OSError):  # no locks in the file system: sending twice has no effect
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            head = b"#" + head_line(self.head)
-            self._torn = os.write(fd, head) != len(head)
+            if not os.fstat(fd).st_size:
+                head = b"#" + head_line(self.head)
+                self._torn = os.write(fd, head) != len(head)
         except BaseException:
             os.close(fd)
             self.path.unlink(missing_ok=True)
