@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from dataver.documents import kind_of_change, version_values
 from dataver_cli.output import Coloured, count, size, when
 
 if TYPE_CHECKING:
@@ -11,24 +12,19 @@ if TYPE_CHECKING:
     from dataver import AddReport, Diff, Entry, UploadReport, Version
     from dataver.formats.description import Description
     from dataver.ingest.external import Load
-    from dataver.tree import Change
 
 __all__ = [
     "add_line",
     "add_values",
     "diff_lines",
     "diff_summary",
-    "diff_values",
     "description_lines",
-    "description_values",
-    "entry_values",
     "external_place",
     "time_notes",
     "upload_line",
     "upload_notes",
     "upload_values",
     "version_lines",
-    "version_values",
 ]
 
 _NAMED = 5  # names in a line
@@ -38,48 +34,6 @@ _MARKS = {
     "modified": ("M", "yellow"),
     "renamed": ("R", "cyan"),
 }
-_KINDS = ("file", "executable", "symlink", "directory")
-
-
-def version_values(version: "Version", tags: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return a version as JSON values."""
-    values: dict[str, Any] = {
-        "ref": version.ref,
-        "dataset": version.dataset,
-        "label": version.label,
-        "digest": version.digest,
-        "record": version.record_id,
-        "uploaded": version.uploaded,
-        "created": version.created.isoformat(),
-        "author": version.author,
-        "message": version.message,
-        "files": version.file_count,
-        "size": version.size,
-        "line": version.line,
-        "parents": [
-            {"ref": f"{each.dataset}@{each.label}", "record": each.record, "digest": f"dv1:{each.tree}"}
-            for each in version.parents
-        ],
-        "metadata": dict(version.metadata),
-        "description": None if (described := version.description) is None else description_values(described),
-    }
-    if tags is not None:
-        values["tags"] = sorted(tags)
-    return values
-
-
-def description_values(found: "Description") -> dict[str, Any]:
-    """Return a description as JSON values."""
-    return {
-        "number": found.number,
-        "text": found.text,
-        "license": found.license or None,
-        "owner": found.owner or None,
-        "readme": found.readme,
-        "metadata": dict(found.metadata),
-        "created": found.created.isoformat(),
-        "author": found.author,
-    }
 
 
 def description_lines(found: "Description | None") -> list[tuple[str, str]]:
@@ -88,17 +42,6 @@ def description_lines(found: "Description | None") -> list[tuple[str, str]]:
         return []
     values = [("description", found.text), ("license", found.license), ("owner", found.owner)]
     return [(name, value) for name, value in values if value]
-
-
-def entry_values(entry: "Entry") -> dict[str, Any]:
-    """Return an entry as JSON values, without its extents."""
-    return {
-        "path": entry.path,
-        "kind": _KINDS[entry.kind],
-        "size": entry.size,
-        "digest": entry.digest.hex() or None,
-        "target": entry.target or None,
-    }
 
 
 def external_place(entry: "Entry", load: "Load") -> str:
@@ -191,38 +134,10 @@ def time_notes(version: "Version", wanted: "datetime | None") -> list[str]:
     return [f"{version.ref} has the time {version.created:%Y-%m-%d %H:%M:%S}, after the version before it."]
 
 
-def diff_values(diff: "Diff") -> dict[str, Any]:
-    """Return a difference with all its paths as JSON values; long lists are iterators."""
-    counts = diff.summary()
-    return {
-        "summary": counts,
-        **{kind: _changes(diff, kind) if counts[kind] else [] for kind in _MARKS},
-    }
-
-
-def _changes(diff: "Diff", wanted: str) -> Iterator[dict[str, Any]]:
-    """Yield the changes of a kind as JSON values."""
-    for change in diff:
-        if _kind(change) == wanted:
-            old, new = (entry and entry_values(entry) for entry in (change.old, change.new))
-            both = {"old": old, "new": new}
-            yield (
-                {"path": change.path, **both}
-                if wanted == "modified"
-                else (both if wanted == "renamed" else old or new or {})
-            )
-
-
-def _kind(change: "Change") -> str:
-    if change.old is None or change.new is None:
-        return "removed" if change.new is None else "added"
-    return "modified" if change.old.path == change.new.path else "renamed"
-
-
 def diff_lines(diff: "Diff") -> Iterator[str]:
     """Yield one line per path, in path order: A added, D removed, M modified, R renamed."""
     for change in diff:
-        kind = _kind(change)
+        kind = kind_of_change(change)
         mark, colour = _MARKS[kind]
         old, new = change.old, change.new
         if old is None or new is None:

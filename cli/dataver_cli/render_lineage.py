@@ -1,11 +1,11 @@
 """Conversion of runs, links and graphs to JSON values and lines of text, for all lineage commands."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from dataver.documents import graph_values
 from dataver_cli.output import count, duration, size, table, when
 from dataver_cli.session import Session
 
@@ -18,17 +18,14 @@ if TYPE_CHECKING:
 __all__ = [
     "graph_options",
     "link_cells",
-    "link_values",
     "open_lineage",
     "outcome",
     "part_text",
     "run_cells",
-    "run_values",
     "runs_table",
     "show_graph",
     "subset_text",
     "traced_name",
-    "traced_values",
 ]
 
 Function = Callable[..., object]
@@ -59,33 +56,8 @@ def show_graph(session: Session, graph: "Graph", drawing: str | None) -> None:
     """Print a graph as text, for Graphviz or for Mermaid, or as JSON."""
     from dataver_cli.render_graph import as_dot, as_mermaid, as_text
 
-    values = {
-        "start": graph.start,
-        "versions": {node: traced_values(each) for node, each in sorted(graph.versions.items())},
-        "runs": {node: run_values(each) for node, each in sorted(graph.runs.items())},
-        "edges": [
-            {"source": each.source, "target": each.target, "label": each.label}
-            for each in sorted(graph.edges)
-        ],
-        "cut": sorted(graph.cut),
-    }
     lines = {"dot": as_dot, "mermaid": as_mermaid}.get(drawing or "", as_text)(graph)
-    session.out.show(values, lines)
-
-
-def traced_values(version: "IndexedVersion") -> dict[str, Any]:
-    """Return the entry of a version in the index as JSON values."""
-    return {
-        "ref": version.ref,
-        "digest": version.digest,
-        "record": version.record,
-        "known": version.known,
-        "created": _time(version.created),
-        "deleted": _time(version.deleted),
-        "message": version.message,
-        "files": version.files,
-        "size": version.size,
-    }
+    session.out.show(graph_values(graph), lines)
 
 
 def traced_name(version: "IndexedVersion") -> str:
@@ -93,38 +65,6 @@ def traced_name(version: "IndexedVersion") -> str:
     if version.deleted is not None:
         return f"{version.ref} (deleted)"
     return version.ref if version.known else f"{version.ref} (not of this repository)"
-
-
-def run_values(run: "IndexedRun") -> dict[str, Any]:
-    """Return a run as JSON values."""
-    return {
-        "run": run.key,
-        "name": run.name,
-        "started": _time(run.started),
-        "ended": _time(run.ended),
-        "outcome": run.outcome,
-        "user": run.user,
-        "host": run.host,
-        "commit": run.commit,
-        "part_of": run.part_of,
-        "contexts": [{"key": each.key, "kind": each.kind, "facts": each.facts} for each in run.contexts],
-    }
-
-
-def link_values(link: "IndexedLink") -> dict[str, Any]:
-    """Return a link as JSON values."""
-    return {
-        "role": link.role,
-        "ref": link.ref,
-        "digest": link.digest,
-        "record": link.record,
-        "subset": link.subset.values(),
-        "files": link.files,
-        "size": link.size,
-        "time": _time(link.time),
-        "how": link.how,
-        "context": link.context,
-    }
 
 
 def run_cells(run: "IndexedRun") -> tuple[str, ...]:
@@ -174,10 +114,6 @@ def part_text(link: "IndexedLink") -> str:
 def _few(names: Iterable[str]) -> str:
     every = list(names)
     return " ".join(every[:_NAMES]) + (f" and {len(every) - _NAMES} more" if len(every) > _NAMES else "")
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
 
 
 def indented(title: str, lines: Iterable[str]) -> Iterator[str]:

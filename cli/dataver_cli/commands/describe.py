@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataver.documents import description_values
 from dataver_cli.command import option, parse_json_pairs, ref_argument, subcommand
 from dataver_cli.output import table, when
-from dataver_cli.render import description_lines, description_values
+from dataver_cli.render import description_lines
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataver.documents import diff_values
 from dataver.errors import InvalidInput, NotFound, PathNotFound
 from dataver_cli.command import exclude_option, include_option, option, ref_argument, subcommand
 from dataver_cli.output import count, size
-from dataver_cli.render import diff_lines, diff_summary, diff_values
+from dataver_cli.render import diff_lines, diff_summary
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:

@@ -1,16 +1,12 @@
 """`dataver du`."""
 
-from typing import TYPE_CHECKING
-
 import click
 
+from dataver.documents import usage_report_values
 from dataver_cli.command import subcommand
 from dataver_cli.completing import complete_ref
 from dataver_cli.output import size, table
 from dataver_cli.session import Session
-
-if TYPE_CHECKING:
-    from dataver.maintenance.usage import Usage
 
 
 @subcommand(
@@ -34,17 +30,7 @@ def command(session: Session, name: str | None) -> None:
     repository = session.repository()
     report = repository.du(name)
     rows = report.versions if name else report.datasets
-    values = {
-        "datasets": [_values(each) for each in report.datasets],
-        "versions": [_values(each) for each in report.versions],
-        "repository": {
-            "size": report.stored,
-            "needed": report.needed,
-            "unneeded": report.unneeded,
-            "other": report.other,
-            "external": report.external,
-        },
-    }
+    values = usage_report_values(report)
     header: tuple[str, ...] = (
         "NAME",
         "VERSIONS",
@@ -78,17 +64,3 @@ def command(session: Session, name: str | None) -> None:
         f"{repository.url} uses {size(report.stored)}: {size(report.needed)} for versions, "
         f"{size(report.unneeded)} that no version needs, {size(report.other)} for records, tags and lineage."
     )
-
-
-def _values(usage: "Usage") -> dict[str, object]:
-    return {
-        "name": usage.name,
-        "versions": usage.versions,
-        "files": usage.files,
-        "logical": usage.logical,
-        "compressed": usage.compressed,
-        "stored": usage.total,
-        "shared": usage.shared,
-        "unique": usage.unique,
-        "external": usage.external,
-    }

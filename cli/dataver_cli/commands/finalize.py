@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataver.documents import version_values
 from dataver_cli.command import (
     bump_option,
     draft_option,
@@ -14,7 +15,7 @@ from dataver_cli.command import (
     subcommand,
 )
 from dataver_cli.output import count, duration, size
-from dataver_cli.render import time_notes, upload_line, upload_notes, upload_values, version_values
+from dataver_cli.render import time_notes, upload_line, upload_notes, upload_values
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataver.documents import version_values
 from dataver_cli.command import option, subcommand, time_option
 from dataver_cli.completing import complete_ref
 from dataver_cli.output import SHORT, count, day, size, table
-from dataver_cli.render import version_values
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataver.documents import version_values
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.graph import children_first, draw
 from dataver_cli.output import SHORT, count, size, when
-from dataver_cli.render import version_values
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
+from dataver.documents import run_values
 from dataver_cli.command import ref_argument, subcommand, time_option
-from dataver_cli.render_lineage import open_lineage, run_cells, run_values, runs_table
+from dataver_cli.render_lineage import open_lineage, run_cells, runs_table
 from dataver_cli.session import Session
 
 

@@ -2,9 +2,10 @@
 
 import click
 
+from dataver.documents import version_values
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.output import json_text, table
-from dataver_cli.render import version_lines, version_values
+from dataver_cli.render import version_lines
 from dataver_cli.render_tables import kind_lines
 from dataver_cli.session import Session
 

@@ -4,9 +4,10 @@ from itertools import chain
 
 import click
 
+from dataver.documents import diff_values
 from dataver_cli.command import draft_option, subcommand
 from dataver_cli.output import count, size
-from dataver_cli.render import diff_lines, diff_summary, diff_values
+from dataver_cli.render import diff_lines, diff_summary
 from dataver_cli.session import Session
 
 

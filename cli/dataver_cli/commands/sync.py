@@ -18,7 +18,14 @@ from dataver_cli.command import (
 )
 from dataver_cli.output import duration
 from dataver_cli.planning import show_add_plan
-from dataver_cli.render import add_line, add_values, time_notes, upload_line, upload_notes, upload_values
+from dataver_cli.render import (
+    add_line,
+    add_values,
+    time_notes,
+    upload_line,
+    upload_notes,
+    upload_values,
+)
 from dataver_cli.session import Session
 
 _SCAN = ("dest", "include", "exclude", "follow_links", "checksum", "default_ignore", "allow_shrink")

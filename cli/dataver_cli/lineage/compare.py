@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataver.documents import diff_values, link_values, run_values
 from dataver_cli.command import subcommand
-from dataver_cli.render import diff_lines, diff_summary, diff_values
-from dataver_cli.render_lineage import link_values, open_lineage, part_text, run_values
+from dataver_cli.render import diff_lines, diff_summary
+from dataver_cli.render_lineage import open_lineage, part_text
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:

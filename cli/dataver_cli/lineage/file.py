@@ -5,18 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataver.documents import link_values, run_values, traced_values
 from dataver_cli.command import subcommand
 from dataver_cli.output import count, table, when
-from dataver_cli.render_lineage import (
-    indented,
-    link_values,
-    open_lineage,
-    run_cells,
-    run_values,
-    runs_table,
-    traced_name,
-    traced_values,
-)
+from dataver_cli.render_lineage import indented, open_lineage, run_cells, runs_table, traced_name
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:

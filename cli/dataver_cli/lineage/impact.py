@@ -2,17 +2,10 @@
 
 import click
 
+from dataver.documents import run_values, traced_values
 from dataver_cli.command import include_option, ref_argument, subcommand
 from dataver_cli.output import count, table
-from dataver_cli.render_lineage import (
-    indented,
-    open_lineage,
-    run_cells,
-    run_values,
-    runs_table,
-    traced_name,
-    traced_values,
-)
+from dataver_cli.render_lineage import indented, open_lineage, run_cells, runs_table, traced_name
 from dataver_cli.session import Session
 
 

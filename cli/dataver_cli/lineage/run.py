@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataver.documents import link_values, run_values
 from dataver_cli.command import subcommand
 from dataver_cli.output import table, when
 from dataver_cli.render_lineage import (
     graph_options,
     indented,
     link_cells,
-    link_values,
     open_lineage,
     outcome,
-    run_values,
     show_graph,
 )
 from dataver_cli.session import Session

@@ -5,20 +5,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dataver.documents import link_values, run_values, traced_values
 from dataver_cli.command import ref_argument, subcommand
 from dataver_cli.output import SHORT, when
 from dataver_cli.render_lineage import (
     graph_options,
     indented,
-    link_values,
     open_lineage,
     part_text,
     run_cells,
-    run_values,
     runs_table,
     show_graph,
     traced_name,
-    traced_values,
 )
 from dataver_cli.session import Session
 
