@@ -215,6 +215,35 @@ def test_ctrl_c_in_the_middle_of_many_fetches(lab) -> None:
     assert all(event.run.outcome == "finished" for event in lab.events())
 
 
+@pytest.mark.parametrize("event", ["c_return", "return"], ids=["of all imports", "of one module"])
+def test_ctrl_c_while_an_import_takes_a_lock(lab, event) -> None:
+    """The lock remains taken, and is released: the background thread imports, and the links are sent."""
+    said = lab.run(
+        f"""
+        import dataver, sys
+        from importlib import _bootstrap as imports
+
+        def press(frame, event, argument):
+            taken = argument if event == "c_return" else frame.f_code
+            locks = imports._imp.acquire_lock, imports._ModuleLock.acquire.__code__
+            if event == {event!r} and taken in locks:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+        sys.setprofile(press)
+        try:
+            import dataver.lineage.subset_summary
+        except KeyboardInterrupt as error:
+            interrupt = error  # its traceback refers to the lock
+            print("interrupted")
+        dataver.fetch("cats@1.0.0")
+        """
+    )
+    assert said == "interrupted\n"
+    assert links_of_one_run(lab) == {INPUT}
+    assert lab.waiting() == []
+
+
 @pytest.mark.parametrize("first", ["", "import dataver.lineage.record.recorder"])
 def test_ctrl_c_while_a_thread_is_started(lab, first) -> None:
     """Between making a thread and starting it: the next note has one started, and nothing is lost."""

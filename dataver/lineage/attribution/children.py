@@ -7,11 +7,13 @@ library or of loky, after the import of its module, and calls the original.
 
 from __future__ import annotations
 
+import _imp
 import functools
 import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver.lineage.attribution.scopes import CARRIED, CURRENT, chain, export_named, here
@@ -30,8 +32,9 @@ from dataver.lineage.trackers.base import active
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import FrameType
 
-__all__ = ["hook"]
+__all__ = ["hook", "release_imports"]
 
 _FORK_SECONDS: Final = 1.0  # maximum wait of a fork for imports of other threads
 _ENV: Final = 11  # positional arguments of `Popen` up to `env`
@@ -275,13 +278,34 @@ def _await_imports() -> None:
 
 def _imported_elsewhere() -> list[str]:
     """Return the names of modules that other threads are importing."""
-    me = threading.get_ident()
+    return [name for name, lock in _held_locks() if lock.owner != threading.get_ident()]
+
+
+def _held_locks() -> list[tuple[str, Any]]:
+    """Return the locks of modules that are being imported, by the modules' names."""
     locks = [(name, reference()) for name, reference in list(_module_locks().items())]
-    return [name for name, lock in locks if getattr(lock, "owner", None) not in (None, me)]
+    return [(name, lock) for name, lock in locks if getattr(lock, "owner", None) is not None]
 
 
 def _module_locks() -> dict[str, Any]:
     return getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+
+
+def release_imports() -> None:
+    """Release locks of imports that Ctrl-C ended in this thread, after it took one and before its `try`.
+
+    Other threads would wait for them forever as soon as they import (`importlib._bootstrap`).
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    if frame is not None:
+        return  # this thread is importing
+    with suppress(RuntimeError):  # not held by this thread
+        _imp.release_lock()
+    for _, lock in _held_locks():
+        while lock.owner == threading.get_ident():
+            lock.release()
 
 
 def _drop_unfinished_imports() -> None:

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from dataver.lineage import settings
+from dataver.lineage.attribution.children import release_imports
 from dataver.lineage.record.notes import Notes
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Recorder:
     def ask(self, what: str) -> threading.Event:
         """Send a request to the thread; return an event that is set when it was processed."""
         done = threading.Event()
+        release_imports()  # the thread needs them
         with self._lock:
             self._requests.put((what, done))
             if self._thread is None or not self._thread.is_alive():  # Ctrl-C can prevent its start
