@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from dataver.api.parquet import TableWriting, write_parquet
+from dataver.api.parquet import TableWriting
 from dataver.errors import InvalidInput
 from dataver.ingest.pack_uploader import SPOOL, check_spool
 from dataver.ingest.scan import Scan
@@ -71,7 +71,7 @@ class Forking(TableWriting):
         return join_parts(self._core, parts)
 
 
-class Worker:
+class Worker(TableWriting):
     """One process that adds to a draft of another; made by `join_draft`. Use it in a `with`.
 
     Packs go to the repository while files are added. Nothing is visible until the draft is published. Methods
@@ -145,20 +145,6 @@ class Worker:
         return open_in_draft(
             self._core, path, mode, executable=None, encoding=None, errors=None, newline=None
         )
-
-    def add_table(self, table: object, path: str | os.PathLike[str], **options: object) -> None:
-        """Write a table as a Parquet file, cut by content, so that versions of it share chunks.
-
-        Args:
-            table: a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or a pandas DataFrame.
-            path: of the file in the version.
-            options: of `pyarrow.parquet.ParquetWriter`.
-
-        Raises:
-            InvalidInput: `table` is of another type, a column mixes types, or an option is not valid.
-        """
-        with self.open(path) as file:
-            write_parquet(table, file, options)
 
     def finish(self) -> Part:
         """Return the part for `Draft.join`: a few hundred bytes, or up to 11 KB if it has few entries.

@@ -11,17 +11,17 @@ from dataver.extras import require_extra
 from dataver.tables import format_of
 
 if TYPE_CHECKING:
-    from dataver.ingest import DraftCore
+    from collections.abc import Callable
 
-# Imports in functions: pyarrow is optional, and few drafts get tables.
+# Imports in functions: pyarrow is optional, and few drafts and workers get tables.
 
-__all__ = ["TableWriting", "write_parquet"]
+__all__ = ["TableWriting"]
 
 
 class TableWriting:
-    """Base class of `dataver.Draft`: tables as Parquet files."""
+    """Base class of `dataver.Draft` and `dataver.Worker`: tables as Parquet files."""
 
-    _core: DraftCore
+    open: Callable[..., IO[Any]]
 
     def add_dataframe(self, table: object, path: str | os.PathLike[str], **options: object) -> None:
         """Write a table as a Parquet file, cut by content, so that the next version of it shares chunks.
@@ -39,29 +39,22 @@ class TableWriting:
                 valid; or pyarrow is not installed.
             Conflict: the draft was finalized.
         """
-        from dataver.api.draft_file import open_in_draft
-
-        require_extra("tables", "writing a table")
+        try:
+            import pyarrow as pa
+        except ModuleNotFoundError:  # pyarrow suffices: DuckDB of the same extra is not needed
+            require_extra("tables", "writing a table")
+            raise
         if format_of(os.fspath(path)) != "parquet":
             raise InvalidInput(
                 f"'{os.fspath(path)}' does not have the suffix of a Parquet file.",
                 hint="name it .parquet or .pq; for another format, write into `draft.open(path)`",
             )
-        file: IO[Any] = open_in_draft(
-            self._core, path, "wb", executable=None, encoding=None, errors=None, newline=None
-        )
-        with file:
-            write_parquet(table, file, options)
-
-
-def write_parquet(table: object, file: IO[bytes], options: dict[str, Any]) -> None:
-    """Write a table to a file; arguments and errors as of `dataver.Worker.add_table`."""
-    import pyarrow as pa
-
-    try:
-        _write(table, file, options)
-    except pa.ArrowException as error:
-        raise InvalidInput(f"the table cannot be written as Parquet: {str(error).rstrip('.')}.") from error
+        with self.open(path, "wb") as file:
+            try:
+                _write(table, file, options)
+            except pa.ArrowException as error:
+                problem = str(error).rstrip(".")
+                raise InvalidInput(f"the table cannot be written as Parquet: {problem}.") from error
 
 
 def _write(table: object, file: IO[bytes], options: dict[str, Any]) -> None:

@@ -203,7 +203,7 @@ def add_task(job: Job, files: Sequence[tuple[str, str, int]], number: int) -> st
 def table_task(job: Job, table: object, path: str, options: Mapping[str, Any]) -> str:
     """Write a table as a Parquet file in a task; return its part as JSON."""
     with job.worker(path) as worker:
-        worker.add_table(table, path, **options)
+        worker.add_dataframe(table, path, **options)
         return worker.finish().to_json()
 
 

@@ -323,7 +323,7 @@ class VersionDatasink(Datasink):
             name = f"{ctx.kwargs['write_uuid']}_{name}"
         assert self._job is not None, "Ray calls on_write_start first"
         with self._job.worker(f"write task {ctx.task_idx}") as worker:
-            worker.add_table(table, f"{self._folder}/{name}" if self._folder else name, **self._parquet)
+            worker.add_dataframe(table, f"{self._folder}/{name}" if self._folder else name, **self._parquet)
             return worker.finish()
 
     def on_write_complete(self, write_result: WriteResult[dataver.Part | None]) -> None:

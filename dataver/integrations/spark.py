@@ -192,7 +192,7 @@ class _Writer(DataSourceArrowWriter):
         with self._job.worker(f"partition {number}") as worker:
             if first is not None:
                 rest = pa.RecordBatchReader.from_batches(first.schema, _then(first, iterator))
-                worker.add_table(rest, path, compression=self._options.get("compression", "snappy"))
+                worker.add_dataframe(rest, path, compression=self._options.get("compression", "snappy"))
             return _Message(worker.finish().to_json())
 
     def commit(self, messages: list[WriterCommitMessage | None]) -> None:

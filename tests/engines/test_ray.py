@@ -96,7 +96,7 @@ def alone(repo: dataver.Repository, name: str, *files: tuple[str, pa.Table]) -> 
     (token,) = draft.fork(1)
     with dataver.join_draft(token) as worker:
         for path, table in files:
-            worker.add_table(table, path)
+            worker.add_dataframe(table, path)
         draft.join([worker.finish()])
     draft.finalize("alone")
     return draft.upload().version

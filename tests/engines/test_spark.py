@@ -66,7 +66,7 @@ def test_a_table_is_written_once_and_read_back(repo: dataver.Repository, spark: 
     with dataver.join_draft(token) as worker:
         for number in range(4):
             some = rows.slice(number * ROWS // 4, ROWS // 4)
-            worker.add_table(some, f"rows/part-{number:05}.parquet", compression="snappy")
+            worker.add_dataframe(some, f"rows/part-{number:05}.parquet", compression="snappy")
         draft.join([worker.finish()])
     assert draft.finalize("x").digest == version.digest
     found = load(spark, version.ref, tasks="3")

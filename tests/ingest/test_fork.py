@@ -226,9 +226,9 @@ def test_streams_and_tables(repo, draft):
         with worker.open("log.txt") as file:
             file.write(b"hello")
         for number, each in enumerate((table, table.to_reader(1000), table.to_batches()[0])):
-            worker.add_table(each, f"t/{number}.parquet", compression="zstd")
+            worker.add_dataframe(each, f"t/{number}.parquet", compression="zstd")
         with pytest.raises(InvalidInput, match="a list cannot be written as Parquet"):
-            worker.add_table([1], "t/3.parquet")
+            worker.add_dataframe([1], "t/3.parquet")
         draft.join([worker.finish()])
     draft.finalize("x")
     version = draft.upload().version
@@ -243,9 +243,9 @@ def test_two_versions_of_a_table_share_their_chunks(repo, draft):
     table = pa.table({"n": [hash((number, "n")) for number in range(300_000)]})
     (token,) = draft.fork(1)
     with dataver.join_draft(token) as worker:
-        worker.add_table(table, "a")
+        worker.add_dataframe(table, "a.parquet")
         before = stored(repo)
-        worker.add_table(pa.concat_tables([table.slice(0, 100_000), table.slice(100_010)]), "b")
+        worker.add_dataframe(pa.concat_tables([table.slice(0, 100_000), table.slice(100_010)]), "b.parquet")
         assert stored(repo) - before < before / 3
 
 
@@ -445,7 +445,7 @@ def test_a_closed_worker(draft, tmp_path):
         lambda: worker.add(folder),
         lambda: worker.add_files([(folder / "a", "b")]),
         lambda: worker.open("b"),
-        lambda: worker.add_table(pa.table({"n": [1]}), "b"),
+        lambda: worker.add_dataframe(pa.table({"n": [1]}), "b.parquet"),
     ):
         with pytest.raises(InvalidInput, match="this worker is closed") as caught:
             use()
