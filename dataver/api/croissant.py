@@ -66,7 +66,7 @@ _TYPE: Final = re.compile(  # of Arrow
     r"(?P<Boolean>bool)|(?P<Integer>u?int\d)|(?P<Float>half|float|double|decimal)|(?P<DateTime>timestamp)"
     r"|(?P<Date>date)|(?P<Time>time)|(?P<Text>null|(?:large_)?(?:string|utf8|binary))"
 )
-_WRAPPED: Final = re.compile(r"(dictionary<values=|(?:large_)?list<\w+: )([\w\[\]]+)")
+_WRAPPED: Final = re.compile(r"(dictionary<values=|(?:large_)?list<(?:\w+: )?)([\w\[\]]+)")
 _FORMATS: Final = MimeTypes().types_map[1] | {  # without the files of this machine
     ".arrow": "application/vnd.apache.arrow.file",
     ".jsonl": "application/jsonlines",

@@ -138,8 +138,8 @@ class TableReading:
     def schema(self, path: str | os.PathLike[str]) -> list[Column]:
         """Return the columns of a table, from its profile if it has one, else from its footer or first lines.
 
-        Without a full profile, the types in a text format are those of the first lines. A `UserWarning` names
-        lines that do not fit the others, if they are known.
+        Types have the names of Arrow, the same for each format; without a full profile, those in text are
+        of the first rows. A `UserWarning` names lines that do not fit the others, if they are known.
 
         Args:
             path: of a file of the version.
@@ -149,15 +149,15 @@ class TableReading:
             InvalidInput: it is not a table, or is damaged; or `dataver[tables]` is not installed.
             StoreError: the store failed.
         """
+        from dataver.profiles.rows import columns_of
         from dataver.profiles.table_heads import Column
-        from dataver.profiles.tables import columns_of
 
         table = _Table(self, path)
         profile = table.profile()
-        if "columns" in profile and "partial" not in profile:
-            table.warn(profile.get("problem"))
-            return [Column(*map(each.get, Column._fields)) for each in profile["columns"]]
-        columns, _, problem = table.ask(columns_of)
+        columns = [Column(*map(each.get, Column._fields)) for each in profile.get("columns", ())]
+        problem = profile.get("problem")
+        if "columns" not in profile or "partial" in profile or not all(each.type for each in columns):
+            columns, problem = table.ask(columns_of)
         table.warn(problem)
         return columns
 

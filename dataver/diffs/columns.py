@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from dataver.profiles.table_heads import binary_schema, type_name
 from dataver.tables import format_of, read
 
 if TYPE_CHECKING:
@@ -118,17 +119,23 @@ def load(db: DuckDBPyConnection, file: File, table: str) -> tuple[list[Column], 
     Raises:
         InvalidInput: the file cannot be read as a table.
     """
-    make = "VIEW" if format_of(file.path) in ("parquet", "arrow") else "TABLE"
+    path, binary = file.fetch(), format_of(file.path) in ("parquet", "arrow")
+    make = "VIEW" if binary else "TABLE"
     _, irregular = read(
         db,
-        file.fetch(),
+        path,
         lambda source: db.execute(f"CREATE {make} all_{table} AS FROM {source}"),
         name=file.path,
     )
     first = db.sql(f"FROM all_{table} LIMIT 0")
     names = [f"{table[0]}{number}" for number in range(len(first.columns))]
     db.execute(f"CREATE VIEW {table} AS SELECT * FROM all_{table} AS t({', '.join(names)})")
-    types = [str(field.type) for field in first.to_arrow_table().schema]
+    if binary:
+        with path.open("rb") as opened:
+            schema, _ = binary_schema(opened, file.path)
+    else:
+        schema = first.to_arrow_table().schema
+    types = [type_name(field.type) for field in schema]
     return list(map(Column, first.columns, types, map(str, first.types), names)), irregular
 
 

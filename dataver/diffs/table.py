@@ -217,7 +217,7 @@ def compare_tables(
         for side, file in enumerate(files):
             try:
                 found.load(file, side)
-            except (InvalidInput, OSError) as error:
+            except (InvalidInput, OSError, ValueError) as error:  # the last two are of pyarrow, too
                 raise broken(file, "a table", error) from error
         with _asking():
             found.pair((key,) if isinstance(key, str) else key)

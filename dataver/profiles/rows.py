@@ -1,4 +1,4 @@
-"""Rows of a table as Arrow: the first ones, of which only the beginning of the file is read, or all."""
+"""Columns and rows of a table as Arrow: the first rows, for which its beginning is read, or all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Final
 from dataver import tables
 from dataver.errors import InvalidInput
 from dataver.profiles.statistics import quoted_name
-from dataver.profiles.table_heads import open_arrow, plain_text
+from dataver.profiles.table_heads import (
+    Column,
+    arrow_columns,
+    binary_schema,
+    open_arrow,
+    plain_text,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,11 +26,21 @@ if TYPE_CHECKING:
 
 # Imports in functions: pyarrow is optional.
 
-__all__ = ["all_rows", "first_rows"]
+__all__ = ["all_rows", "columns_of", "first_rows"]
 
 _FIRST: Final = 256 << 10  # bytes of text that are read at first; then four times as many, and so on
 _BUFFER: Final = 256 << 10  # bytes of a column of Parquet that are read at once
 _BATCH: Final = 64 << 10  # rows
+_TYPED: Final = 100  # rows of text by which the types of columns are found, at least
+
+
+def columns_of(source: Source) -> tuple[list[Column], str | None]:
+    """Return the columns, from the footer or the first rows, and a problem; see `first_rows`."""
+    if tables.format_of(source.name) not in ("parquet", "arrow"):
+        found, problem = first_rows(source, _TYPED)
+        return arrow_columns(found.schema), problem
+    with source.open() as file:
+        return arrow_columns(binary_schema(file, source.name)[0]), None
 
 
 def first_rows(source: Source, count: int) -> tuple[pa.Table, str | None]:

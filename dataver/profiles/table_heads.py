@@ -1,7 +1,7 @@
 """The columns of a table from its footer or its first lines.
 
-The idea: names matter most, so that search finds them, and `finalize` must not take longer; the first lines
-of text are read by Python alone. DuckDB's and Arrow's types are found only by a full profile.
+The idea: of text, `finalize` needs only the names, so that search finds them; Python alone reads its first
+lines. Types have the names of Arrow, the same for every format of a table (`type_name`).
 """
 
 from __future__ import annotations
@@ -11,46 +11,31 @@ import csv
 import gzip
 import io
 import json
-from datetime import date, datetime
-from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
+import re
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
 
 import zstandard
 
 from dataver.errors import InvalidInput
-from dataver.printable import count
 from dataver.profiles.text import clean
 from dataver.tables import format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
-
-    from dataver.profiles.kinds import Source
 
 # Imports in functions: pyarrow is optional.
 
 __all__ = [
-    "Column",
-    "arrow_columns",
-    "binary_schema",
-    "class_labels",
-    "head_columns",
-    "open_arrow",
-    "plain_text",
-]
+    "Column", "arrow_columns", "binary_schema", "class_labels", "head_columns", "open_arrow", "plain_text",
+    "type_name",
+]  # fmt: skip
 
 _HEAD: Final = 64 << 10  # bytes
 _LINES: Final = 100
 _THRIFT: Final = 16 << 20  # bytes of a string, items of a list in a footer
-_SAMPLES: Final[Sequence[tuple[str, Any]]] = (
-    ("int64", int),
-    ("double", float),
-    ("bool", {"true": True, "false": False}.__getitem__),
-    ("date32[day]", date.fromisoformat),
-    ("timestamp[us]", datetime.fromisoformat),
-)
+_NUMBER: Final = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 class Column(NamedTuple):
@@ -58,7 +43,7 @@ class Column(NamedTuple):
 
     Attributes:
         name: its name.
-        type: its type, by Arrow's name: `int64`, `string`, `timestamp[us]`, `list<item: double>`.
+        type: Arrow's name of its type, as of `type_name`; empty in a cheap profile of text.
         nullable: whether it may lack values.
     """
 
@@ -67,7 +52,7 @@ class Column(NamedTuple):
     nullable: bool
 
 
-def binary_schema(file: BinaryIO, source: Source) -> tuple[pa.Schema, int | None]:
+def binary_schema(file: BinaryIO, name: str) -> tuple[pa.Schema, int | None]:
     """Return the schema of Parquet or Arrow, and of Parquet the number of rows, without reading rows.
 
     Raises:
@@ -76,7 +61,7 @@ def binary_schema(file: BinaryIO, source: Source) -> tuple[pa.Schema, int | None
     """
     from pyarrow.parquet import ParquetFile
 
-    if format_of(source.name) == "arrow":
+    if format_of(name) == "arrow":
         return open_arrow(file).schema, None
     limits = {"thrift_string_size_limit": _THRIFT, "thrift_container_size_limit": _THRIFT}
     footer = ParquetFile(file, **limits).metadata
@@ -104,7 +89,26 @@ def plain_text(file: BinaryIO, name: str) -> BinaryIO:
 
 def arrow_columns(schema: pa.Schema) -> list[Column]:
     """Return the columns of an Arrow schema."""
-    return [Column(clean(field.name), clean(str(field.type)), field.nullable) for field in schema]
+    return [Column(clean(field.name), clean(type_name(field.type)), field.nullable) for field in schema]
+
+
+def type_name(kind: pa.DataType) -> str:
+    """Return Arrow's name of a type of values, such as `string`, `timestamp[us]` or `list<double>`.
+
+    How the values lie in memory is left out: `large_`, `_view`, dictionaries, the size of lists and the name
+    of their items, which differ between formats of the same table.
+    """
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return type_name(kind.value_type)
+    if types.is_map(kind):
+        return f"map<{type_name(kind.key_type)}, {type_name(kind.item_type)}>"
+    if types.is_struct(kind):
+        return f"struct<{', '.join(f'{field.name}: {type_name(field.type)}' for field in kind)}>"
+    if hasattr(kind, "value_type"):  # the kinds of lists
+        return f"list<{type_name(kind.value_type)}>"
+    return str(kind).removeprefix("large_").removesuffix("_view")
 
 
 def class_labels(schema: pa.Schema) -> Mapping[str, Sequence[str]]:
@@ -120,13 +124,13 @@ def class_labels(schema: pa.Schema) -> Mapping[str, Sequence[str]]:
         return {}
 
 
-def head_columns(file: BinaryIO, name: str) -> tuple[list[Column], str | None]:
-    """Return the columns of a text table by its first lines, their types guessed, and what is irregular.
+def head_columns(file: BinaryIO, name: str) -> list[Column]:
+    """Return the columns of a text table by its first lines, without types.
 
     Raises:
         InvalidInput: it is not text of this format.
     """
-    lowered, head = name.lower(), plain_text(file, name).read(_HEAD)
+    head = plain_text(file, name).read(_HEAD)
     utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     if b"\0" in head and not utf16:
         raise InvalidInput("it has NUL bytes and may not be text")
@@ -135,59 +139,25 @@ def head_columns(file: BinaryIO, name: str) -> tuple[list[Column], str | None]:
         text = text[: text.rfind("\n") + 1]
         if not text:
             raise InvalidInput(f"its first line is longer than {_HEAD >> 10} KiB")
-    lines = text.splitlines()
-    if ".jsonl" in lowered or ".ndjson" in lowered:
-        return _of_objects(lines), None
-    return _of_csv(lines, lowered)
+    names = _keys(text) if format_of(name) == "jsonl" else _header(text, format_of(name) == "tsv")
+    return [Column(clean(each), "", True) for each in names]
 
 
-def _of_csv(lines: Sequence[str], name: str) -> tuple[list[Column], str | None]:
-    if not lines:
-        return [], None
-    delimiter = "\t" if ".tsv" in name else max(",;\t|", key=lines[0].count)
-    rows = islice(csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=delimiter), _LINES)
+def _header(text: str, tabs: bool) -> list[str]:
+    first = text.partition("\n")[0]
+    delimiter = "\t" if tabs else max(",;\t|", key=first.count)
     try:
-        header, *values = rows
+        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
     except csv.Error as error:
-        raise InvalidInput(f"its first lines are not CSV: {error}") from None
-    odd = [number for number, row in enumerate(values, 2) if 0 < len(row) != len(header)]
-    problem = f"{count(len(odd), 'row')} of the first have other columns, first row {odd[0]}" if odd else None
-    columns = [[row[at] for row in values if at < len(row)] for at in range(len(header))]
-    types = [_guess(cells) for cells in columns]
-    if values and {"string"} != set(types) and types == [_guess([cell]) for cell in header]:
-        header = [f"column{at}" for at in range(len(header))]  # the first line has values: DuckDB's names
-    return [Column(clean(name), type_, True) for name, type_ in zip(header, types, strict=True)], problem
+        raise InvalidInput(f"its first line is not CSV: {error}") from None
+    if all(map(_NUMBER.fullmatch, header)):  # the first line has values: DuckDB's names
+        return [f"column{at}" for at in range(len(header))]
+    return header
 
 
-def _guess(cells: Iterable[str]) -> str:
-    """Return the type that all cells with a value have."""
-    given = [cell for cell in cells if cell]
-    for type_, parse in _SAMPLES if given else ():
-        try:
-            for cell in given:
-                parse(cell)
-        except (ValueError, KeyError):
-            continue
-        return type_
-    return "string"
-
-
-def _of_objects(lines: Sequence[str]) -> list[Column]:
-    found: dict[str, set[str]] = {}
+def _keys(text: str) -> list[str]:
     try:
-        for line in lines[:_LINES]:
-            for key, value in json.loads(line).items() if line.strip() else ():
-                found.setdefault(key, set()).add(_json_type(value))
+        lines = [json.loads(line) for line in text.splitlines()[:_LINES] if line.strip()]
+        return list(dict.fromkeys(key for line in lines for key in line.keys()))  # noqa: SIM118  # not of lists
     except (ValueError, AttributeError, RecursionError):
         raise InvalidInput("its first lines are not JSON objects") from None
-    mixed = {frozenset({"int64", "double"}): "double"}
-    types = {key: types - {"null"} for key, types in found.items()}
-    return [
-        Column(clean(key), mixed.get(frozenset(some), min(some) if len(some) == 1 else "string"), True)
-        for key, some in types.items()
-    ]
-
-
-def _json_type(value: object) -> str:
-    names = {bool: "bool", int: "int64", float: "double", str: "string", list: "list", dict: "struct"}
-    return names.get(type(value), "null")

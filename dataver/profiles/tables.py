@@ -4,7 +4,7 @@
      "statistics": {…}, "sample": [{"row_idx": 0, "row": {…}, "truncated_cells": []}]}
 
 The idea: types have Arrow's names. A cheap profile has the columns: of Parquet and Arrow from the footer, of
-text from the first lines, whose types are guessed. A full one is DuckDB's (`dataver.tables`), one table of a
+text from the first line, without types. A full one is DuckDB's (`dataver.tables`), one table of a
 process at a time, since each may take all of the memory. Each part of a profile has a limit of its own, and
 `partial` names those that were met.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "columns_of", "full", "interrupt", "sample"]
+__all__ = ["cheap", "full", "interrupt", "sample"]
 
 _BYTES: Final = 5 << 30  # of values that are read, as of Hugging Face; the first rows of a larger table
 _COLUMNS: Final = 1000  # with statistics, and in a sample
@@ -48,23 +48,11 @@ _running: dict[int, DuckDBPyConnection] = {}  # by thread
 
 def cheap(source: Source) -> Profile:
     """Return the columns, and the rows of Parquet, from the footer or the first lines."""
-    columns, rows, problem = columns_of(source)
-    found = {"rows": rows, "problem": problem}
-    return _listed(columns) | {name: value for name, value in found.items() if value is not None}
-
-
-def columns_of(source: Source) -> tuple[list[Column], int | None, str | None]:
-    """Return the columns, the number of rows of Parquet, and what is irregular in the first lines of text.
-
-    Raises:
-        InvalidInput, ValueError, OSError: it is not a table, or is damaged.
-    """
     with source.open() as file:
-        if tables.format_of(source.name) in ("parquet", "arrow"):
-            schema, rows = binary_schema(file, source)
-            return arrow_columns(schema), rows, None
-        columns, problem = head_columns(file, source.name)
-        return columns, None, problem
+        if tables.format_of(source.name) not in ("parquet", "arrow"):
+            return _listed(head_columns(file, source.name))
+        schema, rows = binary_schema(file, source.name)
+    return _listed(arrow_columns(schema)) | ({} if rows is None else {"rows": rows})
 
 
 def full(source: Source) -> Profile:
@@ -73,7 +61,7 @@ def full(source: Source) -> Profile:
     schema, rows = None, None
     if tables.format_of(name) in ("parquet", "arrow"):
         with path.open("rb") as file:
-            schema, rows = binary_schema(file, source)
+            schema, rows = binary_schema(file, name)
     if not source.size:
         raise InvalidInput("it is empty")
     plain = schema is None and not name.lower().endswith((".gz", ".zst"))

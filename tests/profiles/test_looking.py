@@ -50,6 +50,43 @@ def test_the_columns_of_each_format(version, name):
     assert found == [("id", "int64", True), ("price", "double", True), ("name", "string", True)]
 
 
+def test_a_type_has_one_name_in_every_format_answer_and_difference(tmp_path):
+    """Neither the layout in memory nor the names of a list's items belong to it."""
+    plain = pa.table({
+        "day": pa.array([0, 1], pa.date32()),
+        "at": pa.array([0, 1], pa.timestamp("us")),
+        "text": pa.array(["a", "b"]),
+        "list": pa.array([[0.5], []]),
+        "pair": pa.array([{"x": 1, "y": ["z"]}] * 2),
+    })  # fmt: skip
+    item = pa.large_list(pa.field("each", pa.float64()))
+    pair = pa.struct({"x": pa.int64(), "y": pa.large_list(pa.large_string())})
+    kinds = [*plain.schema.types[:2], pa.large_string(), item, pair]
+    other = plain.cast(pa.schema(list(zip(plain.column_names, kinds, strict=True))))
+    other = other.set_column(2, "text", other["text"].dictionary_encode())
+    names = ["date32[day]", "timestamp[us]", "string", "list<double>", "struct<x: int64, y: list<string>>"]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for stem, table in (("a", plain), ("b", other)):
+        parquet.write_table(table, folder / f"{stem}.parquet")
+        feather.write_feather(table, folder / f"{stem}.arrow")
+    (folder / "a.csv").write_text("day,at,text\n1970-01-01,1970-01-01 00:00:00.5,a\n")
+    version = dataver.init(tmp_path / "repo").sync(folder, "t").version
+    files = ["a.parquet", "b.parquet", "a.arrow", "b.arrow", "a.csv"]
+
+    def answers():
+        return [[each.type for each in version.schema(name)] for name in files]
+
+    assert answers() == [names] * 4 + [names[:3]]
+    version.profile()
+    assert answers() == [names] * 4 + [names[:3]]
+    both = version.diff(version)
+    for name in files[1:]:
+        with both.table(name, old_path="a.parquet") as found:
+            assert found.columns_retyped == []
+            assert [kind for _, kind in found.columns_dropped] == (names[3:] if name == "a.csv" else [])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_of_each_format(version, name):
     assert version.head(name, 7).to_pylist() == ROWS[:7]
@@ -86,7 +123,7 @@ def test_rows_are_never_left_out_silently(version):
         assert version.head("ragged.csv").to_pylist() == [{"a": 1, "b": 2}, {"a": 4, "b": 5}]
     with pytest.warns(UserWarning, match="1 line was left out"):
         assert version.statistics("ragged.csv")["num_examples"] == 2
-    with pytest.warns(UserWarning, match="1 row of the first have other columns, first row 3"):
+    with pytest.warns(UserWarning, match="1 line was left out, first line 3"):
         version.schema("ragged.csv")
 
 
