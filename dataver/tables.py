@@ -37,7 +37,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-__all__ = ["LONGEST", "MEMORY", "SUFFIXES", "connect", "first_problem", "format_of", "quoted", "read", "scan"]
+__all__ = [
+    "LONGEST", "MEMORY", "SUFFIXES", "connect", "first_problem", "first_row", "format_of", "quoted",
+    "quoted_name", "read", "scan",
+]  # fmt: skip
 
 MEMORY: Final = 1 << 30
 """Memory of a connection, in bytes, unless the caller chooses another limit."""
@@ -248,6 +251,17 @@ def _left_out(db: DuckDBPyConnection) -> str | None:
 def quoted(text: str) -> str:
     """Return a text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def quoted_name(text: str) -> str:
+    """Return a text as a name of SQL."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def first_row(db: DuckDBPyConnection, query: str, values: object = None) -> tuple[Any, ...]:
+    """Return the first row of a query, all rows of which are read."""
+    found: list[tuple[Any, ...]] = db.execute(query, values).fetchall()
+    return found[0]
 
 
 def _literal(path: Path) -> str:

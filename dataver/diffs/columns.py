@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dataver.profiles.table_heads import binary_schema, type_name
-from dataver.tables import format_of, read
+from dataver.tables import first_row, format_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dataver.diffs.content import File
 
 __all__ = [
-    "NUMBERS", "TIMES", "Column", "Pair", "first_row", "hashed", "load", "pair_by_name", "pair_by_content",
+    "NUMBERS", "TIMES", "Column", "Pair", "hashed", "load", "pair_by_name", "pair_by_content",
 ]  # fmt: skip
 
 _INTEGERS: Final = re.compile(r"U?(TINY|SMALL|BIG)INT|U?INTEGER|HUGEINT")
@@ -103,12 +103,6 @@ def _text(column: Column, other: str) -> str:
         finer = "TIMESTAMP" if other == "DATE" else "TIMESTAMP_NS"
         exact = f"coalesce(try_cast({sql} AS {finer}) = try_cast({value} AS {finer}), true)"
     return f"CASE WHEN {exact} THEN coalesce({value}::VARCHAR, {sql}) ELSE {sql} END"
-
-
-def first_row(db: DuckDBPyConnection, query: str, values: object = None) -> tuple[Any, ...]:
-    """Return the first row of a query, all rows of which are read."""
-    found: list[tuple[Any, ...]] = db.execute(query, values).fetchall()
-    return found[0]
 
 
 def load(db: DuckDBPyConnection, file: File, table: str) -> tuple[list[Column], str | None]:

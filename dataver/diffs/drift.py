@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from dataver.diffs.columns import NUMBERS, TIMES, Pair, first_row
+from dataver.diffs.columns import NUMBERS, TIMES, Pair
+from dataver.tables import first_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

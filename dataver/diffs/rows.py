@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dataver.diffs.columns import Column, Pair, first_row, hashed, load, pair_by_content, pair_by_name
+from dataver.diffs.columns import Column, Pair, hashed, load, pair_by_content, pair_by_name
 from dataver.errors import InvalidInput
+from dataver.tables import first_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,13 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from weakref import finalize
 
-from dataver.diffs.columns import first_row
 from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite, number_of
 from dataver.diffs.drift import stability
 from dataver.diffs.rows import Rows
 from dataver.errors import InvalidInput
 from dataver.extras import require_extra
-from dataver.tables import MEMORY, connect
+from dataver.tables import MEMORY, connect, first_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

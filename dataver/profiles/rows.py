@@ -8,7 +8,6 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Final
 
 from dataver import tables
 from dataver.errors import InvalidInput
-from dataver.profiles.statistics import quoted_name
 from dataver.profiles.table_heads import (
     Column,
     arrow_columns,
@@ -76,7 +75,9 @@ def all_rows(source: Source, columns: Sequence[str] | None) -> pa.Table:
     def use(table: str) -> pa.Table:
         found = db.sql(f"SELECT * FROM {table}")
         _check(columns, found.columns)
-        return (found if columns is None else found.select(*map(quoted_name, columns))).to_arrow_table()
+        return (
+            found if columns is None else found.select(*map(tables.quoted_name, columns))
+        ).to_arrow_table()
 
     with tables.connect(path) as db:
         found, problem = tables.read(db, path, use, name=source.name)

@@ -4,9 +4,9 @@
      "partial": false}
 
 https://huggingface.co/docs/dataset-viewer/statistics describes it. The idea: the table is read once, into a
-temporary table of DuckDB with numbers, lengths and possible labels in place of texts; every statistic is a
-query of it, over columns whose values fit the memory together, or a sort on the disk where one alone does
-not. Medians, counts and histograms are exact.
+temporary table of DuckDB with numbers, lengths and possible labels in place of texts; the statistics of each
+column are queries of it, and a sort on the disk where its values do not fit the memory. Medians, counts and
+histograms are exact.
 
 Differences: NaN, infinite values, those from 1e140 and dates beyond the year 290,000 count as missing; dates
 have statistics as times do; strings that look like times are strings; a label's frequencies are bounded
@@ -20,15 +20,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver.formats.canonical_json import MAX_NUMBER
+from dataver.tables import first_row, quoted_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from duckdb import DuckDBPyConnection
 
-    Row = tuple[Any, ...]
-
-__all__ = ["Measured", "load", "measured", "quoted_name", "statistics", "storable"]
+__all__ = ["Measured", "load", "measured", "statistics", "storable"]
 
 _TABLE: Final = "measured"
 _BINS: Final = 10
@@ -40,12 +39,10 @@ _LABELS: Final = 64 << 10  # characters of a column's labels together
 _GUESSED: Final = 2000  # an estimate of distinct strings above which there are more than `_MANY`
 _HEAD: Final = 20_000  # rows in which texts are recognised before the table is read
 _TYPES: Final = {"string": "string_text", "text": "string_text"}
-_TOGETHER: Final = 50  # columns of a query
 _INTEGERS: Final = frozenset({
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT",
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
 })  # fmt: skip
-_AGGREGATES: Final = ("count", "min", "max", "avg", "stddev_samp", "median")
 _LARGEST: Final = 1e140  # of which a variance is finite
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -66,7 +63,7 @@ class Measured(NamedTuple):
     labels: Sequence[str] | None = None
 
 
-def measured(columns: Iterable[Row], labels: Mapping[str, Sequence[str]]) -> list[Measured]:
+def measured(columns: Iterable[tuple[Any, ...]], labels: Mapping[str, Sequence[str]]) -> list[Measured]:
     """Return the columns of DuckDB's DESCRIBE that have statistics; `labels` names those of class labels."""
     kinds = ((row[0], row[1], _kind(row[1])) for row in columns)
     return [
@@ -103,7 +100,7 @@ def load(db: DuckDBPyConnection, table: str, columns: Sequence[Measured], most: 
     if strings:
         counts = ", ".join(f"count(DISTINCT {quoted_name(name)})" for name in strings)
         head = f"(SELECT {', '.join(map(quoted_name, strings))} FROM {table} LIMIT {_HEAD})"
-        distinct = dict(zip(strings, _row(db, f"SELECT {counts} FROM {head}"), strict=True))
+        distinct = dict(zip(strings, first_row(db, f"SELECT {counts} FROM {head}"), strict=True))
         columns = [
             each._replace(kind="text") if distinct.get(each.name, 0) >= _MANY else each for each in columns
         ]
@@ -137,39 +134,26 @@ def statistics(db: DuckDBPyConnection, columns: Sequence[Measured], memory: int)
         columns: the result of `load`.
         memory: bytes that the values of one query may take.
     """
-    rows = _row(db, f"SELECT count(*) FROM {_TABLE}")[0]
-    found: dict[int, dict[str, Any]] = {}
-    if rows:
-        found = _categories(db, columns, rows)
-        _numbers(db, {at: each for at, each in enumerate(columns) if at not in found}, rows, memory, found)
-    listed = [
-        {
-            "column_name": column.name,
-            "column_type": found[at].pop("type", _TYPES.get(column.kind, column.kind)),
-            "column_statistics": found[at],
-        }
-        for at, column in enumerate(columns)
-        if at in found
-    ]
+    (rows,) = first_row(db, f"SELECT count(*) FROM {_TABLE}")
+    listed = []
+    for at, column in enumerate(columns) if rows else ():
+        name = f"c{at}"
+        found = _categories(db, name, column, rows) or _numbers(db, name, column, rows, 8 * rows <= memory)
+        kind = found.pop("type", _TYPES.get(column.kind, column.kind))
+        listed.append({"column_name": column.name, "column_type": kind, "column_statistics": found})
     return {"num_examples": rows, "statistics": listed, "partial": False}
 
 
-def _categories(db: DuckDBPyConnection, columns: Sequence[Measured], rows: int) -> dict[int, dict[str, Any]]:
-    """Return the statistics of labels and truth values by the columns' numbers."""
-    found = {}
-    strings = [at for at, column in enumerate(columns) if column.kind == "string"]
-    guesses: dict[int, int] = {}
-    for some in _parts(strings, _TOGETHER):
-        asked = ", ".join(f"approx_count_distinct(c{at})" for at in some)
-        guesses |= zip(some, _row(db, f"SELECT {asked} FROM {_TABLE}"), strict=True)
-    for at, column in enumerate(columns):
-        if column.kind == "bool" or column.labels is not None or guesses.get(at, _GUESSED) < _GUESSED:
-            query = (
-                f"SELECT c{at} AS c, count(*) FROM {_TABLE} WHERE c IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
-            )
-            if made := _category(column, dict(db.execute(query).fetchall()), rows):
-                found[at] = made
-    return found
+def _categories(db: DuckDBPyConnection, name: str, column: Measured, rows: int) -> dict[str, Any] | None:
+    """Return the statistics of a column of labels or truth values; None for others."""
+    if column.kind == "string":
+        (guess,) = first_row(db, f"SELECT approx_count_distinct({name}) FROM {_TABLE}")
+    if not (
+        column.kind == "bool" or column.labels is not None or (column.kind == "string" and guess < _GUESSED)
+    ):
+        return None
+    query = f"SELECT {name}, count(*) FROM {_TABLE} WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+    return _category(column, dict(db.execute(query).fetchall()), rows)
 
 
 def _category(column: Measured, counts: dict[Any, int], rows: int) -> dict[str, Any] | None:
@@ -194,85 +178,53 @@ def _category(column: Measured, counts: dict[Any, int], rows: int) -> dict[str, 
     return {**missing, "type": "string_label", "n_unique": len(counts), "frequencies": counts}
 
 
-def _numbers(
-    db: DuckDBPyConnection,
-    columns: Mapping[int, Measured],
-    rows: int,
-    memory: int,
-    found: dict[int, dict[str, Any]],
-) -> None:
-    """Add the statistics of numbers, times and lengths."""
-    fit = memory // (8 * rows)  # columns whose values a median holds at once
-    names = {at: f"length(c{at})" if each.kind == "string" else f"c{at}" for at, each in columns.items()}
-    for some in _parts(list(columns), max(1, min(_TOGETHER, fit))):
-        wanted = _AGGREGATES if fit else _AGGREGATES[:-1]
-        asked = (f"{function}({names[at]})" for at in some for function in wanted)
-        answers = dict(
-            zip(some, _parts(_row(db, f"SELECT {', '.join(asked)} FROM {_TABLE}"), len(wanted)), strict=True)
-        )
-        edges = {at: _edges(columns[at].kind, row[1], row[2]) for at, row in answers.items() if row[0]}
-        histograms = _histograms(db, {at: (names[at], columns[at], edges[at]) for at in edges})
-        for at, (count, *numbers) in answers.items():
-            median = numbers[4] if fit else _sorted_median(db, names[at], count)
-            described = _described(
-                columns[at].kind, [*numbers[:4], median], edges.get(at), histograms.get(at)
-            )
-            found[at] = _missing(rows - count, rows) | described
-
-
-def _described(
-    kind: str, numbers: Sequence[Any], edges: Sequence[Any] | None, histogram: list[int] | None
-) -> dict[str, Any]:
-    """Return the numbers by their names in the document, rounded or as times."""
-    if edges is None:
-        return dict.fromkeys(("min", "max", "mean", "median", "std", "histogram"))
-    least, most, mean, std, median = numbers
-    as_text = _time if kind == "datetime" else _rounded
-    described = {"min": least, "max": most, "mean": mean, "median": median}
-    if kind == "datetime" and std is not None:
+def _numbers(db: DuckDBPyConnection, name: str, column: Measured, rows: int, fit: bool) -> dict[str, Any]:
+    """Return the statistics of numbers, times or lengths; their median by a sort if they do not fit."""
+    value = f"length({name})" if column.kind == "string" else name
+    asked = f"count(v), min(v), max(v), avg(v), stddev_samp(v){', median(v)' if fit else ''}"
+    count, *numbers = first_row(db, f"SELECT {asked} FROM (SELECT {value} AS v FROM {_TABLE})")
+    found = _missing(rows - count, rows)
+    if not count:
+        return found | dict.fromkeys(("min", "max", "mean", "median", "std", "histogram"))
+    least, most, mean, std, median = numbers if fit else [*numbers, _sorted_median(db, value, count)]
+    as_text = _time if column.kind == "datetime" else _rounded
+    if column.kind == "datetime" and std is not None:
         std = str(timedelta(seconds=round(std, _DECIMALS)))
+    described = {"min": least, "max": most, "mean": mean, "median": median}
+    counts, edges = _histogram(db, value, column, least, most)
     return {
-        **{name: as_text(value) for name, value in described.items()},
+        **found,
+        **{key: as_text(number) for key, number in described.items()},
         "std": _rounded(std),
-        "histogram": {"hist": histogram, "bin_edges": [as_text(edge) for edge in edges]},
+        "histogram": {"hist": counts, "bin_edges": [as_text(edge) for edge in edges]},
     }
 
 
-def _edges(kind: str, least: Any, most: Any) -> list[Any]:
-    """Return the edges of the bins: 10 of floats, at most 10 of integers, whose width is an integer."""
-    if kind != "float":
-        step = -(-(most - least + 1) // _BINS)
-        return [*range(least, most + 1, step), most]
-    if least == most:
-        return [least, most]
-    return [*(least + at * (most / _BINS - least / _BINS) for at in range(_BINS)), most]
+def _histogram(
+    db: DuckDBPyConnection, value: str, column: Measured, least: Any, most: Any
+) -> tuple[list[int], list[Any]]:
+    """Return the numbers of values in each bin, and the edges; only the last bin has its upper edge.
+
+    Of floats there are 10 bins, of integers at most 10, whose width is an integer.
+    """
+    if column.kind == "float":
+        width, type_ = most / _BINS - least / _BINS, "DOUBLE"
+        edges = [*(least + at * width for at in range(_BINS if least < most else 1)), most]
+        ends = [math.nextafter(edge, -math.inf) for edge in edges[1:-1]]
+    else:
+        type_ = column.type if column.kind == "int" else "BIGINT"
+        edges = [*range(least, most + 1, -(-(most - least + 1) // _BINS)), most]
+        ends = [edge - 1 for edge in edges[1:-1]]
+    ends.append(most)  # DuckDB's bins include their upper edges
+    (counts,) = first_row(db, f"SELECT histogram({value}, $1::{type_}[]) FROM {_TABLE}", [ends])
+    return [counts.pop(end, 0) for end in ends], edges
 
 
-def _histograms(
-    db: DuckDBPyConnection, columns: Mapping[int, tuple[str, Measured, list[Any]]]
-) -> dict[int, list[int]]:
-    """Count the values from each edge to before the next; the last bin has its upper edge."""
-    if not columns:
-        return {}
-    wanted, bounds = [], {}
-    for at, (name, column, edges) in columns.items():
-        if column.kind == "float":  # DuckDB's bins include their upper edges
-            bounds[at] = [*(math.nextafter(edge, -math.inf) for edge in edges[1:-1]), edges[-1]]
-            listed = ", ".join(f"{bound:.17e}" for bound in bounds[at])
-            wanted.append(f"histogram({name}, [{listed}]::DOUBLE[])")
-        else:
-            bounds[at] = [*(edge - 1 for edge in edges[1:-1]), edges[-1]]
-            type_ = column.type if column.kind == "int" else "BIGINT"
-            wanted.append(f"histogram({name}, {bounds[at]}::{type_}[])")
-    counts = _row(db, f"SELECT {', '.join(wanted)} FROM {_TABLE}")
-    return {at: [each.pop(bound, 0) for bound in bounds[at]] for at, each in zip(bounds, counts, strict=True)}
-
-
-def _sorted_median(db: DuckDBPyConnection, name: str, count: int) -> float | None:
+def _sorted_median(db: DuckDBPyConnection, value: str, count: int) -> float | None:
     """Return a median by a sort, which uses the disk."""
-    middle = f"LIMIT {2 - count % 2} OFFSET {max(0, count - 1) // 2}"
-    query = f"SELECT {name} AS x FROM {_TABLE} WHERE x IS NOT NULL ORDER BY x {middle}"
-    found: float | None = _row(db, f"SELECT avg(x) FROM ({query})")[0]
+    middle = f"LIMIT {2 - count % 2} OFFSET {(count - 1) // 2}"
+    query = f"SELECT {value} AS x FROM {_TABLE} WHERE x IS NOT NULL ORDER BY x {middle}"
+    found: float | None = first_row(db, f"SELECT avg(x) FROM ({query})")[0]
     return found
 
 
@@ -296,17 +248,3 @@ def _time(seconds: float) -> str:
         return (_EPOCH + timedelta(seconds=math.floor(seconds))).strftime("%Y-%m-%d %H:%M:%S")
     except OverflowError:
         return f"{seconds:.0f}"
-
-
-def quoted_name(text: str) -> str:
-    """Return the name of a column for use in SQL."""
-    return '"' + text.replace('"', '""') + '"'
-
-
-def _row(db: DuckDBPyConnection, query: str) -> Row:
-    found: Row = db.execute(query).fetchall()[0]
-    return found
-
-
-def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[at : at + size] for at in range(0, len(items), size))

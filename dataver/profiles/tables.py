@@ -138,7 +138,7 @@ def sample(
 
 def _shown(name: str, type_: str) -> str:
     """Return the expression of a cell that JSON can represent; of long texts only their beginning is read."""
-    quoted = statistics.quoted_name(name)
+    quoted = tables.quoted_name(name)
     if type_ in _AS_IS:
         return quoted
     if type_ in ("FLOAT", "DOUBLE"):

@@ -15,6 +15,7 @@ import sqlite3
 from typing import Any, Final
 
 from dataver.errors import InvalidInput
+from dataver.tables import quoted, quoted_name
 
 __all__ = ["COLUMNS", "select_versions"]
 
@@ -63,8 +64,8 @@ def select_versions(db: sqlite3.Connection, condition: str, *, prefix: str = "")
     columns = dict(COLUMNS)
     for (key,) in db.execute(_KEYS):
         name = f"metadata.{key}" if key.lower() in COLUMNS else key
-        columns[name] = f"""json_extract(texts.metadata, {_text(f'$."{key}"')})"""
-    shown = ", ".join(f"{expression} AS {_name(name)}" for name, expression in columns.items())
+        columns[name] = f"""json_extract(texts.metadata, {quoted(f'$."{key}"')})"""
+    shown = ", ".join(f"{expression} AS {quoted_name(name)}" for name, expression in columns.items())
     db.execute(f"CREATE TEMP VIEW candidates AS SELECT {shown} {_FROM}")
     try:
         return _select(db, _with_texts(condition, columns), prefix, columns)
@@ -102,15 +103,7 @@ def _with_texts(condition: str, columns: dict[str, str]) -> str:
     def text(found: re.Match[str]) -> str:
         value = found[0]
         if value.startswith('"') and (inner := value[1:-1].replace('""', '"')).lower() not in known:
-            return _text(inner)
+            return quoted(inner)
         return value
 
     return _QUOTED.sub(text, condition)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _name(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"'
