@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.canonical_json import Fields, decode_json, encode_checked, format_time
-from dataver.formats.names import check_dataset_name, check_label
+from dataver.formats.canonical_json import Fields, decode_json
+from dataver.formats.header import encode_object, numbered_header
 from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -68,23 +67,7 @@ class Description:
         Raises:
             InvalidInput: a value that a description cannot hold, or more than 1 MiB.
         """
-        what = f"description {self.number} of {self.ref}"
-        values: dict[str, Any] = {
-            "author": self.author,
-            "created": format_time(self.created, what),
-            "dataset": self.dataset,
-            "format": FORMAT,
-            "label": self.label,
-            "license": self.license,
-            "metadata": self.metadata,
-            "number": self.number,
-            "owner": self.owner,
-            "readme": self.readme,
-            "record": self.record,
-            "text": self.text,
-            "write_id": self.write_id,
-        }
-        return encode_checked(values, what, _from_values)
+        return encode_object(self, FORMAT, f"description {self.number} of {self.ref}", _from_values)
 
 
 def parse_description(data: bytes) -> Description:
@@ -98,28 +81,11 @@ def parse_description(data: bytes) -> Description:
 
 
 def _from_values(fields: Fields) -> Description:
-    fields.expect_format(FORMAT)
-    dataset, label = fields.text("dataset"), fields.optional_text("label")
-    record = None if fields.optional_text("record") is None else fields.hex("record", 64)
-    if (record is None) != (label is None):
-        raise IntegrityError(f"{fields.what} has one of 'record' and 'label' without the other")
-    try:
-        check_dataset_name(dataset)
-        if label is not None:
-            check_label(label)
-    except InvalidInput as error:
-        raise IntegrityError(f"{fields.what}: {error.message}") from error
     return Description(
-        number=fields.number("number", least=1),
-        dataset=dataset,
-        label=label,
-        record=record,
+        **numbered_header(fields, FORMAT),
         text=fields.text("text"),
         license=fields.text("license"),
         owner=fields.text("owner"),
         readme=fields.optional_text("readme"),
         metadata=fields.value("metadata", dict),
-        created=fields.time("created"),
-        author=fields.text("author"),
-        write_id=fields.hex("write_id", 32),
     )

@@ -12,13 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.canonical_json import Fields, decode_json, encode_checked, format_time
-from dataver.formats.names import check_dataset_name, check_label
+from dataver.formats.canonical_json import Fields, decode_json
+from dataver.formats.header import check_name, encode_object, version_name
+from dataver.formats.names import check_label
 from dataver.hashing.digest import CONTEXT_RECORD, derived
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
 __all__ = ["ParentRef", "Record", "parse_record", "record_id"]
@@ -87,28 +86,11 @@ class Record:
             InvalidInput: a value that a record cannot hold.
         """
         what = f"the record of {self.dataset}@{self.label}"
-        values = {
-            "author": self.author,
-            "created": format_time(self.created, what),
-            "dataset": self.dataset,
-            "entries": self.entries,
-            "files": self.files,
-            "format": FORMAT,
-            "label": self.label,
-            "message": self.message,
-            "metadata": self.metadata,
-            "parents": [
-                {"dataset": each.dataset, "label": each.label, "record": each.record, "tree": each.tree}
-                for each in self.parents
-            ],
-            "size": self.size,
-            "tool": self.tool,
-            "tree": self.tree.hex(),
-            "write_id": self.write_id,
-        }
-        if self.line:
-            values["line"] = self.line
-        return encode_checked(values, what, _from_values)
+        parents = [
+            {"dataset": each.dataset, "label": each.label, "record": each.record, "tree": each.tree}
+            for each in self.parents
+        ]
+        return encode_object(self, FORMAT, what, _from_values, optional=("line",), parents=parents)
 
 
 def parse_record(data: bytes) -> Record:
@@ -128,7 +110,7 @@ def record_id(data: bytes) -> bytes:
 
 def _from_values(fields: Fields) -> Record:
     fields.expect_format(FORMAT)
-    dataset, label = _checked_version(fields)
+    dataset, label = version_name(fields)
     return Record(
         dataset=dataset,
         label=label,
@@ -143,32 +125,10 @@ def _from_values(fields: Fields) -> Record:
         metadata=fields.value("metadata", dict),
         tool=fields.text("tool"),
         write_id=fields.hex("write_id", 32),
-        line=_line(fields),
+        line=check_name(fields, check_label, fields.text("line")) if fields.has("line") else "",
     )
 
 
-def _line(fields: Fields) -> str:
-    line = fields.text("line") if fields.has("line") else ""
-    if line:
-        _check_name(fields, check_label, line)
-    return line
-
-
 def _parent(fields: Fields) -> ParentRef:
-    dataset, label = _checked_version(fields)
+    dataset, label = version_name(fields)
     return ParentRef(dataset, label, fields.hex("record", 64), fields.hex("tree", 64))
-
-
-def _checked_version(fields: Fields) -> tuple[str, str]:
-    """Return the `dataset` and `label` of an object. Both are used in keys, so they are checked."""
-    dataset, label = fields.text("dataset"), fields.text("label")
-    _check_name(fields, check_dataset_name, dataset)
-    _check_name(fields, check_label, label)
-    return dataset, label
-
-
-def _check_name(fields: Fields, check: Callable[[str], None], name: str) -> None:
-    try:
-        check(name)
-    except InvalidInput as error:
-        raise IntegrityError(f"{fields.what}: {error.message}") from error

@@ -8,11 +8,11 @@ and 7.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.canonical_json import Fields, decode_json, encode_checked, format_time
-from dataver.formats.names import check_dataset_name, check_label, check_tag
+from dataver.formats.canonical_json import Fields, decode_json
+from dataver.formats.header import check_name, encode_object, numbered_header
+from dataver.formats.names import check_tag
 from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
@@ -60,22 +60,7 @@ class TagMove:
             InvalidInput: a value that a move cannot hold.
         """
         what = f"move {self.number} of the tag {self.dataset}@{self.tag}"
-        values: dict[str, Any] = {
-            "author": self.author,
-            "created": format_time(self.created, what),
-            "dataset": self.dataset,
-            "format": FORMAT,
-            "label": self.label,
-            "number": self.number,
-            "record": self.record,
-            "tag": self.tag,
-            "write_id": self.write_id,
-        }
-        if self.protected:
-            values["protected"] = True
-        if self.reason:
-            values["reason"] = self.reason
-        return encode_checked(values, what, _from_values)
+        return encode_object(self, FORMAT, what, _from_values, optional=("protected", "reason"))
 
 
 def parse_tag_move(data: bytes) -> TagMove:
@@ -89,27 +74,9 @@ def parse_tag_move(data: bytes) -> TagMove:
 
 
 def _from_values(fields: Fields) -> TagMove:
-    fields.expect_format(FORMAT)
-    tag, dataset, label = fields.text("tag"), fields.text("dataset"), fields.optional_text("label")
-    record = None if fields.optional_text("record") is None else fields.hex("record", 64)
-    if (record is None) != (label is None):
-        raise IntegrityError(f"{fields.what} has one of 'record' and 'label' without the other")
-    try:
-        check_dataset_name(dataset)
-        check_tag(tag)
-        if label is not None:
-            check_label(label)
-    except InvalidInput as error:
-        raise IntegrityError(f"{fields.what}: {error.message}") from error
     return TagMove(
-        number=fields.number("number", least=1),
-        tag=tag,
-        dataset=dataset,
-        record=record,
-        label=label,
-        created=fields.time("created"),
-        author=fields.text("author"),
-        write_id=fields.hex("write_id", 32),
+        **numbered_header(fields, FORMAT),
+        tag=check_name(fields, check_tag, fields.text("tag")),
         protected=fields.has("protected") and fields.value("protected", bool),
         reason=fields.text("reason") if fields.has("reason") else "",
     )

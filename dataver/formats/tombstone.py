@@ -9,11 +9,12 @@ and 7.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from dataver.errors import IntegrityError, InvalidInput
-from dataver.formats.canonical_json import Fields, decode_json, encode_checked, encode_json, format_time
-from dataver.formats.names import check_dataset_name, check_label
+from dataver.formats.canonical_json import Fields, decode_json, encode_json
+from dataver.formats.header import check_name, encode_object, version_name
+from dataver.formats.names import check_dataset_name
 from dataver.formats.record import Record, parse_record, record_id
 from dataver.short_repr import short_repr
 
@@ -75,21 +76,8 @@ class Tombstone:
 
     def _encode(self, was: Record | None) -> bytes:
         what = f"the tombstone of {self.dataset}@{self.label}"
-        values: dict[str, Any] = {
-            "author": self.author,
-            "dataset": self.dataset,
-            "deleted": format_time(self.deleted, what),
-            "format": FORMAT,
-            "label": self.label,
-            "reason": self.reason,
-            "record": self.record,
-            "tree": self.tree.hex(),
-            "was": None if was is None else decode_json(was.encode(), what),
-            "write_id": self.write_id,
-        }
-        if self.renamed:
-            values["renamed"] = self.renamed
-        return encode_checked(values, what, _from_values)
+        record = None if was is None else decode_json(was.encode(), what)
+        return encode_object(self, FORMAT, what, _from_values, optional=("renamed",), was=record)
 
 
 def parse_tombstone(data: bytes) -> Tombstone:
@@ -104,15 +92,10 @@ def parse_tombstone(data: bytes) -> Tombstone:
 
 def _from_values(fields: Fields) -> Tombstone:
     fields.expect_format(FORMAT)
-    dataset, label = fields.text("dataset"), fields.text("label")
+    dataset, label = version_name(fields)
     renamed = fields.text("renamed") if fields.has("renamed") else ""
-    try:
-        check_dataset_name(dataset)
-        check_label(label)
-        if renamed:
-            check_dataset_name(renamed)
-    except InvalidInput as error:
-        raise IntegrityError(f"{fields.what}: {error.message}") from error
+    if renamed:
+        check_name(fields, check_dataset_name, renamed)
     record, tree = fields.hex("record", 64), bytes.fromhex(fields.hex("tree", 64))
     return Tombstone(
         dataset=dataset,
