@@ -8,34 +8,34 @@ writer's description: of one field the last edit stays, and no edit of another f
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
 from dataver import parallel
-from dataver.errors import Conflict, FormatTooNew, IntegrityError, InvalidInput
+from dataver.errors import FormatTooNew, IntegrityError, InvalidInput, NotFound
 from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.description import Description, parse_description
 from dataver.formats.entry import Entry, Kind
 from dataver.log import info
-from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import (
     DESCRIPTIONS,
     description_key,
     description_prefix,
     parse_description_key,
 )
+from dataver.repository.numbered import append_numbered
 from dataver.repository.records import Published
 from dataver.storage import Store
 from dataver.tree import Tree
 
-__all__ = ["MAX_README", "Descriptions", "Edit", "find_readme"]
+__all__ = ["MAX_README", "Descriptions", "Edit", "find_readme", "numbers_below"]
 
 MAX_README: Final = 512 << 10
 """Bytes of a readme; the limit of a description's object is 1 MiB."""
 
-_TRIES = 200  # descriptions by other writers between a listing and our write
 _MEND = "restore the object from a copy of the repository, or describe it again"
 
 
@@ -114,15 +114,12 @@ class Descriptions:
         return find
 
     def _below(self, prefix: str) -> dict[tuple[str, str | None], Description]:
-        numbers = defaultdict[tuple[str, str | None], list[int]](list)
-        for each in self._store.list(f"{DESCRIPTIONS}{prefix}"):
-            if key := parse_description_key(each.key):
-                numbers[key.dataset, key.label].append(key.number)
+        numbers = numbers_below(self._store, f"{DESCRIPTIONS}{prefix}")
         if not numbers:
             return {}  # most datasets have none, and the pool takes 4 ms to import
 
         def newest(name: tuple[str, str | None]) -> Description | None:
-            return next(self._readable(*name, sorted(numbers[name], reverse=True)), None)
+            return next(self._readable(*name, reversed(numbers[name])), None)
 
         with parallel.pool(parallel.REQUESTS, "descriptions") as pool:
             found = zip(numbers, pool.map(newest, numbers), strict=True)
@@ -157,37 +154,34 @@ class Descriptions:
             Conflict: other writers keep describing it.
         """
         label, record = (version.record.label, version.record_id) if version is not None else (None, None)
-        for _ in range(_TRIES):
-            numbers = self._numbers(dataset, label)
-            found = self._before(dataset, label, numbers)
+
+        def make(last: int) -> Description:
+            found = self._before(dataset, label, last)
             if found is None or found.record != record:
                 found = _undescribed(dataset, version)
             made = edit.apply(found)
             if made == found and found.number:
                 return found
-            number = (numbers or [0])[-1] + 1
-            made = replace(
-                made, number=number, created=datetime.now(UTC), author=author, write_id=os.urandom(16).hex()
-            )
-            if (
-                create_once(self._store, description_key(dataset, label, number), made.encode())
-                is Outcome.WON
-            ):
-                return made
-        name = dataset if version is None else version.ref
-        raise Conflict(f"other processes keep describing {name}.", hint="try again")
+            now, write_id = datetime.now(UTC), os.urandom(16).hex()
+            return replace(made, number=last + 1, created=now, author=author, write_id=write_id)
 
-    def _before(self, dataset: str, label: str | None, numbers: list[int]) -> Description | None:
+        return append_numbered(
+            self._store,
+            partial(description_key, dataset, label),
+            iter(lambda: max(self._numbers(dataset, label), default=0), None),
+            make,
+            what=f"describing {dataset if version is None else version.ref}",
+        )
+
+    def _before(self, dataset: str, label: str | None, last: int) -> Description | None:
         """Return the description that an edit changes; a damaged one is left out.
 
         Raises:
             FormatTooNew: a newer dataver wrote the last one, of which an edit would lose fields.
         """
-        for number in reversed(numbers):
-            try:
+        for number in range(last, 0, -1):
+            with suppress(IntegrityError, NotFound):  # `verify` reports it
                 return self.read(dataset, label, number)
-            except IntegrityError:
-                pass  # `verify` reports it
         return None
 
     def read(self, dataset: str, label: str | None, number: int) -> Description:
@@ -197,9 +191,14 @@ class Descriptions:
             NotFound: no such description.
             IntegrityError: it is damaged, or another one.
         """
+        return self.read_bytes(dataset, label, number)[1]
+
+    def read_bytes(self, dataset: str, label: str | None, number: int) -> tuple[bytes, Description]:
+        """Return one description and its bytes, which may have unknown keys; errors as of `read`."""
         key = description_key(dataset, label, number)
+        data = self._store.get_bounded(key, MAX_JSON)
         try:
-            found = parse_description(self._store.get_bounded(key, MAX_JSON))
+            found = parse_description(data)
         except IntegrityError as error:
             raise IntegrityError(
                 f"{key} in {self._store.url} is damaged: {error.message}.", hint=_MEND
@@ -208,13 +207,19 @@ class Descriptions:
             raise IntegrityError(
                 f"{key} in {self._store.url} contains description {found.number} of {found.ref}.", hint=_MEND
             )
-        return found
+        return data, found
 
     def _numbers(self, dataset: str, label: str | None) -> list[int]:
-        keys = (
-            parse_description_key(info.key) for info in self._store.list(description_prefix(dataset, label))
-        )
-        return sorted(key.number for key in keys if key and (key.dataset, key.label) == (dataset, label))
+        return numbers_below(self._store, description_prefix(dataset, label)).get((dataset, label), [])
+
+
+def numbers_below(store: Store, prefix: str) -> dict[tuple[str, str | None], list[int]]:
+    """Return the numbers of descriptions with keys below a prefix, ascending, by dataset and label."""
+    found = defaultdict[tuple[str, str | None], list[int]](list)
+    for each in store.list(prefix):
+        if key := parse_description_key(each.key):
+            found[key.dataset, key.label].append(key.number)
+    return {name: sorted(numbers) for name, numbers in found.items()}
 
 
 def _undescribed(dataset: str, version: Published | None) -> Description:

@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 
 from dataver.cache.object_cache import DiskCache
 from dataver.errors import Conflict, IntegrityError, InvalidInput, NotFound
@@ -22,8 +23,8 @@ from dataver.formats.canonical_json import MAX_JSON
 from dataver.formats.names import check_tag, is_other_case, parse_semver
 from dataver.formats.tag import TagMove, parse_tag_move
 from dataver.repository.ancestry import Ancestry
-from dataver.repository.create_once import Outcome, create_once
 from dataver.repository.layout import parse_tag_key, tag_key, tag_prefix
+from dataver.repository.numbered import append_numbered
 from dataver.repository.records import Published, Records
 from dataver.storage import Store
 
@@ -33,7 +34,6 @@ _MEND = "restore the object from a copy of the repository, or name the version b
 _REASON = "a protected tag is moved or removed with --force and --reason TEXT"
 _PAGE = 1000  # keys that one request lists
 _HIGHEST = 99_999_999  # the number to which keys sort as numbers
-_TRIES = 200  # moves by other writers between a listing and our write
 
 
 class Tags:
@@ -171,7 +171,7 @@ class Tags:
                 f"{dataset} has no tag '{tag}'.", hint=f"see the tags with `dataver show {dataset}`"
             )
         move = _first_move(dataset, tag, None, author, reason)
-        self._append(move, last, protect=False, force=force, tries=_TRIES if after is None else 1)
+        self._append(move, last, protect=False, force=force, again=after is None)
 
     def refuse_label(self, dataset: str, label: str) -> None:
         """Raise an error for a label that is currently a tag, whose meaning would change.
@@ -208,13 +208,13 @@ class Tags:
         protect: bool | None,
         force: bool,
         above: Published | None = None,
-        tries: int = _TRIES,
+        again: bool = True,
     ) -> TagMove:
         dataset, tag = wanted.dataset, wanted.tag
         if force and not wanted.reason.strip():
             raise InvalidInput(f"{dataset}@{tag} is moved by force only with a reason.", hint=_REASON)
-        for _ in range(tries):
-            number = last + 1
+
+        def make(last: int) -> TagMove:
             current = self._move(dataset, tag, last) if last else None
             if current is not None and above is not None and self._is_ahead(current.label, above):
                 return current
@@ -223,16 +223,17 @@ class Tags:
                 if current.record == wanted.record and protect is not False:
                     return current
                 _refuse_protected(current)
-            move = replace(
-                wanted,
-                number=number,
-                created=datetime.now(UTC),
-                protected=protected if protect is None else protect,
-            )
-            if create_once(self._store, tag_key(dataset, tag, number), move.encode()) is Outcome.WON:
-                return move
-            last = self._last(dataset, tag)
-        raise Conflict(f"other processes keep moving the tag {dataset}@{tag}.", hint="try again")
+            protected = protected if protect is None else protect
+            return replace(wanted, number=last + 1, created=datetime.now(UTC), protected=protected)
+
+        later = iter(lambda: self._last(dataset, tag), None)
+        return append_numbered(
+            self._store,
+            partial(tag_key, dataset, tag),
+            chain([last], later) if again else [last],
+            make,
+            what=f"moving the tag {dataset}@{tag}",
+        )
 
     def _is_ahead(self, label: str | None, version: Published) -> bool:
         """Return whether a label belongs to a version or a descendant of it."""

@@ -5,23 +5,19 @@ number than its last one, and they are copied. If both repositories described th
 target's description stays, and the difference is reported: only a person can say which one is right.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dataver.errors import Conflict, IntegrityError
-from dataver.formats.canonical_json import MAX_JSON
-from dataver.formats.description import parse_description
+from dataver.errors import Conflict
 from dataver.repository.create_once import Outcome, create_once
+from dataver.repository.descriptions import numbers_below
 from dataver.repository.layout import (
     DESCRIPTIONS,
     description_key,
     description_prefix,
-    parse_description_key,
 )
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
-from dataver.storage import Store
 
 __all__ = ["DescriptionPlan", "move_descriptions", "plan_descriptions"]
 
@@ -61,8 +57,13 @@ def plan_descriptions(
     """
     wanted: set[tuple[str, str | None]] = {(each.record.dataset, each.record.label) for each in versions}
     wanted |= {(dataset, None) for dataset, _ in wanted}
-    prefixes = [DESCRIPTIONS] if whole else sorted({description_prefix(name, None) for name, _ in wanted})
-    ours, theirs = _numbers(source.store, prefixes), _numbers(target.store, prefixes) if wanted else {}
+    prefixes = (
+        [DESCRIPTIONS] if whole and wanted else sorted({description_prefix(name, None) for name, _ in wanted})
+    )
+    ours, theirs = (
+        {name: found for prefix in prefixes for name, found in numbers_below(repo.store, prefix).items()}
+        for repo in (source, target)
+    )
     return [
         DescriptionPlan(*name, tuple(number for number in ours[name] if number > last), last)
         for name in sorted(wanted & ours.keys(), key=lambda each: (each[0], each[1] or ""))
@@ -78,30 +79,12 @@ def move_descriptions(source: RepositoryCore, target: RepositoryCore, plan: Desc
         IntegrityError: a description is damaged.
         StoreError: a store failed; a repeated call continues.
     """
-    last = plan.last
-    if last and _read(source, plan, last) != _read(target, plan, last):
+    name, last = (plan.dataset, plan.label), plan.last
+    ours, theirs = (repo.descriptions.read_bytes for repo in (source, target))
+    if last and ours(*name, last) != theirs(*name, last):
         raise Conflict(f"it is described differently in {target.url}, which keeps its description")
     for number in plan.numbers:
-        data = _read(source, plan, number)
-        if create_once(target.store, description_key(plan.dataset, plan.label, number), data) is Outcome.LOST:
+        data, _ = ours(*name, number)
+        if create_once(target.store, description_key(*name, number), data) is Outcome.LOST:
             raise Conflict(f"it was described in {target.url} meanwhile, which keeps that description")
     return len(plan.numbers)
-
-
-def _read(repo: RepositoryCore, plan: DescriptionPlan, number: int) -> bytes:
-    """Return the bytes of a description, which may contain keys unknown to this dataver."""
-    key = description_key(plan.dataset, plan.label, number)
-    data = repo.store.get_bounded(key, MAX_JSON)
-    found = parse_description(data)
-    if (found.dataset, found.label, found.number) != (plan.dataset, plan.label, number):
-        raise IntegrityError(f"{key} in {repo.url} contains description {found.number} of {found.ref}.")
-    return data
-
-
-def _numbers(store: Store, prefixes: Iterable[str]) -> dict[tuple[str, str | None], list[int]]:
-    found = defaultdict[tuple[str, str | None], set[int]](set)
-    for prefix in prefixes:
-        for info in store.list(prefix):
-            if key := parse_description_key(info.key):
-                found[key.dataset, key.label].add(key.number)
-    return {name: sorted(numbers) for name, numbers in found.items()}
