@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults torture test-ceph test-all trackers readers engines clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test first-hour check bench clean
+.PHONY: help setup demo test test-slow test-faults torture browser test-ceph test-all trackers readers engines clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test first-hour check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -43,10 +43,10 @@ $(VENV)-demo/bin/dataver:
 $(VENV)/bin/dataver: $(STAMP)
 
 test: $(STAMP) ## install, then run the tests (ARGS="-k name" selects)
-	$(PYTEST) -m "not slow and not faults and not torture" $(ARGS)
+	$(PYTEST) -m "not slow and not faults and not torture and not browser" $(ARGS)
 
 test-slow: $(STAMP) ## only the slow tests: large sizes, all damage to the golden repository, all examples of properties (DATAVER_PUBLISHES=full for 400 concurrent publishes)
-	DATAVER_PROPERTIES=full $(PYTEST) -m "(slow or hypothesis) and not faults and not torture" $(ARGS)
+	DATAVER_PROPERTIES=full $(PYTEST) -m "(slow or hypothesis) and not faults and not torture and not browser" $(ARGS)
 
 test-faults: $(STAMP) ## uploads and fetches on an unreliable network, and killed ones (DATAVER_FAULTS=full for 1 GB and 200 kills)
 	$(BIN)/python -m pytest -n $(if $(filter full,$(DATAVER_FAULTS)),0,auto) -m faults tests/faults $(ARGS)
@@ -54,11 +54,15 @@ test-faults: $(STAMP) ## uploads and fetches on an unreliable network, and kille
 torture: $(STAMP) ## every command killed at its system calls, on a full disk, with few descriptors; every object damaged; every request answered wrongly or broken (DATAVER_TORTURE=full for all points; needs strace and root)
 	$(PYTEST) -m torture tests/torture $(ARGS)
 
+browser: $(STAMP) ## the pages of `dataver ui` in Chromium (needs the package chromium; CHROMIUM names another program)
+	$(PIP) --group browser
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
 test-ceph: $(STAMP) ## the store contract and the end-to-end suite against Ceph's gateway (docs/stores.md lists the packages to install)
 	DATAVER_TEST_SERVERS=ceph $(BIN)/python -m pytest -n 2 -k ceph tests/storage tests/endtoend tests/transfer tests/maintenance $(ARGS)
 
 test-all: $(STAMP) ## all tests, including the slow ones
-	DATAVER_PROPERTIES=full $(PYTEST) $(ARGS)
+	DATAVER_PROPERTIES=full $(PYTEST) -m "not browser" $(ARGS)
 
 trackers: ## real trackers and orchestrators, each in its own environment (NAMES="mlflow zenml" selects)
 	$(PYTHON) scripts/trackers.py $(VENV)-trackers $(NAMES)

@@ -11,6 +11,7 @@ import os
 import time
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from dataver.arguments import check_range
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from dataver.lineage.index.pull import PullReport
     from dataver.lineage.queries.compare import Comparison, Pair
     from dataver.lineage.queries.content import Covers
+    from dataver.lineage.queries.overview import DatasetOverview
     from dataver.lineage.queries.reproduce import Reading
     from dataver.lineage.queries.results import (
         FileAnswer,
@@ -62,7 +64,8 @@ _SHORTEST = 8  # minimum hex digits of a typed digest
 class Lineage:
     """Lineage of a repository: the runs that consumed and produced its versions. See `Repository.lineage`.
 
-    Every query updates the index first; if that fails, it uses the index as it is.
+    Every query updates the index first; if that fails, it uses the index as it is. Threads may share it;
+    their queries wait for each other.
 
         for run in repo.lineage.runs(version="vision/cats@1.0.0"):
             print(run.key, run.name, run.outcome)
@@ -76,6 +79,7 @@ class Lineage:
     def __init__(self, repository: RepositoryCore) -> None:
         self._repository = repository
         self._opened: LineageIndex | None = None
+        self._lock = RLock()  # held while the index is used
         self._refreshed = -_FRESH
         self._problem: str | None = None
         self.unsent: str | None = None
@@ -85,9 +89,10 @@ class Lineage:
 
     def close(self) -> None:
         """Close the index."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
 
     # maintenance
 
@@ -105,8 +110,9 @@ class Lineage:
         from dataver.lineage.record.sender import send_waiting
 
         self.unsent = send_waiting(self._repository)
-        report = pull(self._repository, self._index, full=full, progress=progress)
-        self._refreshed, self._problem = time.monotonic(), None
+        with self._lock:
+            report = pull(self._repository, self._index, full=full, progress=progress)
+            self._refreshed, self._problem = time.monotonic(), None
         return report
 
     def rebuild(self, progress: Progress = SILENT) -> PullReport:
@@ -159,12 +165,13 @@ class Lineage:
 
     def refresh(self, progress: Progress = SILENT) -> str | None:
         """Update the index; return the error if that failed, else None."""
-        if time.monotonic() - self._refreshed >= _FRESH:
-            try:
-                self.sync(progress=progress)
-            except StoreError as error:
-                self._refreshed, self._problem = time.monotonic(), error.message
-        return self._problem
+        with self._lock:
+            if time.monotonic() - self._refreshed >= _FRESH:
+                try:
+                    self.sync(progress=progress)
+                except StoreError as error:
+                    self._refreshed, self._problem = time.monotonic(), error.message
+            return self._problem
 
     # queries
 
@@ -241,6 +248,13 @@ class Lineage:
 
         with self._asking() as db:
             return describe_version(db, ref_text(ref))
+
+    def overview(self) -> dict[str, DatasetOverview]:
+        """Return the sizes of the versions of each dataset, and the number of runs that used them."""
+        from dataver.lineage.queries.overview import overview
+
+        with self._asking() as db:
+            return overview(db)
 
     def graph(self, ref: Ref, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
         """Return ancestors and descendants of a version, through runs, parents and children.
@@ -412,14 +426,15 @@ class Lineage:
         """
         from dataver.lineage.record.queue_file import queue_folder, waiting
 
-        self.refresh()
-        if changes and self._problem is None:
-            from dataver.lineage.index.changes import fill_changes
+        with self._lock:
+            self.refresh()
+            if changes and self._problem is None:
+                from dataver.lineage.index.changes import fill_changes
 
-            fill_changes(self._repository, self._index)
-        events = waiting(queue_folder(self._repository.local_name))
-        with self._index.overlay(events) if events else self._index.asking() as db:
-            yield db
+                fill_changes(self._repository, self._index)
+            events = waiting(queue_folder(self._repository.local_name))
+            with self._index.overlay(events) if events else self._index.asking() as db:
+                yield db
 
     def _contents(self, version: IndexedVersion, include: Given) -> set[bytes]:
         """Return the contents of files of a version; from the index if a deleted one's tree is missing."""

@@ -18,12 +18,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataver import Repository
 from dataver._about import __version__
-from dataver.errors import DataverError, InvalidInput, NotFound, StoreError
+from dataver.errors import DataverError
+from dataver.ui import PREFIX, Site
+from dataver.ui.site import STATUS
 from dataver.web.catalogue import Catalogue
 from dataver.web.content import METHODS, Content
 from dataver.web.replies import defect, sentence
@@ -31,12 +33,6 @@ from dataver.web.request import host_of, is_address, split_authority
 
 __all__ = ["HostCheck", "SafeHeaders", "make_app"]
 
-_STATUS: Final = {
-    InvalidInput: HTTPStatus.BAD_REQUEST,
-    NotFound: HTTPStatus.NOT_FOUND,
-    StoreError: HTTPStatus.BAD_GATEWAY,
-    DataverError: HTTPStatus.INTERNAL_SERVER_ERROR,
-}
 _EVERYWHERE: Final = {
     "Server": f"dataver/{__version__}",
     "X-Content-Type-Options": "nosniff",
@@ -55,7 +51,7 @@ def make_app(repository: Repository, names: Collection[str], report: Callable[[s
 
     def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, DataverError)
-        status = next(status for kind, status in _STATUS.items() if isinstance(error, kind))
+        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             report(error.message)
         return sentence(request, status, error.message, error.hint)
@@ -65,8 +61,13 @@ def make_app(repository: Repository, names: Collection[str], report: Callable[[s
         return sentence(request, HTTPStatus.INTERNAL_SERVER_ERROR, "this is a defect of dataver.")
 
     content = Content(Catalogue(repository), report)
+    site = Site(repository, report)
     app = Starlette(
-        routes=[Route("/{address:path}", content.answer, methods=METHODS)],
+        routes=[
+            Mount(f"{PREFIX}static", Site.static),
+            Route(f"{PREFIX}{{page:path}}", site.answer),
+            Route("/{address:path}", content.answer, methods=METHODS),
+        ],
         middleware=[Middleware(HostCheck, names=names)],
         exception_handlers={DataverError: refuse, HTTPException: _unrouted, Exception: fail},
     )

@@ -66,7 +66,7 @@ def default_path(name: str) -> Path:
 
 
 class LineageIndex:
-    """The open index of one repository, a context manager; for one thread, and not across a fork.
+    """The open index of one repository, a context manager; for one thread at a time, and not across a fork.
 
     Attributes:
         path: the symbolic link to it.
@@ -277,7 +277,7 @@ def _remove(file: Path) -> None:
 def _connect(file: Path, timeout: float) -> sqlite3.Connection:
     # without "c" in the mode: a file that was just removed is not created again
     uri = f"{file.as_uri()}?mode=rw"
-    db = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+    db = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
         for pragma in (
             "trusted_schema = OFF",

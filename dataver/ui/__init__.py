@@ -1,0 +1,5 @@
+"""Pages of a repository for a browser, on the server of `dataver.web`."""
+
+from dataver.ui.site import PREFIX, Site
+
+__all__ = ["PREFIX", "Site"]

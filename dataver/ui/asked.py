@@ -1,0 +1,117 @@
+"""What a page is asked for: its query, the repository, and values that several requests share."""
+
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import Future
+from itertools import islice
+from threading import Lock
+from typing import Any, Final, TypeVar
+
+from dataver import Repository, Version
+from dataver.errors import InvalidInput, NotFound
+
+__all__ = ["Asked", "Memory"]
+
+_FRESH: Final = 5.0  # seconds
+_KEPT: Final = 512
+_T = TypeVar("_T")
+
+
+class Memory:
+    """Values that are made again after some seconds; requests for one that is being made wait for it."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, tuple[Future[Any], float]] = {}
+        self._lock = Lock()
+
+    def get(self, key: Hashable, make: Callable[[], _T], seconds: float = _FRESH) -> _T:
+        """Return the value of a key, made now if it is missing or older than `seconds`."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._made.pop(key, None)
+            fresh = known is not None and now < known[1]
+            value, until = known if known is not None and fresh else (Future[Any](), now + seconds)
+            self._made[key] = (value, until)
+            while len(self._made) > _KEPT:
+                del self._made[next(iter(self._made))]
+        if not fresh:
+            try:
+                value.set_result(make())
+            except BaseException as error:
+                value.set_exception(error)
+                with self._lock:
+                    self._made.pop(key, None)
+                raise
+        found: _T = value.result()
+        return found
+
+
+class Asked:
+    """A request for a page.
+
+    Attributes:
+        repository: the repository.
+        query: the query of the URL, of each name its last value.
+        memory: values that several requests share.
+        editing: whether descriptions and tags may be changed.
+    """
+
+    def __init__(
+        self, repository: Repository, query: Mapping[str, str], memory: Memory, *, editing: bool = False
+    ) -> None:
+        self.repository = repository
+        self.query = query
+        self.memory = memory
+        self.editing = editing
+
+    def text(self, name: str) -> str:
+        """Return a value of the query; an empty text if it is missing."""
+        return self.query.get(name, "")
+
+    def required(self, name: str) -> str:
+        """Return a value of the query.
+
+        Raises:
+            InvalidInput: it is missing.
+        """
+        if not (found := self.text(name)):
+            raise InvalidInput(f"the address lacks the value '{name}'.", hint="go to the list of datasets")
+        return found
+
+    def number(self, name: str, default: int, most: int = 10**12) -> int:
+        """Return a natural number of the query.
+
+        Raises:
+            InvalidInput: it is none, or more than `most`.
+        """
+        text = self.text(name) or str(default)
+        if not (text.isascii() and text.isdigit()) or len(text) > 15 or int(text) > most:
+            raise InvalidInput(f"'{name}' in the address must be a number from 0 to {most}.")
+        return int(text)
+
+    def version(self, name: str = "ref") -> Version:
+        """Return the version that a value of the query names.
+
+        Raises:
+            InvalidInput: the value is missing.
+            NotFound: there is no such version.
+        """
+        ref = self.required(name)
+        return self.memory.get(("version", ref), lambda: self.repository.version(ref))
+
+    def tags(self, dataset: str) -> dict[str, str]:
+        """Return the label of each tag of a dataset."""
+        return self.memory.get(("tags", dataset), lambda: self.repository.tagged(dataset))
+
+    def page(self, items: Iterable[_T], size: int, total: int) -> tuple[list[_T], dict[str, int]]:
+        """Return the items of the page that the query asks for, and its place: `page`, `pages`, `total`.
+
+        Raises:
+            NotFound: there is no such page.
+        """
+        pages = max(1, -(-total // size))
+        number = self.number("page", 1)
+        if not 1 <= number <= pages:
+            raise NotFound(f"there is no page {number}; the last one is {pages}.")
+        start = (number - 1) * size
+        return list(islice(items, start, start + size)), {"page": number, "pages": pages, "total": total}

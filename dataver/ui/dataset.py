@@ -1,0 +1,96 @@
+"""One dataset: its readme, and its versions with what changed in each, newest first."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from dataver import Version
+from dataver.documents import description_values, version_values
+from dataver.errors import NotFound
+from dataver.ui.asked import Asked
+from dataver.ui.markdown import as_html
+
+__all__ = ["lanes", "page"]
+
+_ROWS: Final = 30
+_FOR_EVER: Final = 1e9
+
+
+def page(asked: Asked) -> dict[str, Any]:
+    """Return a dataset (`name`) with a page of its versions."""
+    repository, name = asked.repository, asked.required("name")
+    versions = list(reversed(asked.memory.get(("versions", name), lambda: repository.versions(name))))
+    tagged = asked.tags(name)
+    numbers = asked.memory.get("overview", repository.lineage.overview).get(name)
+    shown, place = asked.page(versions, _ROWS, len(versions))
+    described = repository.description(name)
+    drawn = lanes(versions)
+    start = (place["page"] - 1) * _ROWS
+    return {
+        "dataset": name,
+        "description": None if described is None else description_values(described),
+        "readme": as_html(_readme(versions)) if place["page"] == 1 else "",
+        "tags": tagged,
+        "runs": numbers.runs if numbers else 0,
+        "sizes": numbers.sizes if numbers else [],
+        "place": place,
+        "lanes": 1 + max((max([each["lane"], *each["to"], *each["past"]]) for each in drawn), default=0),
+        "versions": [
+            {
+                **version_values(each, [tag for tag, label in tagged.items() if label == each.label]),
+                "runs": numbers.runs_of.get(each.label or "", 0) if numbers else 0,
+                "changes": _changes(asked, each),
+                "graph": drawn[start + number],
+            }
+            for number, each in enumerate(shown)
+        ],
+    }
+
+
+def _readme(versions: Sequence[Version]) -> str:
+    return (versions[0].readme or "") if versions else ""
+
+
+def _changes(asked: Asked, version: Version) -> dict[str, int] | None:
+    """Return what changed since its first parent; None if that is deleted, or it has none."""
+    if not version.parents:
+        return None
+
+    def count() -> dict[str, int] | None:
+        try:
+            return version.diff().summary()
+        except NotFound:
+            return None
+
+    return asked.memory.get(("changes", version.record_id), count, _FOR_EVER)
+
+
+def lanes(versions: Iterable[Version]) -> list[dict[str, Any]]:
+    """Return for each version, newest first, how a graph of the history draws it.
+
+    `lane` is its column, `from` whether a newer version leads to it, `to` the columns in which its parents
+    follow, `past` the columns that pass it by.
+    """
+    waiting: list[str | None] = []  # for each lane the record that continues it
+    rows = []
+    for each in versions:
+        continued = each.record_id in waiting
+        if not continued:
+            waiting.append(each.record_id)
+        lane = waiting.index(each.record_id)
+        waiting = [None if record == each.record_id else record for record in waiting]
+        past = [number for number, record in enumerate(waiting) if record is not None]
+        targets = []
+        for parent in each.parents:
+            if parent.dataset != each.dataset:
+                continue
+            if parent.record not in waiting:
+                free = lane if waiting[lane] is None else waiting.index(None) if None in waiting else -1
+                if free < 0:
+                    waiting.append(parent.record)
+                else:
+                    waiting[free] = parent.record
+            targets.append(waiting.index(parent.record))
+        rows.append({"lane": lane, "from": continued, "to": targets, "past": past})
+        while waiting and waiting[-1] is None:
+            waiting.pop()
+    return rows

@@ -1,0 +1,46 @@
+"""Small drawings as inline SVG.
+
+The style sheet gives them their colours, by classes: the policy of the pages forbids styles in elements.
+"""
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+__all__ = ["bars", "sparkline"]
+
+
+def sparkline(values: Sequence[float], title: str, width: int = 120, height: int = 28) -> Markup:
+    """Return a line through values, the last one marked; nothing for less than two values."""
+    if len(values) < 2:
+        return Markup()
+    top = max(values) or 1
+    step = (width - 6) / (len(values) - 1)
+    points = [
+        f"{3 + number * step:.1f},{height - 3 - value / top * (height - 6):.1f}"
+        for number, value in enumerate(values)
+    ]
+    x, y = points[-1].split(",")
+    return Markup(
+        '<svg class="spark" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img"><title>{title}</title>'
+        '<polygon points="3,{base} {points} {x},{base}"/><polyline points="{points}"/>'
+        '<circle cx="{x}" cy="{y}" r="2.5"/></svg>'
+    ).format(w=width, h=height, title=title, base=height - 3, points=" ".join(points), x=x, y=y)
+
+
+def bars(counts: Sequence[float], title: str, width: int = 120, height: int = 36) -> Markup:
+    """Return a histogram: one bar for each count."""
+    if not counts:
+        return Markup()
+    top = max(counts) or 1
+    step = width / len(counts)
+    drawn = Markup().join(
+        Markup('<rect x="{:.2f}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>').format(
+            number * step, height - value / top * height, max(step - 1, 0.5), value / top * height
+        )
+        for number, value in enumerate(counts)
+    )
+    return Markup(
+        '<svg class="bars" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img">'
+        "<title>{title}</title>{drawn}</svg>"
+    ).format(w=width, h=height, title=title, drawn=drawn)

@@ -1,0 +1,43 @@
+"""What holds for every page: no serious finding of axe, light and dark, and nothing wider than the window."""
+
+import pytest
+from playwright.sync_api import Page
+
+PAGES = (
+    "datasets",
+    "datasets?q=prices&search=1",
+    "datasets?q=zzz",
+    "dataset?name=shop/prices",
+    "dataset?name=log/events&page=20",
+    "nothing",
+)
+"""One address for each state that looks different."""
+
+
+def _violations(page: Page) -> list[str]:
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']}: {each['nodes'][0]['html']}"
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("address", PAGES)
+def test_axe_finds_nothing_serious(open_page, said, address, scheme):
+    """Names, contrasts, roles and the like."""
+    page = open_page(address, color_scheme=scheme)
+    said[:] = [each for each in said if "404 (Not Found)" not in each]
+    assert _violations(page) == []
+
+
+@pytest.mark.parametrize("width", [360, 2560])
+@pytest.mark.parametrize("address", PAGES)
+def test_a_page_fits_its_window(open_page, said, address, width):
+    """From a phone to a large screen; tables scroll in themselves."""
+    page = open_page(address, viewport={"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    said[:] = [each for each in said if "404 (Not Found)" not in each]

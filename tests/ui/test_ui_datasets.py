@@ -1,0 +1,78 @@
+"""The lists of datasets and of the versions of one."""
+
+import pytest
+
+
+def test_datasets_have_their_numbers(pages):
+    """The document has what `list --json` has, and tags, sizes and runs."""
+    found = {each["name"]: each for each in pages.document("datasets")["datasets"]}
+    prices = found["shop/prices"]
+    assert prices["latest"]["ref"] == "shop/prices@1.0.2"
+    assert prices["tags"] == {"production": "1.0.2"}
+    assert len(prices["sizes"]) == prices["versions"] == 3
+    assert prices["sizes"][-1] == prices["latest"]["size"]
+    assert found["models/cats"]["runs"] == 3
+    assert "Prices of all products by day." in pages.page("datasets")
+
+
+def test_names_are_filtered_and_texts_are_found(pages):
+    """`q` alone filters names; with `search` it is also searched in texts and paths."""
+    assert [each["name"] for each in pages.document("datasets", q="CAT vis")["datasets"]] == ["vision/cats"]
+    found = pages.document("datasets", q="mended", search=1)
+    assert found["datasets"] == []
+    assert [each["ref"] for each in found["hits"]] == ["shop/prices@1.0.2"]
+    assert "shop/prices@1.0.2" in pages.page("datasets", q="mended", search=1)
+    assert pages.document("datasets", q="0007.jpg", search=1)["hits"]
+
+
+def test_a_dataset_lists_its_versions_with_their_changes(pages):
+    """Newest first, with the numbers of `diff` against the first parent."""
+    found = pages.document("dataset", name="vision/cats")["versions"]
+    assert [each["ref"] for each in found] == ["vision/cats@1.0.1", "vision/cats@1.0.0"]
+    assert found[0]["changes"] == pages.repo.diff("vision/cats@1.0.0", "vision/cats@1.0.1").summary()
+    assert found[0]["graph"] == {"lane": 0, "from": False, "to": [0], "past": []}
+    assert found[1]["graph"] == {"lane": 0, "from": True, "to": [], "past": []}
+    assert found[1]["changes"] is None
+
+
+def test_versions_page(pages):
+    """Thirty a page; a page that is not there is not found."""
+    assert len(pages.document("dataset", name="log/events")["versions"]) == 30
+    second = pages.document("dataset", name="log/events", page=2)
+    assert second["place"] == {"page": 2, "pages": 2, "total": 40}
+    assert second["versions"][-1]["ref"] == "log/events@1.0.0"
+    assert pages.ask("/-/dataset?name=log/events&page=3").status == 404
+    assert pages.ask("/-/dataset?name=log/events&page=x").status == 400
+
+
+@pytest.mark.parametrize("ending", ["", ".json"])
+def test_errors_say_what_to_do(pages, ending):
+    """As a page and as a document, with the status of the error."""
+    for path, status in (("dataset?name=none", 404), ("dataset", 400), ("nothing", 404)):
+        name, _, query = path.partition("?")
+        reply = pages.ask(f"/-/{name}{ending}?{query}")
+        assert reply.status == status
+        assert "json" in reply.headers["Content-Type"] if ending else "<h1>" in reply.text
+    assert pages.reports == []
+
+
+def test_texts_of_datasets_are_text(pages):
+    """Neither a message nor a readme becomes HTML of its own."""
+    for found in (pages.page("datasets"), pages.page("dataset", name="odd/names")):
+        assert "<script>alert" not in found
+        assert "&lt;script&gt;alert" in found
+    prices = pages.page("dataset", name="shop/prices")
+    assert "<script>alert" not in prices
+    assert "javascript:alert(1)</p>" in prices or 'href="javascript' not in prices
+    assert "example.org/x.png" not in prices
+
+
+def test_every_page_has_a_strict_policy(pages):
+    """No script but the package's own, in no frame."""
+    for path in ("/-/", "/-/dataset?name=shop/prices", "/-/nothing"):
+        policy = pages.ask(path).headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+    assert pages.ask("/-/static/page.js").status == 200
+    assert pages.ask("/-/static/../site.py").status == 404
