@@ -9,6 +9,7 @@ Contents of datasets are untrusted. Texts are escaped by Jinja and made printabl
 the scripts of this package and no others (`_POLICY`); files are sent by `dataver.web.content`, sandboxed.
 """
 
+import gzip
 import json
 from collections.abc import Callable
 from http import HTTPStatus
@@ -59,6 +60,7 @@ _HEADERS: Final = {
     "Content-Security-Policy": _POLICY,
     "Cache-Control": "private, no-cache",
     "Referrer-Policy": "same-origin",
+    "Vary": "Accept-Encoding",
 }
 
 
@@ -99,10 +101,18 @@ class Site:
             template, document = "error", {"error": {"message": error.message, "hint": error.hint}}
         if as_json:
             text = json.dumps(document, default=str, ensure_ascii=False)
-            return Response(text.encode("utf-8", "replace"), status, _HEADERS, "application/json")
+            return self._reply(request, text, status, "application/json")
         known = {"asked": asked, "page": template, "json_url": page_url(f"{name}.json", **asked.query)}
         text = self._jinja.get_template(f"{template}.html").render(document, **known)
-        return Response(text.encode("utf-8", "replace"), status, _HEADERS, "text/html; charset=utf-8")
+        return self._reply(request, text, status, "text/html; charset=utf-8")
+
+    def _reply(self, request: Request, text: str, status: HTTPStatus, kind: str) -> Response:
+        """Return a response, compressed on request unless its length could tell a token in it (BREACH)."""
+        body, headers = text.encode("utf-8", "replace"), dict(_HEADERS)
+        if not self._editing and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body = gzip.compress(body, 1)
+            headers["Content-Encoding"] = "gzip"
+        return Response(body, status, headers, kind)
 
 
 def _environment(repository: Repository, editing: bool) -> Environment:

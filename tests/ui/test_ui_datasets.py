@@ -1,5 +1,8 @@
 """The lists of datasets and of the versions of one."""
 
+import gzip
+from http.client import HTTPConnection
+
 import pytest
 
 
@@ -76,3 +79,14 @@ def test_every_page_has_a_strict_policy(pages):
         assert "frame-ancestors 'none'" in policy
     assert pages.ask("/-/static/page.js").status == 200
     assert pages.ask("/-/static/../site.py").status == 404
+
+
+def test_pages_are_compressed_on_request(pages):
+    """For those who reach the server by a network."""
+    connection = HTTPConnection("127.0.0.1", pages.server.port)
+    connection.request("GET", "/-/dataset?name=log/events", headers={"Accept-Encoding": "gzip"})
+    response = connection.getresponse()
+    body = response.read()
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(body).decode() == pages.page("dataset", name="log/events")
+    assert len(body) < 10_000
