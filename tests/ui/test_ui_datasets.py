@@ -1,6 +1,7 @@
 """The lists of datasets and of the versions of one."""
 
 import gzip
+from contextlib import closing
 from http.client import HTTPConnection
 
 import pytest
@@ -83,10 +84,10 @@ def test_every_page_has_a_strict_policy(pages):
 
 def test_pages_are_compressed_on_request(pages):
     """For those who reach the server by a network."""
-    connection = HTTPConnection("127.0.0.1", pages.server.port)
-    connection.request("GET", "/-/dataset?name=log/events", headers={"Accept-Encoding": "gzip"})
-    response = connection.getresponse()
-    body = response.read()
+    with closing(HTTPConnection("127.0.0.1", pages.server.port)) as connection:
+        connection.request("GET", "/-/dataset?name=log/events", headers={"Accept-Encoding": "gzip"})
+        response = connection.getresponse()
+        body = response.read()
     assert response.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(body).decode() == pages.page("dataset", name="log/events")
     assert len(body) < 10_000
