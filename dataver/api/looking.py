@@ -1,15 +1,20 @@
-"""Tables of a version in the public API: columns, statistics, first rows, Arrow and pandas."""
+"""Profiles and tables of a version in the public API: columns, statistics, first rows, Arrow and pandas."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar, cast
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
+from dataver.api.version_facts import VersionFacts
 from dataver.errors import DataverError, InvalidInput, StoreError
 from dataver.extras import require_extra
 from dataver.formats.profile import decode_profile
 from dataver.log import info as log_info
+from dataver.progress import SILENT, Progress, receiver
 from dataver.tables import format_of
+from dataver.tree import Given, Selection, Tree
 
 if TYPE_CHECKING:
     import os
@@ -20,19 +25,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataver.formats.entry import Entry
-    from dataver.profiles.kinds import Source
+    from dataver.profiles.making import ProfileReport
+    from dataver.profiles.sources import OpenedFile, Opening
     from dataver.profiles.table_heads import Column
     from dataver.reading.stream import FileReader
-    from dataver.repository import Published, RepositoryCore
-    from dataver.tree import Tree
 
-# Imports in functions: DuckDB and pyarrow are optional, and few versions are asked for tables.
+# Imports in functions: DuckDB and pyarrow are optional, and few versions are profiled.
 
-__all__ = ["FilesOfKind", "TableReading"]
+__all__ = ["FilesOfKind", "Looking"]
 
 T = TypeVar("T")
-
-
 _PACKED: Final = (".gz", ".zst", ".bz2", ".xz")
 _SUFFIX: Final = 12  # characters of a suffix, in a name that has many dots
 
@@ -57,28 +59,64 @@ class FilesOfKind(NamedTuple):
     uncounted: int
 
 
-class TableReading:
-    """Base class of `dataver.Version`: tables in CSV, TSV, JSON lines, Parquet and Arrow files."""
+class Looking(VersionFacts):
+    """Base class of `dataver.Version`: profiles of its files, and rows of its tables."""
 
-    if TYPE_CHECKING:
-        _repository: RepositoryCore
+    _tree: Tree
+    entry: Callable[..., Entry]
+    open: Callable[..., FileReader]
+    path: Callable[..., Path]
 
-        @property
-        def ref(self) -> str: ...  # noqa: D102  # of `Version`
+    def profile(
+        self, include: Given | None = None, *, exclude: Given = (), progress: Progress | bool = SILENT
+    ) -> ProfileReport:
+        """Make full profiles of its files and store them; files that have one are not read.
 
-        def _published(self) -> Published: ...
+        A repeated call continues an interrupted one. A broken file has a profile with a `problem`.
 
-        @property
-        def tree(self) -> Tree: ...  # noqa: D102  # the same
+        Args:
+            include: globs; only matching files.
+            exclude: globs of files to leave out.
+            progress: receives files and bytes; True shows a bar.
 
-        def entry(self, path: str | os.PathLike[str]) -> Entry:  # noqa: D102  # the same
-            ...
+        Raises:
+            PathNotFound: a pattern of `include` matches nothing.
+            InvalidInput: it is not uploaded.
+            IntegrityError: the repository holds other bytes for a file.
+            StoreError: the store failed, or refuses profiles; repeating the call continues.
+            NotFound: it was deleted meanwhile; no profile is left.
+        """
+        from dataver.profiles.making import profile_version
+        from dataver.reading import Files
 
-        def open(self, path: str | os.PathLike[str]) -> FileReader:  # noqa: D102  # the same
-            ...
+        files = Files(self._repository, self._published())
+        chosen = Selection.across([self._tree], include, exclude).matcher()
+        with receiver(progress, "Profiling") as updates:
+            return profile_version(self._repository, files, chosen, self.path, updates)
 
-        def path(self, path: str | os.PathLike[str]) -> Path:  # noqa: D102  # the same
-            ...
+    def profiles(
+        self, include: Given | None = None, *, exclude: Given = ()
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the path and the profile of each file that has one, in path order; reads no file.
+
+        A profile is a JSON object with `kind` (table, image, audio, array, text, json or archive), `full`,
+        `problem` of a broken file, `partial` where a bound was met, and what `docs/profiles.md` lists.
+
+        Args:
+            include: globs; only matching files.
+            exclude: globs of files to leave out.
+
+        Raises:
+            PathNotFound: a pattern of `include` matches nothing.
+            InvalidInput: it is not uploaded.
+            StoreError: the store failed.
+        """
+        return self._stored(Selection.across([self._tree], include, exclude).matcher())
+
+    def _stored(self, chosen: Callable[[str], bool]) -> Iterator[tuple[str, dict[str, Any]]]:
+        from dataver.profiles.stored import stored_profiles
+
+        return stored_profiles(self._repository, self._published(), chosen)
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Return its tables by path, each with its profile in the repository, or empty if it has none.
@@ -89,12 +127,8 @@ class TableReading:
             InvalidInput: it is not uploaded.
             StoreError: the store failed.
         """
-        digests = {path: digest for path, _, digest in self._files() if format_of(path)}
-        dataset = self._published().record.dataset
-        lines = self._repository.profiles.find(dataset, "tables", set(digests.values()))
-        return {
-            path: decode_profile(lines[digest]) if digest in lines else {} for path, digest in digests.items()
-        }
+        found: dict[str, dict[str, Any]] = {path: {} for path, _ in self._files() if format_of(path)}
+        return found | dict(self._stored(lambda path: path in found))
 
     def kinds(self) -> list[FilesOfKind]:
         """Return how many files of each suffix it has, most bytes first; reads the whole tree.
@@ -105,22 +139,19 @@ class TableReading:
         """
         from dataver.profiles.kinds import kind_of
 
-        sizes: dict[str, list[int]] = {}
-        for path, size, _ in self._files():
-            sizes.setdefault(_suffix(path), []).append(size)
-        rows: dict[str, list[int]] = {}
-        tables: dict[str, dict[str, Any]] = {}
+        sizes, rows = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
+        for path, size in self._files():
+            sizes[_suffix(path)].append(size)
         try:
-            tables = self.tables() if any(map(format_of, map("x{}".format, sizes))) else {}
+            tables = self.tables() if any(format_of(f"x{suffix}") for suffix in sizes) else {}
+            for path, profile in tables.items():
+                if "rows" in profile:
+                    rows[_suffix(path)].append(profile["rows"])
         except StoreError as error:
             log_info("rows are not counted: %s", error.message)
-        for path, profile in tables.items():
-            if "rows" in profile:
-                rows.setdefault(_suffix(path), []).append(profile["rows"])
         found = []
         for suffix, some in sizes.items():
-            kind = kind_of(f"x{suffix}")
-            counted = rows.get(suffix, [])
+            kind, counted = kind_of(f"x{suffix}"), rows[suffix]
             uncounted = len(some) - len(counted) if format_of(f"x{suffix}") else 0
             known = sum(counted) if counted else None
             found.append(
@@ -128,12 +159,12 @@ class TableReading:
             )
         return sorted(found, key=lambda each: (-each.size, each.suffix))
 
-    def _files(self) -> Iterator[tuple[str, int, bytes]]:
-        """Yield the path, size and digest of each file."""
-        for leaf in self.tree.leaves():
+    def _files(self) -> Iterator[tuple[str, int]]:
+        """Yield the path and size of each file."""
+        for leaf in self._tree.leaves():
             for number, path in enumerate(leaf.paths):
-                if digest := leaf.file_digest(number):
-                    yield path, leaf.sizes[number], digest
+                if leaf.file_digest(number):
+                    yield path, leaf.sizes[number]
 
     def schema(self, path: str | os.PathLike[str]) -> list[Column]:
         """Return the columns of a table, from its profile if it has one, else from its footer or first lines.
@@ -152,13 +183,13 @@ class TableReading:
         from dataver.profiles.rows import columns_of
         from dataver.profiles.table_heads import Column
 
-        table = _Table(self, path)
-        profile = table.profile()
+        table = self._table(path)
+        profile = self._profile_of(table)
         columns = [Column(*map(each.get, Column._fields)) for each in profile.get("columns", ())]
         problem = profile.get("problem")
         if "columns" not in profile or "partial" in profile or not all(each.type for each in columns):
-            columns, problem = table.ask(columns_of)
-        table.warn(problem)
+            columns, problem = self._ask(table, columns_of)
+        self._warn(table, problem)
         return columns
 
     def statistics(self, path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -184,14 +215,14 @@ class TableReading:
         """
         from dataver.profiles.tables import full
 
-        table = _Table(self, path)
-        profile = table.profile()
+        table = self._table(path)
+        profile = self._profile_of(table)
         if not profile.get("full"):
-            profile = table.ask(full)
+            profile = self._ask(table, full)
         if "statistics" not in profile:
             reason = profile.get("problem", "its profile has none")
             raise InvalidInput(f"'{table.name}' in {self.ref} has no statistics: {reason}.")
-        table.warn(profile.get("problem"))
+        self._warn(table, profile.get("problem"))
         found: dict[str, Any] = profile["statistics"]
         return found
 
@@ -216,9 +247,9 @@ class TableReading:
 
         if n < 0:
             raise InvalidInput(f"{n} is no number of rows.", hint="give 0 or more")
-        table = _Table(self, path)
-        found, problem = table.ask(lambda source: first_rows(source, n))
-        table.warn(problem)
+        table = self._table(path)
+        found, problem = self._ask(table, lambda source: first_rows(source, n))
+        self._warn(table, problem)
         return found
 
     def to_arrow(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
@@ -238,7 +269,7 @@ class TableReading:
         from dataver.profiles.rows import all_rows
 
         wanted = [columns] if isinstance(columns, str) else columns
-        return _Table(self, path).ask(lambda source: all_rows(source, wanted))
+        return self._ask(self._table(path), lambda source: all_rows(source, wanted))
 
     def to_pandas(self, path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return a table as a pandas DataFrame; arguments and errors as for `to_arrow`. Needs pandas."""
@@ -251,49 +282,37 @@ class TableReading:
             ) from error
         return self.to_arrow(path, columns).to_pandas()
 
+    def _table(self, path: str | os.PathLike[str]) -> OpenedFile:
+        """Return a table as a source of profiles.
 
-def _suffix(path: str) -> str:
-    base = path.rpartition("/")[2].lower()
-    stem, dot, last = base.rpartition(".")
-    if not stem or len(last) > _SUFFIX:
-        return ""
-    return _suffix(stem) + dot + last if dot + last in _PACKED else dot + last
+        Raises:
+            InvalidInput: it is not a table by its suffix; or the version is not uploaded.
+        """
+        from dataver.profiles.kinds import kind_of
+        from dataver.profiles.sources import OpenedFile, Target
 
-
-class _Table:
-    """A table of a version, as a source of profiles (`dataver.profiles.kinds.Source`)."""
-
-    sampled = True
-
-    def __init__(self, version: TableReading, path: str | os.PathLike[str]) -> None:
-        version._published()  # the error of a version that is not uploaded says nothing of tables
-        self._version, self._entry = version, version.entry(path)
-        self.name, self.size = self._entry.path, self._entry.size
-        if format_of(self.name) is None:
+        self._published()  # the error of a version that is not uploaded says nothing of tables
+        entry = self.entry(path)
+        kind = kind_of(entry.path)
+        if kind is None or kind.name != "table":
             raise InvalidInput(
-                f"'{self.name}' in {version.ref} is not a table by its suffix.",
+                f"'{entry.path}' in {self.ref} is not a table by its suffix.",
                 hint="tables are .csv, .tsv, .jsonl, .ndjson, .parquet, .arrow and .feather files",
             )
+        target = Target(entry.path, entry.size, entry.digest, kind, sampled=True)
+        return OpenedFile(target, cast("Opening", partial(self.open, entry.path)), self.path)
 
-    def open(self) -> BinaryIO:
-        return cast("BinaryIO", self._version.open(self.name))
-
-    def path(self) -> Path:
-        return self._version.path(self.name)
-
-    def profile(self) -> dict[str, Any]:
-        """Return its profile in the repository; empty if it has none."""
-        wanted = {self._entry.digest}
-        dataset = self._version._published().record.dataset
+    def _profile_of(self, table: OpenedFile) -> dict[str, Any]:
+        """Return the profile of a table in the repository; empty if it has none."""
         try:
-            lines = self._version._repository.profiles.find(dataset, "tables", wanted)
+            lines = self._repository.profiles.find(self.dataset, "tables", {table.digest})
         except StoreError as error:
-            log_info("the profile of %s is not used: %s", self.name, error.message)
+            log_info("the profile of %s is not used: %s", table.name, error.message)
             return {}
-        return decode_profile(lines[self._entry.digest]) if lines else {}
+        return decode_profile(lines[table.digest]) if lines else {}
 
-    def ask(self, read: Callable[[Source], T]) -> T:
-        """Return the result of a function of it.
+    def _ask(self, table: OpenedFile, read: Callable[[OpenedFile], T]) -> T:
+        """Return the result of a function of a table.
 
         Raises:
             InvalidInput: it cannot be read as a table; or `dataver[tables]` is not installed.
@@ -301,9 +320,9 @@ class _Table:
         require_extra("tables", "reading a table")
         import pyarrow as pa
 
-        where = f"'{self.name}' in {self._version.ref}"
+        where = f"'{table.name}' in {self.ref}"
         try:
-            return read(self)
+            return read(table)
         except InvalidInput as error:
             problem = error.message.rstrip(".")
             raise InvalidInput(f"{where} cannot be read as a table: {problem}.", hint=error.hint) from error
@@ -312,7 +331,15 @@ class _Table:
         except (pa.ArrowException, OSError, EOFError, ValueError) as error:
             raise InvalidInput(f"{where} is damaged: {str(error).rstrip('.')}.") from error
 
-    def warn(self, problem: str | None) -> None:
+    def _warn(self, table: OpenedFile, problem: str | None) -> None:
         """Warn the caller of the public method of what was left out."""
         if problem:
-            warnings.warn(f"'{self.name}' in {self._version.ref}: {problem.rstrip('.')}.", stacklevel=3)
+            warnings.warn(f"'{table.name}' in {self.ref}: {problem.rstrip('.')}.", stacklevel=3)
+
+
+def _suffix(path: str) -> str:
+    base = path.rpartition("/")[2].lower()
+    stem, dot, last = base.rpartition(".")
+    if not stem or len(last) > _SUFFIX:
+        return ""
+    return _suffix(stem) + dot + last if dot + last in _PACKED else dot + last

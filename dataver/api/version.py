@@ -8,9 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dataver.api.looking import TableReading
-from dataver.api.profiling import Profiled
-from dataver.api.version_facts import VersionFacts
+from dataver.api.looking import Looking
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.formats.record import Record
@@ -66,7 +64,7 @@ class UploadReport:
     __repr__ = short_repr
 
 
-class Version(VersionFacts, TableReading, Profiled):
+class Version(Looking):
     """One version of a dataset: immutable, published or sealed and still local.
 
     Get one from `Repository.version`, `Repository.versions` or `Draft.finalize`.

@@ -37,7 +37,7 @@ class OpenedFile:
     """A file that is opened by a function, and fetched by another one."""
 
     def __init__(self, target: Target, opening: Opening, fetch: Callable[[str], Path] | None = None) -> None:
-        self.name, self.size, self.sampled = target.path, target.size, target.sampled
+        self.name, self.size, self.digest, _, self.sampled = target
         self.open, self._fetch = opening, fetch
         self._copy: IO[bytes] | None = None
 

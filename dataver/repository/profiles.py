@@ -126,7 +126,7 @@ class Profiles:
             StoreError: the store failed.
         """
         found: Lines = {}
-        for _ in range(_TRIES):
+        for _ in range(_TRIES if wanted is None or wanted else 0):
             keys = [key for key in self.objects(dataset) if key[1].group == group and _has(key[1], wanted)]
             missed = False
             for content in self.load_all([info.key for info, _ in keys]):

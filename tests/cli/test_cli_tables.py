@@ -6,7 +6,6 @@ import pytest
 from command_line import Run
 
 import dataver
-from dataver.api.looking import _Table
 from dataver.formats.profile import encode_profile
 from dataver.profiles.kinds import kind_of, make_profile
 
@@ -33,7 +32,7 @@ def store(*paths: str) -> None:
     for path in paths:
         kind = kind_of(path)
         assert kind is not None
-        profile = make_profile(kind, _Table(version, path), full=True)
+        profile = make_profile(kind, version._table(path), full=True)
         assert profile is not None
         lines[version.entry(path).digest] = encode_profile(profile)
     tree = bytes.fromhex(version.digest.removeprefix("dv1:"))
