@@ -23,7 +23,7 @@ from dataver import parallel
 from dataver.formats.profile import decode_profile
 from dataver.printable import count
 from dataver.profiles import tables
-from dataver.profiles.kinds import KINDS, kind_of
+from dataver.profiles.kinds import Kind, kind_of
 from dataver.profiles.sources import SAMPLE, OpenedFile, Opening, Target, encode, group_of
 from dataver.reading.samples import contents
 from dataver.short_repr import short_repr
@@ -120,23 +120,20 @@ class _Making:
 
     def run(self, progress: Progress) -> None:
         """Make and write the profiles."""
-        counts, size, every = Counter[str](), 0, dict[str, int]()
-        for target in self._lacking(dict.fromkeys((kind.name for kind in KINDS), 1)):
-            counts[target.kind.name] += 1
-            size += target.size
-        for kind in KINDS:
-            if kind.available:
-                every[kind.name] = max(1, counts[kind.name] // SAMPLE)
-            elif number := counts.pop(kind.name, 0):
-                self.report.missing.append(
-                    (count(number, f"{kind.name} file"), f"pip install 'dataver[{kind.extra}]'")
-                )
-        progress.start(counts.total(), size)
+        counts, sizes = Counter[Kind](), Counter[Kind]()
+        for target in self._lacking():
+            counts[target.kind] += 1
+            sizes[target.kind] += target.size
+        for kind in [each for each in counts if not each.available]:
+            files = count(counts.pop(kind), f"{kind.name} file")
+            self.report.missing.append((files, f"pip install 'dataver[{kind.extra}]'"))
+            del sizes[kind]
+        progress.start(counts.total(), sizes.total())
         pending = deque[Future[tuple[Target, bytes, str | None]]]()
         try:
             with parallel.pool(parallel.cores(), "profiles") as pool:
                 try:
-                    for target, opening in self._opened(every):
+                    for target, opening in self._opened(counts):
                         pending.append(pool.submit(self._make, target, opening))
                         if len(pending) > _PENDING:
                             self._take(pending[0].result(), progress)
@@ -153,43 +150,45 @@ class _Making:
             self._write()
         self.report.problems += self._broken.items()
 
-    def _lacking(self, every: Mapping[str, int]) -> Iterator[Target]:
-        """Yield each different file of some kinds without a full profile; one in `every` is sampled."""
-        seen, counts = set[bytes](), Counter[str]()
+    def _lacking(self) -> Iterator[Target]:
+        """Yield each different file without a full profile."""
+        seen = set[bytes]()
         self.report.known = 0
         for leaf in self._files.folders.tree.leaves():
             for number, path in enumerate(leaf.paths):
                 kind, name = kind_of(path), leaf.file_digest(number)
-                if (
-                    not name
-                    or kind is None
-                    or kind.name not in every
-                    or name in seen
-                    or not self._chosen(path)
-                ):
+                if not name or kind is None or name in seen or not self._chosen(path):
                     continue
                 seen.add(name)
-                if line := self._full.get(name):
-                    self.report.known += 1
-                    if len(line) > 1 and (problem := decode_profile(line).get("problem")):
-                        self._broken[path] = problem
+                line = self._full.get(name)
+                if line is None:
+                    yield Target(path, leaf.sizes[number], name, kind)
                     continue
-                sampled = not counts[kind.name] % every[kind.name]
-                counts[kind.name] += 1
-                yield Target(path, leaf.sizes[number], name, kind, sampled)
+                self.report.known += 1
+                if len(line) > 1 and (problem := decode_profile(line).get("problem")):
+                    self._broken[path] = problem
 
-    def _opened(self, every: Mapping[str, int]) -> Iterator[tuple[Target, Opening]]:
-        """Yield the files and what opens them: small ones, read ahead in groups, then large ones."""
-        waiting = deque[Target]()
+    def _opened(self, counts: Mapping[Kind, int]) -> Iterator[tuple[Target, Opening]]:
+        """Yield the files of some kinds and what opens them: small ones, read in groups, then large ones.
+
+        Of each kind, about `SAMPLE` are sampled.
+        """
+        small, large, numbers = deque[Target](), list[Target](), Counter[Kind]()
 
         def groups() -> Iterator[list[tuple[str, int]]]:
-            some: list[tuple[str, int]] = []
-            size = 0
-            for target in self._lacking(every):
-                if target.size <= _SMALL:
-                    waiting.append(target)
-                    some.append((target.path, target.size))
-                    size += target.size
+            some, size = list[tuple[str, int]](), 0
+            for each in self._lacking():
+                if each.kind not in counts:
+                    continue
+                step = max(1, counts[each.kind] // SAMPLE)
+                target = each._replace(sampled=numbers[each.kind] % step == 0)
+                numbers[each.kind] += 1
+                if target.size > _SMALL:
+                    large.append(target)
+                    continue
+                small.append(target)
+                some.append((target.path, target.size))
+                size += target.size
                 if len(some) == _TOGETHER or size > _GROUP:
                     yield some
                     some, size = [], 0
@@ -197,10 +196,9 @@ class _Making:
                 yield some
 
         for _, data in contents(self._files, groups()):
-            yield waiting.popleft(), partial(io.BytesIO, data)
-        for target in self._lacking(every):
-            if target.size > _SMALL:
-                yield target, partial(cast("Callable[[str], BinaryIO]", self._files.open), target.path)
+            yield small.popleft(), partial(io.BytesIO, data)
+        for target in large:
+            yield target, partial(cast("Callable[[str], BinaryIO]", self._files.open), target.path)
 
     def _make(self, target: Target, opening: Opening) -> tuple[Target, bytes, str | None]:
         self._threads.add(get_ident())
