@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeVar, cast
 
 from dataver.api.version_facts import VersionFacts
 from dataver.errors import DataverError, InvalidInput, StoreError
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataver.formats.entry import Entry
+    from dataver.profiles.kinds import Source
     from dataver.profiles.making import ProfileReport
-    from dataver.profiles.sources import OpenedFile, Opening
     from dataver.profiles.table_heads import Column
     from dataver.reading.stream import FileReader
 
@@ -282,14 +282,13 @@ class Looking(VersionFacts):
             ) from error
         return self.to_arrow(path, columns).to_pandas()
 
-    def _table(self, path: str | os.PathLike[str]) -> OpenedFile:
+    def _table(self, path: str | os.PathLike[str]) -> Source:
         """Return a table as a source of profiles.
 
         Raises:
             InvalidInput: it is not a table by its suffix; or the version is not uploaded.
         """
-        from dataver.profiles.kinds import kind_of
-        from dataver.profiles.sources import OpenedFile, Target
+        from dataver.profiles.kinds import Source, kind_of
 
         self._published()  # the error of a version that is not uploaded says nothing of tables
         entry = self.entry(path)
@@ -299,10 +298,10 @@ class Looking(VersionFacts):
                 f"'{entry.path}' in {self.ref} is not a table by its suffix.",
                 hint="tables are .csv, .tsv, .jsonl, .ndjson, .parquet, .arrow and .feather files",
             )
-        target = Target(entry.path, entry.size, entry.digest, kind, sampled=True)
-        return OpenedFile(target, cast("Opening", partial(self.open, entry.path)), self.path)
+        opening = cast("Callable[[], BinaryIO]", partial(self.open, entry.path))
+        return Source(entry.path, entry.size, entry.digest, kind, True, opening, self.path)
 
-    def _profile_of(self, table: OpenedFile) -> dict[str, Any]:
+    def _profile_of(self, table: Source) -> dict[str, Any]:
         """Return the profile of a table in the repository; empty if it has none."""
         try:
             lines = self._repository.profiles.find(self.dataset, "tables", {table.digest})
@@ -311,7 +310,7 @@ class Looking(VersionFacts):
             return {}
         return decode_profile(lines[table.digest]) if lines else {}
 
-    def _ask(self, table: OpenedFile, read: Callable[[OpenedFile], T]) -> T:
+    def _ask(self, table: Source, read: Callable[[Source], T]) -> T:
         """Return the result of a function of a table.
 
         Raises:
@@ -331,7 +330,7 @@ class Looking(VersionFacts):
         except (pa.ArrowException, OSError, EOFError, ValueError) as error:
             raise InvalidInput(f"{where} is damaged: {str(error).rstrip('.')}.") from error
 
-    def _warn(self, table: OpenedFile, problem: str | None) -> None:
+    def _warn(self, table: Source, problem: str | None) -> None:
         """Warn the caller of the public method of what was left out."""
         if problem:
             warnings.warn(f"'{table.name}' in {self.ref}: {problem.rstrip('.')}.", stacklevel=3)

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from dataver.formats.entry import Kind
 from dataver.ingest.dedup import spooled
 from dataver.log import info as log_info
-from dataver.profiles.kinds import kind_of
-from dataver.profiles.sources import SAMPLE, OpenedFile, Target, encode, group_of
+from dataver.profiles.kinds import SAMPLE, Source, encode, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable
@@ -52,15 +51,15 @@ def profile_draft(draft: DraftCore, opening: Callable[[str], BinaryIO]) -> None:
     try:
         packs = {bytes.fromhex(path.name): path.stat().st_size for path in spooled(draft.spool)}
         added = _SECOND_FILES * draft.tree.summary().files + _SECOND_BYTES * sum(packs.values())
-        targets = _sample(_new_entries(draft) if packs else [], packs)
+        sources = _sample(_new_entries(draft) if packs else [], packs)
         with warnings.catch_warnings(action="ignore"):  # of libraries, about broken files
-            for number, target in enumerate(targets):
+            for number, source in enumerate(sources):
                 if number >= _FEW and time.thread_time() - began > _LEAST + _SHARE * added:
                     break
-                made = encode(target.kind, OpenedFile(target, partial(opening, target.path)), full=False)
-                if made is not None:
-                    lines[group_of(target.kind)][target.digest.hex()] = made[0].decode()
-        if targets:
+                source.open = partial(opening, source.name)
+                if (made := encode(source, full=False)) is not None:
+                    lines[source.kind.group][source.digest.hex()] = made[0].decode()
+        if sources:
             text = json.dumps({"tree": draft.state.tree, "lines": lines})
             draft.profiles.write_text(text, "utf-8")
     except Exception as error:  # noqa: BLE001  # the version is complete without them
@@ -82,25 +81,25 @@ def _new_entries(draft: DraftCore) -> list[Entry]:
     return [leaf.entry(number) for leaf, number in places]
 
 
-def _sample(entries: Iterable[Entry], packs: Container[bytes]) -> list[Target]:
+def _sample(entries: Iterable[Entry], packs: Container[bytes]) -> list[Source]:
     """Return up to `SAMPLE` files of each available kind whose bytes are in these packs, in random order.
 
     Tables come first: `search` finds their columns, and the time may not suffice for all.
     """
-    by_kind: dict[str, list[Target]] = {}
+    by_kind: dict[str, list[Source]] = {}
     for entry in entries:
         kind = kind_of(entry.path) if entry.kind in (Kind.FILE, Kind.EXECUTABLE) else None
         if kind is not None and all(extent.pack in packs for extent in entry.extents):
-            by_kind.setdefault(kind.name, []).append(Target(entry.path, entry.size, entry.digest, kind))
+            by_kind.setdefault(kind.name, []).append(Source(entry.path, entry.size, entry.digest, kind))
     chance = random.Random(0)  # noqa: S311  # the same files for the same draft
     chosen = [
-        target
+        source
         for some in by_kind.values()
         if some[0].kind.available
-        for target in chance.sample(some, min(len(some), SAMPLE))
+        for source in chance.sample(some, min(len(some), SAMPLE))
     ]
     chance.shuffle(chosen)
-    return sorted(chosen, key=lambda target: target.kind.name != "table")
+    return sorted(chosen, key=lambda source: source.kind.name != "table")
 
 
 def send_profiles(draft: DraftCore, published: Published) -> None:

@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import importlib
 import io
+import shutil
+import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, TypeAlias, cast
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, TypeAlias, cast
 
 from dataver.errors import IntegrityError, InvalidInput, StoreError
 from dataver.extras import has_extra
+from dataver.formats.profile import encode_profile
 from dataver.tables import SUFFIXES
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
-__all__ = ["KINDS", "Kind", "Profile", "Source", "kind_of", "make_profile"]
+__all__ = ["KINDS", "SAMPLE", "Kind", "Profile", "Source", "encode", "kind_of", "make_profile"]
+
+SAMPLE: Final = 200
+"""Files of each kind that have cheap profiles in a draft, or a preview in full profiles."""
 
 Profile: TypeAlias = dict[str, Any]
 """A JSON object: `kind`, `full`, perhaps `partial` and `problem`, and what the kind adds."""
@@ -28,28 +35,6 @@ Profile: TypeAlias = dict[str, Any]
 _PROBLEM: Final = 300  # characters
 _CHEAP: Final = 4 << 20  # bytes that a cheap profile reads; a file whose headers take more has none
 _CALL: Final = 64  # bytes that any call counts as: headers of millions of tiny parts take time, too
-
-
-class Source(Protocol):
-    """A file to profile.
-
-    Attributes:
-        name: its path in the version.
-        size: its bytes.
-        sampled: whether it is one of the sample of its kind, for which previews are made.
-    """
-
-    name: str
-    size: int
-    sampled: bool
-
-    def open(self) -> BinaryIO:
-        """Open it: seekable; the caller closes it. Reads only the ranges that are asked for."""
-        ...
-
-    def path(self) -> Path:
-        """Return a local file with its bytes, verified; fetches it if needed. Only in `full`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,6 +57,52 @@ class Kind:
     def available(self) -> bool:
         """Whether the packages that it needs are installed."""
         return self.extra is None or has_extra(self.extra)
+
+    @property
+    def group(self) -> str:
+        """The group of objects in which its profiles lie."""
+        return "tables" if self.name == "table" else "files"
+
+
+@dataclass(slots=True)
+class Source:
+    """A file to profile.
+
+    Attributes:
+        name: its path in the version.
+        size: its bytes.
+        digest: of its content.
+        kind: its kind.
+        sampled: whether it is one of the sample of its kind, for which previews are made.
+        open: opens it: seekable; the caller closes it. Reads only the ranges that are asked for.
+        fetch: returns a local file with the bytes of a path, verified; without it, `path` makes a copy.
+    """
+
+    name: str
+    size: int
+    digest: bytes
+    kind: Kind
+    sampled: bool = False
+    open: Callable[[], BinaryIO] = io.BytesIO
+    fetch: Callable[[str], Path] | None = None
+    _copy: IO[bytes] | None = None
+
+    def path(self) -> Path:
+        """Return a local file: the fetched one, or a temporary one, which `close` deletes. Only in `full`."""
+        if self.fetch is not None:
+            return self.fetch(self.name)
+        if self._copy is None:
+            suffix = "-" + self.name.rpartition("/")[2][-50:]
+            self._copy = tempfile.NamedTemporaryFile(prefix="dataver-", suffix=suffix)  # noqa: SIM115
+            with self.open() as file:
+                shutil.copyfileobj(file, self._copy)
+            self._copy.flush()
+        return Path(self._copy.name)
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        if self._copy is not None:
+            self._copy.close()
 
 
 KINDS: Final = (
@@ -122,6 +153,18 @@ def make_profile(kind: Kind, source: Source, *, full: bool) -> Profile | None:
         known = make_profile(kind, source, full=False) if full else None  # what can be said nevertheless
         found = (known or {}) | common | {"problem": problem}
     return None if found is None or head.left < 0 else common | found
+
+
+def encode(source: Source, *, full: bool) -> tuple[bytes, str | None] | None:
+    """Return the line of a file's profile and its problem; None if there is nothing to say."""
+    profile = make_profile(source.kind, source, full=full)
+    if profile is None:
+        return None
+    try:
+        return encode_profile(profile), profile.get("problem")
+    except InvalidInput as error:
+        problem = f"its profile cannot be stored: {error.message}"
+        return encode_profile({"kind": source.kind.name, "full": full, "problem": problem}), problem
 
 
 class _Head:

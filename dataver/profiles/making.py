@@ -23,8 +23,7 @@ from dataver import parallel
 from dataver.formats.profile import decode_profile
 from dataver.printable import count
 from dataver.profiles import tables
-from dataver.profiles.kinds import Kind, kind_of
-from dataver.profiles.sources import SAMPLE, OpenedFile, Opening, Target, encode, group_of
+from dataver.profiles.kinds import SAMPLE, Kind, Source, encode, kind_of
 from dataver.reading.samples import contents
 from dataver.short_repr import short_repr
 
@@ -121,20 +120,20 @@ class _Making:
     def run(self, progress: Progress) -> None:
         """Make and write the profiles."""
         counts, sizes = Counter[Kind](), Counter[Kind]()
-        for target in self._lacking():
-            counts[target.kind] += 1
-            sizes[target.kind] += target.size
+        for source in self._lacking():
+            counts[source.kind] += 1
+            sizes[source.kind] += source.size
         for kind in [each for each in counts if not each.available]:
             files = count(counts.pop(kind), f"{kind.name} file")
             self.report.missing.append((files, f"pip install 'dataver[{kind.extra}]'"))
             del sizes[kind]
         progress.start(counts.total(), sizes.total())
-        pending = deque[Future[tuple[Target, bytes, str | None]]]()
+        pending = deque[Future[tuple[Source, bytes, str | None]]]()
         try:
             with parallel.pool(parallel.cores(), "profiles") as pool:
                 try:
-                    for target, opening in self._opened(counts):
-                        pending.append(pool.submit(self._make, target, opening))
+                    for source in self._opened(counts):
+                        pending.append(pool.submit(self._make, source))
                         if len(pending) > _PENDING:
                             self._take(pending[0].result(), progress)
                             pending.popleft()
@@ -150,7 +149,7 @@ class _Making:
             self._write()
         self.report.problems += self._broken.items()
 
-    def _lacking(self) -> Iterator[Target]:
+    def _lacking(self) -> Iterator[Source]:
         """Yield each different file without a full profile."""
         seen = set[bytes]()
         self.report.known = 0
@@ -162,33 +161,32 @@ class _Making:
                 seen.add(name)
                 line = self._full.get(name)
                 if line is None:
-                    yield Target(path, leaf.sizes[number], name, kind)
+                    yield Source(path, leaf.sizes[number], name, kind)
                     continue
                 self.report.known += 1
                 if len(line) > 1 and (problem := decode_profile(line).get("problem")):
                     self._broken[path] = problem
 
-    def _opened(self, counts: Mapping[Kind, int]) -> Iterator[tuple[Target, Opening]]:
-        """Yield the files of some kinds and what opens them: small ones, read in groups, then large ones.
+    def _opened(self, counts: Mapping[Kind, int]) -> Iterator[Source]:
+        """Yield the files of some kinds, opened: small ones, read in groups, then large ones.
 
         Of each kind, about `SAMPLE` are sampled.
         """
-        small, large, numbers = deque[Target](), list[Target](), Counter[Kind]()
+        small, large, numbers = deque[Source](), list[Source](), Counter[Kind]()
 
         def groups() -> Iterator[list[tuple[str, int]]]:
             some, size = list[tuple[str, int]](), 0
-            for each in self._lacking():
-                if each.kind not in counts:
+            for source in self._lacking():
+                if source.kind not in counts:
                     continue
-                step = max(1, counts[each.kind] // SAMPLE)
-                target = each._replace(sampled=numbers[each.kind] % step == 0)
-                numbers[each.kind] += 1
-                if target.size > _SMALL:
-                    large.append(target)
+                source.sampled = numbers[source.kind] % max(1, counts[source.kind] // SAMPLE) == 0
+                numbers[source.kind] += 1
+                if source.size > _SMALL:
+                    large.append(source)
                     continue
-                small.append(target)
-                some.append((target.path, target.size))
-                size += target.size
+                small.append(source)
+                some.append((source.name, source.size))
+                size += source.size
                 if len(some) == _TOGETHER or size > _GROUP:
                     yield some
                     some, size = [], 0
@@ -196,26 +194,28 @@ class _Making:
                 yield some
 
         for _, data in contents(self._files, groups()):
-            yield small.popleft(), partial(io.BytesIO, data)
-        for target in large:
-            yield target, partial(cast("Callable[[str], BinaryIO]", self._files.open), target.path)
+            small[0].open = partial(io.BytesIO, data)
+            yield small.popleft()
+        for source in large:
+            source.open = partial(cast("Callable[[str], BinaryIO]", self._files.open), source.name)
+            source.fetch = self._fetch
+            yield source
 
-    def _make(self, target: Target, opening: Opening) -> tuple[Target, bytes, str | None]:
+    def _make(self, source: Source) -> tuple[Source, bytes, str | None]:
         self._threads.add(get_ident())
-        fetch = self._fetch if target.size > _SMALL else None
-        with closing(OpenedFile(target, opening, fetch)) as source:
-            made = encode(target.kind, source, full=True)
-        assert made is not None, f"a full profile of {target.kind.name} files says something"
-        return target, *made
+        with closing(source):
+            made = encode(source, full=True)
+        assert made is not None, f"a full profile of {source.kind.name} files says something"
+        return source, *made
 
-    def _take(self, made: tuple[Target, bytes, str | None], progress: Progress) -> None:
+    def _take(self, made: tuple[Source, bytes, str | None], progress: Progress) -> None:
         """Keep a profile; write those that are kept from time to time."""
-        target, line, problem = made
-        self._lines[group_of(target.kind)][target.digest] = line
-        self.report.made[target.kind.name] += 1
+        source, line, problem = made
+        self._lines[source.kind.group][source.digest] = line
+        self.report.made[source.kind.name] += 1
         if problem is not None:
-            self.report.problems.append((target.path, problem))
-        progress.advance(1, target.size)
+            self.report.problems.append((source.name, problem))
+        progress.advance(1, source.size)
         self._size += len(line)
         if self._size > _WRITTEN or time.monotonic() - self._written > _SECONDS:
             self._write()

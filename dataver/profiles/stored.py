@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from dataver.formats.profile import decode_profile
 from dataver.profiles.kinds import kind_of
-from dataver.profiles.sources import group_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +29,7 @@ def stored_profiles(
         for number, path in enumerate(leaf.paths):
             kind, name = kind_of(path), leaf.file_digest(number)
             if kind is not None and name and chosen(path):
-                files.setdefault(group_of(kind), []).append((path, name))
+                files.setdefault(kind.group, []).append((path, name))
     lines: Lines = {}
     for group, some in files.items():
         lines |= repo.profiles.find(published.record.dataset, group, {name for _, name in some})

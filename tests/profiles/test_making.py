@@ -95,7 +95,7 @@ def test_a_child_costs_what_changed(world, monkeypatch):
     version = publish(world)
     read = []
     monkeypatch.setattr(
-        making, "encode", lambda kind, source, full: read.append(source.name) or (b'1 {"kind":"text"}', None)
+        making, "encode", lambda source, full: read.append(source.name) or (b'1 {"kind":"text"}', None)
     )
     assert version.profile().known == len(KINDS)
     assert read == ["new.txt"]
@@ -255,11 +255,11 @@ def test_a_version_that_is_deleted_meanwhile_leaves_no_profiles(world, monkeypat
     version = publish(world, "vision/dogs")
     encode = making.encode
 
-    def late(kind, source, full):
+    def late(source, full):
         if source.name == "0.png":
             version.delete()
             repo.gc()
-        return encode(kind, source, full=full)
+        return encode(source, full=full)
 
     monkeypatch.setattr(making, "encode", late)
     with pytest.raises(NotFound, match="vision/dogs"):
