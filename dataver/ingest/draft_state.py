@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 _STATE = "draft.json"
-_YOUNG = {"spool", "mirrors", "location", "forked"}  # absent in drafts of an older dataver
+_YOUNG = {"spool", "mirrors", "location", "forked", "stated"}  # absent in drafts of an older dataver
 _STATUS = ("open", "sealed", "uploaded")
 _LOCK_WAIT = 600.0  # seconds to wait for another command on the same draft
 
@@ -86,6 +86,7 @@ class DraftState:
         mirrors: the source that a one-step `sync` mirrors; None for other drafts.
         location: the repository's `Store.location`: a copy of it, which has the same id, is another one.
         forked: whether it was forked, so that workers may have left parts in the repository.
+        stated: for each tree that was forked, the tree of the entries that joined parts left as they were.
     """
 
     id: str
@@ -107,6 +108,7 @@ class DraftState:
     mirrors: str | None = None
     location: str = ""
     forked: bool = False
+    stated: dict[str, str] = field(default_factory=dict)
 
 
 def draft_folder(workspace: Path, draft_id: str) -> Path:

@@ -4,7 +4,8 @@ The idea: the parts are merged as sorted streams, so that equal paths meet; thei
 was forked, and the result is merged three-way with the draft's tree. So the cost grows with the parts, a part
 that was joined before changes nothing, and a path that two workers, or a worker and the draft, changed
 differently is found. An entry of a part states its path's content, also if that is the content when the draft
-was forked: a draft that has changed or removed it differs.
+was forked: a draft that has changed or removed it differs. So does a later part, and as a merge cannot tell,
+the draft keeps these entries as a tree of their own (`DraftState.stated`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from dataver.ingest.add_operation import changes_with
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.scan import Scan
 from dataver.short_repr import short_repr
-from dataver.tree import Tree, diff, edit, merge
+from dataver.tree import Tree, build, diff, edit, merge
 
 __all__ = ["JoinReport", "join_parts"]
 
@@ -155,6 +156,7 @@ def _join(draft: DraftStore, base: bytes, parts: Sequence[tuple[Part, Tree]], re
         theirs = edit(
             theirs, sorted(changes.items()), draft.load_block, draft.keep_block, draft.is_published
         ).digest
+    _keep_stated(draft, base, theirs, parts)
     if ours != base:
         merged, clashes = merge(
             base, ours, theirs, draft.load_block, draft.keep_block, may_be_base=draft.is_published
@@ -163,6 +165,40 @@ def _join(draft: DraftStore, base: bytes, parts: Sequence[tuple[Part, Tree]], re
             raise _differs(clashes[0].other or clashes[0].path, parts, len(clashes) - 1)
         theirs = merged.digest
     draft.state.tree = theirs.hex()
+
+
+def _keep_stated(draft: DraftStore, base: bytes, theirs: bytes, parts: Sequence[tuple[Part, Tree]]) -> None:
+    """Keep the entries that are as when the draft was forked.
+
+    Raises:
+        Conflict: an earlier part stated so of a path that these parts change.
+    """
+    kept = draft.state.stated.get(base.hex())
+    stated = bytes.fromhex(kept) if kept else build((), draft.keep_block).digest
+
+    def changed() -> Iterator[str]:
+        return (change.path for change in diff(base, theirs, draft.load_block, extents=False))
+
+    if kept:
+        earlier = Tree(stated, draft.load_block)
+        for path in changed():
+            if earlier.get(path) is not None:
+                raise _differs(path, parts)
+    same = _without(_checked(_rows(parts)), changed())
+    while batch := list(islice(same, _BATCH)):
+        ordered = [(entry.path, entry) for entry in batch]
+        stated = edit(stated, ordered, draft.load_block, draft.keep_block, draft.is_published).digest
+        draft.state.stated[base.hex()] = stated.hex()
+
+
+def _without(entries: Iterable[Entry], paths: Iterator[str]) -> Iterator[Entry]:
+    """Yield the entries at other paths; both are in path order."""
+    path = next(paths, None)
+    for entry in entries:
+        while path is not None and path < entry.path:
+            path = next(paths, None)
+        if path != entry.path:
+            yield entry
 
 
 def _agreed(
@@ -190,8 +226,8 @@ def _agreed(
 def _differs(path: str, parts: Sequence[tuple[Part, Tree]], others: int = 0) -> Conflict:
     more = f" (and {others:,} more)" if others else ""
     return Conflict(
-        f"'{path}' of {_worker_of(path, parts)} differs from the draft's, which an edit or an earlier part "
-        f"changed since the fork{more}; nothing was joined.",
+        f"'{path}' of {_worker_of(path, parts)} differs from what an edit of the draft or an earlier part "
+        f"left there since the fork{more}; nothing was joined.",
         hint="leave out this part, or fork the draft again and let the worker add its files again",
     )
 

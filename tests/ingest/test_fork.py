@@ -123,7 +123,7 @@ def test_different_content_at_one_path_is_a_conflict_that_names_both(draft, tmp_
     else:
         draft.join(parts[:2])
         digest = draft.tree.digest
-        with pytest.raises(Conflict, match="'x' of worker 2 differs from the draft's"):
+        with pytest.raises(Conflict, match="'x' of worker 2 differs from what an edit"):
             draft.join(parts[2:])
     assert draft.tree.digest == digest
     assert same.exists()
@@ -157,7 +157,7 @@ def test_a_path_added_as_it_was_at_the_fork_states_its_content(repo, draft, tmp_
     digest = child.tree.digest
     path = "e/f" if edit == "removed" else "y"
     for parts in ([part], [part, other], [other, part]):
-        with pytest.raises(Conflict, match=f"'{path}' of worker 0 differs from the draft's") as caught:
+        with pytest.raises(Conflict, match=f"'{path}' of worker 0 differs from what an edit") as caught:
             child.join(parts)
         assert "fork the draft again" in caught.value.hint
         assert child.tree.digest == digest
@@ -165,6 +165,29 @@ def test_a_path_added_as_it_was_at_the_fork_states_its_content(repo, draft, tmp_
     child.add(old)  # agrees again
     assert child.join([part]).entries == 3
     assert {entry.path for entry in child.tree.iterate()} == {"x", "y", "e/f", "z"}
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_part_that_leaves_a_path_as_it_was_contradicts_a_later_one(repo, draft, tmp_path, reopened):
+    """Joined one after the other as well as together; the draft is read from its files in between."""
+    old = fill(tmp_path / "old", ["x", "y"])
+    draft.add(old)
+    draft.finalize("old")
+    child = repo.create("d", parents=draft.upload().version.ref, workspace=tmp_path / "child")
+    tokens = child.fork(3)
+    same, other = added(tokens[0], old), added(tokens[1], fill(tmp_path / "new", ["y", "z"]))
+    third = added(tokens[2], fill(tmp_path / "third", ["w"]))
+    with pytest.raises(Conflict, match="worker 0 and worker 1 added different content at 'y'"):
+        child.join([same, other])
+    child.join([same])
+    child.join([same, third])
+    if reopened:
+        child = repo.draft(child.id, workspace=tmp_path / "child")
+    digest = child.tree.digest
+    for parts in ([other], [other, third]):
+        with pytest.raises(Conflict, match="'y' of worker 1 differs from what an edit of the draft"):
+            child.join(parts)
+    assert child.tree.digest == digest
 
 
 def test_an_empty_folder_that_the_draft_has_filled_is_no_conflict(repo, draft, tmp_path):
