@@ -6,7 +6,7 @@ from dataver.tree.diff import Change, count_renames, diff, find_renames
 from dataver.tree.edit import edit
 from dataver.tree.many_trees import Forest
 from dataver.tree.merge import MergeConflict, merge
-from dataver.tree.read import Listed, Tree, new_name_problems
+from dataver.tree.read import Listed, Totals, Tree, new_name_problems
 from dataver.tree.selection import WHOLE, Given, Selection, path_of
 from dataver.tree.walk import Clashes, walk
 
@@ -24,6 +24,7 @@ __all__ = [
     "Save",
     "Selection",
     "Shape",
+    "Totals",
     "Tree",
     "TreeRoot",
     "build",

@@ -5,11 +5,22 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import NamedTuple
 
 from dataver.formats.block import Block, Inner, Leaf
-from dataver.formats.entry import Entry, portability_problems
+from dataver.formats.entry import Entry, Kind, portability_problems
 from dataver.tree.build import TreeRoot
 from dataver.tree.checked_descent import Load, descend, load_root, steps
 
-__all__ = ["Listed", "Tree", "new_name_problems"]
+__all__ = ["Listed", "Totals", "Tree", "new_name_problems"]
+
+
+class Totals(NamedTuple):
+    """Numbers of some entries of a tree: entries, files among them, and bytes of the files."""
+
+    entries: int
+    files: int
+    size: int
+
+    def __sub__(self, other: "Totals") -> "Totals":
+        return Totals(self.entries - other.entries, self.files - other.files, self.size - other.size)
 
 
 class Listed(NamedTuple):
@@ -67,6 +78,34 @@ class Tree:
         near = self._nearest(path)
         return near.rank + bisect_left(near.leaf.paths, path)
 
+    def before(self, path: str) -> Totals:
+        """Return the totals of the entries whose path sorts before `path`; loads the blocks on the way."""
+        block = load_root(self.digest, self._load)
+        upper: str | None = None
+        entries = files = size = 0
+        while isinstance(block, Inner):
+            number = _position(block, path)
+            for child in block.children[:number]:
+                entries, files, size = (
+                    entries + child.entry_count,
+                    files + child.file_count,
+                    size + child.byte_count,
+                )
+            parent = block
+            block = descend(parent, number, self._load, upper)
+            if number + 1 < len(parent.children):
+                upper = parent.children[number + 1].first_path
+        count = bisect_left(block.paths, path)
+        found = count - sum(block.kinds.count(kind, 0, count) for kind in (Kind.SYMLINK, Kind.DIRECTORY))
+        return Totals(entries + count, files + found, size + sum(block.sizes[:count]))
+
+    def totals(self, prefix: str = "") -> Totals:
+        """Return the totals of the entries whose path starts with `prefix`; loads the blocks at both ends."""
+        behind = _behind(prefix)
+        if behind is None:
+            return Totals(*self.summary()[1:]) - self.before(prefix)
+        return self.before(behind) - self.before(prefix)
+
     def at(self, rank: int) -> tuple[Leaf, int]:
         """Return the leaf of the entry that has `rank` entries before it, and its number in the leaf.
 
@@ -105,10 +144,10 @@ class Tree:
     def _ranked_leaves(self, start: str, stop: str | None) -> Iterator[tuple[Leaf, int]]:
         yield from _leaves(load_root(self.digest, self._load), self._load, None, start, stop, 0)
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
-        """Yield the direct children of a folder, in path order."""
+    def list(self, folder: str = "", start: str = "") -> Iterator[Listed]:
+        """Yield the direct children of a folder, in path order, from the path `start` on."""
         prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
-        place: str | None = prefix
+        place: str | None = max(prefix, start)
         while place is not None:
             place = yield from self._list_from(place, prefix)
 

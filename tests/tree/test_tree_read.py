@@ -7,6 +7,7 @@ from tree_models import MODELS, PATHS, SMALL, BlockBox, build_model, entry_of
 
 from dataver.errors import IntegrityError
 from dataver.formats.block import Child, encode_inner, encode_leaf
+from dataver.formats.entry import Kind
 from dataver.tree import Tree, build, diff, edit, walk
 
 PREFIXES = st.sampled_from(["", "a", "a/", "a-b/", "b/d", "é", "z", "\U0010ffff", "x0", "\ud7ff"]) | PATHS
@@ -59,6 +60,23 @@ def test_an_entry_is_found_by_the_number_of_those_before_it(model, paths):
         assert leaf.paths[number] == order[rank]
     with pytest.raises(IndexError):
         tree.at(len(order))
+
+
+@given(MODELS, PREFIXES, PATHS)
+def test_totals_are_those_of_the_entries(model, prefix, start):
+    """Of the entries before a path and with a prefix; and a list goes on at any path."""
+    box = BlockBox()
+    tree = Tree(build_model(box, model).digest, box.load)
+
+    def expected(paths):
+        some = [model[path] for path in paths]
+        files = sum(each.kind in (Kind.FILE, Kind.EXECUTABLE) for each in some)
+        return (len(some), files, sum(each.size for each in some))
+
+    assert tree.before(start) == expected(path for path in model if path < start)
+    assert tree.totals(prefix) == expected(path for path in model if path.startswith(prefix))
+    later = [each for each in tree.list() if tree.rank(start) <= each.rank]
+    assert [each for each in tree.list(start=start) if each.rank >= tree.rank(start)] == later
 
 
 def test_names_at_the_end_of_unicode_are_listed_once():
