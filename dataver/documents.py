@@ -1,20 +1,24 @@
 """The JSON documents of versions, entries, differences, runs and usage: of `--json` and of the web page."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from dataver import Diff, Entry, Version
     from dataver.formats.description import Description
+    from dataver.formats.external import ExternalPack
     from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion
     from dataver.lineage.queries.versions import Graph
     from dataver.maintenance.usage import Usage, UsageReport
     from dataver.tree import Change
 
+# Imports in functions: most commands print no external file.
+
 __all__ = [
-    "CHANGES", "description_values", "diff_values", "entry_values", "graph_values", "kind_of_change",
-    "link_values", "run_values", "traced_values", "usage_report_values", "usage_values", "version_values",
+    "CHANGES", "description_values", "diff_values", "entry_values", "external_place", "graph_values",
+    "kind_of_change", "link_values", "run_values", "traced_values", "usage_report_values", "usage_values",
+    "version_values",
 ]  # fmt: skip
 
 CHANGES: Final = ("added", "removed", "modified", "renamed")
@@ -73,6 +77,17 @@ def entry_values(entry: "Entry") -> dict[str, Any]:
         "digest": entry.digest.hex() or None,
         "target": entry.target or None,
     }
+
+
+def external_place(entry: "Entry", load: "Callable[[bytes], ExternalPack]") -> str:
+    """Return the URL of an external file; an empty text for a file in the repository."""
+    from dataver.formats.entry import is_external
+
+    for extent in entry.extents:
+        if is_external(extent.pack):
+            pack = load(extent.pack)
+            return pack.uri(next(pack.runs(*pack.frames_of(extent))).source)
+    return ""
 
 
 def diff_values(diff: "Diff") -> dict[str, Any]:

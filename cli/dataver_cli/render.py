@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from dataver import AddReport, Diff, Entry, UploadReport, Version
     from dataver.formats.description import Description
-    from dataver.ingest.external import Load
 
 __all__ = [
     "add_line",
@@ -19,7 +18,6 @@ __all__ = [
     "diff_lines",
     "diff_summary",
     "description_lines",
-    "external_place",
     "time_notes",
     "upload_line",
     "upload_notes",
@@ -42,17 +40,6 @@ def description_lines(found: "Description | None") -> list[tuple[str, str]]:
         return []
     values = [("description", found.text), ("license", found.license), ("owner", found.owner)]
     return [(name, value) for name, value in values if value]
-
-
-def external_place(entry: "Entry", load: "Load") -> str:
-    """Return the URL of an external file; an empty text for a file in the repository."""
-    from dataver.formats.entry import is_external
-
-    for extent in entry.extents:
-        if is_external(extent.pack):
-            pack = load(extent.pack)
-            return pack.uri(next(pack.runs(*pack.frames_of(extent))).source)
-    return ""
 
 
 def add_values(report: "AddReport") -> dict[str, Any]:

@@ -27,7 +27,7 @@ from dataver import Repository
 from dataver._about import __version__
 from dataver.errors import DataverError, InvalidInput, NotFound, StoreError
 from dataver.printable import count, safe, size
-from dataver.ui import dataset, datasets, drawing
+from dataver.ui import dataset, datasets, drawing, version
 from dataver.ui.asked import Asked, Memory
 
 __all__ = ["PAGES", "PREFIX", "Page", "Site"]
@@ -40,6 +40,7 @@ Page = Callable[[Asked], dict[str, Any]]
 PAGES: Final[dict[str, Page]] = {
     "datasets": datasets.page,
     "dataset": dataset.page,
+    "version": version.page,
 }
 """The pages by their names."""
 
@@ -124,7 +125,7 @@ def _environment(repository: Repository, editing: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest}
+    made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest, "lines": _lines}
     made.globals |= {
         "url": page_url,
         "raw": raw_url,
@@ -150,6 +151,11 @@ def raw_url(ref: str, path: str) -> str:
 
 def _printable(value: object) -> object:
     return safe(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _lines(text: str) -> Markup:
+    """Return a text of several lines, each of them printable."""
+    return Markup("\n").join(safe(line) for line in text.expandtabs().split("\n"))
 
 
 def _when(text: str | None) -> Markup:

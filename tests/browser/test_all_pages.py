@@ -9,6 +9,10 @@ PAGES = (
     "datasets?q=zzz",
     "dataset?name=shop/prices",
     "dataset?name=log/events&page=20",
+    "version?ref=shop/prices@1.0.2",
+    "version?ref=vision/cats@1.0.1&path=train",
+    "version?ref=odd/names@1.0.0&path=strange",
+    "version?ref=odd/names@1.0.0&path=many&from=300",
     "nothing",
 )
 """One address for each state that looks different."""

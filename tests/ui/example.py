@@ -179,6 +179,7 @@ def _odd(repo: dataver.Repository, folder: Path) -> None:
     (source / "book.ipynb").write_text(
         json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
     )
+    (source / "link.npy").symlink_to("matrix.npy")
     for number in range(1_200):
         path = source / "many" / f"{number:05}.txt"
         path.parent.mkdir(exist_ok=True)

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataver.documents import entry_values
+from dataver.documents import entry_values, external_place
 from dataver_cli.command import exclude_option, include_option, option, ref_argument, subcommand
 from dataver_cli.completing import complete_draft
 from dataver_cli.output import SHORT, size, table
-from dataver_cli.render import external_place
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:

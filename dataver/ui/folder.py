@@ -1,0 +1,89 @@
+"""A page of a folder: the names from one entry on, found by its rank, however many names the folder has.
+
+The query has the number of the entry (`from`), or the beginning of the names (`begins`). Of a subfolder the
+tree has the totals, so that no page costs more than the names it shows.
+"""
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver.documents import entry_values, external_place
+from dataver.errors import DataverError, NotFound
+from dataver.ui.asked import Asked
+
+if TYPE_CHECKING:
+    from dataver import Version
+    from dataver.tree import Listed, Tree
+
+__all__ = ["IMAGES", "listing"]
+
+IMAGES: Final = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif", ".svg")
+"""The suffixes of images that browsers show."""
+
+_ROWS: Final = 100
+
+
+def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
+    """Return a page of the names in a folder.
+
+    Raises:
+        NotFound: the folder has no such page.
+    """
+    tree, prefix = version.tree, f"{folder}/" if folder else ""
+    begins = asked.text("begins").partition("/")[0]
+    first, totals = tree.rank(prefix + begins), tree.totals(prefix + begins)
+    at = asked.number("from", 0)
+    if at and at >= totals.entries:
+        raise NotFound(f"there is no entry {at:,} in the folder; it has {totals.entries:,}.")
+    start = _child_at(tree, prefix, first + at) if at else prefix + begins
+    found = [each for each in islice(tree.list(folder, start), _ROWS + 1) if each.name.startswith(begins)]
+    last = _back(tree, prefix, first, first + totals.entries)
+    rows = [_row(asked, tree, prefix, each) for each in found[:_ROWS]]
+    images = sum(each["image"] for each in rows)
+    return {
+        "begins": begins,
+        "files": totals.files,
+        "size": totals.size,
+        "rows": rows,
+        "grid": images > len(rows) / 2 if not asked.text("view") else asked.text("view") == "grid",
+        "images": images,
+        "place": {
+            "first": at + 1,
+            "last": found[_ROWS].rank - first if len(found) > _ROWS else totals.entries,
+            "entries": totals.entries,
+            "previous": _back(tree, prefix, first, first + at) - first if at else None,
+            "next": found[_ROWS].rank - first if len(found) > _ROWS else None,
+            "end": last - first if len(found) > _ROWS else None,
+        },
+    }
+
+
+def _child_at(tree: "Tree", prefix: str, rank: int) -> str:
+    """Return the first path of the name in a folder that the entry with a rank belongs to."""
+    leaf, number = tree.at(rank)
+    name, slash, _ = leaf.paths[number][len(prefix) :].partition("/")
+    return prefix + name + slash
+
+
+def _back(tree: "Tree", prefix: str, first: int, rank: int) -> int:
+    """Return the rank from which on a page of names ends before the entry with a rank."""
+    for _ in range(_ROWS):
+        if rank <= first:
+            break
+        child = _child_at(tree, prefix, rank - 1)
+        rank = tree.rank(child) if child.endswith("/") else rank - 1
+    return max(rank, first)
+
+
+def _row(asked: Asked, tree: "Tree", prefix: str, each: "Listed") -> dict[str, Any]:
+    path = prefix + each.name
+    if each.entry is None:
+        below = tree.totals(f"{path}/")
+        found = {"path": path, "kind": "folder", "size": below.size, "digest": None, "target": None}
+        return {**found, "name": each.name, "files": below.files, "image": False, "external": None}
+    image = each.name.lower().endswith(IMAGES) and bool(each.entry.digest)
+    try:
+        place = external_place(each.entry, asked.repository._core.packs.externals.load)
+    except DataverError as error:
+        place = f"elsewhere: {error.message}"
+    return {**entry_values(each.entry), "name": each.name, "image": image, "external": place or None}

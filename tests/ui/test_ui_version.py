@@ -1,0 +1,109 @@
+"""The page of a version: its facts, its folders, and how to use it."""
+
+import pytest
+
+
+def test_a_version_has_its_facts(pages):
+    """Name, origin, runs, kinds of files and readme."""
+    found = pages.document("version", ref="shop/prices@1.0.2")
+    assert found["version"]["tags"] == ["production"]
+    assert found["version"]["description"]["license"] == "CC-BY-4.0"
+    assert [each["ref"] for each in found["version"]["parents"]] == ["shop/prices@1.0.1"]
+    assert {each["suffix"] for each in found["about"]["kinds"]} == {".md", ".parquet", ".csv", ".json"}
+    assert not found["about"]["fetched"]
+    shown = pages.page("version", ref="shop/prices@1.0.2")
+    assert "<h1>Prices</h1>" in shown
+    assert "<script>alert" not in shown
+    assert "CC-BY-4.0" in shown
+    older = pages.document("version", ref="shop/prices@1.0.1")["about"]
+    assert older["children"] == {"total": 1, "first": ["shop/prices@1.0.2"]}
+    assert older["runs"]["total"] == len(pages.repo.lineage.runs(version="shop/prices@1.0.1"))
+    assert [each["role"] for each in older["runs"]["first"]] == ["input"] * 5
+
+
+def test_names_page_by_rank_in_both_directions(pages):
+    """Each name once, and the page before leads back; the last page is full."""
+    address = {"ref": "odd/names@1.0.0", "path": "many"}
+    seen, at = [], 0
+    while at is not None:
+        page = pages.document("version", **address, **({"from": at} if at else {}))["folder"]
+        seen += [each["name"] for each in page["rows"]]
+        if at:
+            assert page["place"]["previous"] == at - 100
+        at = page["place"]["next"]
+    assert seen == [f"{number:05}.txt" for number in range(1_200)]
+    end = pages.document("version", **address)["folder"]["place"]["end"]
+    assert end == 1_100
+    assert pages.ask("/-/version?ref=odd/names@1.0.0&path=many&from=1200").status == 404
+
+
+def test_pages_do_not_cut_subfolders(pages):
+    """A page that an address begins inside a subfolder begins at the subfolder."""
+    found = pages.document("version", ref="odd/names@1.0.0", **{"from": 900})["folder"]
+    assert found["rows"][0]["name"] == "many"
+    assert found["rows"][0]["files"] == 1_200
+    assert found["place"]["previous"] == 0
+
+
+def test_names_are_filtered_by_their_beginning(pages):
+    """Without a look at the others; what is not there has no rows."""
+    found = pages.document("version", ref="odd/names@1.0.0", path="many", begins="0110")["folder"]
+    assert [each["name"] for each in found["rows"]] == [f"{number:05}.txt" for number in range(1_100, 1_110)]
+    assert found["files"] == 10
+    assert pages.document("version", ref="odd/names@1.0.0", begins="many/0")["folder"]["rows"] != []
+    assert "No name here begins with" in pages.page("version", ref="odd/names@1.0.0", begins="zz")
+
+
+def test_links_say_where_they_lead(pages):
+    """A link to a file or a folder has its target; one that leads out of the version leads nowhere."""
+    rows = {each["name"]: each for each in pages.document("version", ref="odd/names@1.0.0")["folder"]["rows"]}
+    assert rows["link.npy"]["target"] == "matrix.npy"
+    found = pages.document("version", ref="odd/names@1.0.0", path="link.npy")["file"]
+    assert found["leads"] == "matrix.npy"
+    assert "matrix.npy" in pages.page("version", ref="odd/names@1.0.0", path="link.npy")
+
+
+def test_hostile_names_are_text(pages):
+    """Each is shown, and its page is found."""
+    shown = pages.page("version", ref="odd/names@1.0.0", path="strange")
+    assert "<img src=x" not in shown
+    assert "\u202e" not in shown
+    for each in pages.document("version", ref="odd/names@1.0.0", path="strange")["folder"]["rows"]:
+        page = pages.page("version", ref="odd/names@1.0.0", path=each["path"])
+        assert "<img src=x" not in page
+        assert "\u202e" not in page
+
+
+def test_use_it_quotes_what_it_copies(pages):
+    """Commands and code have names as literals."""
+    path = "strange/quote'\"quote.txt"
+    use = {
+        each["name"]: each["text"]
+        for each in pages.document("version", ref="odd/names@1.0.0", path=path)["use"]
+    }
+    assert "cat odd/names@1.0.0 'strange/quote'\"'\"'\"quote.txt' >" in use["Command line"]
+    assert repr(path) in use["Python"]
+    use = {
+        each["name"]: each["text"]
+        for each in pages.document("version", ref="odd/names@1.0.0", path="strange/evil\u202egpj.txt")["use"]
+    }
+    assert r"$'strange/evil\u202egpj.txt'" in use["Command line"]
+    table = pages.document("version", ref="shop/prices@1.0.2", path="prices.parquet")["use"]
+    assert [each["name"] for each in table] == [
+        "Command line", "Python", "pandas", "DuckDB", "PyTorch", "Mount",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["Python", "pandas", "DuckDB", "PyTorch"])
+def test_the_code_that_is_copied_runs(pages, name):
+    """As it is shown, for a table."""
+    pytest.importorskip({"PyTorch": "torch", "DuckDB": "duckdb"}.get(name, "pandas"))
+    use = pages.document("version", ref="shop/prices@1.0.2", path="prices.parquet")["use"]
+    exec({each["name"]: each["text"] for each in use}[name], {})  # what the page shows
+
+
+def test_what_is_missing_is_said(pages):
+    """A version, a path and a page that are not there."""
+    for query in ("ref=none@1.0.0", "ref=shop/prices@9.9.9", "ref=shop/prices@1.0.2&path=none"):
+        assert pages.ask(f"/-/version?{query}").status == 404
+    assert pages.ask("/-/version").status == 400
