@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 # Imports in functions: most commands print no external file.
 
 __all__ = [
-    "CHANGES", "description_values", "diff_values", "entry_values", "external_place", "graph_values",
-    "kind_of_change", "link_values", "run_values", "traced_values", "usage_report_values", "usage_values",
-    "version_values",
+    "CHANGES", "change_values", "description_values", "diff_values", "entry_values", "external_place",
+    "graph_values", "kind_of_change", "link_values", "run_values", "traced_values", "usage_report_values",
+    "usage_values", "version_values",
 ]  # fmt: skip
 
 CHANGES: Final = ("added", "removed", "modified", "renamed")
@@ -110,6 +110,12 @@ def _changes(diff: "Diff", wanted: str) -> Iterator[dict[str, Any]]:
                 if wanted == "modified"
                 else (both if wanted == "renamed" else old or new or {})
             )
+
+
+def change_values(change: "Change") -> dict[str, Any]:
+    """Return a change as JSON values."""
+    old, new = (entry and entry_values(entry) for entry in (change.old, change.new))
+    return {"kind": kind_of_change(change), "path": change.path, "old": old, "new": new}
 
 
 def kind_of_change(change: "Change") -> str:

@@ -1,5 +1,6 @@
 """What a page is asked for: its query, the repository, and values that several requests share."""
 
+import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
@@ -25,12 +26,13 @@ class Memory:
         self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], _T], seconds: float = _FRESH) -> _T:
-        """Return the value of a key, made now if it is missing or older than `seconds`."""
+        """Return the value of a key, made now if it is missing or was made more than `seconds` ago."""
         now = time.monotonic()
         with self._lock:
+            self._made = {each: made for each, made in self._made.items() if now < made[1]}
             known = self._made.pop(key, None)
-            fresh = known is not None and now < known[1]
-            value, until = known if known is not None and fresh else (Future[Any](), now + seconds)
+            fresh = known is not None
+            value, until = known or (Future[Any](), math.inf)
             self._made[key] = (value, until)
             while len(self._made) > _KEPT:
                 del self._made[next(iter(self._made))]
@@ -42,6 +44,9 @@ class Memory:
                 with self._lock:
                     self._made.pop(key, None)
                 raise
+            with self._lock:
+                if key in self._made:
+                    self._made[key] = (value, time.monotonic() + seconds)
         found: _T = value.result()
         return found
 

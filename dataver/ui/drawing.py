@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-__all__ = ["bars", "sparkline"]
+__all__ = ["bars", "share", "sparkline"]
 
 
 def sparkline(values: Sequence[float], title: str, width: int = 120, height: int = 28) -> Markup:
@@ -44,3 +44,13 @@ def bars(counts: Sequence[float], title: str, width: int = 120, height: int = 36
         '<svg class="bars" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img">'
         "<title>{title}</title>{drawn}</svg>"
     ).format(w=width, h=height, title=title, drawn=drawn)
+
+
+def share(part: float, whole: float, title: str, width: int = 60) -> Markup:
+    """Return a bar that is filled as far as the part is of the whole."""
+    filled = min(1.0, part / whole) * width if whole else 0.0
+    return Markup(
+        '<svg class="share" width="{w}" height="8" viewBox="0 0 {w} 8" role="img" aria-label="{title}">'
+        '<rect class="whole" width="{w}" height="8" rx="2"/><rect width="{filled:.1f}" height="8" rx="2"/>'
+        "</svg>"
+    ).format(w=width, title=title or f"{part:,} of {whole:,}", filled=filled)

@@ -27,7 +27,7 @@ from dataver import Repository
 from dataver._about import __version__
 from dataver.errors import DataverError, InvalidInput, NotFound, StoreError
 from dataver.printable import count, safe, size
-from dataver.ui import dataset, datasets, drawing, version
+from dataver.ui import dataset, datasets, diff, drawing, version
 from dataver.ui.asked import Asked, Memory
 
 __all__ = ["PAGES", "PREFIX", "Page", "Site"]
@@ -41,6 +41,7 @@ PAGES: Final[dict[str, Page]] = {
     "datasets": datasets.page,
     "dataset": dataset.page,
     "version": version.page,
+    "diff": diff.page,
 }
 """The pages by their names."""
 
@@ -125,7 +126,8 @@ def _environment(repository: Repository, editing: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest, "lines": _lines}
+    made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest}
+    made.filters |= {"lines": _lines, "json": _json}
     made.globals |= {
         "url": page_url,
         "raw": raw_url,
@@ -163,6 +165,10 @@ def _when(text: str | None) -> Markup:
     if not text:
         return Markup("&ndash;")
     return Markup('<time datetime="{}">{}</time>').format(text, text[:16].replace("T", " "))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _digest(text: str | None) -> Markup:

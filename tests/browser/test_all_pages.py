@@ -13,6 +13,11 @@ PAGES = (
     "version?ref=vision/cats@1.0.1&path=train",
     "version?ref=odd/names@1.0.0&path=strange",
     "version?ref=odd/names@1.0.0&path=many&from=300",
+    "diff?new=vision/cats",
+    "diff?new=odd/names&kind=added",
+    "diff?new=vision/cats&path=train/0001.jpg",
+    *(f"diff?new=lab/mixed&path={name}" for name in ("table.parquet", "settings.json", "notes.txt")),
+    "diff?new=lab/mixed&path=model.safetensors",
     "nothing",
 )
 """One address for each state that looks different."""

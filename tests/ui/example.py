@@ -53,6 +53,7 @@ def make(folder: Path, versions: int = 40) -> None:
     _shop(repo, folder)
     _cats(repo, folder)
     _odd(repo, folder)
+    _mixed(repo, folder)
     _many(repo, folder, versions)
     _runs(repo, folder)
 
@@ -185,6 +186,48 @@ def _odd(repo: dataver.Repository, folder: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"{number}\n")
     _publish(repo, folder, "odd/names", '<script>alert("message")</script>')
+
+
+def _mixed(repo: dataver.Repository, folder: Path) -> None:
+    """Publish two versions that differ in files of each kind."""
+    source = folder / "lab/mixed"
+    source.mkdir(parents=True)
+    chance = random.Random(2)
+    large = chance.randbytes(3_000_000)
+    for second in (False, True):
+        (source / "large.bin").write_bytes(
+            large[:1_500_000] + b"inserted" * 9_000 * second + large[1_500_000:]
+        )
+        (source / "small.bin").write_bytes(b"\0" + chance.randbytes(200))
+        lines = [f"line {number}" for number in range(60)]
+        lines[20:22] = ["<script>alert('text')</script>", "another"] if second else lines[20:22]
+        (source / "notes.txt").write_text("\n".join(lines) + "\n")
+        settings = {
+            "rate": 0.1 + second,
+            "<b>": [1, 2, 3 + second],
+            **({"new": None} if second else {"old": "x"}),
+        }
+        (source / "settings.json").write_text(json.dumps(settings))
+        np.save(
+            source / "matrix.npy", np.arange(600, dtype=np.float32).reshape(20, 30) + np.eye(20, 30) * second
+        )
+        save_file(
+            {
+                "weight": np.full((8, 8), 1 + second, np.float32),
+                "bias": np.zeros(8, np.float32),
+                "head" if second else "tail": np.zeros(2, np.float32),
+            },
+            source / "model.safetensors",
+        )
+        table = {
+            "key": list(range(300)),
+            "value": [chance.gauss(3 * second, 1) for _ in range(300)],
+            "label" if second else "name": [f"<i>{number}" for number in range(300)],
+            "count": [str(number) if second else number for number in range(300)],
+            "new" if second else "old": [chance.random() for _ in range(300)],
+        }
+        pq.write_table(pa.table(table), source / "table.parquet")
+        _publish(repo, folder, "lab/mixed", "second" if second else "first")
 
 
 def _many(repo: dataver.Repository, folder: Path, versions: int) -> None:

@@ -1,0 +1,129 @@
+"""The difference of two versions: which paths changed, or what changed in one file."""
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver import Diff, Version
+from dataver.documents import CHANGES, change_values, entry_values, kind_of_change, version_values
+from dataver.errors import InvalidInput, NotFound
+from dataver.formats.entry import Kind
+from dataver.ui.asked import Asked
+from dataver.ui.diff_content import content
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dataver.tree import Change
+
+__all__ = ["page"]
+
+_ROWS: Final = 200  # changed paths on a page
+_FOLDERS: Final = 40
+_CHOICES: Final = 200  # versions that the form suggests
+_READ: Final = 256_000_000  # bytes of both files, as of `diff --stat`
+_ITEMS: Final = 50  # rows of each kind, values or tensors, unless the query asks for others
+_KEPT: Final = 120.0  # seconds
+
+
+def page(asked: Asked) -> dict[str, Any]:
+    """Return the changes from `old`, else from the first parent, to `new`; of `path`, those in the file."""
+    new = asked.version("new")
+    old = _before(asked, new)
+    diff = new.diff() if old is None else old.diff(new)
+    document = {
+        "old": None if old is None else version_values(old),
+        "new": version_values(new),
+        "choices": [ref for name in {new.dataset, (old or new).dataset} for ref in _refs(asked, name)],
+        "summary": diff.summary(),
+        "path": asked.text("path"),
+    }
+    part = _file(asked, diff, old, new) if document["path"] else _changes(asked, diff)
+    return document | part
+
+
+def _before(asked: Asked, new: Version) -> Version | None:
+    if asked.text("old"):
+        return asked.version("old")
+    if not new.parents:
+        return None
+    parent = new.parents[0]
+    found = asked.repository.version(f"{parent.dataset}@{parent.label}")
+    if found.record_id != parent.record:
+        raise NotFound(f"the parent of {new.ref} is not in the repository.", hint="compare another version")
+    return found
+
+
+def _refs(asked: Asked, name: str) -> list[str]:
+    versions = asked.memory.get(("versions", name), lambda: asked.repository.versions(name))
+    return [each.ref for each in versions[: -_CHOICES - 1 : -1]]
+
+
+def _changes(asked: Asked, diff: Diff) -> dict[str, Any]:
+    """Return a page of the changed paths, and the numbers of changes in folders.
+
+    `under` selects a folder, `kind` added, removed, modified or renamed paths.
+    """
+    under, kind = asked.text("under").strip("/"), asked.text("kind")
+    if kind not in ("", *CHANGES):
+        raise InvalidInput(f"there is no kind '{kind}' of changes.", hint=f"one of {', '.join(CHANGES)}")
+    folders: dict[str, Counter[str]] = {}
+    counts = Counter[str]()
+    for path, change in _below(diff, under):
+        name, slash, _ = path[len(under) + bool(under) :].partition("/")
+        counts[kind_of_change(change)] += 1
+        if slash:
+            folders.setdefault(name, Counter())[kind_of_change(change)] += 1
+    found = (each for each in _below(diff, under) if kind in ("", kind_of_change(each[1])))
+    shown, place = asked.page(found, _ROWS, counts[kind] if kind else counts.total())
+    largest = sorted(folders.items(), key=lambda each: -each[1].total())[:_FOLDERS]
+    return {
+        "under": under,
+        "kind": kind,
+        "counts": dict.fromkeys(CHANGES, 0) | counts,
+        "folders": [{"name": name, **dict.fromkeys(CHANGES, 0), **some} for name, some in sorted(largest)],
+        "further_folders": len(folders) - len(largest),
+        "changes": [change_values(change) for _, change in shown],
+        "place": place,
+    }
+
+
+def _below(diff: Diff, folder: str) -> "Iterator[tuple[str, Change]]":
+    """Yield changes in a folder, each with its path there; of a renamed file, that may be its old one."""
+    prefix = f"{folder}/" if folder else ""
+    for change in diff:
+        if change.path.startswith(prefix):
+            yield change.path, change
+        elif change.new is not None and change.new.path.startswith(prefix):
+            yield change.new.path, change
+
+
+def _file(asked: Asked, diff: Diff, old: Version | None, new: Version) -> dict[str, Any]:
+    """Return what changed in the file `path`; `key` is the key column of a table, `items` a limit."""
+    path = asked.text("path")
+    change = next((each for each in diff if path in (each.path, each.new and each.new.path)), None)
+    one = (old or new).entry(path) if change is None else change.old
+    two = (old or new).entry(path) if change is None else change.new
+    document: dict[str, Any] = {
+        "kind": "unchanged" if change is None else kind_of_change(change),
+        "entries": {"old": one and entry_values(one), "new": two and entry_values(two)},
+        "limit": _READ,
+        "content": None,
+    }
+    if one is None or two is None or not {one.kind, two.kind} <= {Kind.FILE, Kind.EXECUTABLE}:
+        return document
+    if one.size + two.size > _READ or one.digest == two.digest:
+        return document
+    key, items = asked.text("key"), asked.number("items", _ITEMS, 1_000)
+    names = (one.path, two.path, key, items)
+
+    def compare() -> dict[str, Any]:
+        with diff.content(two.path, old_path=one.path, key=key or None) as found:
+            return content(found, items)
+
+    try:
+        document["content"] = asked.memory.get(
+            ("content", old and old.record_id, new.record_id, *names), compare, _KEPT
+        )
+    except InvalidInput as error:
+        document["content"] = {"kind": "problem", "summary": error.message}
+    return document | {"key": key, "items": items}
