@@ -44,11 +44,12 @@ SECTIONS: dict[str, dict[str, str]] = {
         "fetch": "Fetch a version to this machine and verify every byte.",
         "cat": "Write files of a version to standard output.",
         "mount": "Mount a version as a read-only folder, without fetching it.",
-        "serve": "Serve versions over HTTP to programs on this machine.",
+        "serve": "Serve versions over HTTP to programs and browsers.",
         "lock": "Record which versions this code uses, in `dataver.lock`.",
         "verify": "Check the repository, a version in it, or a local folder against a version.",
     },
     "Inspect": {
+        "ui": "Look at datasets, differences, lineage and runs in a browser.",
         "list": "List datasets, or the versions of one.",
         "search": "Find versions and files by words.",
         "show": "Show the details of a version.",

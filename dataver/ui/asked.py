@@ -50,6 +50,11 @@ class Memory:
         found: _T = value.result()
         return found
 
+    def clear(self) -> None:
+        """Forget all values."""
+        with self._lock:
+            self._made.clear()
+
 
 class Asked:
     """A request for a page.

@@ -11,7 +11,8 @@ the scripts of this package and no others (`_POLICY`); files are sent by `datave
 
 import gzip
 import json
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -19,18 +20,19 @@ from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from dataver import Repository
 from dataver._about import __version__
-from dataver.errors import DataverError, InvalidInput, NotFound, StoreError
+from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, StoreError
 from dataver.printable import count, safe, size
-from dataver.ui import dataset, datasets, diff, drawing, version
+from dataver.ui import dataset, datasets, diff, drawing, editing, version
 from dataver.ui.asked import Asked, Memory
 
-__all__ = ["PAGES", "PREFIX", "Page", "Site"]
+__all__ = ["PAGES", "PREFIX", "Page", "Site", "page_url"]
 
 PREFIX: Final = "/-/"
 """The beginning of the addresses of all pages."""
@@ -46,14 +48,17 @@ PAGES: Final[dict[str, Page]] = {
 """The pages by their names."""
 
 STATUS: Final = {
+    editing.Refused: HTTPStatus.FORBIDDEN,
     InvalidInput: HTTPStatus.BAD_REQUEST,
     NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
     StoreError: HTTPStatus.BAD_GATEWAY,
     DataverError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """The status of each error; the first that matches."""
 
 _FIRST: Final = "datasets"
+_EDITED: Final = "version"  # the page with the forms
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -72,41 +77,84 @@ class Site:
     Args:
         repository: the repository.
         report: receives failures of this side.
-        editing: whether descriptions and tags may be changed.
+        edit: whether descriptions and tags may be changed.
     """
 
     static: Final = StaticFiles(directory=Path(__file__).parent / "static")
 
-    def __init__(
-        self, repository: Repository, report: Callable[[str], None], *, editing: bool = False
-    ) -> None:
+    def __init__(self, repository: Repository, report: Callable[[str], None], *, edit: bool = False) -> None:
         self._repository = repository
         self._report = report
-        self._editing = editing
+        self._editing = edit
         self._memory = Memory()
-        self._jinja = _environment(repository, editing)
+        self._secret = secrets.token_urlsafe(32)
+        self._jinja = _environment(repository, self._secret if edit else None)
 
     def answer(self, request: Request) -> Response:
         """Return a page, its document, or an error as one of both."""
         path = request.scope["path"].removeprefix(PREFIX) or _FIRST
         name, as_json = path.removesuffix(".json"), path.endswith(".json")
-        asked = Asked(self._repository, dict(request.query_params), self._memory, editing=self._editing)
-        status, template = HTTPStatus.OK, name
+        return self._page(request, name, dict(request.query_params), as_json=as_json)
+
+    async def change(self, request: Request) -> Response:
+        """Make the change of a form; return a redirect to the version, or a page with the reason."""
         try:
+            form = await editing.read_form(request, self._secret)
+        except editing.Refused as error:
+            found = self._page(request, _EDITED, {}, problem=error)
+            found.headers["Connection"] = "close"  # the rest of a body may follow
+            return found
+        return await run_in_threadpool(self._changed, request, form)
+
+    def _changed(self, request: Request, form: dict[str, str]) -> Response:
+        try:
+            ref = editing.change(self._repository, request.path_params["action"], form)
+        except DataverError as error:
+            self._memory.clear()
+            return self._page(request, _EDITED, {"ref": form.get("ref", "")}, problem=error, form=form)
+        self._memory.clear()
+        return RedirectResponse(f"{page_url(_EDITED, ref=ref)}#edit", HTTPStatus.SEE_OTHER)
+
+    def _page(
+        self,
+        request: Request,
+        name: str,
+        query: dict[str, str],
+        *,
+        as_json: bool = False,
+        problem: DataverError | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Return a page, with the `problem` of a form that was sent if there is one."""
+        asked = Asked(self._repository, query, self._memory, editing=self._editing)
+        status, template = HTTPStatus.OK if problem is None else _status(problem), name
+        try:
+            if isinstance(problem, editing.Refused):
+                raise problem
             if name not in PAGES:
                 raise NotFound(f"there is no page '{name}'.", hint="/-/ lists all datasets")
             document = PAGES[name](asked)
         except DataverError as error:
-            status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-                self._report(error.message)
+            status = _status(error)
             template, document = "error", {"error": {"message": error.message, "hint": error.hint}}
+            problem = error
+        if problem is not None and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._report(problem.message)
         if as_json:
             text = json.dumps(document, default=str, ensure_ascii=False)
             return self._reply(request, text, status, "application/json")
-        known = {"asked": asked, "page": template, "json_url": page_url(f"{name}.json", **asked.query)}
+        known = {"asked": asked, "page": template, "json_url": page_url(f"{name}.json", **query)}
+        known |= {"form": form or {}, "problem": problem}
         text = self._jinja.get_template(f"{template}.html").render(document, **known)
         return self._reply(request, text, status, "text/html; charset=utf-8")
+
+    def locked(self, request: Request) -> Response:
+        """Return the page that asks for the token; it tells nothing of the repository."""
+        query = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
+        text = self._jinja.get_template("token.html").render(query=query, here="?" + urlencode(query))
+        found = self._reply(request, text, HTTPStatus.UNAUTHORIZED, "text/html; charset=utf-8")
+        found.headers.update({"WWW-Authenticate": "Bearer", "Connection": "close"})  # a body may follow
+        return found
 
     def _reply(self, request: Request, text: str, status: HTTPStatus, kind: str) -> Response:
         """Return a response, compressed on request unless its length could tell a token in it (BREACH)."""
@@ -117,7 +165,11 @@ class Site:
         return Response(body, status, headers, kind)
 
 
-def _environment(repository: Repository, editing: bool) -> Environment:
+def _status(error: DataverError) -> HTTPStatus:
+    return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+
+
+def _environment(repository: Repository, secret: str | None) -> Environment:
     made = Environment(
         loader=PackageLoader("dataver.ui"),
         autoescape=True,
@@ -135,7 +187,9 @@ def _environment(repository: Repository, editing: bool) -> Environment:
         "drawing": drawing,
         "repository": repository.url,
         "version_of_dataver": __version__,
-        "editing": editing,
+        "editing": secret is not None,
+        "secret": secret,
+        "urlencode": urlencode,
     }
     return made
 

@@ -1,8 +1,9 @@
-"""A read-only HTTP server of a repository's versions for this machine."""
+"""An HTTP server of a repository's versions and their pages."""
 
 from dataver.errors import InvalidInput
 
 try:
+    from dataver.ui import page_url
     from dataver.web.server import Server, serve
 except ModuleNotFoundError as error:
     if str(error.name).startswith("dataver"):
@@ -12,4 +13,4 @@ except ModuleNotFoundError as error:
         hint="pip install 'dataver[serve]'",
     ) from error
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "page_url", "serve"]

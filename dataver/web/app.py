@@ -1,10 +1,10 @@
 """The web application of a repository (ASGI): its routes, the layers around them, and the status of errors.
 
 The event loop handles connections; endpoints that read from the repository are plain functions, which
-Starlette runs on threads. Requests change nothing.
+Starlette runs on threads. Requests change nothing, but for those of `dataver.ui.editing`.
 
-A request must name this machine (`Host`), which prevents DNS rebinding; and a response permits no other site
-to read it, and no browser to guess its type (invariant 9).
+A request must name this machine (`Host`), which prevents DNS rebinding, and have the token if there is one;
+and a response permits no other site to read it, and no browser to guess its type (invariant 9).
 """
 
 from collections.abc import Callable, Collection
@@ -26,6 +26,7 @@ from dataver._about import __version__
 from dataver.errors import DataverError
 from dataver.ui import PREFIX, Site
 from dataver.ui.site import STATUS
+from dataver.web.access import Access, TokenCheck
 from dataver.web.catalogue import Catalogue
 from dataver.web.content import METHODS, Content
 from dataver.web.replies import defect, sentence
@@ -39,14 +40,27 @@ _EVERYWHERE: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+_UNLOCK: Final = "send the header 'Authorization: Bearer TOKEN'; the server prints its token when it starts"
 
-def make_app(repository: Repository, names: Collection[str], report: Callable[[str], None]) -> ASGIApp:
+
+def make_app(
+    repository: Repository,
+    names: Collection[str],
+    report: Callable[[str], None],
+    access: Access | None,
+    cookie: str,
+    *,
+    editing: bool,
+) -> ASGIApp:
     """Return the application.
 
     Args:
         repository: the repository that it shows.
         names: host names that requests may give, in lower case, besides numeric addresses.
         report: receives failures of this side.
+        access: the token that requests need, if any.
+        cookie: the name of the cookie with the token.
+        editing: whether pages change descriptions and tags.
     """
 
     def refuse(request: Request, error: Exception) -> Response:
@@ -61,14 +75,31 @@ def make_app(repository: Repository, names: Collection[str], report: Callable[[s
         return sentence(request, HTTPStatus.INTERNAL_SERVER_ERROR, "this is a defect of dataver.")
 
     content = Content(Catalogue(repository), report)
-    site = Site(repository, report)
+    site = Site(repository, report, edit=editing)
+
+    def locked(request: Request) -> Response:
+        if "text/html" in request.headers.get("Accept", ""):
+            return site.locked(request)
+        headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}  # a body may follow
+        return sentence(
+            request,
+            HTTPStatus.UNAUTHORIZED,
+            "this server answers only requests with its token.",
+            _UNLOCK,
+            headers,
+        )
+
     app = Starlette(
         routes=[
             Mount(f"{PREFIX}static", Site.static),
             Route(f"{PREFIX}{{page:path}}", site.answer),
+            *([Route(f"{PREFIX}{{action}}", site.change, methods=["POST"])] if editing else ()),
             Route("/{address:path}", content.answer, methods=METHODS),
         ],
-        middleware=[Middleware(HostCheck, names=names)],
+        middleware=[
+            Middleware(HostCheck, names=names),
+            Middleware(TokenCheck, access=access, cookie=cookie, refuse=locked),
+        ],
         exception_handlers={DataverError: refuse, HTTPException: _unrouted, Exception: fail},
     )
     return SafeHeaders(app)

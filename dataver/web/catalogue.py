@@ -22,6 +22,7 @@ from dataver.errors import NotFound, StoreError
 from dataver.reading import Files, Info
 from dataver.reading.versions import Versions, split_path
 from dataver.repository.records import Labels
+from dataver.ui import page_url
 from dataver.web.pages import Line
 
 __all__ = ["Address", "Catalogue", "FolderListing"]
@@ -56,12 +57,14 @@ class FolderListing(NamedTuple):
         head: the same for programs.
         columns: of the table.
         lines: its lines.
+        page: the address of the page that shows more of it.
     """
 
     about: str
     head: dict[str, Any]
     columns: tuple[str, ...]
     lines: Iterator[Line]
+    page: str
 
 
 class Catalogue:
@@ -99,9 +102,9 @@ class Catalogue:
         said = f": {record.message}" if record.message else ""
         head = {"ref": files.ref, "digest": files.digest, "path": place.path}
         about = f"{files.ref} · {files.digest} · {_count(record.files, 'file')} · {made}{said}"
-        return FolderListing(
-            about, head, ("name", "bytes", "digest (BLAKE3)"), map(_entry, files.contents(place.path))
-        )
+        page = page_url("version", ref=files.ref, path=place.path)
+        columns = ("name", "bytes", "digest (BLAKE3)")
+        return FolderListing(about, head, columns, map(_entry, files.contents(place.path)), page)
 
     def check(self, place: Address) -> None:
         """Check that a place that is no version is the name of a dataset, or the beginning of some.
@@ -136,9 +139,9 @@ class Catalogue:
         if own:
             return self._versions(name, lines)
         about = f"{self._repository.url} · {_count(len(found), 'dataset')}"
-        return FolderListing(
-            about, {"repository": self._repository.url}, ("dataset", "versions"), iter(lines)
-        )
+        head = {"repository": self._repository.url}
+        page = page_url("datasets", q=above)
+        return FolderListing(about, head, ("dataset", "versions"), iter(lines), page)
 
     def _versions(self, name: str, below: list[Line]) -> FolderListing:
         last = name.rpartition("/")[2]
@@ -171,9 +174,8 @@ class Catalogue:
             for version in reversed(self._repository.versions(name))
         ]
         columns = ("version", "files", "bytes", "made (UTC)", "tags", "message")
-        return FolderListing(
-            _count(len(lines), "version"), {"dataset": name}, columns, iter([*lines, *below])
-        )
+        about, page = _count(len(lines), "version"), page_url("dataset", name=name)
+        return FolderListing(about, {"dataset": name}, columns, iter([*lines, *below]), page)
 
     def _files(self, ref: str) -> Files:
         with self._lock:

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from dataver.errors import IntegrityError, NotFound
 from dataver.hashing import new_hasher
 from dataver.reading import Files, Info
+from dataver.ui import PREFIX
 from dataver.web.pages import json_pieces, page_pieces
 from dataver.web.replies import Pieces
 from dataver.web.request import RequestTarget, Span, Stamp, parse_target, span_of, wants_json
@@ -154,6 +155,11 @@ class Content:
             self._sending.discard(body)
 
     def _listing(self, request: Request, place: "Address", target: RequestTarget) -> Response:
+        browser = "text/html" in request.headers.get("Accept", "")
+        if browser and not place.name and not target.query:
+            return RedirectResponse(
+                PREFIX, HTTPStatus.SEE_OTHER, {"Vary": "Accept", "Cache-Control": _ASK_AGAIN}
+            )
         as_json = wants_json(target, request.headers.get("Accept"))
         headers = {
             "Content-Type": "application/json" if as_json else "text/html; charset=utf-8",
@@ -161,7 +167,7 @@ class Content:
             "Vary": "Accept",
         }
         if place.files is not None:
-            form = "json" if as_json else "html"
+            form = "json" if as_json else "page" if browser else "html"
             record = place.files.published.record
             stamp = Stamp(f'"{record.tree.hex()}-{form}"', record.created if place.fixed else None)
             headers |= _caching(place, stamp)
@@ -174,7 +180,9 @@ class Content:
         body = (
             json_pieces(listing.head, listing.lines)
             if as_json
-            else page_pieces(title, listing.about, listing.columns, listing.lines)
+            else page_pieces(
+                title, listing.about, listing.columns, listing.lines, listing.page if browser else ""
+            )
         )
         shown = () if request.method == "HEAD" else body
         return Pieces(shown, HTTPStatus.OK, headers, request, self._report)

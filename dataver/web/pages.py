@@ -37,19 +37,30 @@ class Line(NamedTuple):
     value: Mapping[str, Any]
 
 
-def page_pieces(title: str, about: str, columns: tuple[str, ...], lines: Iterable[Line]) -> Iterator[bytes]:
-    """Yield a page with a table of lines; `title` may have slashes, each part of it leads there."""
+def page_pieces(
+    title: str, about: str, columns: tuple[str, ...], lines: Iterable[Line], page: str
+) -> Iterator[bytes]:
+    """Yield a page with a table of lines.
+
+    Args:
+        title: the name; it may have slashes, each part of it leads there.
+        about: a sentence.
+        columns: of the table.
+        lines: its lines.
+        page: the address of the page that shows more; empty for programs, which take links for entries.
+    """
     parts = title.split("/") if title else []
     crumbs = ['<a href="/">datasets</a>']
     for number, part in enumerate(parts, 1):
         above = "../" * (len(parts) - number) or "./"
         crumbs.append(f'<a href="{above}">{escape(part)}</a>')
     header = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    more = f'<p><a href="{escape(page)}">History, differences and lineage</a></p>' if page else ""
     yield (
         "<!doctype html><html><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width"><meta name=referrer content=no-referrer>'
         f"<title>{escape(title or 'datasets')}</title><style>{_STYLE}</style></head><body>"
-        f"<h3>{' / '.join(crumbs)}</h3><p><small>{escape(about)}</small></p>"
+        f"<h3>{' / '.join(crumbs)}</h3><p><small>{escape(about)}</small></p>{more}"
         f"<table><tr>{header}</tr>\n"
     ).encode()
     for together in _batches(lines):

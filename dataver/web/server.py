@@ -28,6 +28,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dataver import Repository
 from dataver.arguments import check_range
 from dataver.errors import Conflict, InvalidInput
+from dataver.ui import PREFIX
+from dataver.web.access import Access
 from dataver.web.app import make_app
 
 __all__ = ["CONNECTIONS", "Connection", "IDLE", "Server", "serve"]
@@ -51,6 +53,8 @@ class Server:
         url: what clients put before the path.
         names: the names by which it may be asked, besides addresses of numbers.
         local: whether only this machine reaches it.
+        token: what each request needs, as `Authorization: Bearer TOKEN` or `?token=TOKEN`; None if requests
+            need none.
     """
 
     def __init__(
@@ -60,17 +64,27 @@ class Server:
         port: int,
         names: Collection[str],
         report: Callable[[str], None],
+        token: str | None,
+        *,
+        editing: bool,
     ) -> None:
+        given = None if token is None else Access(token)
         self._socket = _listen(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
-        self.local = ip_address(self.host).is_loopback
+        address = ip_address(self.host)
+        self.local = address.is_loopback
+        self._access = given or (Access() if editing or not self.local else None)
+        self.token = None if self._access is None else self._access.token
         shown = f"[{self.host}]" if ":" in self.host else self.host
+        shown = socket.gethostname() if address.is_unspecified else shown
         self.url = f"http://{'localhost' if self.host == '127.0.0.1' else shown}:{self.port}"
         own = () if self.local else (socket.gethostname().lower(), socket.getfqdn().lower())
         self.names = frozenset({"localhost", host.lower(), *own, *(name.lower() for name in names)})
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                make_app(repository, self.names, report),
+                make_app(
+                    repository, self.names, report, self._access, f"dataver-{self.port}", editing=editing
+                ),
                 loop="asyncio",
                 http=Connection,
                 ws="none",
@@ -94,6 +108,18 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def page(self, address: str = PREFIX, *, once: bool = False) -> str:
+        """Return the URL of a page for a browser, with the token if requests need it.
+
+        Args:
+            address: the path and query of the page.
+            once: give a code that is accepted once in place of the token.
+        """
+        if self._access is None:
+            return self.url + address
+        token = self._access.code() if once else self._access.token
+        return f"{self.url}{address}{'&' if '?' in address else '?'}token={token}"
 
     def wait(self) -> None:
         """Wait until it is closed."""
@@ -151,8 +177,10 @@ def serve(
     *,
     names: Collection[str] = (),
     report: Callable[[str], None] | None = None,
+    token: str | None = None,
+    editing: bool = False,
 ) -> Server:
-    """Serve the versions of a repository over HTTP, read-only, on threads of this process.
+    """Serve the versions of a repository and its pages over HTTP, on threads of this process.
 
     Args:
         repository: the repository.
@@ -161,12 +189,15 @@ def serve(
         port: the port; 0 takes a free one.
         names: further names by which it may be asked, such as that of a proxy.
         report: receives failures of the server; None writes them to stderr.
+        token: what each request needs. None makes a random one for a server that other machines reach or
+            that edits, and else requires none.
+        editing: whether the pages change descriptions and tags; else the server is read-only.
 
     Raises:
         Conflict: the port is in use.
-        InvalidInput: this machine does not have the address.
+        InvalidInput: this machine does not have the address, or the token is not a valid one.
     """
-    return Server(repository, host, port, names, report or _say)
+    return Server(repository, host, port, names, report or _say, token, editing=editing)
 
 
 def _say(sentence: str) -> None:

@@ -35,6 +35,7 @@ COMMANDS = {
     "serve": ["serve", "--port", "99999"],
     "lock": ["lock", "vision/cats"],
     "verify": ["verify", "vision/cats"],
+    "ui": ["ui", "--port", "99999"],
     "list": ["list"],
     "search": ["search", "cats"],
     "show": ["show", "vision/cats"],

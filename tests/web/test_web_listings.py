@@ -1,6 +1,7 @@
 """Listings over HTTP, what is refused, and what is said when something is not as it should be."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -49,7 +50,7 @@ def test_from_the_top_to_a_file_by_the_links_of_the_pages(world: World) -> None:
         at = left.pop()
         if at in seen:
             continue
-        got = seen[at] = exchange(connection, at, Accept="text/html")
+        got = seen[at] = exchange(connection, at)
         assert got.status == 200, at
         if at.endswith("/"):
             for link in Links(got.body).links:
@@ -61,6 +62,23 @@ def test_from_the_top_to_a_file_by_the_links_of_the_pages(world: World) -> None:
     assert files["/words@1.0.0/a/deep.txt"] == b"deep"
     strange = [body.decode() for at, body in files.items() if "1.0.0/strange/" in at]
     assert sorted(strange) == sorted(STRANGE)
+
+
+def test_a_browser_is_led_to_the_pages(world: World) -> None:
+    """From / by a redirect, from a listing by a link; listings for programs have no such link."""
+    browser = {"Accept": "text/html,*/*"}
+    first = world.ask("/", **browser)
+    assert (first.status, first.headers["Location"]) == (303, "/-/")
+    assert world.ask("/?format=html", **browser).status == 200
+    for at, page in (
+        ("/vision/cats@1.0.0/strange/", "/-/version?ref=vision/cats@1.0.0&path=strange"),
+        ("/vision/cats/", "/-/dataset?name=vision/cats"),
+        ("/vision/", "/-/datasets?q=vision/"),
+    ):
+        shown, plain = world.ask(at, **browser), world.ask(at)
+        assert page in Links(shown.body).links
+        assert page not in Links(plain.body).links
+        assert shown.headers["ETag"] != plain.headers["ETag"] or shown.headers["ETag"] is None
 
 
 def test_names_are_shown_and_never_obeyed(world: World) -> None:
@@ -410,8 +428,8 @@ def test_the_command_says_its_url_and_ends_politely(world: World, tmp_path, how:
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_other_machines_are_let_in_with_a_warning(world: World, tmp_path) -> None:
-    """`--host 0.0.0.0` says what it means."""
+def test_other_machines_are_let_in_with_a_token(world: World, tmp_path) -> None:
+    """`--host 0.0.0.0` says what it means, and prints the address with the token."""
     import signal
 
     words = [sys.executable, "-m", "dataver_cli", "serve", "--repo", str(tmp_path / "repo")]
@@ -419,8 +437,13 @@ def test_other_machines_are_let_in_with_a_warning(world: World, tmp_path) -> Non
         [*words, "--port", "0", "--host", "0.0.0.0"], stderr=subprocess.PIPE, text=True
     )
     try:
-        assert "there is no password" in process.stderr.readline()
-        assert "until Ctrl-C" in process.stderr.readline()
+        assert "not encrypted" in process.stderr.readline()
+        told = process.stderr.readline()
+        assert "until Ctrl-C" in told
+        port, token = re.search(r":(\d+)/-/\?token=(\S+)", told).groups()
+        client = World(world.repo, world.source, type("Told", (), {"port": int(port)})())
+        assert client.ask("/words@1.0.0/a/deep.txt").status == 401
+        assert client.ask("/words@1.0.0/a/deep.txt", Authorization=f"Bearer {token}").body == b"deep"
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=120)
     finally:

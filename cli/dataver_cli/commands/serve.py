@@ -1,12 +1,7 @@
 """`dataver serve`."""
 
-import signal
-
-import click
-
 from dataver_cli.command import subcommand
-from dataver_cli.memory import keep_freed_memory
-from dataver_cli.output import json_text
+from dataver_cli.server import PORT, run_server, server_options
 from dataver_cli.session import Session
 
 
@@ -15,52 +10,21 @@ from dataver_cli.session import Session
     examples="""
         dataver serve
         dataver serve --port 0 --json       # prints a line with the URL when it is ready
-        dataver serve --host 0.0.0.0        # also for other machines, without any password
+        dataver serve --host 0.0.0.0        # also for other machines that have the token
     """,
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port",
-    default=8765,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Port; 0 selects a free one.",
-)
-@click.option(
-    "--allow-host", multiple=True, metavar="NAME", help="Accept requests for this host name. Repeatable."
-)
-def command(session: Session, host: str, port: int, allow_host: tuple[str, ...]) -> None:
-    """Serve versions over HTTP to programs on this machine.
+@server_options(PORT, str(PORT))
+def command(session: Session, host: str, port: int, allow_host: tuple[str, ...], *, edit: bool) -> None:
+    """Serve versions over HTTP to programs and browsers.
 
     Files are at http://localhost:8765/NAME@LABEL/PATH, whole or in ranges, with every byte verified. Folders
-    are listed as HTML, and with ?format=json as JSON. The server is read-only. It runs until Ctrl-C.
+    are listed as HTML, and with ?format=json as JSON. Pages for people are at /-/, which `dataver ui` opens.
+    The server is read-only without --edit. It runs until Ctrl-C.
+
+    With --host for others than this machine, and with --edit, every request needs a token: in the address
+    that is printed, or in the header `Authorization: Bearer TOKEN`. It is a new one at each start, or that
+    of DATAVER_TOKEN, which is then needed on this machine as well.
 
     It needs the optional packages that `pip install 'dataver[serve]'` installs.
     """
-    from dataver.web import serve
-
-    keep_freed_memory()
-    repository = session.repository()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: complete the current responses
-    server = serve(repository, host, port, names=allow_host, report=session.out.warn)
-    try:
-        if not server.local:
-            session.out.warn(
-                f"all clients that reach {server.host} can read {repository.url}; there is no password."
-            )
-        if session.out.as_json:
-            value = {
-                "url": server.url,
-                "host": server.host,
-                "port": server.port,
-                "repository": repository.url,
-            }
-            click.echo(json_text(value))
-        else:
-            session.out.note(f"{repository.url} is at {server.url}/ until Ctrl-C.")
-        server.wait()
-    except KeyboardInterrupt:
-        if not server.close():
-            session.out.warn(
-                "some responses were not complete; their clients see that the body is too short."
-            )
+    run_server(session, "serve", host=host, port=port, allow_host=allow_host, edit=edit)
