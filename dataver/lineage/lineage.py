@@ -24,7 +24,7 @@ from dataver.lineage.queries.rows import versions_of
 from dataver.lineage.queries.runs import RunFilter, describe_run, list_runs
 from dataver.progress import SILENT, Progress
 from dataver.repository import ref_text
-from dataver.tree.selection import Given, PathText, Selection, literal, path_of
+from dataver.tree.selection import Given, Selection, path_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -256,7 +256,15 @@ class Lineage:
         with self._asking() as db:
             return overview(db)
 
-    def graph(self, ref: Ref, *, up: bool = True, down: bool = True, depth: int | None = None) -> Graph:
+    def graph(
+        self,
+        ref: Ref,
+        *,
+        up: bool = True,
+        down: bool = True,
+        depth: int | None = None,
+        limit: int | None = None,
+    ) -> Graph:
         """Return ancestors and descendants of a version, through runs, parents and children.
 
         Args:
@@ -264,19 +272,27 @@ class Lineage:
             up: include the ancestors.
             down: include the descendants.
             depth: the maximum number of edges from the version; None means all.
+            limit: the maximum number of versions and runs, the nearest ones; None means all.
 
         Raises:
             NotFound: there is no such version.
-            InvalidInput: the depth is negative.
+            InvalidInput: the depth or the limit is negative.
         """
         from dataver.lineage.queries.versions import graph_of_version
 
         check_range("depth", depth, 0)
+        check_range("limit", limit, 0)
         with self._asking() as db:
-            return graph_of_version(db, ref_text(ref), up=up, down=down, depth=depth)
+            return graph_of_version(db, ref_text(ref), up=up, down=down, depth=depth, limit=limit)
 
     def graph_of_run(
-        self, run: str, *, up: bool = True, down: bool = True, depth: int | None = None
+        self,
+        run: str,
+        *,
+        up: bool = True,
+        down: bool = True,
+        depth: int | None = None,
+        limit: int | None = None,
     ) -> Graph:
         """Return ancestors and descendants of a run.
 
@@ -285,16 +301,39 @@ class Lineage:
             up: include the ancestors.
             down: include the descendants.
             depth: the maximum number of edges from the run; None means all.
+            limit: the maximum number of versions and runs, the nearest ones; None means all.
 
         Raises:
             NotFound: there is no such run.
-            InvalidInput: several runs match, or the depth is negative.
+            InvalidInput: several runs match, or the depth or the limit is negative.
         """
         from dataver.lineage.queries.versions import graph_of_run
 
         check_range("depth", depth, 0)
+        check_range("limit", limit, 0)
         with self._asking() as db:
-            return graph_of_run(db, find_run(db, run).number, up=up, down=down, depth=depth)
+            return graph_of_run(db, find_run(db, run).number, up=up, down=down, depth=depth, limit=limit)
+
+    def graph_of_all(self, limit: int) -> Graph:
+        """Return the newest versions and runs, up to a number of both, and the edges between them.
+
+        Raises:
+            InvalidInput: the limit is negative.
+        """
+        from dataver.lineage.queries.versions import graph_of_all
+
+        check_range("limit", limit, 0)
+        with self._asking() as db:
+            return graph_of_all(db, limit)
+
+    def packages(self, answer: RunAnswer) -> list[str]:
+        """Return the packages that were installed in a run, as `name==version`; empty if they are unknown."""
+        digest = answer.facts.get("packages")
+        try:
+            data = self._repository.events.attachment(digest) if isinstance(digest, str) else b""
+        except NotFound:
+            return []
+        return data.decode("utf-8", "replace").splitlines()
 
     def file(self, what: str | Path, *, limit: int | None = None) -> FileAnswer:
         """Return all versions with a content, under any name, and all runs that read it.
@@ -438,7 +477,7 @@ class Lineage:
 
     def _contents(self, version: IndexedVersion, include: Given) -> set[bytes]:
         """Return the contents of files of a version; from the index if a deleted one's tree is missing."""
-        from dataver.lineage.queries.content import CONTENT_SIZE, files_of
+        from dataver.lineage.queries.content import CONTENT_SIZE, chosen_files, files_of
 
         try:
             tree = self._repository.tree(bytes.fromhex(version.tree or ""))
@@ -458,7 +497,7 @@ class Lineage:
                     f"the files of {version.ref} are unknown: its tree is missing.",
                     hint=f"`dataver lineage impact {version.ref}` uses the whole version",
                 ) from error
-        return _chosen(files, include, version.ref)
+        return chosen_files(files, include, version.ref)
 
     def _known(self, link: IndexedLink) -> set[bytes] | None:
         """Return the prefixes of the digests that a link read, from the index, or None."""
@@ -486,21 +525,7 @@ class Lineage:
         return parse_listing(self._repository.events.attachment(digest))
 
 
-def _chosen(files: dict[str, bytes], include: Given, where: str) -> set[bytes]:
-    """Return the contents of matching files, from the index."""
-    found: set[bytes] = set()
-    for given in [include] if isinstance(include, str | PathText) else include:
-        path = path_of(given)
-        matches = Selection((literal(path) if path in files else path,)).matcher()
-        chosen = {content for name, content in files.items() if matches(name)}
-        if not chosen:
-            raise PathNotFound(f"no file in {where} matches '{path}'.")
-        found |= chosen
-    return found
-
-
 def _digest_of(path: str) -> bytes:
-
     hasher = new_hasher()
     with open(path, "rb") as file:
         while data := file.read(1 << 20):

@@ -196,6 +196,23 @@ def test_the_graph_goes_from_raw_to_model_and_back(
     assert len(repo.lineage.graph_of_run("bbb222").versions) == 3
 
 
+def test_a_graph_has_at_most_as_many_nodes_as_asked_for(
+    repo: dataver.Repository, history: dict[str, dataver.Version]
+) -> None:
+    """The nearest ones, or of a whole lineage the newest ones; edges have both ends, and cuts are told."""
+    lineage = repo.lineage
+    everything = lineage.graph_of_all(1000)
+    nodes = {*everything.versions, *everything.runs}
+    assert nodes >= {*lineage.graph("raw@1.0.0").versions, *lineage.graph("raw@1.0.0").runs}
+    assert everything.edges >= lineage.graph("raw@1.0.0").edges
+    for graph in (lineage.graph("raw@1.0.0", limit=3), lineage.graph_of_all(3)):
+        some = {*graph.versions, *graph.runs}
+        assert len(some) == 3
+        assert some >= {end for each in graph.edges for end in (each.source, each.target)}
+    assert lineage.graph("raw@1.0.0", limit=3).cut
+    assert lineage.graph("raw@1.0.0", limit=1000) == lineage.graph("raw@1.0.0")
+
+
 def test_a_content_is_found_under_any_name(
     repo: dataver.Repository, history: dict[str, dataver.Version], tmp_path: Path
 ) -> None:
@@ -352,7 +369,7 @@ def test_a_child_made_of_what_is_not_known_to_be_good_is_tainted(
 
 
 def test_what_was_only_available_is_tainted_perhaps(
-    repo: dataver.Repository, history: dict[str, dataver.Version], say: Say
+    repo: dataver.Repository, history: dict[str, dataver.Version], say: Say, tmp_path: Path
 ) -> None:
     """A run that had bad data at hand may have used it, and so what it made; reading makes that certain."""
     say("mlflow:had", link(history["raw"], how="available"), minutes=5)
@@ -364,6 +381,11 @@ def test_what_was_only_available_is_tainted_perhaps(
     assert told["mlflow:bbb222"][1]  # read what a run made that certainly read it
     whole = {run.key: certain for run, _, certain in repo.lineage.impact("raw@1.0.0").runs}
     assert not whole["mlflow:had"] and whole["mlflow:aaa111"]
+    other = repo.sync(tmp_path / "sources/clean", "other").version
+    assert other is not None
+    say("mlflow:last", link(history["raw"], how="available"), link(other, "output"), minutes=7)
+    repo.lineage.sync()
+    assert [each.ref for each in repo.lineage.impact("raw@1.0.0").possible] == ["other@1.0.0"]
     saw = {each.run.key: each.certain for each in repo.lineage.file("test/c.txt").saw}
     assert not saw["mlflow:had"] and saw["mlflow:aaa111"]
 
@@ -504,6 +526,7 @@ def test_unknown_values_of_a_query_are_refused(
         lambda: lineage.file("bad.txt", limit=-1),
         lambda: lineage.graph("raw", depth=-1),
         lambda: lineage.graph_of_run("mlflow:aaa111", depth=-1),
+        lambda: lineage.graph_of_all(-1),
         lambda: lineage.runs(since=datetime(2026, 1, 1)),  # without a time zone
     ):
         with pytest.raises(InvalidInput):

@@ -11,10 +11,10 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dataver.errors import DataverError, IntegrityError
+from dataver.errors import DataverError, IntegrityError, PathNotFound
 from dataver.lineage.queries.results import ContentLocation, ContentRead, FileAnswer
 from dataver.lineage.queries.rows import links_where, runs_of, versions_of
-from dataver.tree.selection import Selection
+from dataver.tree.selection import Given, PathText, Selection, literal, path_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTENT_SIZE",
     "Covers",
+    "chosen_files",
     "contents_at",
     "contents_like",
     "describe_content",
@@ -196,6 +197,19 @@ def _sightings(
                 covered = covers(link.subset, path)
                 if covered is not False:
                     yield ContentRead(runs[link.run_row], link, path, covered is True and link.used)
+
+
+def chosen_files(files: dict[str, bytes], include: Given, where: str) -> set[bytes]:
+    """Return the contents of matching files, from the index."""
+    found: set[bytes] = set()
+    for given in [include] if isinstance(include, str | PathText) else include:
+        path = path_of(given)
+        matches = Selection((literal(path) if path in files else path,)).matcher()
+        chosen = {content for name, content in files.items() if matches(name)}
+        if not chosen:
+            raise PathNotFound(f"no file in {where} matches '{path}'.")
+        found |= chosen
+    return found
 
 
 def parse_listing(data: bytes) -> list[str]:

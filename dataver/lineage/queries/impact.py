@@ -120,6 +120,7 @@ class _Propagation:
             versions=[(versions[number], words(reason)) for number, reason in self.versions.items()],
             runs=[(runs[number], words(reason), certain) for number, (reason, certain) in self.runs.items()],
             mended=[(versions[number], runs[run]) for number, run in mended.items()],
+            possible=[versions[number] for number in self.versions if not self._whole.get(number, True)],
         )
 
 

@@ -12,6 +12,7 @@ from dataver.printable import count, size
 from dataver.short_repr import short_repr
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from dataver.formats.event import Context
@@ -27,6 +28,8 @@ __all__ = [
     "Tainted",
     "VersionAnswer",
 ]
+
+_NAMES = 2  # patterns or paths in a description
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +176,19 @@ class IndexedLink:
         return f"dv1:{self.tree}"
 
     @property
+    def part(self) -> str:
+        """A short description of the part of the version."""
+        subset = self.subset
+        parts = [
+            *([_few(subset.patterns)] if subset.patterns else []),
+            *([_few(subset.paths)] if subset.paths else []),
+            *(["a list of files"] if subset.listed else []),
+            *([f"without {_few(subset.exclude)}"] if subset.exclude else []),
+            *([f"shard {subset.shard[0]} of {subset.shard[1]}"] if subset.shard else []),
+        ]
+        return ", ".join(parts) or "whole"
+
+    @property
     def used(self) -> bool:
         """Whether the run used it; False if it was only available."""
         return self.how != "available"
@@ -181,6 +197,11 @@ class IndexedLink:
         """Return its version for a drawing."""
         text = f"{count(self.files, 'file')} · {size(self.size)} · {self.how}"
         return Node("version", self.ref, text, self.ref)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return " ".join(names[:_NAMES]) + more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,6 +355,7 @@ class Tainted:
     Attributes:
         versions: affected versions with reasons, nearest first.
         runs: affected runs with reasons, and whether that is certain, nearest first.
+        possible: those of `versions` of which that is not certain.
         mended: children of affected versions that were produced again from other data, and a run that did;
             they are not affected, unless that run kept files of the parent.
     """
@@ -341,6 +363,7 @@ class Tainted:
     versions: list[tuple[IndexedVersion, str]]
     runs: list[tuple[IndexedRun, str, bool]]
     mended: list[tuple[IndexedVersion, IndexedRun]] = field(default_factory=list)
+    possible: list[IndexedVersion] = field(default_factory=list)
 
     __repr__ = short_repr
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Edge", "Graph", "describe_version", "graph_of_run", "graph_of_version"]
+__all__ = ["Edge", "Graph", "describe_version", "graph_of_all", "graph_of_run", "graph_of_version"]
+
+_NEWEST = """SELECT 'v' || id, created AS time FROM versions WHERE created IS NOT NULL
+    UNION ALL SELECT 'r' || id, started FROM runs WHERE part_of IS NULL ORDER BY time DESC LIMIT ?"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,11 +44,11 @@ class Graph:
     """A part of the lineage: versions and runs, and the edges between them.
 
     Attributes:
-        start: the node of the query.
+        start: the node of the query; empty for a whole lineage.
         versions: versions by node.
         runs: runs by node.
         edges: from causes to effects.
-        cut: nodes at the maximum depth with further edges.
+        cut: nodes with further edges, at the maximum depth or where the limit was reached.
     """
 
     start: str
@@ -101,7 +104,13 @@ def describe_version(db: sqlite3.Connection, ref: str) -> VersionAnswer:
 
 
 def graph_of_version(
-    db: sqlite3.Connection, ref: str, *, up: bool = True, down: bool = True, depth: int | None = None
+    db: sqlite3.Connection,
+    ref: str,
+    *,
+    up: bool = True,
+    down: bool = True,
+    depth: int | None = None,
+    limit: int | None = None,
 ) -> Graph:
     """Return causes and effects of a version, through runs and parents.
 
@@ -111,20 +120,36 @@ def graph_of_version(
         up: include causes.
         down: include effects.
         depth: maximum number of edges from the start; None means no limit.
+        limit: maximum number of nodes; None means no limit.
     """
-    return _walk(db, f"v{find_version(db, ref)}", up=up, down=down, depth=depth)
+    return _walk(db, f"v{find_version(db, ref)}", up=up, down=down, depth=depth, limit=limit)
 
 
 def graph_of_run(
-    db: sqlite3.Connection, number: int, *, up: bool = True, down: bool = True, depth: int | None = None
+    db: sqlite3.Connection,
+    number: int,
+    *,
+    up: bool = True,
+    down: bool = True,
+    depth: int | None = None,
+    limit: int | None = None,
 ) -> Graph:
     """Return causes and effects of a run."""
-    return _walk(db, f"r{number}", up=up, down=down, depth=depth)
+    return _walk(db, f"r{number}", up=up, down=down, depth=depth, limit=limit)
 
 
-def _walk(db: sqlite3.Connection, start: str, *, up: bool, down: bool, depth: int | None) -> Graph:
+def graph_of_all(db: sqlite3.Connection, limit: int) -> Graph:
+    """Return the newest versions and runs, with the edges between them."""
+    nodes = {node: None for node, _ in db.execute(_NEWEST, [limit])}
+    edges = _edges(db, nodes, forward=True)
+    return _filled(db, Graph("", edges={each for each in edges if each.target in nodes}), nodes)
+
+
+def _walk(
+    db: sqlite3.Connection, start: str, *, up: bool, down: bool, depth: int | None, limit: int | None
+) -> Graph:
     graph = Graph(start)
-    nodes = {start}
+    nodes = {start: None}
     for forward in [False] * up + [True] * down:
         frontier, seen, steps = [start], {start}, 0
         while frontier:
@@ -135,9 +160,18 @@ def _walk(db: sqlite3.Connection, start: str, *, up: bool, down: bool, depth: in
             graph.edges |= edges
             reached = {each.target if forward else each.source for each in edges}
             frontier = sorted(reached - seen)
-            seen |= reached
+            if limit is not None:
+                frontier = frontier[: max(0, limit - len(nodes.keys() | seen))]
+            seen.update(frontier)
             steps += 1
-        nodes |= seen
+        nodes |= dict.fromkeys(seen)
+    inside = {each for each in graph.edges if each.source in nodes and each.target in nodes}
+    graph.cut |= {end for each in graph.edges - inside for end in (each.source, each.target) if end in nodes}
+    graph.edges = inside
+    return _filled(db, graph, nodes)
+
+
+def _filled(db: sqlite3.Connection, graph: Graph, nodes: Iterable[str]) -> Graph:
     graph.versions = {f"v{key}": value for key, value in versions_of(db, _numbers(nodes, "v")).items()}
     graph.runs = {f"r{key}": value for key, value in runs_of(db, _numbers(nodes, "r")).items()}
     return graph
