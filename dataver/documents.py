@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from dataver import Diff, Entry, Version
     from dataver.formats.description import Description
     from dataver.formats.external import ExternalPack
-    from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion
+    from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion, RunAnswer
     from dataver.lineage.queries.versions import Graph
     from dataver.maintenance.usage import Usage, UsageReport
     from dataver.tree import Change
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 # Imports in functions: most commands print no external file.
 
 __all__ = [
-    "CHANGES", "change_values", "description_values", "diff_values", "entry_values", "external_place",
-    "graph_values", "kind_of_change", "link_values", "run_values", "traced_values", "usage_report_values",
-    "usage_values", "version_values",
+    "CHANGES", "answer_values", "change_values", "description_values", "diff_values", "entry_values",
+    "external_place", "graph_values", "kind_of_change", "link_values", "run_values", "traced_values",
+    "usage_report_values", "usage_values", "version_values",
 ]  # fmt: skip
 
 CHANGES: Final = ("added", "removed", "modified", "renamed")
@@ -167,6 +167,17 @@ def run_values(run: "IndexedRun") -> dict[str, Any]:
         "commit": run.commit,
         "part_of": run.part_of,
         "contexts": [{"key": each.key, "kind": each.kind, "facts": each.facts} for each in run.contexts],
+    }
+
+
+def answer_values(answer: "RunAnswer") -> dict[str, Any]:
+    """Return a run with its facts and links as JSON values."""
+    return {
+        **run_values(answer.run),
+        "processes": answer.processes,
+        "facts": answer.facts,
+        "inputs": [link_values(each) for each in answer.inputs],
+        "outputs": [link_values(each) for each in answer.outputs],
     }
 
 

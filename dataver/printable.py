@@ -1,10 +1,10 @@
-"""Text for people: names without control characters, sizes in suitable units.
+"""Text for people: names without control characters, sizes and durations in suitable units.
 
 Names come from repositories and disks that others may have written. An escaped control character cannot move
 a cursor, reverse the direction of writing, or hide text.
 """
 
-__all__ = ["count", "safe", "size"]
+__all__ = ["count", "duration", "safe", "size"]
 
 
 def safe(text: str) -> str:
@@ -35,3 +35,15 @@ def size(number: int) -> str:
 def count(number: int, thing: str, things: str | None = None) -> str:
     """Return a number and its noun: `1 file`, `8,000 files`."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in a suitable unit."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

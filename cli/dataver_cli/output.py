@@ -22,7 +22,7 @@ from typing import Self, TextIO
 
 import click
 
-from dataver.printable import count, safe, size
+from dataver.printable import count, duration, safe, size
 
 __all__ = [
     "SHORT", "Coloured", "Output", "count", "day", "duration", "folded", "json_text", "paint", "safe", "size",
@@ -170,18 +170,6 @@ def _array_pieces(items: Iterator[object], line: str) -> Iterator[str]:
 def json_text(value: object, indent: int | None = None) -> str:
     """Return JSON in printable ASCII, with all other characters escaped."""
     return json.dumps(value, indent=indent, default=str).replace("\x7f", "\\u007f")
-
-
-def duration(seconds: float) -> str:
-    """Return a duration in a suitable unit."""
-    if seconds < 10:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def when(moment: datetime) -> str:

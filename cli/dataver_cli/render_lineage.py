@@ -10,7 +10,6 @@ from dataver_cli.output import count, duration, size, table, when
 from dataver_cli.session import Session
 
 if TYPE_CHECKING:
-    from dataver.formats.event import Subset
     from dataver.lineage.lineage import Lineage
     from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion
     from dataver.lineage.queries.versions import Graph
@@ -24,12 +23,10 @@ __all__ = [
     "run_cells",
     "runs_table",
     "show_graph",
-    "subset_text",
     "traced_name",
 ]
 
 Function = Callable[..., object]
-_NAMES = 2  # patterns or paths shown in a line
 
 
 def open_lineage(session: Session) -> "Lineage":
@@ -80,7 +77,7 @@ def runs_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), margin
 
 def link_cells(link: "IndexedLink") -> tuple[str, ...]:
     """Return a link as cells of a table: version, files, size, subset, how."""
-    return (link.ref, count(link.files, "file"), size(link.size), subset_text(link.subset), link.how)
+    return (link.ref, count(link.files, "file"), size(link.size), link.part, link.how)
 
 
 def outcome(run: "IndexedRun") -> str:
@@ -90,30 +87,9 @@ def outcome(run: "IndexedRun") -> str:
     return f"{run.outcome or 'ended'}, {duration(max(0.0, (run.ended - run.started).total_seconds()))}"
 
 
-def subset_text(subset: "Subset") -> str:
-    """Return a short description of the part of a version that was read."""
-    if not subset:
-        return "whole"
-    parts = [_few(subset.patterns)] if subset.patterns else []
-    if subset.paths:
-        parts.append(_few(subset.paths))
-    if subset.listed:
-        parts.append("a list of files")
-    if subset.exclude:
-        parts.append(f"without {_few(subset.exclude)}")
-    if subset.shard:
-        parts.append(f"shard {subset.shard[0]} of {subset.shard[1]}")
-    return ", ".join(parts)
-
-
 def part_text(link: "IndexedLink") -> str:
     """Return a short description of the part that a run read, or that was available to it."""
-    return subset_text(link.subset) + ("" if link.used else ", available: it may have used it")
-
-
-def _few(names: Iterable[str]) -> str:
-    every = list(names)
-    return " ".join(every[:_NAMES]) + (f" and {len(every) - _NAMES} more" if len(every) > _NAMES else "")
+    return link.part + ("" if link.used else ", available: it may have used it")
 
 
 def indented(title: str, lines: Iterable[str]) -> Iterator[str]:

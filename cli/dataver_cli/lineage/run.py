@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dataver.documents import link_values, run_values
+from dataver.documents import answer_values
 from dataver_cli.command import subcommand
 from dataver_cli.output import table, when
 from dataver_cli.render_lineage import (
@@ -49,14 +49,7 @@ def command(session: Session, run: str, graph: bool, depth: int | None, drawing:
         show_graph(session, lineage.graph_of_run(run, depth=depth), drawing)
         return
     answer = lineage.run(run)
-    values = {
-        **run_values(answer.run),
-        "processes": answer.processes,
-        "facts": answer.facts,
-        "inputs": [link_values(each) for each in answer.inputs],
-        "outputs": [link_values(each) for each in answer.outputs],
-    }
-    session.out.show(values, _lines(answer))
+    session.out.show(answer_values(answer), _lines(answer))
 
 
 def _lines(answer: "RunAnswer") -> Iterator[str]:
