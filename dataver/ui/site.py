@@ -28,8 +28,8 @@ from starlette.staticfiles import StaticFiles
 from dataver import Repository
 from dataver._about import __version__
 from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, StoreError
-from dataver.printable import count, safe, size
-from dataver.ui import dataset, datasets, diff, drawing, editing, version
+from dataver.printable import count, duration, safe, size
+from dataver.ui import compare, dataset, datasets, diff, drawing, editing, lineage, run, runs, version
 from dataver.ui.asked import Asked, Memory
 
 __all__ = ["PAGES", "PREFIX", "Page", "Site", "page_url"]
@@ -44,6 +44,10 @@ PAGES: Final[dict[str, Page]] = {
     "dataset": dataset.page,
     "version": version.page,
     "diff": diff.page,
+    "lineage": lineage.page,
+    "runs": runs.page,
+    "run": run.page,
+    "compare": compare.page,
 }
 """The pages by their names."""
 
@@ -179,7 +183,7 @@ def _environment(repository: Repository, secret: str | None) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest}
-    made.filters |= {"lines": _lines, "json": _json}
+    made.filters |= {"duration": duration, "lines": _lines, "json": _json}
     made.globals |= {
         "url": page_url,
         "raw": raw_url,

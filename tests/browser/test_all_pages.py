@@ -18,6 +18,14 @@ PAGES = (
     "diff?new=vision/cats&path=train/0001.jpg",
     *(f"diff?new=lab/mixed&path={name}" for name in ("table.parquet", "settings.json", "notes.txt")),
     "diff?new=lab/mixed&path=model.safetensors",
+    "lineage",
+    "lineage?ref=shop/prices@1.0.1&impact=1",
+    "lineage?run=lab:1&hops=3",
+    "lineage?all=1",
+    "runs",
+    "runs?outcome=failed",
+    "run?key=lab:1",
+    "compare?first=lab:0&second=lab:5",
     "nothing",
 )
 """One address for each state that looks different."""

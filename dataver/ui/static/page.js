@@ -1,24 +1,23 @@
 // What every page needs of a script: filters that answer while typing, copy buttons, keys. Without it all works, too.
 
 /** Search as you type: a form with `data-live="#id"` asks for that part of its page. */
-for (const form of document.querySelectorAll("form[data-live]")) {
-  let waiting;
-  let latest = 0;
-  form.addEventListener("input", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => {
-      const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
-      const mine = ++latest;
-      const url = `${form.action}?${query}`;
-      fetch(url).then(async (response) => {
-        if (!response.ok || mine !== latest) return;
-        const page = new DOMParser().parseFromString(await response.text(), "text/html");
-        document.querySelector(form.dataset.live).replaceWith(page.querySelector(form.dataset.live));
-        history.replaceState(null, "", url);
-      });
-    }, 120);
-  });
-}
+let waiting;
+let latest = 0;
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-live]");
+  if (!form) return;
+  clearTimeout(waiting);
+  waiting = setTimeout(async () => {
+    const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    const mine = ++latest;
+    const url = `${form.action}?${query}`;
+    const response = await fetch(url);
+    if (!response.ok || mine !== latest) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    document.querySelector(form.dataset.live).replaceWith(page.querySelector(form.dataset.live));
+    history.replaceState(null, "", url);
+  }, 120);
+});
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");

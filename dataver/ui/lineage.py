@@ -1,0 +1,224 @@
+"""The lineage around a version or a run, or of the whole repository, placed for a drawing.
+
+Five or more nodes that are alike are drawn as one group: versions of one dataset, or runs of one system that
+read and produced versions of the same datasets, at the same distance from the start. Up to `_DRAWN` nodes are
+drawn by the template; more, and the whole repository, by `static/lineage.js`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+from zlib import crc32
+
+from dataver.documents import traced_values
+from dataver.errors import InvalidInput, NotFound
+from dataver.html_repr import cut
+from dataver.lineage.queries.layout import curve, place
+from dataver.lineage.queries.results import IndexedRun, IndexedVersion, VersionAnswer
+from dataver.lineage.queries.versions import Graph
+from dataver.printable import count
+from dataver.ui.asked import Asked
+from dataver.ui.runs import row
+
+__all__ = ["page"]
+
+_NODES: Final = 10_000
+_DRAWN: Final = 150
+_ALIKE: Final = 5
+_ROWS: Final = 50
+_TALL: Final = 100  # rows of a large drawing
+_WIDTH, _HEIGHT, _ACROSS, _DOWN = 200, 44, 260, 60
+_SECONDS: Final = 30.0
+_MARKS: Final = ("tainted", "perhaps", "mended")
+_STATE: Final = ("ref", "run", "hops", "up", "down", "all", "impact", "out")
+
+_Found = IndexedVersion | IndexedRun
+
+
+def page(asked: Asked) -> dict[str, Any]:
+    """Return the lineage of a version (`ref`), a run (`run`) or all of it (`all`), else where to start.
+
+    Further values: `hops`; `up=0` and `down=0` to leave out origins or results; `impact=1` to mark what is
+    tainted; `out`, the nodes taken out of groups; `at`, the node that is shown in detail; `q` and `page` of
+    the list of nodes, or of the members of a group.
+    """
+    here = {name: asked.text(name) for name in _STATE}
+    if not (here["ref"] or here["run"] or here["all"]):
+        return _starts(asked)
+    made = asked.memory.get(("lineage", *here.values()), lambda: _Drawing(asked), _SECONDS)
+    at, words = asked.text("at"), asked.text("q")
+    listed = [each for each in made.groups.get(at, made.found) if made.named(each, words)]
+    rows, position = asked.page(listed, _ROWS, len(listed))
+    return {
+        "here": here,
+        "hops": made.hops,
+        "q": words,
+        **made.document,
+        "at": at,
+        "selected": made.details(at),
+        "listed": [made.node(each) for each in rows],
+        "place": position,
+    }
+
+
+def _starts(asked: Asked) -> dict[str, Any]:
+    """Return the datasets and runs whose names contain `q`, newest first, and what it names exactly."""
+    lineage, words = asked.repository.lineage, asked.text("q").strip()
+    datasets = asked.memory.get("datasets", asked.repository.datasets)
+    chosen = [each for each in datasets if words.lower() in each.name.lower()]
+    chosen.sort(key=lambda each: each.latest.created, reverse=True)
+    exact = []
+    for find in (lineage.version, lineage.run) if words else ():
+        with suppress(InvalidInput, NotFound):
+            found = find(words)
+            exact.append((found.version if isinstance(found, VersionAnswer) else found.run).node()._asdict())
+    runs = lineage.runs(name=words or None, limit=_ROWS)
+    return {
+        "here": None,
+        "q": words,
+        "exact": exact,
+        "versions": [
+            {"ref": each.latest.ref, "created": each.latest.created.isoformat()} for each in chosen[:_ROWS]
+        ],
+        "runs": [row(each) for each in runs],
+    }
+
+
+class _Drawing:
+    """A graph with its groups and places.
+
+    Attributes:
+        found: versions and runs by node.
+        groups: the members of each group.
+        document: what is drawn.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        everything = asked.text("all") == "1"
+        self.hops = asked.number("hops", 2, 100)
+        self._graph = _graph(asked, None if everything else self.hops)
+        self.found: dict[str, _Found] = {**self._graph.versions, **self._graph.runs}
+        self._marks, impact = _impact(asked)
+        self._out = [each for each in asked.text("out").split(",") if each in self.found]
+        self.groups = {} if everything else _groups(self._graph, self.found, self._out)
+        inside = {each: name for name, members in self.groups.items() for each in members}
+        nodes = list(dict.fromkeys(inside.get(each, each) for each in sorted(self.found, key=self._time)))
+        numbers = {each: number for number, each in enumerate(nodes)}
+        at = {each: numbers[inside.get(each, each)] for each in self.found}
+        ends = {(at[each.source], at[each.target], each.label) for each in self._graph.edges}
+        self.document = {
+            "start": self._graph.start,
+            **self._placed(nodes, sorted(each for each in ends if each[0] != each[1])),
+            "limit": _NODES if len(self.found) >= _NODES else None,
+            "impact": impact,
+            "out": self._out,
+        }
+
+    def _placed(self, nodes: list[str], edges: list[tuple[int, int, str]]) -> dict[str, Any]:
+        large = len(nodes) > _DRAWN or not self._graph.start
+        how: dict[str, Any] = {"bends": 0, "tall": _TALL} if large else {}
+        layout = place(range(len(nodes)), [each[:2] for each in edges], **how)
+        places = {slot: (x * _ACROSS, round(y * _DOWN)) for slot, (x, y) in layout.places.items()}
+        curves = ([places[slot] for slot in route] for route in layout.routes if not large)
+        return {
+            "large": large,
+            "nodes": [
+                {**self.node(each), "x": places[number][0], "y": places[number][1]}
+                for number, each in enumerate(nodes)
+            ],
+            "edges": edges,
+            "paths": [curve(points, _WIDTH, _HEIGHT, _ACROSS) for points in curves],
+            "node": [_WIDTH, _HEIGHT],
+            "width": max((x for x, _ in places.values()), default=0) + _WIDTH,
+            "height": max((y for _, y in places.values()), default=0) + _HEIGHT,
+        }
+
+    def _time(self, node: str) -> str:
+        found = self.found[node]
+        moment = found.created if isinstance(found, IndexedVersion) else found.started
+        return moment.isoformat() if moment else ""
+
+    def node(self, node: str) -> dict[str, Any]:
+        """Return what a drawing shows of a node or a group."""
+        members = self.groups.get(node, [])
+        about, found = self.found[(members or [node])[0]], self._marks.get
+        drawn, kinds = about.node(), {mark for each in members or [node] if (mark := found(each, ("",))[0])}
+        if members:
+            name = about.dataset or "" if isinstance(about, IndexedVersion) else about.key.partition(":")[0]
+            bad = sum(found(each, ("",))[0] in _MARKS[:2] for each in members)
+            text = f"{cut(name, 22)}{f', {bad} affected' if bad else ''}"
+            drawn = drawn._replace(title=count(len(members), drawn.kind), text=text, key="")
+        return {
+            "id": node,
+            **drawn._asdict(),
+            "title": cut(drawn.title, 26),
+            "text": cut(drawn.text, 34),
+            "mark": min(kinds, key=_MARKS.index, default=""),
+            "cut": node in self._graph.cut,
+            "members": len(members),
+        }
+
+    def details(self, node: str) -> dict[str, Any] | None:
+        """Return what is known of a node or a group; None if it is not in the graph."""
+        if node in self.groups:
+            return {**self.node(node), "reason": None}
+        if (found := self.found.get(node)) is None:
+            return None
+        values = traced_values(found) if isinstance(found, IndexedVersion) else row(found)
+        reason = self._marks[node][1] if node in self._marks else None
+        return {**self.node(node), "title": found.node().title, "values": values, "reason": reason}
+
+    def named(self, node: str, words: str) -> bool:
+        """Return whether the name of a node contains all words."""
+        name = f"{(drawn := self.found[node].node()).title} {drawn.key}".lower()
+        return all(word in name for word in words.lower().split())
+
+
+def _graph(asked: Asked, depth: int | None) -> Graph:
+    lineage, both = asked.repository.lineage, ("up", "down")
+    how: dict[str, Any] = {name: asked.text(name) != "0" for name in both} | {"depth": depth, "limit": _NODES}
+    if asked.text("run"):
+        return lineage.graph_of_run(asked.text("run"), **how)
+    return lineage.graph(asked.text("ref"), **how) if asked.text("ref") else lineage.graph_of_all(_NODES)
+
+
+def _impact(asked: Asked) -> tuple[dict[str, tuple[str, str]], dict[str, int] | None]:
+    """Return the mark of each node with its reason, and the numbers of what is affected."""
+    if not (asked.text("ref") and asked.text("impact") == "1"):
+        return {}, None
+    found = asked.repository.lineage.impact(asked.text("ref"))
+    possible = {each.row for each in found.possible}
+    marks = {f"v{each.row}": ("mended", f"made again by {run.key}") for each, run in found.mended}
+    for each, reason in found.versions:
+        marks[f"v{each.row}"] = ("perhaps" if each.row in possible else "tainted", reason)
+    for run, reason, certain in found.runs:
+        marks[f"r{run.row}"] = ("tainted" if certain else "perhaps", reason)
+    return marks, {mark: [each for each, _ in marks.values()].count(mark) for mark in _MARKS}
+
+
+def _groups(graph: Graph, found: Mapping[str, _Found], out: Iterable[str]) -> dict[str, list[str]]:
+    """Return the members of each group, without the start and the nodes taken out."""
+    levels, alike = {graph.start: 0}, defaultdict[str, set[str]](set)
+    beside = {1: defaultdict[str, list[str]](list), -1: defaultdict[str, list[str]](list)}
+    for each in graph.edges:
+        beside[1][each.source].append(each.target)
+        beside[-1][each.target].append(each.source)
+        for node, other in ((each.source, each.target), (each.target, each.source)):
+            if isinstance(version := found[other], IndexedVersion):
+                alike[node].add(f"{each.label} {version.dataset}")
+    for step, nearest in beside.items():
+        order = [graph.start]
+        for node in order:  # which grows
+            order += [each for each in dict.fromkeys(nearest[node]) if each not in levels]
+            levels |= {each: levels[node] + step for each in nearest[node] if each not in levels}
+    groups = defaultdict[str, list[str]](list)
+    for node in found.keys() - {graph.start, *out}:
+        about = found[node]
+        kind = (
+            (about.dataset,)
+            if isinstance(about, IndexedVersion)
+            else (about.key.partition(":")[0], *sorted(alike[node]))
+        )
+        groups[f"g{crc32(repr((levels[node], node[0], kind)).encode()):08x}"].append(node)
+    return {name: members for name, members in groups.items() if len(members) >= _ALIKE}

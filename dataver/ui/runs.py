@@ -1,0 +1,65 @@
+"""Runs, latest first, those that a filter matches."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dataver.documents import run_values
+from dataver.errors import InvalidInput
+from dataver.lineage.queries.results import IndexedRun
+from dataver.ui.asked import Asked
+
+__all__ = ["page", "row"]
+
+_ROWS: Final = 50
+_MOST: Final = 2_000
+_WORDS: Final = ("name", "system", "user", "outcome", "version")
+_TIMES: Final = {"since": timedelta(0), "until": timedelta(days=1)}  # the last day is included
+
+
+def page(asked: Asked) -> dict[str, Any]:
+    """Return a page of the latest runs that match the values of the query."""
+    words = {name: asked.text(name).strip() or None for name in _WORDS}
+    times = {name: _day(asked, name, more) for name, more in _TIMES.items()}
+
+    def find() -> list[IndexedRun]:
+        return asked.repository.lineage.runs(**words, **times, limit=_MOST + 1)  # type: ignore[arg-type]
+
+    found = asked.memory.get(("runs", *words.values(), *times.values()), find)
+    shown, place = asked.page(found, _ROWS, min(len(found), _MOST))
+    return {
+        "filter": {name: asked.text(name).strip() for name in (*_WORDS, *_TIMES)},
+        "runs": [row(each) for each in shown],
+        "more": len(found) > _MOST,
+        "place": place,
+        "systems": sorted({context.system for each in found for context in each.contexts})[:_ROWS],
+        "users": sorted({each.user for each in found if each.user})[:_ROWS],
+    }
+
+
+def row(run: IndexedRun) -> dict[str, Any]:
+    """Return a run as JSON values, with its duration and the pages of trackers that its contexts name."""
+    return {
+        **run_values(run),
+        "seconds": None if run.ended is None else max(0.0, (run.ended - run.started).total_seconds()),
+        "pages": [
+            {"system": each.system, "url": url}
+            for each in run.contexts
+            if _is_web(url := each.facts.get("url", ""))
+        ],
+    }
+
+
+def _is_web(url: object) -> bool:
+    try:
+        return isinstance(url, str) and urlsplit(url).scheme in ("http", "https") and url.isprintable()
+    except ValueError:
+        return False
+
+
+def _day(asked: Asked, name: str, more: timedelta) -> datetime | None:
+    text = asked.text(name)
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + more if text else None
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"'{name}' in the address must be a day, such as 2026-12-31.") from error
