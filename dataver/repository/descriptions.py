@@ -31,7 +31,7 @@ from dataver.repository.records import Published
 from dataver.storage import Store
 from dataver.tree import Tree
 
-__all__ = ["MAX_README", "Descriptions", "Edit", "find_readme", "numbers_below"]
+__all__ = ["MAX_README", "Descriptions", "Edit", "find_readme", "numbers_below", "undescribed"]
 
 MAX_README: Final = 512 << 10
 """Bytes of a readme; the limit of a description's object is 1 MiB."""
@@ -158,7 +158,7 @@ class Descriptions:
         def make(last: int) -> Description:
             found = self._before(dataset, label, last)
             if found is None or found.record != record:
-                found = _undescribed(dataset, version)
+                found = undescribed(dataset, version)
             made = edit.apply(found)
             if made == found and found.number:
                 return found
@@ -222,7 +222,7 @@ def numbers_below(store: Store, prefix: str) -> dict[tuple[str, str | None], lis
     return {name: sorted(numbers) for name, numbers in found.items()}
 
 
-def _undescribed(dataset: str, version: Published | None) -> Description:
+def undescribed(dataset: str, version: Published | None) -> Description:
     """Return the description that precedes the first one; its number is 0."""
     record = None if version is None else version.record
     return Description(

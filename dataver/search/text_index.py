@@ -18,12 +18,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dataver import parallel
-from dataver.errors import DataverError, IntegrityError, NotFound, StoreError
+from dataver.errors import DataverError, IntegrityError, StoreError
 from dataver.formats.profile import decode_profile
 from dataver.lineage.index.changes import CONTENT_SIZE, fill_changes
 from dataver.log import info as log_info
-from dataver.progress import SILENT
-from dataver.repository.descriptions import find_readme
+from dataver.repository.descriptions import find_readme, undescribed
 from dataver.repository.layout import DESCRIPTIONS, parse_description_key
 
 if TYPE_CHECKING:
@@ -70,10 +69,8 @@ class _Subject(NamedTuple):
         return self.dataset if self.label is None else f"{self.dataset}@{self.label}"
 
 
-def refresh_texts(
-    repo: RepositoryCore, index: LineageIndex, progress: Progress = SILENT
-) -> list[tuple[str, str]]:
-    """Update the texts of an index whose versions are up to date; return `(ref, reason)` of unreadable ones.
+def refresh_texts(repo: RepositoryCore, index: LineageIndex, progress: Progress) -> None:
+    """Update the texts of an index whose versions are up to date; unreadable versions are left out.
 
     Raises:
         StoreError: the store cannot be reached, or the index not be written; completed rows are kept.
@@ -86,39 +83,32 @@ def refresh_texts(
         }
     fresh = [each for each in subjects.values() if known.get(each.ref) != (each.version, each.stamp)]
     progress.start(len(fresh), 0)
-    problems: list[tuple[str, str]] = []
 
-    def read(subject: _Subject) -> tuple[_Subject, tuple[object, ...] | str | None]:
+    def read(subject: _Subject) -> tuple[object, ...] | None:
         try:
-            return subject, _row(repo, subject)
-        except NotFound:  # deleted meanwhile
-            return subject, None
-        except DataverError as error:
-            return subject, error.message
+            return _row(repo, subject)
+        except DataverError as error:  # it was deleted meanwhile, or is damaged
+            log_info("%s is not searched: %s", subject.ref, error.message)
+            return None
 
     width = parallel.REQUESTS if repo.store.local_root is None else 1
     with parallel.pool(width, "texts") as pool:
         for some in _batches(pool.map(read, fresh)):
-            rows = [row for _, row in some if isinstance(row, tuple)]
-            problems += [(subject.ref, row) for subject, row in some if isinstance(row, str)]
             with index.writing() as db:
-                db.executemany(_PUT, rows)
+                db.executemany(_PUT, filter(None, some))
             progress.advance(len(some), 0)
     gone = known.keys() - subjects.keys()
     if gone or fresh:
         with index.writing() as db:
             db.executemany("DELETE FROM texts WHERE ref = ?", [(ref,) for ref in gone])
             db.execute("INSERT INTO texts_fts (texts_fts) VALUES ('rebuild')")
-    return problems
 
 
-def refresh_paths(
-    repo: RepositoryCore, index: LineageIndex, progress: Progress = SILENT
-) -> list[tuple[str, str]]:
-    """Update the paths of an index whose versions are up to date; errors and result as of `refresh_texts`."""
+def refresh_paths(repo: RepositoryCore, index: LineageIndex, progress: Progress) -> None:
+    """Update the paths of an index whose versions are up to date; errors as of `refresh_texts`."""
     with index.asking() as db:
         living = [number for number, _, _ in db.execute(_VERSIONS)]
-    problems = fill_changes(repo, index, living, progress=progress)
+    fill_changes(repo, index, living, progress=progress)
     with index.asking() as db:
         unlisted = db.execute(_UNLISTED).fetchone()
     if unlisted:
@@ -127,7 +117,6 @@ def refresh_paths(
             db.execute(_NEW_PATHS)  # reads all of `changes`
             db.execute("INSERT INTO paths_fts (rowid, path) SELECT id, path FROM paths WHERE id > ?", last)
             db.execute(_LISTED)
-    return problems
 
 
 def refresh_columns(repo: RepositoryCore, index: LineageIndex) -> None:
@@ -191,26 +180,17 @@ def _row(repo: RepositoryCore, subject: _Subject) -> tuple[object, ...]:
     dataset, label, version, number, stamp = subject
     published = None if label is None else repo.records.get(dataset, label)
     found = repo.descriptions.current(dataset, label) if number else None
-    if found is not None and published is not None and found.record != published.record_id:
-        found = None  # it describes another version, which had the label before
-    metadata: Any = {} if published is None else published.record.metadata
-    return (
-        subject.ref,
-        dataset,
-        label,
-        version,
-        stamp,
-        "" if published is None else published.record.message,
-        "" if found is None else found.text,
-        "" if found is None else found.license,
-        "" if found is None else found.owner,
-        _readme(repo, published, found),
-        json.dumps(metadata if found is None else found.metadata, ensure_ascii=False, sort_keys=True),
-    )
+    if found is None or found.record != (published and published.record_id):
+        found = undescribed(dataset, published)  # or another version had the label when it was described
+    message = "" if published is None else published.record.message
+    readme = _readme(repo, published, found)
+    metadata = json.dumps(found.metadata, ensure_ascii=False, sort_keys=True)
+    named = (subject.ref, dataset, label, version, stamp, message)
+    return (*named, found.text, found.license, found.owner, readme, metadata)
 
 
-def _readme(repo: RepositoryCore, published: Published | None, found: Description | None) -> str:
-    if found is not None and found.readme is not None:
+def _readme(repo: RepositoryCore, published: Published | None, found: Description) -> str:
+    if found.readme is not None:
         return found.readme
     if published is None:
         return ""
