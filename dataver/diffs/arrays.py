@@ -10,8 +10,9 @@ import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite, number_of
+from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite
 from dataver.extras import require_extra
+from dataver.printable import count
 from dataver.profiles.arrays import safetensors_header
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ class ArraysDiff(ContentDiff):
         most = max((each.largest for each in self.changes if each.largest is not None), default=0.0)
         by = f", by at most {most:.3g}" if most else ""
         if self.kind == "array":
-            return (
-                f"{len(self.changes):,} of {number_of(len(self.changes) + self.equal, 'tensor')} changed{by}"
-            )
+            return f"{len(self.changes):,} of {count(len(self.changes) + self.equal, 'tensor')} changed{by}"
         if not self.changes:
             return "the same pixels"
         (found,) = self.changes

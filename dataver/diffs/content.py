@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from dataver.errors import InvalidInput, message_of
 
-__all__ = ["BytesDiff", "ContentDiff", "File", "broken", "finite", "number_of"]
+__all__ = ["BytesDiff", "ContentDiff", "File", "broken", "finite"]
 
 
 class File(NamedTuple):
@@ -100,8 +100,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, list):
         return [finite(each) for each in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def number_of(count: int, thing: str) -> str:
-    """Return a number and its noun: `1 row`, `8,000 rows`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

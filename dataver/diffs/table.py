@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from weakref import finalize
 
-from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite, number_of
+from dataver.diffs.content import BytesDiff, ContentDiff, File, broken, finite
 from dataver.diffs.drift import stability
 from dataver.diffs.rows import Rows
 from dataver.errors import InvalidInput
 from dataver.extras import require_extra
+from dataver.printable import count
 from dataver.tables import MEMORY, connect, first_row
 
 if TYPE_CHECKING:
@@ -115,11 +116,11 @@ class TableDiff(ContentDiff):
         """Return the numbers of rows and of columns that differ."""
         kinds = [kind for kind in ("changed", "added", "removed") if self.rows[kind]]
         rows = [
-            f"{self.rows[kind]:,} {kind}" if n else f"{number_of(self.rows[kind], 'row')} {kind}"
+            f"{self.rows[kind]:,} {kind}" if n else f"{count(self.rows[kind], 'row')} {kind}"
             for n, kind in enumerate(kinds)
         ]
         columns = [
-            f"{number_of(len(found), 'column')} {kind}" for kind, found in self._columns().items() if found
+            f"{count(len(found), 'column')} {kind}" for kind, found in self._columns().items() if found
         ]
         same = "the same rows, but a file is irregular" if any(self.irregular.values()) else "the same rows"
         return ", ".join([*rows, *columns]) or same

@@ -5,7 +5,8 @@ from collections import Counter
 from itertools import accumulate, islice
 from typing import Any, Final
 
-from dataver.diffs.content import BytesDiff, ContentDiff, File, number_of
+from dataver.diffs.content import BytesDiff, ContentDiff, File
+from dataver.printable import count
 from dataver.profiles.text import encoding_of
 
 __all__ = ["TextDiff", "compare_texts"]
@@ -43,7 +44,7 @@ class TextDiff(ContentDiff):
     def summary(self) -> str:
         """Return the numbers of lines."""
         more = "" if self._aligned else "; its lines differ or repeat too often to be aligned"
-        return f"{number_of(self.added, 'line')} added, {self.removed:,} removed{more}"
+        return f"{count(self.added, 'line')} added, {self.removed:,} removed{more}"
 
     def values(self, limit: int | None = None) -> dict[str, Any]:  # noqa: ARG002
         """Return the numbers of lines and the whole unified diff."""
