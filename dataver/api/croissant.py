@@ -153,12 +153,7 @@ def _activities(core: RepositoryCore, ref: str) -> Iterator[_Json]:
 
 def _schemas(core: RepositoryCore, dataset: str, tree: Tree) -> dict[bytes, _Columns]:
     """Return the columns of the tables of a version whose profiles are known, by digest."""
-    wanted = {
-        leaf.file_digest(number)
-        for leaf in tree.leaves()
-        for number, path in enumerate(leaf.paths)
-        if format_of(path)
-    }
+    wanted = {name for path, _, name in tree.files() if format_of(path)}
     try:
         lines = core.profiles.find(dataset, "tables", wanted, _shortened)
     except StoreError as error:
@@ -194,15 +189,13 @@ def _files(
     """Return the folders, with a slash, and extensions of files; those of tables with columns and paths."""
     plain: set[tuple[str, str]] = set()
     tables = defaultdict[tuple[str, str, _Columns], list[str]](list)
-    for leaf in tree.leaves():
-        for number, path in enumerate(leaf.paths):
-            if digest := leaf.file_digest(number):
-                found = _EXTENSION.search(path)
-                place = path[: path.rfind("/") + 1], found[1] if found else ""
-                if digest in schemas:
-                    tables[(*place, schemas[digest])].append(path)
-                else:
-                    plain.add(place)
+    for path, _, name in tree.files():
+        found = _EXTENSION.search(path)
+        place = path[: path.rfind("/") + 1], found[1] if found else ""
+        if name in schemas:
+            tables[(*place, schemas[name])].append(path)
+        else:
+            plain.add(place)
     return plain, tables
 
 

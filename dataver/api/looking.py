@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dataver.formats.entry import Entry
+    from dataver.formats.profile import Lines
     from dataver.profiles.kinds import Source
     from dataver.profiles.making import ProfileReport
     from dataver.profiles.table_heads import Column
@@ -114,9 +115,17 @@ class Looking(VersionFacts):
         return self._stored(Selection.across([self._tree], include, exclude).matcher())
 
     def _stored(self, chosen: Callable[[str], bool]) -> Iterator[tuple[str, dict[str, Any]]]:
-        from dataver.profiles.stored import stored_profiles
+        from dataver.profiles.kinds import kind_of
 
-        return stored_profiles(self._repository, self._published(), chosen)
+        dataset, files = self._published().record.dataset, defaultdict[str, list[tuple[str, bytes]]](list)
+        for path, _, name in self._tree.files():
+            if (kind := kind_of(path)) and chosen(path):
+                files[kind.group].append((path, name))
+        lines: Lines = {}
+        for group, some in files.items():
+            lines |= self._repository.profiles.find(dataset, group, {name for _, name in some})
+        ordered = sorted(each for some in files.values() for each in some)
+        return ((path, decode_profile(lines[name])) for path, name in ordered if name in lines)
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Return its tables by path, each with its profile in the repository, or empty if it has none.
@@ -127,7 +136,7 @@ class Looking(VersionFacts):
             InvalidInput: it is not uploaded.
             StoreError: the store failed.
         """
-        found: dict[str, dict[str, Any]] = {path: {} for path, _ in self._files() if format_of(path)}
+        found: dict[str, dict[str, Any]] = {path: {} for path, *_ in self._tree.files() if format_of(path)}
         return found | dict(self._stored(lambda path: path in found))
 
     def kinds(self) -> list[FilesOfKind]:
@@ -140,7 +149,7 @@ class Looking(VersionFacts):
         from dataver.profiles.kinds import kind_of
 
         sizes, rows = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
-        for path, size in self._files():
+        for path, size, _ in self._tree.files():
             sizes[_suffix(path)].append(size)
         try:
             tables = self.tables() if any(format_of(f"x{suffix}") for suffix in sizes) else {}
@@ -158,13 +167,6 @@ class Looking(VersionFacts):
                 FilesOfKind(suffix, kind.name if kind else None, len(some), sum(some), known, uncounted)
             )
         return sorted(found, key=lambda each: (-each.size, each.suffix))
-
-    def _files(self) -> Iterator[tuple[str, int]]:
-        """Yield the path and size of each file."""
-        for leaf in self._tree.leaves():
-            for number, path in enumerate(leaf.paths):
-                if leaf.file_digest(number):
-                    yield path, leaf.sizes[number]
 
     def schema(self, path: str | os.PathLike[str]) -> list[Column]:
         """Return the columns of a table, from its profile if it has one, else from its footer or first lines.

@@ -153,19 +153,18 @@ class _Making:
         """Yield each different file without a full profile."""
         seen = set[bytes]()
         self.report.known = 0
-        for leaf in self._files.folders.tree.leaves():
-            for number, path in enumerate(leaf.paths):
-                kind, name = kind_of(path), leaf.file_digest(number)
-                if not name or kind is None or name in seen or not self._chosen(path):
-                    continue
-                seen.add(name)
-                line = self._full.get(name)
-                if line is None:
-                    yield Source(path, leaf.sizes[number], name, kind)
-                    continue
-                self.report.known += 1
-                if len(line) > 1 and (problem := decode_profile(line).get("problem")):
-                    self._broken[path] = problem
+        for path, size, name in self._files.folders.tree.files():
+            kind = kind_of(path)
+            if kind is None or name in seen or not self._chosen(path):
+                continue
+            seen.add(name)
+            line = self._full.get(name)
+            if line is None:
+                yield Source(path, size, name, kind)
+                continue
+            self.report.known += 1
+            if len(line) > 1 and (problem := decode_profile(line).get("problem")):
+                self._broken[path] = problem
 
     def _opened(self, counts: Mapping[Kind, int]) -> Iterator[Source]:
         """Yield the files of some kinds, opened: small ones, read in groups, then large ones.

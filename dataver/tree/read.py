@@ -141,6 +141,13 @@ class Tree:
         """Yield the leaves that may contain paths from `start` to before `stop`, in order."""
         return (leaf for leaf, _ in self._ranked_leaves(start, stop))
 
+    def files(self) -> Iterator[tuple[str, int, bytes]]:
+        """Yield the path, the size and the digest of each file, in path order."""
+        for leaf in self.leaves():
+            for number, path in enumerate(leaf.paths):
+                if name := leaf.file_digest(number):
+                    yield path, leaf.sizes[number], name
+
     def _ranked_leaves(self, start: str, stop: str | None) -> Iterator[tuple[Leaf, int]]:
         yield from _leaves(load_root(self.digest, self._load), self._load, None, start, stop, 0)
 
