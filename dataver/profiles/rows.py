@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dataver import tables
 from dataver.errors import InvalidInput
@@ -127,24 +127,20 @@ def _first_of_text(file: BinaryIO, source: Source, count: int) -> tuple[pa.Table
     with tempfile.NamedTemporaryFile(prefix="dataver-", suffix=suffix) as copy:
         size, rest = _FIRST, b""
         while True:
-            rest, ended = _copy(file, copy, rest, size)
+            data = file.read(size)
+            ended, rest = len(data) < size, rest + data
+            end = len(rest) if ended else rest.rfind(b"\n") + 1
+            copy.write(rest[:end])
+            copy.flush()
+            rest = rest[end:]
             found = _rows(Path(copy.name), name, count) if copy.tell() else None
-            if ended or (found is not None and len(found[0]) >= count):
-                if found is None:
-                    raise InvalidInput("it is empty")
+            if found is not None and (ended or len(found[0]) >= count):
                 return found
-            if copy.tell() == 0 and len(rest) > tables.LONGEST:
+            if ended:
+                raise InvalidInput("it is empty")
+            if found is None and len(rest) > tables.LONGEST:
                 raise InvalidInput(f"its first line is longer than {tables.LONGEST >> 20} MiB")
             size *= 4
-
-
-def _copy(file: BinaryIO, copy: IO[bytes], rest: bytes, size: int) -> tuple[bytes, bool]:
-    """Copy the whole lines of the next bytes; return what follows them, and whether the file ended."""
-    data = file.read(size)
-    end = len(rest + data) if len(data) < size else (rest + data).rfind(b"\n") + 1
-    copy.write((rest + data)[:end])
-    copy.flush()
-    return (rest + data)[end:], len(data) < size
 
 
 def _rows(path: Path, name: str, count: int) -> tuple[pa.Table, str | None]:

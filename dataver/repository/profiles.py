@@ -38,7 +38,7 @@ from dataver.repository.layout import (
 from dataver.storage import ObjectInfo, Store
 from dataver.tree import Load, walk
 
-__all__ = ["Listed", "Profiles", "locate", "merge"]
+__all__ = ["Listed", "Profiles", "locate"]
 
 Listed: TypeAlias = tuple[ObjectInfo, ProfilesKey]
 
@@ -106,6 +106,13 @@ class Profiles:
         with parallel.pool(parallel.REQUESTS, "profiles") as pool:
             for start in range(0, len(keys), parallel.REQUESTS):
                 yield from pool.map(load, keys[start : start + parallel.REQUESTS])
+
+    def merged(self, keys: Sequence[str], *, cached: bool = True) -> Lines:
+        """Return the best profiles in some objects, without unreadable ones; errors as of `load_all`."""
+        lines: Lines = {}
+        for content in self.load_all(keys, cached=cached):
+            _merge(lines, {} if isinstance(content, DataverError) else content[1])
+        return lines
 
     def find(
         self,
@@ -190,7 +197,7 @@ class Profiles:
             if not isinstance(content, DataverError) and len(trees | content[0]) <= MAX_TREES:
                 old.append(key)
                 trees |= content[0]
-                merge(lines, content[1])
+                _merge(lines, content[1])
         self._replace(old, self._write(dataset, group, trees, lines))
 
     def stale(self, objects: Sequence[Listed], living: Mapping[str, Collection[bytes]]) -> Iterator[Listed]:
@@ -215,9 +222,8 @@ class Profiles:
         Raises:
             StoreError: the store failed.
         """
-        (info, key), lines = listed, Lines()
-        for content in self.load_all([info.key], cached=False):
-            merge(lines, {} if isinstance(content, DataverError) else content[1])
+        info, key = listed
+        lines = self.merged([info.key], cached=False)
         where = locate(living, load, lines)
         trees = set(list(dict.fromkeys(where.values()))[:MAX_TREES])
         kept = {name: lines[name] for name, tree in where.items() if tree in trees}
@@ -242,7 +248,7 @@ class Profiles:
         return self._store.delete_many([key for key in old if key not in new])
 
 
-def merge(lines: Lines, more: Lines) -> None:
+def _merge(lines: Lines, more: Lines) -> None:
     """Add the profiles among other lines that are better."""
     for name, line in more.items():
         if line > lines.get(name, b"") and is_profile(line):

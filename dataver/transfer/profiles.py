@@ -7,8 +7,7 @@ files in the versions that are published now are taken.
 from collections.abc import Iterable, Sequence
 
 from dataver.errors import DataverError
-from dataver.formats.profile import Lines
-from dataver.repository.profiles import Listed, locate, merge
+from dataver.repository.profiles import Listed, locate
 from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
 
@@ -60,10 +59,8 @@ def move_profiles(
         ours = source.profiles.objects(dataset)
         there = {info.key for info, _ in target.profiles.objects(dataset)} if ours else set()
         for group in {key.group for info, key in ours if info.key not in there}:
-            lines = Lines()
             keys = [info.key for info, key in ours if key.group == group and info.key not in there]
-            for content in source.profiles.load_all(keys):
-                merge(lines, {} if isinstance(content, DataverError) else content[1])
+            lines = source.profiles.merged(keys)
             theirs = target.profiles.find(dataset, group, lines)
             where = locate(trees, source.blocks.load, lines)
             lines = {name: lines[name] for name in where if lines[name] > theirs.get(name, b"")}
