@@ -15,6 +15,7 @@ less than 200 rows have no index, since chance alone would make it 0.1.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from dataver.diffs.columns import NUMBERS, TIMES, Pair
@@ -30,7 +31,7 @@ __all__ = ["stability"]
 _DECILES: Final = [number / 10 for number in range(1, 10)]
 _FREQUENT: Final = 20
 _LEAST: Final = 200  # rows of each table
-_MOST: Final = 200  # columns of a table; planning the query takes time with the square of their number
+_MOST: Final = 200  # columns of a table
 _NESTED: Final = ("[", "STRUCT", "MAP", "UNION", "BLOB", "VARIANT", "GEOMETRY")
 
 
@@ -45,33 +46,17 @@ def stability(db: DuckDBPyConnection, pairs: Sequence[Pair], tables: tuple[str, 
         tables: names of the old and the new table, with the compared value of pair N as `xN`.
     """
     flat = [(n, each) for n, each in enumerate(pairs) if not any(k in each.new.duckdb for k in _NESTED)]
-    columns = dict(flat[:_MOST])
-    chosen = {n: _value(n, each) for n, each in columns.items()}
-    rows = [first_row(db, f"SELECT count(*) FROM {table}")[0] for table in tables]
-    if not columns or min(rows) < _LEAST:
+    if min(first_row(db, f"SELECT count(*) FROM {table}")[0] for table in tables) < _LEAST:
         return {}
-    picks = ", ".join(
-        f"approx_quantile({value}, {_DECILES})" if ordered else f"approx_top_k({value}, {_FREQUENT})"
-        for value, ordered in chosen.values()
-    )
-    picked = first_row(db, f"SELECT {picks} FROM {tables[0]}")
-    edges = {n: sorted({*(each or ())}) for n, each in zip(chosen, picked, strict=True)}
-    shares = []
-    for table in tables:
-        tests = [
-            f"count(*) FILTER ({value} {'<=' if ordered else '='} $p{n}_{place})"
-            for n, (value, ordered) in chosen.items()
-            for place in range(len(edges[n]))
-        ]
-        totals = [f"count({value})" for value, _ in chosen.values()]
-        names = {f"p{n}_{place}": edge for n, each in edges.items() for place, edge in enumerate(each)}
-        row = first_row(db, f"SELECT count(*), {', '.join(totals + tests)} FROM {table}", names)
-        shares.append(_bins(row, chosen, edges))
-    return {
-        columns[n].new.name: _index(shares[0][n], shares[1][n])
-        for n in columns
-        if shares[0][n] and sum(shares[0][n]) and sum(shares[1][n])
-    }
+    found = {}
+    for n, pair in flat[:_MOST]:
+        value, ordered = _value(n, pair)
+        pick = f"approx_quantile({value}, {_DECILES})" if ordered else f"approx_top_k({value}, {_FREQUENT})"
+        (picked,) = first_row(db, f"SELECT {pick} FROM {tables[0]}")
+        edges = sorted(set(picked or ()))
+        olds, news = (_bins(db, table, value, edges, ordered=ordered) for table in tables)
+        found[pair.new.name] = _index(olds, news)
+    return found
 
 
 def _value(number: int, pair: Pair) -> tuple[str, bool]:
@@ -86,19 +71,16 @@ def _value(number: int, pair: Pair) -> tuple[str, bool]:
 
 
 def _bins(
-    row: tuple[int, ...], chosen: dict[int, tuple[str, bool]], edges: dict[int, list[float] | list[str]]
-) -> dict[int, list[int]]:
-    """Return the numbers of rows in the bins of each column; the last two bins: all others, and NULL."""
-    rows, totals, counts = row[0], row[1 : 1 + len(chosen)], iter(row[1 + len(chosen) :])
-    bins = {}
-    for (n, (_, ordered)), total in zip(chosen.items(), totals, strict=True):
-        found = [next(counts) for _ in edges[n]]
-        if ordered:  # they are cumulative
-            found = [high - low for low, high in zip([0, *found], [*found, total], strict=False)][
-                : len(found)
-            ]
-        bins[n] = [*found, total - sum(found), rows - total]
-    return bins
+    db: DuckDBPyConnection, table: str, value: str, edges: Sequence[float | str], *, ordered: bool
+) -> list[int]:
+    """Return the numbers of rows in the bins of a column; the last two: all others, and NULL."""
+    sign = "<=" if ordered else "="
+    tests = "".join(f", count(*) FILTER (v {sign} ${at})" for at in range(1, len(edges) + 1))
+    query = f"SELECT count(*), count(v){tests} FROM (SELECT {value} AS v FROM {table})"
+    rows, total, *found = first_row(db, query, edges)
+    if ordered:  # they are cumulative
+        found = [high - low for low, high in pairwise([0, *found])]
+    return [*found, total - sum(found), rows - total]
 
 
 def _index(olds: list[int], news: list[int]) -> float:
