@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from dataver.profiles.kinds import Profile, Source
 
-__all__ = ["cheap", "full", "interrupt", "sample"]
+__all__ = ["cheap", "full", "interrupt"]
 
 _BYTES: Final = 5 << 30  # of values that are read, as of Hugging Face; the first rows of a larger table
 _COLUMNS: Final = 1000  # with statistics, and in a sample
@@ -103,7 +103,7 @@ def _profile(db: DuckDBPyConnection, table: str, schema: pa.Schema | None, most:
         partial.append(f"{fit:,} of {len(described):,} columns have statistics")
     document["partial"] = bool(partial)
     found = _listed(arrow_columns(schema)) | {"rows": rows, "statistics": document}
-    found["sample"] = sample(db, table, described[:_COLUMNS], _ROWS)
+    found["sample"] = _sample(db, table, described[:_COLUMNS])
     partial += [found["partial"]] if "partial" in found else []
     return found | ({"partial": "; ".join(partial)} if partial else {})
 
@@ -114,21 +114,12 @@ def _limit(db: DuckDBPyConnection, table: str) -> int:
     return 1 + _BYTES * int(head.num_rows) // (1 + int(head.nbytes))
 
 
-def sample(
-    db: DuckDBPyConnection, table: str, described: Sequence[tuple[Any, ...]], rows: int
-) -> list[dict[str, Any]]:
-    """Return the first rows as JSON objects, in the form of Hugging Face's `/first-rows`.
-
-    Args:
-        db: the connection.
-        table: a table expression.
-        described: DuckDB's description of the columns to show.
-        rows: the number of rows at most.
-    """
+def _sample(db: DuckDBPyConnection, table: str, described: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Return the first rows as JSON objects, in the form of Hugging Face's `/first-rows`."""
     names = [row[0] for row in described]
     shown = ", ".join(_shown(row[0], row[1]) for row in described)
     listed: list[dict[str, Any]] = []
-    for number, cells in enumerate(db.execute(f"SELECT {shown} FROM {table} LIMIT {rows}").fetchall()):
+    for number, cells in enumerate(db.execute(f"SELECT {shown} FROM {table} LIMIT {_ROWS}").fetchall()):
         long = [name for name, cell in zip(names, cells, strict=True) if _is_long(cell)]
         values = [cell[:_CELL] if _is_long(cell) else statistics.storable(cell) for cell in cells]
         row = dict(zip(names, values, strict=True))

@@ -17,6 +17,7 @@ from dataver.errors import InvalidInput
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
 __all__ = ["Hit", "search_columns", "search_paths", "search_texts"]
 
@@ -53,18 +54,18 @@ WITH RECURSIVE held (path, content, version) AS (
 )
 SELECT v.dataset || '@' || v.label, held.path, max(v.created), held.content
 FROM held JOIN versions v ON v.id = held.version
-WHERE v.deleted IS NULL AND v.tree IS NOT NULL AND substr(v.dataset, 1, ?) = ?
+WHERE v.deleted IS NULL AND v.tree IS NOT NULL AND substr(v.dataset, 1, :length) = :prefix
 GROUP BY v.dataset, held.path ORDER BY held.path, v.dataset
 """
 _PATHS_HELD: Final = _HELD.format(
-    first="""SELECT c.path, c.content, c.version FROM json_each(?) w
+    first="""SELECT c.path, c.content, c.version FROM json_each(:paths) w
     CROSS JOIN changes c ON c.path = w.value AND c.kind = 1"""
 )
 _TABLES_HELD: Final = _HELD.format(
-    first="""SELECT c.path, c.content, c.version FROM json_each(?) w
+    first="""SELECT c.path, c.content, c.version FROM json_each(:paths) w
     CROSS JOIN changes c ON c.path = w.value AND c.kind = 1
     WHERE c.content IN (SELECT columns.content FROM columns_fts JOIN columns ON columns.id = columns_fts.rowid
-                        WHERE columns_fts MATCH ?)"""
+                        WHERE columns_fts MATCH :query)"""
 )
 _NAMES: Final = "SELECT names FROM columns WHERE content = ?"
 
@@ -100,12 +101,8 @@ def search_paths(db: sqlite3.Connection, words: str, *, prefix: str, limit: int)
     Raises:
         InvalidInput: there is no word.
     """
-    matching = (path for (path,) in db.execute(_PATHS, [_query(words)]))
-    hits: list[Hit] = []
-    while len(hits) < limit and (some := list(islice(matching, limit))):
-        rows = db.execute(_PATHS_HELD, [json.dumps(some), len(prefix), prefix])
-        hits += (Hit(ref, "path", path) for ref, path, *_ in rows)
-    return hits[:limit]
+    found = _held(db, _PATHS, _PATHS_HELD, _query(words), prefix, limit)
+    return [Hit(ref, "path", path) for ref, path, _ in islice(found, limit)]
 
 
 def search_columns(db: sqlite3.Connection, words: str, *, prefix: str, limit: int) -> list[Hit]:
@@ -114,18 +111,24 @@ def search_columns(db: sqlite3.Connection, words: str, *, prefix: str, limit: in
     Raises:
         InvalidInput: there is no word.
     """
-    query, size = _query(words), limit
-    wanted = [word.lower() for word in _WORD.findall(words)]
-    matching = (path for (path,) in db.execute(_COLUMNS, [query]))
-    hits: list[Hit] = []
-    while len(hits) < limit and (some := list(islice(matching, size))):
-        rows = db.execute(_TABLES_HELD, [json.dumps(some), query, len(prefix), prefix]).fetchall()
-        for ref, path, _, content in rows[: limit - len(hits)]:
-            names = db.execute(_NAMES, [content]).fetchone()[0].split("\n")
-            shown = [name for name in names if any(word in name.lower() for word in wanted)]
-            hits.append(Hit(ref, "column", f"{path}: {', '.join(shown[:_SHOWN])}"))
-        size *= 4  # each query finds all tables with the words again
+    hits, wanted = [], [word.lower() for word in _WORD.findall(words)]
+    for ref, path, content in islice(_held(db, _COLUMNS, _TABLES_HELD, _query(words), prefix, limit), limit):
+        names = db.execute(_NAMES, [content]).fetchone()[0].split("\n")
+        shown = [name for name in names if any(word in name.lower() for word in wanted)]
+        hits.append(Hit(ref, "column", f"{path}: {', '.join(shown[:_SHOWN])}"))
     return hits
+
+
+def _held(
+    db: sqlite3.Connection, matching: str, held: str, query: str, prefix: str, size: int
+) -> Iterator[tuple[str, str, bytes]]:
+    """Yield the version, the path and the content of files that match."""
+    paths = (path for (path,) in db.execute(matching, [query]))
+    while some := list(islice(paths, size)):
+        values = {"paths": json.dumps(some), "query": query, "length": len(prefix), "prefix": prefix}
+        for ref, path, _, content in db.execute(held, values).fetchall():
+            yield ref, path, content
+        size *= 4  # each query finds all tables with the words again
 
 
 def _query(words: str) -> str:
