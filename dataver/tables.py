@@ -146,18 +146,17 @@ def scan(
     place = quoted(_literal(path))
     if found == "parquet":
         return f"read_parquet({place}, hive_partitioning = false)"
-    more = ["hive_partitioning = false"]
-    more += ["sample_size = -1", "ignore_errors = true"] if lenient else []
     suffix = _COMPRESSED.search(name.lower())
     packed = {"gz": "gzip", "zst": "zstd"}[suffix[1]] if suffix else "none"
+    options = ["hive_partitioning = false", f"compression = '{packed}'"]
+    options += ["sample_size = -1", "ignore_errors = true"] if lenient else []
     if found == "jsonl":
-        options = ["format = 'newline_delimited'", *more]
-        return f"read_json({place}, compression = '{packed}', {', '.join(options)})"
+        return f"read_json({place}, format = 'newline_delimited', {', '.join(options)})"
     if found in ("csv", "tsv"):  # skip: one long line would make DuckDB leave out all lines before it
-        more += ["store_rejects = true", f"rejects_limit = {_REJECTS}"] if lenient else []
-        more += ["delim = '\t'"] if found == "tsv" else []
-        sizes = f"max_line_size = {LONGEST}, buffer_size = {2 * LONGEST}"
-        options = ["skip = 0", f"compression = '{packed}'", f"encoding = '{encoding}'", sizes, *more]
+        options += ["skip = 0", f"encoding = '{encoding}'", f"max_line_size = {LONGEST}"]
+        options += [f"buffer_size = {2 * LONGEST}"]
+        options += ["store_rejects = true", f"rejects_limit = {_REJECTS}"] if lenient else []
+        options += ["delim = '\t'"] if found == "tsv" else []
         return f"read_csv({place}, {', '.join(options)})"
     raise ValueError(f"'{name}' does not have the suffix of a table")
 

@@ -85,13 +85,10 @@ class ArraysDiff(ContentDiff):
         if not self.changes:
             return "the same pixels"
         (found,) = self.changes
-        form = "" if found.old == found.new else f"{found.old} -> {found.new}"
-        share = (
-            ""
-            if found.differing is None
-            else f"{found.differing / found.elements:.2%} of the pixels differ{by}"
-        )
-        return "; ".join(filter(None, (form, share)))
+        parts = [] if found.old == found.new else [f"{found.old} -> {found.new}"]
+        if found.differing is not None:
+            parts.append(f"{found.differing / found.elements:.2%} of the pixels differ{by}")
+        return "; ".join(parts)
 
     def values(self, limit: int | None = None) -> dict[str, Any]:
         """Return the counts and what differs."""

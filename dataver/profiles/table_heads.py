@@ -100,7 +100,7 @@ def type_name(kind: pa.DataType) -> str:
     """
     from pyarrow import types
 
-    if types.is_dictionary(kind):
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return type_name(kind.value_type)
     if types.is_map(kind):
         return f"map<{type_name(kind.key_type)}, {type_name(kind.item_type)}>"
