@@ -24,7 +24,7 @@ from dataver.tables import SUFFIXES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["KINDS", "SAMPLE", "Kind", "Profile", "Source", "encode", "kind_of", "make_profile"]
+__all__ = ["KINDS", "SAMPLE", "Head", "Kind", "Profile", "Source", "encode", "kind_of", "make_profile"]
 
 SAMPLE: Final = 200
 """Files of each kind that have cheap profiles in a draft, or a preview in full profiles."""
@@ -141,7 +141,7 @@ def make_profile(kind: Kind, source: Source, *, full: bool) -> Profile | None:
     """
     module = importlib.import_module(f"dataver.profiles.{kind.module}")
     common: Profile = {"kind": kind.name, "full": full}
-    head = _Head(source)
+    head = Head(source)
     try:
         found: Profile | None = module.full(source) if full else module.cheap(head)
     except (StoreError, IntegrityError):
@@ -167,24 +167,22 @@ def encode(source: Source, *, full: bool) -> tuple[bytes, str | None] | None:
         return encode_profile({"kind": source.kind.name, "full": full, "problem": problem}), problem
 
 
-class _Head:
-    """A source of which `_CHEAP` bytes can be read in all; `left` is negative if more were asked for."""
+class Head(Source):
+    """A source of which `most` bytes can be read in all; `left` is negative if more were asked for."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, most: int = _CHEAP) -> None:
         self.name, self.size, self.sampled = source.name, source.size, source.sampled
-        self.left, self._source = _CHEAP, source
+        self.open, self.fetch, self._copy = self._metered, None, None
+        self.left, self._source = most, source
 
-    def open(self) -> BinaryIO:
+    def _metered(self) -> BinaryIO:
         return cast("BinaryIO", _Metered(self._source.open(), self))
-
-    def path(self) -> Path:
-        return self._source.path()
 
 
 class _Metered(io.RawIOBase):
     """A file that ends, as if it were cut, where its source has no bytes left: every library handles that."""
 
-    def __init__(self, file: BinaryIO, head: _Head) -> None:
+    def __init__(self, file: BinaryIO, head: Head) -> None:
         self._file, self._head = file, head
 
     def read(self, size: int = -1) -> bytes:

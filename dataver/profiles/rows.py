@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from dataver import tables
 from dataver.errors import InvalidInput
 from dataver.profiles.table_heads import (
+    THRIFT_LIMITS,
     Column,
     arrow_columns,
     binary_schema,
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
+    from pyarrow import parquet
 
-    from dataver.profiles.kinds import Source
+    from dataver.profiles.kinds import Head, Source
 
 # Imports in functions: pyarrow is optional.
 
-__all__ = ["all_rows", "columns_of", "first_rows"]
+__all__ = ["all_rows", "columns_of", "first_rows", "rows_at"]
 
+_THIN: Final = 64 << 10  # bytes of a column of Parquet that are read at once where few may be read
 _FIRST: Final = 256 << 10  # bytes of text that are read at first; then four times as many, and so on
 _BUFFER: Final = 256 << 10  # bytes of a column of Parquet that are read at once
 _BATCH: Final = 64 << 10  # rows
@@ -59,6 +62,50 @@ def first_rows(source: Source, count: int) -> tuple[pa.Table, str | None]:
         while sum(map(len, found)) < count and (batch := next(batches, None)) is not None:
             found.append(batch)
         return pa.Table.from_batches(found, schema).slice(0, count), None
+
+
+def rows_at(head: Head, start: int, count: int, names: Sequence[str]) -> tuple[pa.Table, str | None]:
+    """Return some rows of Parquet, of one row group, or of another table from its first rows; and a problem.
+
+    Args:
+        head: the table, of which a number of bytes can be read.
+        start: the number of the first row.
+        count: the number of rows at most.
+        names: of Parquet, the columns to read: as many of them are returned as can be read; of others, all.
+
+    Raises:
+        InvalidInput: none can be read.
+        pyarrow.ArrowException, OSError: they are damaged, or need more bytes.
+    """
+    import pyarrow as pa
+
+    if tables.format_of(head.name) != "parquet":
+        found, problem = first_rows(head, start + count)
+        return found.slice(start), problem
+    with head.open() as file:
+        opened = _open_parquet(file, _THIN)
+        sizes = [opened.metadata.row_group(number).num_rows for number in range(opened.num_row_groups)]
+        group = 0
+        while group < len(sizes) and start >= sizes[group]:
+            start, group = start - sizes[group], group + 1
+        columns: dict[str, pa.ChunkedArray] = {}
+        for name in names if group < len(sizes) else ():
+            try:
+                batches = opened.iter_batches(
+                    start + count, row_groups=[group], columns=[name], use_threads=False
+                )
+                columns[name] = pa.Table.from_batches([next(batches)]).column(0).slice(start)
+            except (pa.ArrowException, OSError):
+                if head.left >= 0 or not columns:
+                    raise
+                break
+    return pa.table(columns), None
+
+
+def _open_parquet(file: BinaryIO, buffer: int) -> parquet.ParquetFile:
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(file, buffer_size=buffer, pre_buffer=False, **THRIFT_LIMITS)
 
 
 def all_rows(source: Source, columns: Sequence[str] | None) -> pa.Table:
@@ -108,10 +155,8 @@ def _check(columns: Sequence[str] | None, known: Sequence[str]) -> None:
 
 
 def _batches(file: BinaryIO, name: str, count: int) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    from pyarrow import parquet
-
     if tables.format_of(name) == "parquet":
-        opened = parquet.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
+        opened = _open_parquet(file, _BUFFER)
         return opened.schema_arrow, opened.iter_batches(batch_size=max(1, min(count, _BATCH)))
     stream = open_arrow(file)
     if not hasattr(stream, "get_batch"):

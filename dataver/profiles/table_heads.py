@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 # Imports in functions: pyarrow is optional.
 
 __all__ = [
-    "Column", "arrow_columns", "binary_schema", "class_labels", "head_columns", "open_arrow", "plain_text",
-    "type_name",
+    "THRIFT_LIMITS", "Column", "arrow_columns", "binary_schema", "class_labels", "head_columns", "open_arrow",
+    "plain_text", "type_name",
 ]  # fmt: skip
 
 _HEAD: Final = 64 << 10  # bytes
 _LINES: Final = 100
-_THRIFT: Final = 16 << 20  # bytes of a string, items of a list in a footer
 _NUMBER: Final = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+
+
+THRIFT_LIMITS: Final = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 16 << 20}
+"""Bytes of a string and items of a list in the footer of a Parquet file, as pyarrow is told."""
 
 
 class Column(NamedTuple):
@@ -63,8 +66,7 @@ def binary_schema(file: BinaryIO, name: str) -> tuple[pa.Schema, int | None]:
 
     if format_of(name) == "arrow":
         return open_arrow(file).schema, None
-    limits = {"thrift_string_size_limit": _THRIFT, "thrift_container_size_limit": _THRIFT}
-    footer = ParquetFile(file, **limits).metadata
+    footer = ParquetFile(file, **THRIFT_LIMITS).metadata
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     if sum(group.num_rows for group in groups) != footer.num_rows:
         raise InvalidInput(f"its footer says {footer.num_rows:,} rows, its row groups have others")
