@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-__all__ = ["bars", "share", "sparkline"]
+__all__ = ["bars", "share", "sparkline", "waveform"]
 
 
 def sparkline(values: Sequence[float], title: str, width: int = 120, height: int = 28) -> Markup:
@@ -54,3 +54,13 @@ def share(part: float, whole: float, title: str, width: int = 60) -> Markup:
         '<rect class="whole" width="{w}" height="8" rx="2"/><rect width="{filled:.1f}" height="8" rx="2"/>'
         "</svg>"
     ).format(w=width, title=title or f"{part:,} of {whole:,}", filled=filled)
+
+
+def waveform(peaks: Sequence[float], title: str) -> Markup:
+    """Return peaks between 0 and 1 as a shape around the middle, as wide as its place."""
+    upper = [f"{at},{50 - 48 * peak:.1f}" for at, peak in enumerate(peaks)]
+    lower = [f"{at},{50 + 48 * peak:.1f}" for at, peak in enumerate(peaks)]
+    return Markup(
+        '<svg class="wave" viewBox="0 0 {width} 100" preserveAspectRatio="none" role="img">'
+        '<title>{title}</title><polygon points="{points}"/></svg>'
+    ).format(width=max(1, len(peaks) - 1), title=title, points=" ".join([*upper, *reversed(lower)]))

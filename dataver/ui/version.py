@@ -17,6 +17,7 @@ from dataver.tree import path_of
 from dataver.ui.asked import Asked
 from dataver.ui.folder import listing
 from dataver.ui.markdown import as_html
+from dataver.ui.previews import preview
 
 __all__ = ["page"]
 
@@ -43,6 +44,7 @@ def page(asked: Asked) -> dict[str, Any]:
         "path": path,
         "folder": None,
         "file": None,
+        "preview": None,
         "about": None,
         "readme": "",
     }
@@ -62,6 +64,8 @@ def page(asked: Asked) -> dict[str, Any]:
             return document
     document["file"] = {**entry_values(entry), "leads": _leads(version, path) if entry.target else None}
     document["use"] = _use(version, "", entry.path) if entry.digest else []
+    if entry.digest:
+        document["preview"] = preview(asked, version, entry)
     return document
 
 

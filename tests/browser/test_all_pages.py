@@ -26,6 +26,14 @@ PAGES = (
     "runs?outcome=failed",
     "run?key=lab:1",
     "compare?first=lab:0&second=lab:5",
+    "version?ref=shop/prices@1.0.2&path=prices.parquet",
+    "version?ref=shop/prices@1.0.2&path=README.md",
+    "version?ref=vision/cats@1.0.1&path=train/0001.jpg",
+    "version?ref=vision/cats@1.0.1&path=audio/tone0.wav",
+    "version?ref=odd/names@1.0.0&path=book.ipynb",
+    "version?ref=odd/names@1.0.0&path=deep.json",
+    "version?ref=odd/names@1.0.0&path=model.safetensors",
+    "version?ref=odd/names@1.0.0&path=bytes.bin",
     "nothing",
 )
 """One address for each state that looks different."""

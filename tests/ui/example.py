@@ -4,11 +4,15 @@ Tables with rows that change, images, audio, arrays, hostile names and texts, ru
 versions, and a dataset of many versions. It runs in a process of its own, with lineage on.
 """
 
+import base64
+import io
 import json
 import math
 import os
 import random
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +60,10 @@ def make(folder: Path, versions: int = 40) -> None:
     _mixed(repo, folder)
     _many(repo, folder, versions)
     _runs(repo, folder)
+    source = folder / "log/prices"  # tables without full profiles
+    source.mkdir(parents=True)
+    _tables(source, [{"id": number, "product": "pear", "price": number / 2} for number in range(3_000)])
+    _publish(repo, folder, "log/prices", "without profiles")
 
 
 def _publish(repo: dataver.Repository, folder: Path, name: str, message: str, **more: str) -> None:
@@ -177,9 +185,30 @@ def _odd(repo: dataver.Repository, folder: Path) -> None:
             "outputs": [{"output_type": "stream", "name": "stdout", "text": ["True\n"]}],
         },
     ]
+    png = io.BytesIO()
+    Image.new("RGB", (4, 3), "teal").save(png, "PNG")
+    pictures = [
+        {"output_type": "display_data", "data": {"image/png": base64.b64encode(png.getvalue()).decode()}},
+        {
+            "output_type": "display_data",
+            "data": {"image/svg+xml": "<svg onload=alert(1)>", "text/html": "<script>alert(1)</script>"},
+        },
+        {"output_type": "display_data", "data": {"image/png": "' onerror='alert(1)"}},
+        {"output_type": "error", "traceback": ["\x1b[31mError\x1b[0m: <b>\n"]},
+    ]
+    cells.append({"cell_type": "code", "source": "plot()", "outputs": pictures})
     (source / "book.ipynb").write_text(
         json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
     )
+    (source / "bytes.bin").write_bytes(bytes(range(256)) * 4)
+    (source / "long.txt").write_text("".join(f"line {number}\n" for number in range(30_000)))
+    (source / "broken.parquet").write_bytes(b"PAR1 no table PAR1")
+    (source / "broken.json").write_text('{"a": ')
+    (source / "nested.json").write_text("[" * 100_000)
+    with zipfile.ZipFile(source / "some.zip", "w") as archive:
+        archive.writestr("<b>member</b>", "x" * 100)
+    with tarfile.open(source / "some.tar.gz", "w:gz") as packed:
+        packed.add(source / "notes.md", "inside/notes.md")
     (source / "link.npy").symlink_to("matrix.npy")
     for number in range(1_200):
         path = source / "many" / f"{number:05}.txt"
