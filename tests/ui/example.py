@@ -59,11 +59,8 @@ def make(folder: Path, versions: int = 40) -> None:
     _odd(repo, folder)
     _mixed(repo, folder)
     _many(repo, folder, versions)
+    _unprofiled(repo, folder)
     _runs(repo, folder)
-    source = folder / "log/prices"  # tables without full profiles
-    source.mkdir(parents=True)
-    _tables(source, [{"id": number, "product": "pear", "price": number / 2} for number in range(3_000)])
-    _publish(repo, folder, "log/prices", "without profiles")
 
 
 def _publish(repo: dataver.Repository, folder: Path, name: str, message: str, **more: str) -> None:
@@ -265,6 +262,13 @@ def _many(repo: dataver.Repository, folder: Path, versions: int) -> None:
     for number in range(versions):
         (source / f"{number:04}.txt").write_text(f"event {number}\n" * (1 + number % 9))
         _publish(repo, folder, "log/events", f"events of day {number}")
+
+
+def _unprofiled(repo: dataver.Repository, folder: Path) -> None:
+    source = folder / "log/tables"
+    source.mkdir(parents=True)
+    _tables(source, [{"id": number, "product": "pear", "price": number / 2} for number in range(3_000)])
+    _publish(repo, folder, "log/tables", "without full profiles")
 
 
 def _runs(repo: dataver.Repository, folder: Path) -> None:

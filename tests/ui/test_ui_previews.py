@@ -48,10 +48,10 @@ def test_without_a_profile_the_page_says_how_to_make_one(pages):
     """And has the schema and the rows nevertheless."""
     found, page = shown(pages, "labels.csv", "vision/cats@1.0.0")
     assert found["rows"][0] == ["0000.jpg", "cat"]
-    found, page = shown(pages, "prices.parquet", "log/prices@1.0.0")
+    found, page = shown(pages, "prices.parquet", "log/tables@1.0.0")
     assert found["columns"][0] == {"name": "id", "type": "int64", "nullable": True, "drawn": None}
     assert found["rows"][0][0] == 0
-    assert "dataver profile log/prices@1.0.0" in page
+    assert "dataver profile log/tables@1.0.0" in page
 
 
 def test_texts_page_with_line_numbers(pages):
@@ -147,7 +147,7 @@ def test_a_missing_package_is_a_sentence(pages, monkeypatch):
     for name in ("pyarrow", "duckdb", "PIL"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    found, _ = shown(pages, "sample.csv", "log/prices@1.0.0")
+    found, _ = shown(pages, "sample.csv", "log/tables@1.0.0")
     assert "pip install 'dataver[tables]'" in found["note"]
     assert found["lines"][0] == "id,product,price"
     found, page = shown(pages, "test/0000.jpg", "vision/cats@1.0.0")
