@@ -6,8 +6,9 @@ drawn by the template; more, and the whole repository, by `static/lineage.js`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 from zlib import crc32
 
@@ -30,6 +31,7 @@ _ROWS: Final = 50
 _TALL: Final = 100  # rows of a large drawing
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 200, 44, 260, 60
 _SECONDS: Final = 30.0
+_UNKNOWN: Final = datetime.min.replace(tzinfo=UTC)
 _MARKS: Final = ("tainted", "perhaps", "mended")
 _STATE: Final = ("ref", "run", "hops", "up", "down", "all", "impact", "out")
 
@@ -47,17 +49,16 @@ def page(asked: Asked) -> dict[str, Any]:
     if not (here["ref"] or here["run"] or here["all"]):
         return _starts(asked)
     made = asked.memory.get(("lineage", *here.values()), lambda: _Drawing(asked), _SECONDS)
-    at, words = asked.text("at"), asked.text("q")
-    listed = [each for each in made.groups.get(at, made.found) if made.named(each, words)]
-    rows, position = asked.page(listed, _ROWS, len(listed))
+    at, words = asked.text("at"), asked.text("q").lower().split()
+    listed = [each for each in made.groups.get(at, made.found) if not words or made.named(each, words)]
+    rows, position = asked.page(reversed(listed), _ROWS, len(listed))
     return {
         "here": here,
-        "hops": made.hops,
-        "q": words,
+        "q": asked.text("q"),
         **made.document,
         "at": at,
         "selected": made.details(at),
-        "listed": [made.node(each) for each in rows],
+        "listed": [made.node(each) | {"title": made.found[each].node().title} for each in rows],
         "place": position,
     }
 
@@ -89,30 +90,32 @@ class _Drawing:
     """A graph with its groups and places.
 
     Attributes:
-        found: versions and runs by node.
+        found: versions and runs by node, oldest first.
         groups: the members of each group.
         document: what is drawn.
     """
 
     def __init__(self, asked: Asked) -> None:
-        everything = asked.text("all") == "1"
-        self.hops = asked.number("hops", 2, 100)
-        self._graph = _graph(asked, None if everything else self.hops)
-        self.found: dict[str, _Found] = {**self._graph.versions, **self._graph.runs}
+        hops, everything = asked.number("hops", 2, 100), asked.text("all") == "1"
+        self._graph = graph = _graph(asked, None if everything else hops)
+        found: dict[str, _Found] = {**graph.versions, **graph.runs}
+        self.found = dict(sorted(found.items(), key=lambda each: _about(each[1])[1]))
         self._marks, impact = _impact(asked)
-        self._out = [each for each in asked.text("out").split(",") if each in self.found]
-        self.groups = {} if everything else _groups(self._graph, self.found, self._out)
+        out = [each for each in asked.text("out").split(",") if each in found]
+        self.groups = {} if everything else _groups(graph, self.found, out)
         inside = {each: name for name, members in self.groups.items() for each in members}
-        nodes = list(dict.fromkeys(inside.get(each, each) for each in sorted(self.found, key=self._time)))
+        nodes = list(dict.fromkeys(inside.get(each, each) for each in self.found))
         numbers = {each: number for number, each in enumerate(nodes)}
-        at = {each: numbers[inside.get(each, each)] for each in self.found}
-        ends = {(at[each.source], at[each.target], each.label) for each in self._graph.edges}
+        at = {each: numbers[inside.get(each, each)] for each in found}
+        edges = sorted({(at[each.source], at[each.target], each.label) for each in graph.edges})
         self.document = {
-            "start": self._graph.start,
-            **self._placed(nodes, sorted(each for each in ends if each[0] != each[1])),
-            "limit": _NODES if len(self.found) >= _NODES else None,
+            "start": graph.start,
+            "title": found[graph.start].node().title if graph.start else None,
+            "hops": hops,
+            **self._placed(nodes, [each for each in edges if each[0] != each[1]]),
+            "limit": _NODES if len(found) >= _NODES else None,
             "impact": impact,
-            "out": self._out,
+            "out": out,
         }
 
     def _placed(self, nodes: list[str], edges: list[tuple[int, int, str]]) -> dict[str, Any]:
@@ -124,7 +127,7 @@ class _Drawing:
         return {
             "large": large,
             "nodes": [
-                {**self.node(each), "x": places[number][0], "y": places[number][1]}
+                self.node(each) | {"x": places[number][0], "y": places[number][1]}
                 for number, each in enumerate(nodes)
             ],
             "edges": edges,
@@ -134,27 +137,23 @@ class _Drawing:
             "height": max((y for _, y in places.values()), default=0) + _HEIGHT,
         }
 
-    def _time(self, node: str) -> str:
-        found = self.found[node]
-        moment = found.created if isinstance(found, IndexedVersion) else found.started
-        return moment.isoformat() if moment else ""
-
     def node(self, node: str) -> dict[str, Any]:
         """Return what a drawing shows of a node or a group."""
-        members = self.groups.get(node, [])
-        about, found = self.found[(members or [node])[0]], self._marks.get
-        drawn, kinds = about.node(), {mark for each in members or [node] if (mark := found(each, ("",))[0])}
+        members = self.groups.get(node, ())
+        found = self.found[members[0] if members else node]
+        kind, title, text, key = found.node()
+        marks = [self._marks[each][0] for each in members or (node,) if each in self._marks]
         if members:
-            name = about.dataset or "" if isinstance(about, IndexedVersion) else about.key.partition(":")[0]
-            bad = sum(found(each, ("",))[0] in _MARKS[:2] for each in members)
-            text = f"{cut(name, 22)}{f', {bad} affected' if bad else ''}"
-            drawn = drawn._replace(title=count(len(members), drawn.kind), text=text, key="")
+            bad = [each for each in marks if each != "mended"]
+            affected = f", {len(bad)} {'' if 'tainted' in bad else 'perhaps '}affected" if bad else ""
+            title, text, key = count(len(members), kind), f"{cut(_about(found)[0], 16)}{affected}", ""
         return {
             "id": node,
-            **drawn._asdict(),
-            "title": cut(drawn.title, 26),
-            "text": cut(drawn.text, 34),
-            "mark": min(kinds, key=_MARKS.index, default=""),
+            "kind": kind,
+            "title": cut(title, 26),
+            "text": cut(text, 36),
+            "key": key,
+            "mark": min(marks, key=_MARKS.index, default=""),
             "cut": node in self._graph.cut,
             "members": len(members),
         }
@@ -166,13 +165,20 @@ class _Drawing:
         if (found := self.found.get(node)) is None:
             return None
         values = traced_values(found) if isinstance(found, IndexedVersion) else row(found)
-        reason = self._marks[node][1] if node in self._marks else None
+        _, reason = self._marks.get(node, ("", None))
         return {**self.node(node), "title": found.node().title, "values": values, "reason": reason}
 
-    def named(self, node: str, words: str) -> bool:
-        """Return whether the name of a node contains all words."""
-        name = f"{(drawn := self.found[node].node()).title} {drawn.key}".lower()
-        return all(word in name for word in words.lower().split())
+    def named(self, node: str, words: Iterable[str]) -> bool:
+        """Return whether the name of a version or a run contains all words."""
+        name = " ".join((self.found[node].node().title, self.found[node].node().key)).lower()
+        return all(word in name for word in words)
+
+
+def _about(found: _Found) -> tuple[str, datetime]:
+    """Return the dataset of a version or the system of a run, and its time."""
+    if isinstance(found, IndexedVersion):
+        return found.dataset or "", found.created or _UNKNOWN
+    return found.key.partition(":")[0], found.started
 
 
 def _graph(asked: Asked, depth: int | None) -> Graph:
@@ -197,7 +203,7 @@ def _impact(asked: Asked) -> tuple[dict[str, tuple[str, str]], dict[str, int] | 
     return marks, {mark: [each for each, _ in marks.values()].count(mark) for mark in _MARKS}
 
 
-def _groups(graph: Graph, found: Mapping[str, _Found], out: Iterable[str]) -> dict[str, list[str]]:
+def _groups(graph: Graph, found: Mapping[str, _Found], out: Sequence[str]) -> dict[str, list[str]]:
     """Return the members of each group, without the start and the nodes taken out."""
     levels, alike = {graph.start: 0}, defaultdict[str, set[str]](set)
     beside = {1: defaultdict[str, list[str]](list), -1: defaultdict[str, list[str]](list)}
@@ -213,12 +219,8 @@ def _groups(graph: Graph, found: Mapping[str, _Found], out: Iterable[str]) -> di
             order += [each for each in dict.fromkeys(nearest[node]) if each not in levels]
             levels |= {each: levels[node] + step for each in nearest[node] if each not in levels}
     groups = defaultdict[str, list[str]](list)
-    for node in found.keys() - {graph.start, *out}:
-        about = found[node]
-        kind = (
-            (about.dataset,)
-            if isinstance(about, IndexedVersion)
-            else (about.key.partition(":")[0], *sorted(alike[node]))
-        )
-        groups[f"g{crc32(repr((levels[node], node[0], kind)).encode()):08x}"].append(node)
+    for node, about in found.items():
+        if node != graph.start and node not in out:
+            kind = (node[0], _about(about)[0], *(sorted(alike[node]) if node[0] == "r" else ()))
+            groups[f"g{crc32(repr((levels[node], kind)).encode()):08x}"].append(node)
     return {name: members for name, members in groups.items() if len(members) >= _ALIKE}

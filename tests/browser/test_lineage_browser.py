@@ -13,7 +13,7 @@ def test_a_click_previews_and_a_double_click_centres(open_page):
     assert re.search(r"ref=shop/prices@1\.0\.1&at=v\d+$", page.url)
     page.locator("a.node", has_text="train 1").dblclick()
     page.wait_for_url("**/lineage?run=lab:1")
-    expect(page.locator("h1")).to_have_text("lab:1")
+    expect(page.locator("h1")).to_have_text("train 1 lab:1")
 
 
 def test_a_member_is_found_and_taken_out_of_a_group(open_page):

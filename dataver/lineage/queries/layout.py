@@ -14,6 +14,7 @@ __all__ = ["Layout", "curve", "place"]
 
 _BENDS: Final = 12  # layers that an edge may cross; a longer one is drawn straight
 _SWEEPS: Final = 6
+_FEW: Final = 1_000  # edges; of more there are half as many sweeps
 _N = TypeVar("_N", bound=Hashable)
 
 
@@ -80,7 +81,7 @@ def _layers(nodes: Sequence[_N], edges: Iterable[tuple[_N, _N]]) -> dict[_N, int
 
 
 def _places(
-    layers: Mapping[_N, int], routes: Iterable[Sequence[_Slot[_N]]], tall: int | None
+    layers: Mapping[_N, int], routes: Sequence[Sequence[_Slot[_N]]], tall: int | None
 ) -> dict[_Slot[_N], tuple[int, float]]:
     columns, beside = defaultdict[int, list[_Slot[_N]]](list), defaultdict[_Slot[_N], list[_Slot[_N]]](list)
     for node, layer in layers.items():
@@ -93,15 +94,17 @@ def _places(
             beside[one].append(other)
             beside[other].append(one)
     rows: dict[_Slot[_N], float] = {}
-    for sweep in range(_SWEEPS):
+    for slots in columns.values():
+        rows.update((slot, row - (len(slots) - 1) / 2) for row, slot in enumerate(slots))
+    for sweep in range(_SWEEPS if len(routes) < _FEW else _SWEEPS // 2):
         for layer in sorted(columns, reverse=sweep % 2 == 1):
-            means = {}
-            for slot in columns[layer]:
-                near = [rows[each] for each in beside[slot] if each in rows]
-                means[slot] = sum(near) / (len(near) or 1)
+            means = {
+                slot: sum([rows[each] for each in near]) / len(near) if (near := beside[slot]) else rows[slot]
+                for slot in columns[layer]
+            }
             columns[layer] = sorted(means, key=means.__getitem__)
             middle = (len(means) - 1) / 2
-            rows |= {slot: row - middle for row, slot in enumerate(columns[layer])}
+            rows.update((slot, row - middle) for row, slot in enumerate(columns[layer]))
     parts = [
         columns[layer][start : start + (tall or len(columns[layer]))]
         for layer in sorted(columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dataver.html_repr import card, note
 from dataver.lineage.queries.drawing import Node, draw
@@ -24,8 +24,7 @@ _NEWEST = """SELECT 'v' || id, created AS time FROM versions WHERE created IS NO
     UNION ALL SELECT 'r' || id, started FROM runs WHERE part_of IS NULL ORDER BY time DESC LIMIT ?"""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Edge:
+class Edge(NamedTuple):
     """An edge from a cause to an effect; nodes are `v<number>` and `r<number>`.
 
     Attributes:

@@ -51,7 +51,7 @@ function draw(graph) {
     const mark = document.createElement("span");
     drawing.append(mark);
     const found = {};
-    for (const name of ["version", "run", "tainted", "mended", "text", "quiet", "card"]) {
+    for (const name of ["of-version", "of-run", "tainted", "mended", "text", "quiet", "card"]) {
       mark.className = `dot ${name}`;
       found[name] = getComputedStyle(mark).backgroundColor;
     }
@@ -92,10 +92,10 @@ function draw(graph) {
     context.globalAlpha = 1;
     for (const node of nodes) {
       if (!seen(node)) continue;
-      context.fillStyle = near ? colour.card : colour[node.mark || node.kind];
+      context.fillStyle = near ? colour.card : colour[node.mark || `of-${node.kind}`];
       context.fillRect(node.x, node.y, width, height);
       if (near) {
-        context.strokeStyle = colour[node.mark || node.kind];
+        context.strokeStyle = colour[node.mark || `of-${node.kind}`];
         context.lineWidth = node.id === graph.start || node.mark ? 3 : 1;
         context.strokeRect(node.x, node.y, width, height);
         context.fillStyle = colour.text;
