@@ -6,6 +6,7 @@ from typing import Any, Final
 from dataver import Version
 from dataver.documents import description_values, version_values
 from dataver.errors import NotFound
+from dataver.formats.names import check_dataset_name
 from dataver.ui.asked import Asked
 from dataver.ui.markdown import as_html
 
@@ -18,6 +19,7 @@ _FOR_EVER: Final = 1e9
 def page(asked: Asked) -> dict[str, Any]:
     """Return a dataset (`name`) with a page of its versions."""
     repository, name = asked.repository, asked.required("name")
+    check_dataset_name(name)
     versions = list(reversed(asked.memory.get(("versions", name), lambda: repository.versions(name))))
     tagged = asked.tags(name)
     numbers = asked.memory.get("overview", repository.lineage.overview).get(name)

@@ -62,6 +62,7 @@ STATUS: Final = {
 """The status of each error; the first that matches."""
 
 _FIRST: Final = "datasets"
+_LONGEST: Final = 16_384  # bytes of an address: a path has at most 4,096, each of which may be encoded
 _EDITED: Final = "version"  # the page with the forms
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self';"
@@ -130,9 +131,13 @@ class Site:
         form: Mapping[str, str] | None = None,
     ) -> Response:
         """Return a page, with the `problem` of a form that was sent if there is one."""
+        if long := len(name) + len(request.scope["query_string"]) > _LONGEST:
+            name, query = _FIRST, {}
         asked = Asked(self._repository, query, self._memory, editing=self._editing)
         status, template = HTTPStatus.OK if problem is None else _status(problem), name
         try:
+            if long:
+                raise InvalidInput("the address is too long.", hint="go to the list of datasets")
             if isinstance(problem, editing.Refused):
                 raise problem
             if name not in PAGES:

@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from dataver.errors import DataverError, message_of
+from dataver.printable import safe
 
 __all__ = ["PIECE", "Pieces", "defect", "sentence"]
 
@@ -32,7 +33,7 @@ def sentence(
     if as_json:
         body = json.dumps({"error": {"message": message, "hint": hint}})
     else:
-        body = f"{message}\nhint: {hint}" if hint else message
+        body = f"{safe(message)}\nhint: {safe(hint)}" if hint else safe(message)
     return Response(
         f"{body}\n".encode("utf-8", "replace"),
         status,

@@ -71,4 +71,5 @@ def test_slow_clients_delay_no_other(world, slow, fetched):
         thread.start()
         reply = world.ask("/words@1.0.0/a/deep.txt")
         assert (reply.status, reply.body) == (200, b"deep")
+        assert b"vision/cats" in world.ask("/-/datasets").body
     assert world.ask("/words@1.0.0/a/deep.txt").body == b"deep"
