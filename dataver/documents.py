@@ -8,7 +8,13 @@ if TYPE_CHECKING:
     from dataver import Diff, Entry, Version
     from dataver.formats.description import Description
     from dataver.formats.external import ExternalPack
-    from dataver.lineage.queries.results import IndexedLink, IndexedRun, IndexedVersion, RunAnswer
+    from dataver.lineage.queries.results import (
+        FileAnswer,
+        IndexedLink,
+        IndexedRun,
+        IndexedVersion,
+        RunAnswer,
+    )
     from dataver.lineage.queries.versions import Graph
     from dataver.maintenance.usage import Usage, UsageReport
     from dataver.tree import Change
@@ -17,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANGES", "answer_values", "change_values", "description_values", "diff_values", "entry_values",
-    "external_place", "graph_values", "kind_of_change", "link_values", "run_values", "traced_values",
-    "usage_report_values", "usage_values", "version_values",
+    "external_place", "file_answer_values", "graph_values", "kind_of_change", "link_values", "run_values",
+    "traced_values", "usage_report_values", "usage_values", "version_values",
 ]  # fmt: skip
 
 CHANGES: Final = ("added", "removed", "modified", "renamed")
@@ -197,6 +203,27 @@ def link_values(link: "IndexedLink") -> dict[str, Any]:
     }
 
 
+def file_answer_values(answer: "FileAnswer") -> dict[str, Any]:
+    """Return where a content occurs and who read it as JSON values."""
+    return {
+        "asked": answer.asked,
+        "contents": [each.hex() for each in answer.contents],
+        "versions": [
+            {"path": each.path, "content": each.content.hex(), "version": traced_values(each.version)}
+            for each in answer.holdings
+        ],
+        "runs": [
+            {
+                **run_values(each.run),
+                "path": each.path,
+                "certain": each.certain,
+                "link": link_values(each.link),
+            }
+            for each in answer.saw
+        ],
+    }
+
+
 def usage_report_values(report: "UsageReport") -> dict[str, Any]:
     """Return the report of `du` as JSON values."""
     return {
@@ -223,6 +250,7 @@ def usage_values(usage: "Usage") -> dict[str, Any]:
         "stored": usage.total,
         "shared": usage.shared,
         "unique": usage.unique,
+        "added": usage.added,
         "external": usage.external,
     }
 

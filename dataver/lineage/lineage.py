@@ -335,11 +335,12 @@ class Lineage:
             return []
         return data.decode("utf-8", "replace").splitlines()
 
-    def file(self, what: str | Path, *, limit: int | None = None) -> FileAnswer:
+    def file(self, what: str | Path, *, by: str | None = None, limit: int | None = None) -> FileAnswer:
         """Return all versions with a content, under any name, and all runs that read it.
 
         Args:
             what: a local file, else a path in versions, else the prefix of a digest (hex).
+            by: what it is: `local`, `path` or `digest`; None means the first of them that exists.
             limit: maximum number of reads by runs, the latest ones; None means all.
 
         Raises:
@@ -356,12 +357,14 @@ class Lineage:
         check_range("limit", limit, 0)
         text, covers = os.fspath(what), self._covers()
         with self._asking(changes=True) as db:
-            if os.path.isfile(text):  # noqa: PTH113  # never raises
+            contents = []
+            if by in (None, "local") and os.path.isfile(text):  # noqa: PTH113  # never raises
                 contents = [_digest_of(text)[:CONTENT_SIZE]]
-            else:
+            elif by in (None, "path"):
                 contents = contents_at(db, path_of(text))
-                if not contents and len(text) >= _SHORTEST and is_hex(text.lower(), len(text)):
-                    contents = contents_like(db, text.lower())
+            digits = len(text) >= _SHORTEST and is_hex(text.lower(), len(text))
+            if not contents and by in (None, "digest") and digits:
+                contents = contents_like(db, text.lower())
             answer = describe_content(db, text, contents, covers, limit)
         if not answer.holdings:
             raise NotFound(

@@ -7,7 +7,7 @@ unique to a version if no other version needs it: the deletion of the version fr
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from dataver.formats.block import Block, Inner
@@ -42,6 +42,7 @@ class Usage:
         total: bytes of the packs and tree blocks that are needed.
         unique: bytes of those that no other version needs, which a deletion frees.
         shared: bytes of those that other versions need, too.
+        added: bytes of those that no older version needs; of a dataset, the sum of its versions'.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Usage:
     total: int
     unique: int
     external: int
+    added: int = 0
 
     @property
     def shared(self) -> int:
@@ -131,17 +133,28 @@ def usage(repo: RepositoryCore, dataset: str | None = None, label: str | None = 
     for each in published:
         by_dataset.setdefault(each.record.dataset, []).append(each)
     together = {name: _needs(nodes, {each.record.tree for each in some}) for name, some in by_dataset.items()}
+    added = _added(published, needs, inventory)
     of_versions = _users(needs[each.record.tree] for each in published)
     of_datasets = _users(together.values())
     for name, some in sorted(by_dataset.items()):
         if dataset in (None, name):
-            report.datasets.append(_usage(name, some, together[name], nodes, inventory, of_datasets))
+            whole = _usage(name, some, together[name], nodes, inventory, of_datasets)
+            report.datasets.append(replace(whole, added=sum(added[each.ref] for each in some)))
     for each in published:
         if dataset in (None, each.record.dataset) and label in (None, each.record.label):
-            report.versions.append(
-                _usage(each.ref, [each], needs[each.record.tree], nodes, inventory, of_versions)
-            )
+            alone = _usage(each.ref, [each], needs[each.record.tree], nodes, inventory, of_versions)
+            report.versions.append(replace(alone, added=added[each.ref]))
     return report
+
+
+def _added(published: list[Published], needs: dict[bytes, Marks], inventory: Inventory) -> dict[str, int]:
+    """Return the bytes that each version added to those before it; `published` is oldest first."""
+    added, seen = {}, Marks()
+    for each in published:
+        marks = needs[each.record.tree]
+        added[each.ref] = inventory.size(Marks(marks.blocks - seen.blocks, marks.packs - seen.packs))
+        seen.add(marks)
+    return added
 
 
 def _total(repo: RepositoryCore, inventory: Inventory, needs: Iterable[Marks], report: UsageReport) -> None:

@@ -109,6 +109,24 @@ class Asked:
         ref = self.required(name)
         return self.memory.get(("version", ref), lambda: self.repository.version(ref))
 
+    def before(self, version: Version) -> Version | None:
+        """Return the version `old`, else the first parent of a version; None if it has none.
+
+        Raises:
+            NotFound: the parent is not in the repository.
+        """
+        if self.text("old"):
+            return self.version("old")
+        if not version.parents:
+            return None
+        parent = version.parents[0]
+        found = self.repository.version(f"{parent.dataset}@{parent.label}")
+        if found.record_id != parent.record:
+            raise NotFound(
+                f"the parent of {version.ref} is not in the repository.", hint="choose another version"
+            )
+        return found
+
     def tags(self, dataset: str) -> dict[str, str]:
         """Return the label of each tag of a dataset."""
         return self.memory.get(("tags", dataset), lambda: self.repository.tagged(dataset))

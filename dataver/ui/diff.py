@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dataver import Diff, Version
 from dataver.documents import CHANGES, change_values, entry_values, kind_of_change, version_values
-from dataver.errors import InvalidInput, NotFound
+from dataver.errors import InvalidInput
 from dataver.formats.entry import Kind
 from dataver.ui.asked import Asked
 from dataver.ui.diff_content import content
@@ -28,7 +28,7 @@ _KEPT: Final = 120.0  # seconds
 def page(asked: Asked) -> dict[str, Any]:
     """Return the changes from `old`, else from the first parent, to `new`; of `path`, those in the file."""
     new = asked.version("new")
-    old = _before(asked, new)
+    old = asked.before(new)
     diff = new.diff() if old is None else old.diff(new)
     document = {
         "old": None if old is None else version_values(old),
@@ -39,18 +39,6 @@ def page(asked: Asked) -> dict[str, Any]:
     }
     part = _file(asked, diff, old, new) if document["path"] else _changes(asked, diff)
     return document | part
-
-
-def _before(asked: Asked, new: Version) -> Version | None:
-    if asked.text("old"):
-        return asked.version("old")
-    if not new.parents:
-        return None
-    parent = new.parents[0]
-    found = asked.repository.version(f"{parent.dataset}@{parent.label}")
-    if found.record_id != parent.record:
-        raise NotFound(f"the parent of {new.ref} is not in the repository.", hint="compare another version")
-    return found
 
 
 def _refs(asked: Asked, name: str) -> list[str]:

@@ -3,11 +3,17 @@
 The style sheet gives them their colours, by classes: the policy of the pages forbids styles in elements.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from math import inf
+from typing import Any
 
 from markupsafe import Markup
 
-__all__ = ["bars", "share", "sparkline", "waveform"]
+__all__ = ["bars", "share", "sparkline", "squares", "stacked", "waveform"]
+
+Box = tuple[float, float, float, float]
+"""Left, top, width and height."""
 
 
 def sparkline(values: Sequence[float], title: str, width: int = 120, height: int = 28) -> Markup:
@@ -64,3 +70,44 @@ def waveform(peaks: Sequence[float], title: str) -> Markup:
         '<svg class="wave" viewBox="0 0 {width} 100" preserveAspectRatio="none" role="img">'
         '<title>{title}</title><polygon points="{points}"/></svg>'
     ).format(width=max(1, len(peaks) - 1), title=title, points=" ".join([*upper, *reversed(lower)]))
+
+
+def stacked(parts: Sequence[tuple[str, float]], whole: float, title: str, width: int = 160) -> Markup:
+    """Return a bar of parts, each a class and a value, beside each other; the bar is as long as `whole`."""
+    ends = accumulate((value / (whole or 1) * 100 for _, value in parts), initial=0.0)
+    rect = Markup('<rect class="{}" x="{:.2f}%" width="{:.2f}%" height="100%"/>')
+    drawn = Markup().join(
+        rect.format(kind, end, value / (whole or 1) * 100)
+        for (kind, value), end in zip(parts, ends, strict=False)
+    )
+    return Markup(
+        '<svg class="stacked" width="{}" height="10" role="img" aria-label="{}"><title>{}</title>{}</svg>'
+    ).format(width, title, title, drawn)
+
+
+def squares(items: Iterable[dict[str, Any]], box: Sequence[float]) -> Iterator[tuple[dict[str, Any], Box]]:
+    """Yield items with their boxes in a treemap: left, top, width and height. Their areas are as `size`.
+
+    M. Bruls, K. Huizing, J. van Wijk: Squarified Treemaps (2000).
+    """
+    left, top, width, height = box
+    rest = sorted((each for each in items if each["size"]), key=lambda each: -each["size"])
+    while rest and min(width, height) > 0:
+        scale, side, best, count = width * height / sum(each["size"] for each in rest), 0.0, inf, 0
+        for total in accumulate(each["size"] * scale for each in rest):
+            thickness = total / min(width, height)
+            largest, smallest = rest[0]["size"] * scale, rest[count]["size"] * scale
+            worst = max(largest / thickness**2, thickness**2 / smallest)
+            if worst > best:
+                break
+            side, best, count = thickness, worst, count + 1
+        at = 0.0
+        for each in rest[:count]:
+            length = each["size"] * scale / side
+            yield each, (left, top + at, side, length) if width >= height else (left + at, top, length, side)
+            at += length
+        if width >= height:  # a column at the left, else a row at the top
+            left, width = left + side, width - side
+        else:
+            top, height = top + side, height - side
+        rest = rest[count:]

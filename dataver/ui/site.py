@@ -29,7 +29,20 @@ from dataver import Repository
 from dataver._about import __version__
 from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, StoreError
 from dataver.printable import count, duration, safe, size
-from dataver.ui import compare, dataset, datasets, diff, drawing, editing, lineage, run, runs, version
+from dataver.ui import (
+    compare,
+    dataset,
+    datasets,
+    diff,
+    drawing,
+    editing,
+    file,
+    lineage,
+    run,
+    runs,
+    storage,
+    version,
+)
 from dataver.ui.asked import Asked, Memory
 
 __all__ = ["PAGES", "PREFIX", "Page", "Site", "page_url"]
@@ -48,6 +61,8 @@ PAGES: Final[dict[str, Page]] = {
     "runs": runs.page,
     "run": run.page,
     "compare": compare.page,
+    "file": file.page,
+    "storage": storage.page,
 }
 """The pages by their names."""
 

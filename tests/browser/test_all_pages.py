@@ -34,6 +34,12 @@ PAGES = (
     "version?ref=odd/names@1.0.0&path=deep.json",
     "version?ref=odd/names@1.0.0&path=model.safetensors",
     "version?ref=odd/names@1.0.0&path=bytes.bin",
+    "file?path=train/0007.jpg",
+    "file?path=settings.json",
+    "storage",
+    "storage?name=vision/cats",
+    "storage?ref=odd/names&path=strange",
+    "storage?ref=lab/mixed&path=large.bin",
     "nothing",
 )
 """One address for each state that looks different."""

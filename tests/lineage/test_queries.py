@@ -228,6 +228,10 @@ def test_a_content_is_found_under_any_name(
         assert {each.run.key for each in answer.saw} == {"mlflow:aaa111", "wandb:team/proj/ccc"}
     digest = history["raw"].entry("train/b.txt").digest.hex()
     assert len(repo.lineage.file(digest[:12]).holdings) == 2
+    for what, by in ((copy, "path"), (copy, "digest"), (digest, "path"), ("train/b.txt", "local")):
+        with pytest.raises(NotFound):
+            repo.lineage.file(what, by=by)
+    assert repo.lineage.file(digest, by="digest").contents == [bytes.fromhex(digest)[:16]]
     with pytest.raises(NotFound, match="ever contained 'nothing'"):
         repo.lineage.file("nothing")
 

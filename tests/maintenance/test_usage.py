@@ -51,3 +51,17 @@ def test_logical_and_compressed_sizes(world):
     assert first.compressed == second.compressed < 20_000
     assert first.unique == second.unique == 0
     assert first.shared == first.total > first.compressed
+
+
+def test_added_bytes_are_what_a_version_brought(world):
+    """Of all versions they add up to what is needed; the same content again adds nothing but its tree."""
+    files = {f"{number}": os.urandom(30_000) for number in range(9)}
+    for number in range(3):
+        world.publish(files=files | {"changing": os.urandom(100_000 * number + 1)})
+    world.publish("other", files=files)
+    report = world.repo.du()
+    added = [each.added for each in report.versions]
+    assert sum(added) == report.needed == sum(each.added for each in report.datasets)
+    assert 270_000 < added[0] < 290_000
+    assert 100_000 < added[1] < 110_000
+    assert added[3] < 2_000

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dataver.documents import link_values, run_values, traced_values
+from dataver.documents import file_answer_values
 from dataver_cli.command import subcommand
 from dataver_cli.output import count, table, when
 from dataver_cli.render_lineage import indented, open_lineage, run_cells, runs_table, traced_name
@@ -32,24 +32,7 @@ def command(session: Session, file: str, limit: int) -> None:
     content, so renamed files and copies are found as well. --json lists everything.
     """
     answer = open_lineage(session).file(file)
-    values = {
-        "asked": answer.asked,
-        "contents": [each.hex() for each in answer.contents],
-        "versions": [
-            {"path": each.path, "content": each.content.hex(), "version": traced_values(each.version)}
-            for each in answer.holdings
-        ],
-        "runs": [
-            {
-                **run_values(each.run),
-                "path": each.path,
-                "certain": each.certain,
-                "link": link_values(each.link),
-            }
-            for each in answer.saw
-        ],
-    }
-    session.out.show(values, _lines(answer, limit))
+    session.out.show(file_answer_values(answer), _lines(answer, limit))
 
 
 def _lines(answer: "FileAnswer", limit: int) -> Iterator[str]:

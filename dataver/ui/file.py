@@ -1,0 +1,47 @@
+"""A file by its content: the versions and paths that hold it, and the runs that saw it."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+from dataver.documents import entry_values, file_answer_values
+from dataver.errors import InvalidInput, NotFound
+from dataver.lineage.queries.results import ContentLocation
+from dataver.ui.asked import Asked
+
+__all__ = ["page"]
+
+_ROWS: Final = 50
+_RUNS: Final = 100
+
+
+def page(asked: Asked) -> dict[str, Any]:
+    """Return where a content is (`digest`, or its beginning), or all contents that a `path` ever had."""
+    digest = asked.text("digest").lower()
+    if digest and not all(each in "0123456789abcdef" for each in digest):
+        raise InvalidInput("a digest has hexadecimal digits only.")
+    answer = asked.repository.lineage.file(
+        digest or asked.required("path"), by="digest" if digest else "path", limit=_RUNS
+    )
+    holdings = answer.holdings[::-1]
+    shown, place = asked.page(holdings, _ROWS, len(holdings))
+    saw = {(each.run.key, each.link.role): each for each in answer.saw if not each.certain}
+    saw |= {(each.run.key, each.link.role): each for each in answer.saw if each.certain}
+    there = (each for each in holdings if each.version.known and not each.version.deleted)
+    return {
+        **file_answer_values(replace(answer, holdings=shown, saw=list(saw.values()))),
+        "place": place,
+        "links": answer.links,
+        "more": len(answer.saw) == _RUNS,
+        "datasets": len({each.version.dataset for each in holdings}),
+        "paths": len({each.path for each in holdings}),
+        "entry": next((_entry(asked, each) for each in there), None),
+    }
+
+
+def _entry(asked: Asked, found: ContentLocation) -> dict[str, Any] | None:
+    """Return the entry that is meant, with the version's ref; None if the index is not up to date."""
+    try:
+        version = asked.repository.version(found.version.ref)
+        return {"ref": version.ref, **entry_values(version.entry(found.path))}
+    except NotFound:
+        return None

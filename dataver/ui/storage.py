@@ -1,0 +1,130 @@
+"""What datasets, versions, folders and files take in the store."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, Final
+
+from dataver.documents import entry_values, usage_report_values, usage_values
+from dataver.errors import NotFound
+from dataver.maintenance.shared_bytes import shared_bytes
+from dataver.tree import Totals, path_of
+from dataver.ui.asked import Asked
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dataver import Version
+    from dataver.formats.entry import Entry
+    from dataver.maintenance.usage import UsageReport
+    from dataver.tree import Tree
+
+__all__ = ["page"]
+
+_ROWS: Final = 50
+_KEPT: Final = 60.0  # seconds
+_FOR_EVER: Final = 1e9
+_NAMES: Final = (1_000, 200)  # of a folder, and of each in it, that are looked at …
+_BOXES: Final = (40, 12)  # … and drawn
+_PACKS: Final = 64  # of a file, each of up to 100 MB
+_CELLS: Final = 400  # of the strip of a file
+
+
+def page(asked: Asked) -> dict[str, Any]:
+    """Return the usage of all datasets, or of the versions of one (`name`); or what is in a version.
+
+    Of a version (`ref`) that is a map of the folder `path`, or what the file there shares with the parent.
+    """
+    name, path = asked.text("name"), path_of(asked.text("path"))
+    if asked.text("ref"):
+        version = asked.version()
+        entry = version.tree.get(path) if path else None
+        document = {"ref": version.ref, "name": version.dataset, "path": path, "usage": None}
+        if entry is not None:
+            return document | {"file": _file(asked, version, entry)}
+        return document | {"map": _map(asked, version, path)}
+    report, moment, seconds = asked.memory.get("du", lambda: _measure(asked), _KEPT)
+    rows = sorted(report.datasets, key=lambda each: -each.total)
+    if name:
+        rows = [each for each in reversed(report.versions) if each.name.rpartition("@")[0] == name]
+        if not rows:
+            raise NotFound(f"there is no dataset '{name}'.")
+    shown, place = asked.page(rows, _ROWS, len(rows))
+    latest = asked.repository.version(name) if name else None
+    return {
+        "name": name,
+        "path": "",
+        "usage": usage_report_values(replace(report, datasets=[], versions=[]))["repository"],
+        "logical": sum(each.logical for each in rows),
+        "most": max((each.total for each in rows), default=0),
+        "dataset": next((usage_values(each) for each in report.datasets if each.name == name), None),
+        "rows": [usage_values(each) for each in shown],
+        "place": place,
+        "measured": {"at": moment, "seconds": seconds, "kept": _KEPT},
+        "ref": latest and latest.ref,
+        "map": latest and _map(asked, latest, ""),
+    }
+
+
+def _measure(asked: Asked) -> "tuple[UsageReport, str, float]":
+    began, moment = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
+    return asked.repository.du(), moment, round(time.perf_counter() - began, 3)
+
+
+def _map(asked: Asked, version: "Version", path: str) -> dict[str, Any]:
+    if path and not version.tree.is_folder(path):
+        version.entry(path)  # raises PathNotFound
+    return asked.memory.get(("map", version.record_id, path), lambda: _boxes(version.tree, path), _FOR_EVER)
+
+
+def _boxes(tree: "Tree", folder: str, depth: int = 0) -> dict[str, Any]:
+    """Return the largest names of a folder and of its large folders; all others are one box together."""
+    prefix = f"{folder}/" if folder else ""
+    totals, found = tree.totals(prefix), list[dict[str, Any]]()
+    for name, entry, _ in islice(tree.list(folder), _NAMES[depth]):
+        path, is_folder = prefix + name, entry is None
+        inside = tree.totals(f"{path}/") if entry is None else Totals(1, int(bool(entry.digest)), entry.size)
+        found.append(
+            {"path": path, "folder": is_folder, "files": inside.files, "size": inside.size, "inside": []}
+        )
+    found = sorted(found, key=lambda each: -each["size"])[: _BOXES[depth]]
+    for each in found:
+        if each["folder"] and depth + 1 < len(_BOXES) and each["size"] * 50 > totals.size:
+            each["inside"] = _boxes(tree, each["path"], depth + 1)["boxes"]
+    files, size = (totals[n] - sum(each[key] for each in found) for n, key in ((1, "files"), (2, "size")))
+    if size > 0:
+        found.append({"path": None, "folder": False, "files": files, "size": size, "inside": []})
+    return {"files": totals.files, "size": totals.size, "boxes": found}
+
+
+def _file(asked: Asked, version: "Version", entry: "Entry") -> dict[str, Any]:
+    """Return which bytes of a file are stored already for the file of that path in the version before."""
+    before = asked.before(version)
+    old = None if before is None else before.tree.get(entry.path)
+    packs = {each.pack for each in entry.extents} & {each.pack for each in (old.extents if old else ())}
+    parts = None
+    if old is not None and len(packs) <= _PACKS:
+        parts = shared_bytes(asked.repository._core.packs, old, entry)
+    return {
+        "entry": entry_values(entry),
+        "before": before and before.ref,
+        "old": old and entry_values(old),
+        "packs": len({each.pack for each in entry.extents}),
+        "shared": None if parts is None else sum(stop - start for start, stop in parts),
+        "parts": None if parts is None else _cells(parts, entry.size),
+    }
+
+
+def _cells(parts: "Sequence[tuple[int, int]]", size: int) -> list[dict[str, float]]:
+    """Return a file in at most 400 parts, each with the share of its bytes that is in given ranges."""
+    covered, step = [0.0] * _CELLS, max(size, 1) / _CELLS
+    for start, stop in parts:
+        for cell in range(int(start / step), min(int(stop / step) + 1, _CELLS)):
+            covered[cell] += max(0.0, min(stop, (cell + 1) * step) - max(start, cell * step))
+    found, at = [], 0
+    for share, cells in groupby(round(each / step, 2) for each in covered):
+        width = len(list(cells))
+        found.append({"start": at / _CELLS, "length": width / _CELLS, "shared": share})
+        at += width
+    return found
