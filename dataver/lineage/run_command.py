@@ -108,14 +108,13 @@ class Launch:
             queue.add(queue.run(self.run.facts))
 
             def send(url: str = url, options: Options = options, queue: QueueFile = queue) -> None:
-                from dataver.lineage.record.sender import send, send_left
+                from dataver.lineage.record.sender import send_left, send_queue
 
                 try:
-                    repo, events = open_repository(url, options), queue.unsent(bare=True)
-                    send(repo, events, queue.attachments)
-                    queue.sent(events)
+                    queue.repo = open_repository(url, options)
+                    send_queue(queue, bare=True)
                     queue.close(delete=True)
-                    send_left(repo)
+                    send_left(queue.repo)
                 except Exception as error:  # noqa: BLE001  # invariant 8: only the command's exit code matters
                     why = message_of(error)
                     settings.warn(f"lineage is queued in {queue.path.parent} and sent later: {why}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dataver.formats.event import Link
-    from dataver.lineage.record.journal import ReadLog, Share
+    from dataver.lineage.record.journal import ReadLog
     from dataver.tree import Tree
 
 # Imports in functions: few subsets are too large for an event.
@@ -44,15 +44,15 @@ class Summary(NamedTuple):
     listing: bytes | None = None
 
 
-def links_of(log: ReadLog, tree: Tree) -> list[tuple[Link, bytes | None]]:
+def links_of(log: ReadLog, read: dict[str, int], tree: Tree) -> list[tuple[Link, bytes | None]]:
     """Return exact links of the files not in links yet, each with the listing that it refers to, if any.
 
     Args:
-        log: the files.
+        log: the log of the files.
+        read: all files read so far (`ReadLog.read`).
         tree: the version's tree; if it is missing, the links contain paths.
     """
-    read, shares = log.state()
-    fresh = log.fresh(read)
+    fresh, shares = log.fresh(read), [Summary(*share) for share in log.shares]
     if not fresh:
         return []
     try:
@@ -73,7 +73,7 @@ def summarize(
     read: Mapping[str, int],
     fresh: Mapping[str, int],
     whole: tuple[int, int],
-    shares: Iterable[Share] = (),
+    shares: Iterable[Summary] = (),
     tree: Tree | None = None,
 ) -> list[Summary]:
     """Return summaries that together cover `fresh`, and only files that were read.
@@ -82,38 +82,33 @@ def summarize(
         read: all files read so far, with sizes in bytes.
         fresh: those of them not in links yet.
         whole: files and bytes of the version.
-        shares: the shares that readers were to read.
+        shares: the parts that readers were to read.
         tree: the version's tree; None disables globs.
     """
     if not fresh:
         return []
     if (len(read), sum(read.values())) == whole:
         return [Summary(Subset(), *whole)]
-    found: list[Summary] = []
     left = dict(fresh)
-    for share in sorted(shares):
-        found += _share(share, read, left)
+    found = [share for share in shares if _was_read(share, read, left)]
     if tree is not None and len(left) >= _FEWEST:
         found += _globs(tree, read, left)
     return found + list(_paths(left))
 
 
-def _share(share: Share, read: Mapping[str, int], left: dict[str, int]) -> Iterator[Summary]:
-    """Yield a share that was read completely, and remove it from `left`.
+def _was_read(share: Summary, read: Mapping[str, int], left: dict[str, int]) -> bool:
+    """Return whether a share was read completely; remove it from `left`.
 
-    The files read that match the patterns are the share if their number and bytes are equal.
+    The files read that match the globs are the share if their number and bytes are equal.
     """
-    chooses = Selection(share.patterns, share.exclude).matcher()
+    chooses = Selection(share.subset.patterns, share.subset.exclude).matcher()
     mine = {path: size for path, size in read.items() if chooses(path)}
     if not mine or (len(mine), sum(mine.values())) != (share.files, share.size):
-        return
+        return False
     taken = [path for path in left if path in mine]
-    if taken:
-        for path in taken:
-            del left[path]
-        shard = (share.rank, share.world) if share.world > 1 else None
-        include = tuple(sorted(set(share.patterns)))
-        yield Summary(Subset(include, shard=shard, exclude=share.exclude), share.files, share.size)
+    for path in taken:
+        del left[path]
+    return bool(taken)
 
 
 def _globs(tree: Tree, read: Mapping[str, int], left: dict[str, int]) -> Iterator[Summary]:

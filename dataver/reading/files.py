@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
-    from dataver.lineage.record.journal import Share
+    from dataver.formats.event import Subset
     from dataver.reading.directory_view import Folders
     from dataver.repository import Published, RepositoryCore
 
@@ -160,9 +160,9 @@ class Files:
         """Say that names, or facts of a file, were asked for; see `Reads.listed`."""
         self._reading("", lambda here: here.reads.listed(path, size))
 
-    def note_shard(self, share: Share) -> None:
+    def note_shard(self, subset: Subset, files: int, size: int) -> None:
         """Record that a shard of the version will be read; see `Reads.shard`."""
-        self._reading("", lambda here: here.reads.shard(share))
+        self._reading("", lambda here: here.reads.shard(subset, files, size))
 
     def read(self, path: str | os.PathLike[str], start: int = 0, stop: int | None = None) -> bytes:
         """Return bytes of a file.

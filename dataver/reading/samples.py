@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dataver import parallel
 from dataver.checkout.distributed_rank import as_shard
 from dataver.errors import InvalidInput
-from dataver.lineage.record.journal import Share
+from dataver.formats.event import Subset
 from dataver.reading.listing import Listing
 from dataver.tree.selection import Selection
 
@@ -90,9 +90,11 @@ class SampleSource:
             return
         ranks = self.listing.shares if self.shard is not None else {0: self.listing.shares[0]}
         world = 1 if self.shard is None else self.shard.world
+        include = tuple(sorted(set(self.selection.include)))
         for rank, (files, size) in ranks.items():
-            chosen = self.selection
-            self.files.note_shard(Share(chosen.include, rank, world, files, size, chosen.exclude))
+            shard = (rank, world) if world > 1 else None
+            subset = Subset(include, shard=shard, exclude=self.selection.exclude)
+            self.files.note_shard(subset, files, size)
 
     def identity(self, plan: Plan) -> dict[str, Any]:
         """Return the values that must be equal for a saved position to be valid."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from dataver.formats.event import Link, RunFacts
+from dataver.formats.event import Link, RunFacts, Subset
 from dataver.lineage.attribution.state import STATE
 from dataver.lineage.record import queue_file
-from dataver.lineage.record.journal import Journal, ReadLog, Share
+from dataver.lineage.record.journal import Journal, ReadLog
 from dataver.lineage.record.queue_file import LeftFile, QueueFile, left_files
 from dataver.lineage.record.run import now
 
@@ -156,10 +156,8 @@ def test_what_was_not_sent_is_left_where_something_else_was_sent(tmp_path: Path)
     queue.add(ended, READ)
     queue.sent(queue.unsent(ended_only=True))
     queue.close()
-    (left,) = left_files(tmp_path, lambda _: True)
-    whole = Journal()
-    left.apply(whole)
-    assert [(event.run.key, len(event.links)) for event in whole.unsent()] == [("t:1", 1)]
+    for left in left_files(tmp_path, lambda _: True):
+        assert [(event.run.key, len(event.links)) for event in left.read().unsent()] == [("t:1", 1)]
 
 
 def test_applying_a_file_twice_or_in_parts_changes_nothing(tmp_path: Path) -> None:
@@ -171,9 +169,9 @@ def test_applying_a_file_twice_or_in_parts_changes_nothing(tmp_path: Path) -> No
     for path in ("b.jpg", "a.jpg"):
         log.add([(path, 1)])
         for _ in range(2):
-            whole.apply(queue.path.read_bytes())
+            whole.absorb(journal_of(queue))
     queue.link(log, 1, [(log.link._replace(how="fetch"), None)])
-    whole.apply(queue.path.read_bytes())
+    whole.absorb(journal_of(queue))
     for journal in (journal_of(queue), whole):
         (mine,), (theirs,) = queue.runs.values(), journal.runs.values()
         assert (theirs.facts, theirs.links) == (mine.facts, mine.links)
@@ -197,7 +195,7 @@ def test_a_pass_leaves_what_it_read_and_what_it_may_have_read(tmp_path: Path) ->
         if recorded == done:
             log.progress(batch)
         for _ in range(2):
-            whole.apply(queue.path.read_bytes())
+            whole.absorb(journal_of(queue))
         read, available = dict([files[4], *files[:recorded]]), dict(files[recorded:4])
         assert parts(journal_of(queue)) == ((read, available) if available else (read,))
         assert parts(whole)[0] == read
@@ -241,14 +239,13 @@ def parts(journal: Journal) -> tuple[dict[str, int], ...]:
 
 
 def test_a_share_comes_back_from_the_file(tmp_path: Path) -> None:
-    """With its exclusions; without any, its line is that of the releases before there were exclusions."""
+    """With its globs, its exclusions and its place among others."""
     queue = QueueFile(tmp_path, PROCESS, {})
-    shares = {Share(("train/**",), 0, 2, 5, 9), Share((), 1, 2, 5, 9, ("*.tmp", "bad/**"))}
+    part = Subset(("train/**",), shard=(0, 2)), Subset(shard=(1, 2), exclude=("*.tmp", "bad/**"))
+    shares = tuple((each, 5, 9) for each in part)
     log = queue.log(queue.run(facts()), READ)
     for share in shares:
-        log.share(share)
-    written = (tmp_path / f"{PROCESS}.json").read_bytes()
-    assert b'*0 [["train/**"],0,2,5,9]\n' in written
+        log.share(*share)
     (back,) = journal_of(queue).logs.values()
     assert back.shares == shares
     queue.close()

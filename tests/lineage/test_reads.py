@@ -10,7 +10,7 @@ import pytest
 import dataver
 from dataver.formats.event import Subset
 from dataver.lineage.queries.reproduce import literal
-from dataver.lineage.record.journal import Share
+from dataver.lineage.subset_summary import Summary
 from dataver.lineage.subset_summary import summarize as say
 
 from .lab import Lab
@@ -646,10 +646,10 @@ def test_a_share_is_said_when_it_was_read(lab) -> None:
     lab.run(
         script(
             f"""
-        from dataver.lineage.record.journal import Share
+        from dataver.formats.event import Subset
         reads, more = opened(), opened("cats@1.0.0")
         for each in (reads, more):
-            each.shard(Share(("train/**",), 1, 4, 1, 2))
+            each.shard(Subset(("train/**",), shard=(1, 4)), 1, 2)
             each.path(*{LABELS})
         reads.path(*{PHOTO})
         """
@@ -977,14 +977,14 @@ def test_a_share_and_what_was_read_besides() -> None:
     """The share of those that match; the rest by its paths; a share that lacks a byte is none."""
     mine = chosen(lambda path: path.startswith("train/cat/") and path.endswith(".jpg"))
     read = mine | {"labels.csv": 7}
-    share = Share(("train/**",), 1, 2, len(mine), sum(mine.values()))
+    share = Summary(Subset(("train/**",), shard=(1, 2)), len(mine), sum(mine.values()))
     first, second = say(read, read, TOTAL, [share])
     assert (first.subset, first.size) == (Subset(patterns=("train/**",), shard=(1, 2)), sum(mine.values()))
     assert second.subset == Subset(paths=("labels.csv",))
-    alone = share._replace(rank=0, world=1)
+    alone = share._replace(subset=Subset(("train/**",)))
     assert [each.subset for each in say(mine, mine, TOTAL, [alone])] == [Subset(patterns=("train/**",))]
-    (part,) = say(mine, mine, TOTAL, [alone._replace(patterns=("train",), exclude=("*.txt", "train/dog"))])
-    assert part.subset == Subset(("train",), exclude=("*.txt", "train/dog"))
+    part = Subset(("train",), exclude=("*.txt", "train/dog"))
+    assert [each.subset for each in say(mine, mine, TOTAL, [alone._replace(subset=part)])] == [part]
     (less,) = say(read, read, TOTAL, [share._replace(size=share.size + 1)])
     assert less.subset == Subset(paths=tuple(sorted(read)))
 

@@ -9,61 +9,40 @@ Each line is one fact, and facts are only added:
     @<number> {…}                              start of a read log; the event identifies run and version
     +<number> <size> <path>\t…                 files that were read, separated by tabs
     ><number> <first> <size> <path>\t…         files that a pass reads next, counted from `first`: available
-    <<number> <first> <end>                    of these, files that were read, by their numbers
-    -<number> <first> <end>                    of these, files that were not read before the pass or run ended
-    *<number> […]                              a share to read
+    <<number> <first> <count>                  the first `count` of these were read
+    -<number> <first>                          the others were not read before the pass or run ended
+    *<number> [{…},<files>,<size>]             a share to read
     &<number> <other> <count>                  the first `count` files of another log are in this one, too
     =<number> <count>                          the first `count` files of a log are in events above
     !                                          all events above, and the files of `=`, were sent
 
-The idea: a process applies each fact to its own journal when it appends the line to its file (`queue_file`),
-and a process that reads the file applies the same lines, to an empty journal or to its own: a known fact has
-no effect.
+The idea: a process applies each fact to its own journal when it appends the line to its file (`queue_file`).
+A process that reads the file applies the same lines to an empty journal, and adds what was not sent to its
+own: a known fact has no effect.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from itertools import count, islice
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from dataver.errors import DataverError
 from dataver.formats.event import MAX_LISTED, Subset, parse_event
 from dataver.lineage.record.run import Run, event_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dataver.formats.event import Event, Link, RunFacts
 
 # Imports in functions: the first read of a process writes without them.
 
-__all__ = ["Batch", "Journal", "ReadLog", "Share"]
+__all__ = ["Batch", "Journal", "ReadLog"]
 
 _UNCERTAIN: Final = 0.01  # seconds in which a pass does not record its progress
-
-
-class Share(NamedTuple):
-    """The part of the selected files that one of several readers is to read.
-
-    Attributes:
-        patterns: globs; empty for all files of the version.
-        rank: index of the reader.
-        world: number of readers.
-        files: number of files in the part.
-        size: bytes of them.
-        exclude: globs of files that are left out before the split.
-    """
-
-    patterns: tuple[str, ...]
-    rank: int
-    world: int
-    files: int
-    size: int
-    exclude: tuple[str, ...] = ()
 
 
 class Batch:
@@ -77,21 +56,21 @@ class Batch:
         ended: whether the pass reads no more of them.
         log: the log; None if nothing is recorded.
         first: number of the first file in the log's `>` lines.
-        marked, taken: numbers of files recorded as read in the queue's file, and in the log.
+        marked: number of files recorded as read.
     """
 
-    __slots__ = ("closed", "done", "due", "ended", "files", "first", "log", "marked", "taken")
+    __slots__ = ("closed", "done", "due", "ended", "files", "first", "log", "marked")
 
     def __init__(self, files: Sequence[tuple[str, int]], log: ReadLog | None = None) -> None:
         self.files, self.log = files, log
-        self.done = self.marked = self.taken = self.first = 0
+        self.done = self.marked = self.first = 0
         self.due = inf
         self.closed = self.ended = False
 
     def end(self) -> None:
         """End the pass. Takes no lock, since a generator may be finalized at any moment."""
         self.ended = True
-        if self.log is not None and self.taken == len(self.files):
+        if self.log is not None and self.marked == len(self.files):
             self.log.batches.pop(self, None)
 
 
@@ -109,7 +88,7 @@ class ReadLog:
         own: of available files, the log of those that the run read itself; else None.
         known: the recorded files, each with its size; files are only added.
         batches: files that passes are reading.
-        shares: the shares to read.
+        shares: parts of the version that readers are to read, with their numbers of files and bytes.
         said: number of files in links, from the first on.
         whole: files and bytes of the version, if known.
         listed: whether names of files were requested.
@@ -118,12 +97,10 @@ class ReadLog:
 
     def __init__(self, journal: Journal, run: Run, link: Link, number: int) -> None:
         self.run, self.link = run, link
-        self.own: ReadLog | None = None
-        if link.how == "available":
-            self.own = journal.log(run, link._replace(how="read"))
+        self.own = journal.log(run, link._replace(how="read")) if link.how == "available" else None
         self.known: dict[str, int] = {}
         self.batches: dict[Batch, None] = {}
-        self.shares: set[Share] = set()
+        self.shares: tuple[tuple[Subset, int, int], ...] = ()
         self.said = self._ahead = 0
         self.whole: tuple[int, int] | None = None
         self.listed = self.closed = self._told = False
@@ -132,9 +109,10 @@ class ReadLog:
 
     @property
     def read(self) -> dict[str, int]:
-        """Every file read so far, with its size."""
-        self.collect()
-        return self.known
+        """A copy of the files read so far, with their sizes."""
+        with self._lock:
+            self._collect()
+            return dict(self.known)
 
     def available(self) -> ReadLog:
         """Return the log of files that the run may have read from the cache of another program."""
@@ -155,7 +133,7 @@ class ReadLog:
         batch = Batch(files, self)
         with self._lock:
             if files[0][0] in self.known and all(path in self.known for path, _ in files):
-                batch.taken = batch.marked = len(files)
+                batch.marked = len(files)
             else:
                 batch.first, batch.due = self._ahead, monotonic() + _UNCERTAIN if self._told else 0.0
                 self._ahead += len(files)
@@ -172,19 +150,15 @@ class ReadLog:
 
     def collect(self, *, last: bool = False) -> None:
         """Add the files that passes have read; `last`: they read no more for this run."""
-        if self.batches:
-            with self._lock:
-                self._collect(last=last)
+        with self._lock:
+            self._collect(last=last)
 
     def _collect(self, *, last: bool = False) -> None:
         for batch in list(self.batches):
             ended = batch.ended
             self._mark(batch)
-            if batch.marked > batch.taken:
-                self.known.update(batch.files[batch.taken : batch.marked])
-                batch.taken = batch.marked
             if (ended or last) and batch.marked < len(batch.files):
-                self._write(f"-{self._number} {batch.first + batch.marked} {batch.first + len(batch.files)}")
+                self._write(f"-{self._number} {batch.first}")
             if ended:
                 self.batches.pop(batch, None)
 
@@ -192,7 +166,8 @@ class ReadLog:
         marked, done = batch.marked, batch.done
         if done <= marked:
             return False
-        self._write(f"<{self._number} {batch.first + marked} {batch.first + done}")
+        self._write(f"<{self._number} {batch.first} {done}")
+        self.known.update(batch.files[marked:done])
         batch.marked = done
         return self._tell()
 
@@ -202,19 +177,19 @@ class ReadLog:
             self.run.untold.append((self.link, True))
         return first
 
-    def share(self, share: Share) -> None:
-        """Add a share to read."""
+    def share(self, subset: Subset, files: int, size: int) -> None:
+        """Add a part of the version that a reader is to read; links refer to it once it is read."""
         with self._lock:
-            if share not in self.shares:
-                self.shares.add(share)
+            if (subset, files, size) not in self.shares:
                 import json
 
-                values = share if share.exclude else share[:-1]
+                self.shares = (*self.shares, (subset, files, size))
+                values = subset.values(), files, size
                 self._write(f"*{self._number} {json.dumps(values, separators=(',', ':'))}")
 
     def include(self, other: ReadLog, count: int) -> None:
         """Add the first `count` files of another log of the same journal."""
-        files = other.state()[0]
+        files = other.read
         with self._lock:
             self.known.update(islice(files.items(), count))
             self._write(f"&{self._number} {other._number} {count}")
@@ -244,20 +219,46 @@ class ReadLog:
             begin = b"@%d %s" % (self._number, start.encode())
             self._begun = self._journal.append(begin, line.encode())
 
+    def apply(self, kind: bytes, text: bytes, logs: Mapping[int, ReadLog]) -> None:
+        """Apply a line of a file, whose logs are given by their numbers."""
+        first, _, rest = text.partition(b" ")
+        if kind == b"+":
+            self.add(_files_of(text))
+        elif kind == b">":
+            self._ahead = int(first)  # a full disk may have refused the line before
+            self.batch(_files_of(rest))
+        elif kind in b"<-":
+            batch = {each.first: each for each in self.batches}[int(first)]
+            if kind == b"<":
+                batch.done = int(rest)
+                self.progress(batch)
+            if kind == b"-" or batch.done == len(batch.files):
+                batch.end()
+        elif kind == b"*":
+            import json
+
+            subset, files, size = json.loads(text)
+            self.share(Subset.of(subset), files, size)
+        elif kind == b"&":
+            self.include(logs[int(first)], int(rest))
+        elif kind == b"=":
+            self.settle(int(text))
+        else:
+            raise ValueError(kind)
+
     def absorb(self, other: ReadLog) -> None:
         """Add files and shares of another log of the same run and version."""
-        first = not self.read
-        self.add(other.read.items())
+        first, read = not self.known, other.read
+        self.add(read.items())
         for share in other.shares:
-            self.share(share)
+            self.share(*share)
         if first:
             self.settle(other.said)
 
-    def state(self) -> tuple[dict[str, int], set[Share]]:
-        """Return copies of the files and shares."""
-        with self._lock:
-            self._collect()
-            return dict(self.known), set(self.shares)
+    def uncertain(self) -> list[tuple[str, int]]:
+        """Return the files that passes may have read since they recorded their progress."""
+        ahead = [file for batch in self.batches if not batch.ended for file in batch.files[batch.marked :]]
+        return [file for file in ahead if file[0] not in self.known]
 
     def fresh(self, read: dict[str, int] | None = None) -> dict[str, int]:
         """Return the files not in links yet; of available ones, without those that the run read itself.
@@ -265,7 +266,7 @@ class ReadLog:
         Args:
             read: all files, if they were copied before.
         """
-        read = self.state()[0] if read is None else read
+        read = self.read if read is None else read
         if self.own is None and not self.said:
             return read
         without = self.own.read if self.own is not None else {}
@@ -287,6 +288,11 @@ class ReadLog:
 
 def _text_of(files: Iterable[tuple[str, int]]) -> str:
     return "\t".join([f"{size} {path}" for path, size in files])
+
+
+def _files_of(line: bytes) -> list[tuple[str, int]]:
+    parts = [file.partition(" ") for file in line.decode().split("\t")]
+    return [(path, int(size)) for size, _, path in parts]
 
 
 class Journal:
@@ -372,95 +378,62 @@ class Journal:
                 found.append(event_of(run.facts, links))
         return found
 
-    def apply(self, data: bytes, run_of: Callable[[RunFacts], Run] | None = None) -> int:
-        """Apply the lines of a file; return the number of unreadable ones.
-
-        Args:
-            data: the file's content.
-            run_of: returns the run under which a process's records are reported; None for `run`.
-        """
-        file = _File(self, run_of or self.run)
+    def apply(self, data: bytes) -> int:
+        """Apply the lines of a file to an empty journal; return the number of unreadable ones."""
+        logs: dict[int, ReadLog] = {}
         damaged = 0
         for line in data.split(b"\n")[1:-1]:  # an incomplete last line was being written
             try:
                 if line.endswith(b"\0"):
                     damaged += 1  # a full disk cut it off
                 elif line:
-                    file.apply(line)
+                    self._apply(line[:1], line[1:], logs)
             except (DataverError, ValueError, TypeError, KeyError):
                 damaged += 1  # the other lines remain valid
-        for number, log in file.logs.items():
-            self.add(log.run)
-            mine = self.log(log.run, log.link)
-            mine.absorb(log)
-            ahead, left = file.ahead[number], file.left[number]
-            uncertain = [each for at, each in ahead.items() if at not in left and each[0] not in mine.known]
-            if uncertain:
-                mine.available().add(uncertain)
+        for log in logs.values():
+            if uncertain := log.uncertain():
+                log.available().add(uncertain)
         return damaged
 
-
-class _File:
-    """The lines of one file, as they are applied to a journal."""
-
-    def __init__(self, journal: Journal, run_of: Callable[[RunFacts], Run]) -> None:
-        self.logs: dict[int, ReadLog] = {}
-        self.ahead: defaultdict[int, dict[int, tuple[str, int]]] = defaultdict(dict)
-        self.left: defaultdict[int, set[int]] = defaultdict(set)
-        self._journal, self._run_of = journal, run_of
-        self._events: list[tuple[Run, Event]] = []
-
-    def apply(self, line: bytes) -> None:
-        import json
-
-        kind, rest = line[:1], line[1:]
+    def _apply(self, kind: bytes, rest: bytes, logs: dict[int, ReadLog]) -> None:
         if kind == b"{":
-            event = parse_event(line)
-            run = self._run_of(event.run)
-            self._journal.add(run, *event.links)
+            event = parse_event(kind + rest)
+            run = self.run(event.run)
+            self.add(run, *event.links)
             run.mark_unsent(event)  # after `!`
-            self._events.append((run, event))
         elif kind == b"%":
+            import json
+
             from dataver.formats.bundle import attachment_digest
 
             raw = json.loads(rest).encode("latin-1")
-            self._journal.keep(attachment_digest(raw), raw)
+            self.keep(attachment_digest(raw), raw)
         elif kind == b"!":
-            for run, event in self._events:
-                run.mark_sent(event)
+            for run in self.runs.values():
+                run.sent = run.facts.sequence
+                run.unsent.clear()
         else:
             number, _, rest = rest.partition(b" ")
-            self._apply_read(kind, int(number), rest)
+            if kind == b"@":  # Ctrl-C may repeat the line
+                event = parse_event(rest)
+                logs[int(number)] = self.log(self.run(event.run), *event.links)
+            else:
+                logs[int(number)].apply(kind, rest, logs)
 
-    def _apply_read(self, kind: bytes, number: int, rest: bytes) -> None:
-        import json
+    def absorb(self, other: Journal, run_of: Callable[[RunFacts], Run] | None = None) -> None:
+        """Add the unsent records of a file.
 
-        first, _, last = rest.partition(b" ")
-        if kind == b"@":
-            event = parse_event(rest)
-            (link,) = event.links
-            run = self._run_of(event.run)
-            self.logs.setdefault(number, ReadLog(Journal(), run, link, number))  # Ctrl-C may repeat the line
-        elif kind == b"+":
-            self.logs[number].add(_files_of(rest))
-        elif kind == b">":
-            self.ahead[number].update(enumerate(_files_of(rest.partition(b" ")[2]), int(first)))
-        elif kind == b"<":
-            ahead = self.ahead[number]
-            self.logs[number].add(ahead[at] for at in range(int(first), int(last)) if at in ahead)
-        elif kind == b"-":
-            self.left[number].update(range(int(first), int(last)))
-        elif kind == b"*":
-            patterns, rank, world, files, size, *exclude = json.loads(rest)
-            self.logs[number].share(Share(tuple(patterns), rank, world, files, size, tuple(*exclude)))
-        elif kind == b"&":
-            self.logs[number].include(self.logs[int(first)], int(last))
-        elif kind == b"=":
-            self.logs[number].settle(int(rest))
-        else:
-            raise ValueError(kind)
-
-
-def _files_of(line: bytes) -> list[tuple[str, int]]:
-    parts = [file.partition(" ") for file in line.decode().split("\t")]
-    return [(path, int(size)) for size, _, path in parts]
+        Args:
+            other: the file's journal.
+            run_of: returns the run under which a process's records are reported; None for `run`.
+        """
+        run_of = run_of or self.run
+        for digest, raw in other.attachments.items():
+            self.keep(digest, raw)
+        for event in other.unsent(bare=True):
+            self.add(run_of(event.run), *event.links)
+        for log in other.logs.values():
+            if log.run.sent is None or log.said < len(log.known):
+                mine = self.log(run_of(log.run.facts), log.link)
+                self.add(mine.run)
+                mine.absorb(log)

@@ -159,18 +159,20 @@ class Notes:
         self.far = False
         for folder in queue_folders():
             for left in left_files(folder, _of_child, living=living):
-                with left, suppress(FileNotFoundError):  # a running child has sent its file
-                    try:
-                        journal = self._journal_of(folder.parent.name, left.head, far=far)
-                    except (DataverError, OSError) as error:  # the file remains for another process
-                        settings.warn(f"lineage is queued in {folder} and sent later: {error}")
-                        continue
-                    if journal is None:
-                        self.far = True
-                        continue
+                try:
+                    journal = self._journal_of(folder.parent.name, left.head, far=far)
+                except (DataverError, OSError) as error:  # the file remains for another process
+                    settings.warn(f"lineage is queued in {folder} and sent later: {error}")
+                    continue
+                if journal is None:
+                    self.far = True
+                    continue
+                with suppress(FileNotFoundError):  # a running child has sent its file
+                    found = left.read()
                     with self.lock:
-                        left.apply(journal, partial(self._reported, journal))
-                    left.done()
+                        journal.absorb(found, partial(self._reported, journal))
+                    if journal.complete:
+                        left.done()
 
     def _journal_of(self, name: str, head: dict[str, Any], *, far: bool) -> QueueFile | None:
         """Return the journal that takes the records in a file; only children may have used its repository."""
@@ -194,16 +196,8 @@ class Notes:
 
     def gather(self) -> None:
         """Summarise files read since the last call as links."""
-        from dataver.lineage.subset_summary import links_of
-
         for journal in list(self.journals.values()):
-            for log in list(journal.logs.values()):
-                count = len(log.read)
-                found = links_of(log, journal.repo.tree(bytes.fromhex(log.link.tree)))  # may be slow
-                with self.lock:
-                    journal.link(log, count, found)
-                    if log.run.facts.ended is not None:
-                        _last(journal, log)
+            journal.gather()
 
     def untold(self) -> list[tuple[Context, Use]]:
         """Return the uses since the last call, each with everything that a run did with a version so far.
@@ -299,6 +293,7 @@ class Notes:
                 "options": repo.store.plain_options,
             }
             journal = QueueFile(queue_folder(repo.local_name), STATE.process, head, repo)
+            journal.lock = self.lock
             self.journals[repo.local_name] = journal
             self._attach(journal)
             _tell_runner(repo)
@@ -316,15 +311,6 @@ class Notes:
 
 def _of_child(head: dict[str, Any]) -> bool:
     return head.get("parent") == STATE.process
-
-
-def _last(journal: QueueFile, log: ReadLog) -> None:
-    """Record that only names were requested, if so, and forget the log of an ended run."""
-    if log.listed and log.whole and not log.read and not log.available().read:
-        journal.add(log.run, _available(log.link._replace(files=log.whole[0], size=log.whole[1]), log.run))
-    if log.said == len(log.read):
-        log.close()
-        journal.logs = {name: each for name, each in journal.logs.items() if each is not log}
 
 
 def _learn_end(run: Run) -> None:

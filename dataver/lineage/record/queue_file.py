@@ -21,7 +21,7 @@ import os
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from dataver.lineage import settings
 from dataver.lineage.record.journal import Journal
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from dataver.formats.event import Event, RunFacts
-    from dataver.lineage.record.run import Run
+    from dataver.formats.event import Event
+    from dataver.lineage.record.journal import ReadLog
     from dataver.repository import RepositoryCore
 
 # Imports in functions: the first read of a process writes without them.
@@ -69,6 +69,10 @@ class QueueFile(Journal):
         process: the id of this process.
         head: fields of the first line.
         repo: the repository, if it is open.
+
+    Attributes:
+        lock: held during changes by more than one thread; not during slow operations.
+        complete: whether all records are in the file.
     """
 
     def __init__(self, folder: Path, process: str, head: dict[str, Any], repo: Any = None) -> None:
@@ -76,6 +80,8 @@ class QueueFile(Journal):
         self.repo: RepositoryCore = repo
         self.path = folder / f"{process}.json"
         self.head = head
+        self.lock = threading.RLock()
+        self.complete = True
         self._fd: int | None = None
         self._torn = False
         self._closed = False
@@ -94,11 +100,12 @@ class QueueFile(Journal):
             data = b"\n".join((b"\0", *lines, b"") if self._torn else (*lines, b""))
             self._torn = os.write(fd, data) != len(data)
         except OSError as error:
-            self._torn = True
-            settings.warn(f"the lineage queue {self.path.parent} cannot be written: {error.strerror}.")
-            return False
+            self._torn, why = True, error.strerror
+        else:
+            why = "the disk is full"
         if self._torn:
-            settings.warn(f"the lineage queue {self.path.parent} cannot be written: the disk is full.")
+            self.complete = False
+            settings.warn(f"the lineage queue {self.path.parent} cannot be written: {why}.")
         return not self._torn
 
     def sent(self, events: Iterable[Event]) -> None:
@@ -108,6 +115,26 @@ class QueueFile(Journal):
             self.attachments |= dict.fromkeys(event.attachments & self.attachments.keys(), b"")
         if self._fd is not None:
             self.append(b"!", *(event.encode() for event in self.unsent()))
+
+    def gather(self) -> None:
+        """Summarise files read since the last call as links."""
+        from dataver.lineage.subset_summary import links_of
+
+        for log in list(self.logs.values()):
+            read = log.read
+            found = links_of(log, read, self.repo.tree(bytes.fromhex(log.link.tree)))  # may be slow
+            with self.lock:
+                self.link(log, len(read), found)
+                if log.run.facts.ended is not None:
+                    self._forget(log)
+
+    def _forget(self, log: ReadLog) -> None:
+        """Record that only names were requested, if so, and forget the log of an ended run."""
+        if log.listed and log.whole and not log.known and not log.available().known:
+            self.add(log.run, log.available().link._replace(files=log.whole[0], size=log.whole[1]))
+        if log.said == len(log.known):
+            log.close()
+            self.logs = {name: each for name, each in self.logs.items() if each is not log}
 
     def close(self, *, delete: bool = False) -> None:
         """Close the file; with `delete`, remove it if it was sent completely. Takes no lock (forks)."""
@@ -149,28 +176,22 @@ class LeftFile:
         self.head = head
         self._path, self._lock, self._damaged = path, lock, 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def read(self) -> Journal:
+        """Return the records; runs of a dead process without an end count as killed."""
+        journal = Journal()
+        self._damaged = journal.apply(self._path.read_bytes())
         if self._lock is not None:
-            os.close(self._lock)
-
-    def apply(self, journal: Journal, run_of: Callable[[RunFacts], Run] | None = None) -> None:
-        """Apply the file to a journal; runs of a dead process without an end count as killed."""
-        self._damaged = journal.apply(self._path.read_bytes(), run_of)
-        if self._lock is None:
-            return
-        last = datetime.fromtimestamp(os.fstat(self._lock).st_mtime, UTC)
-        reading = {log.run for log in journal.logs.values() if log.said < len(log.read)}
-        for run in journal.runs.values():
-            used = run.links or run.sent is not None or run in reading
-            if used and run.facts.facts and run.facts.process == self._path.stem:
-                ray = run.key.startswith("ray:")  # Ray kills its workers: the job may have finished
-                run.end(None if ray else "killed", max(last, run.facts.started))
+            last = datetime.fromtimestamp(os.fstat(self._lock).st_mtime, UTC)
+            reading = {log.run for log in journal.logs.values() if log.said < len(log.known)}
+            for run in journal.runs.values():
+                used = run.links or run.sent is not None or run in reading
+                if used and run.facts.facts and run.facts.process == self._path.stem:
+                    ray = run.key.startswith("ray:")  # Ray kills its workers: the job may have finished
+                    run.end(None if ray else "killed", max(last, run.facts.started))
+        return journal
 
     def done(self) -> None:
-        """Delete the file of a dead process after sending; rename a damaged one to `<process>.damaged`."""
+        """Delete the file of a dead process; rename a damaged one to `<process>.damaged`."""
         if self._lock is not None and self._damaged:
             settings.warn(
                 f"{self._damaged} lines in {self._path} are damaged; the file was renamed to `*.damaged`."
@@ -183,7 +204,7 @@ class LeftFile:
 def left_files(
     folder: Path, wanted: Callable[[dict[str, Any]], bool], *, living: bool = False
 ) -> Iterator[LeftFile]:
-    """Yield the files of dead processes, each locked until its `with` block ends.
+    """Yield the files of dead processes, each locked until the next one is requested.
 
     Args:
         folder: a queue's folder.
@@ -193,16 +214,20 @@ def left_files(
     for path, head in _files(folder):
         if wanted(head):
             lock = _locked(path)
-            if lock is not None or living:
-                yield LeftFile(path, head, lock)
+            try:
+                if lock is not None or living:
+                    yield LeftFile(path, head, lock)
+            finally:
+                if lock is not None:
+                    os.close(lock)
 
 
 def waiting(folder: Path) -> list[Event]:
     """Return the unsent events of all files, including those of running processes; read-only."""
     found = Journal()
-    for path, _ in _files(folder):
+    for path, head in _files(folder):
         with suppress(OSError):
-            found.apply(path.read_bytes())
+            found.absorb(LeftFile(path, head, None).read())
     for log in found.logs.values():
         found.add(log.run, *log.unsaid())
     return found.unsent(bare=True)

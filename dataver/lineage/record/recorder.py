@@ -2,7 +2,7 @@
 
 The idea: recording is fast and local, and everything slow runs on one daemon thread. A call determines its
 run (`attribution`), is recorded in memory and in the queue's file (`notes`, `queue_file`), and wakes the
-thread (`background`), which captures the code and the machine, writes to trackers and sends the queue.
+thread (`sender`), which captures the code and the machine, writes to trackers and sends the queue.
 
 Invariant 8 in detail:
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from dataver.formats.context import Context
-    from dataver.formats.event import Link
+    from dataver.formats.event import Link, Subset
     from dataver.formats.record import Record
     from dataver.lineage.attribution.state import Scope
-    from dataver.lineage.record.background import Recorder
-    from dataver.lineage.record.journal import Batch, ReadLog, Share
+    from dataver.lineage.record.journal import Batch, ReadLog
+    from dataver.lineage.record.sender import Recorder
     from dataver.repository import Published, RepositoryCore
 
 # Imports in functions: the first read of a process records without them.
@@ -140,7 +140,7 @@ class Reads:
         self._owner: Owner | None = None  # of a pass
         self._log: ReadLog | None = None  # of the last read of a pass
         self._logs: dict[Owner, ReadLog] = {}
-        self._shares: set[Share] = set()
+        self._shares: dict[tuple[Subset, int, int], None] = {}
         self._on = settings.enabled() and (run is not None or wanted())
         if self._on:
             self._open()
@@ -212,9 +212,9 @@ class Reads:
             log.listed = True
 
     @_never_raises
-    def shard(self, share: Share) -> None:
-        """Record the share of the version that a reader is to read; links refer to it once it is read."""
-        self._shares.add(share)
+    def shard(self, subset: Subset, files: int, size: int) -> None:
+        """Record the part of the version that a reader is to read; links refer to it once it is read."""
+        self._shares[subset, files, size] = None
         self._begin_log(whose(self._run) if self._on else None)
 
     def _here(self) -> ReadLog | None:
@@ -222,8 +222,7 @@ class Reads:
         owner = self._owner or whose(self._run)
         log = self._logs.get(owner)  # type: ignore[arg-type]
         if log is not None and not log.closed and self._process == STATE.process:
-            if self._owner is not None and log is not self._log:
-                log.collect()
+            if self._owner is not None:
                 self._log = log
             return log
         if log is not None and self._owner is not None:  # ended, or the pass goes on in a forked child
@@ -239,7 +238,7 @@ class Reads:
         _announce(owner)
         log = recorder.notes.log_of(self._repo, self._published, owner)
         for share in self._shares:
-            log.share(share)
+            log.share(*share)
         self._logs[owner] = log
         recorder.changed()
         return log
@@ -342,7 +341,7 @@ def _recorder() -> Recorder:
         with STATE.lock:
             recorder = STATE.recorder
             if recorder is None:
-                from dataver.lineage.record.background import Recorder
+                from dataver.lineage.record.sender import Recorder
 
                 hooks()
                 recorder = STATE.recorder = Recorder()
