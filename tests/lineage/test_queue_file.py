@@ -13,7 +13,7 @@ from dataver.formats.event import Link, RunFacts, Subset
 from dataver.lineage.attribution.state import STATE
 from dataver.lineage.record import queue_file
 from dataver.lineage.record.journal import Journal, ReadLog
-from dataver.lineage.record.queue_file import LeftFile, QueueFile, left_files
+from dataver.lineage.record.queue_file import QueueFile, absorb_left
 from dataver.lineage.record.run import now
 
 PROCESS = "a" * 32
@@ -38,12 +38,12 @@ def journal_of(queue: QueueFile) -> Journal:
 
 def test_a_scan_at_any_moment_takes_nothing_of_a_living_process(tmp_path: Path) -> None:
     """Neither its lock nor its file, while the file is made and the first lines are written."""
-    queue, taken = QueueFile(tmp_path, PROCESS, {"parent": None}), []
+    queue, other = QueueFile(tmp_path, PROCESS, {"parent": None}), QueueFile(tmp_path / "other", PROCESS, {})
 
     def scan(frame: Any, event: str, _argument: object) -> None:
         if event.startswith("c_") and frame.f_globals is vars(queue_file):
             sys.setprofile(None)
-            taken.extend(left_files(tmp_path, lambda _: True))  # which keeps what it can lock
+            absorb_left(tmp_path, lambda _: other)  # which deletes or renames what it can lock
             sys.setprofile(scan)
 
     sys.setprofile(scan)
@@ -51,11 +51,10 @@ def test_a_scan_at_any_moment_takes_nothing_of_a_living_process(tmp_path: Path) 
         assert queue.append(b"+0 1 a")
     finally:
         sys.setprofile(None)
-    assert taken == []
-    assert (tmp_path / f"{PROCESS}.json").read_bytes() == b'#{"parent":null}\n+0 1 a\n'
+    assert queue.path.read_bytes() == b'#{"parent":null}\n+0 1 a\n'
     queue.close()
-    (left,) = left_files(tmp_path, lambda _: True)
-    assert isinstance(left, LeftFile)
+    absorb_left(tmp_path, lambda _: other)
+    assert not queue.path.exists()
 
 
 @pytest.mark.parametrize("written", [b"", b'#{"parent":null}\n'])
@@ -156,8 +155,10 @@ def test_what_was_not_sent_is_left_where_something_else_was_sent(tmp_path: Path)
     queue.add(ended, READ)
     queue.sent(queue.unsent(ended_only=True))
     queue.close()
-    for left in left_files(tmp_path, lambda _: True):
-        assert [(event.run.key, len(event.links)) for event in left.read().unsent()] == [("t:1", 1)]
+    other = QueueFile(tmp_path / "other", PROCESS, {})
+    absorb_left(tmp_path, lambda _: other)
+    assert [(event.run.key, len(event.links)) for event in other.unsent()] == [("t:1", 1)]
+    other.close()
 
 
 def test_applying_a_file_twice_or_in_parts_changes_nothing(tmp_path: Path) -> None:
@@ -170,7 +171,8 @@ def test_applying_a_file_twice_or_in_parts_changes_nothing(tmp_path: Path) -> No
         log.add([(path, 1)])
         for _ in range(2):
             whole.absorb(journal_of(queue))
-    queue.link(log, 1, [(log.link._replace(how="fetch"), None)])
+    queue.add(run, log.link._replace(how="fetch"))
+    log.settle(1)
     whole.absorb(journal_of(queue))
     for journal in (journal_of(queue), whole):
         (mine,), (theirs,) = queue.runs.values(), journal.runs.values()

@@ -302,12 +302,14 @@ class Journal:
         runs: by key and reporting process.
         logs: files read, by run, reporting process, version's record, tracker's run and `how`.
         attachments: bytes that events refer to, by digest; empty bytes once they are sent.
+        run_of: returns the run under which the facts in another process's file are reported.
     """
 
     def __init__(self) -> None:
         self.runs: dict[tuple[str, str], Run] = {}
         self.logs: dict[tuple[str | None, ...], ReadLog] = {}
         self.attachments: dict[str, bytes] = {}
+        self.run_of: Callable[[RunFacts], Run] = self.run
         self._numbers = count()
 
     def append(self, *lines: bytes) -> bool:  # noqa: ARG002
@@ -344,14 +346,6 @@ class Journal:
         if log is None:
             log = self.logs.setdefault(key, ReadLog(self, run, link, next(self._numbers)))
         return log
-
-    def link(self, log: ReadLog, files: int, found: Iterable[tuple[Link, bytes | None]]) -> None:
-        """Add links of the first `files` files of a log, with their listings."""
-        for link, listing in found:
-            if listing is not None and link.subset.listed is not None:
-                self.keep(link.subset.listed, listing)
-            self.add(log.run, link)
-        log.settle(files)
 
     def keep(self, digest: str, raw: bytes) -> None:
         """Keep an attachment until it is sent."""
@@ -420,20 +414,14 @@ class Journal:
             else:
                 logs[int(number)].apply(kind, rest, logs)
 
-    def absorb(self, other: Journal, run_of: Callable[[RunFacts], Run] | None = None) -> None:
-        """Add the unsent records of a file.
-
-        Args:
-            other: the file's journal.
-            run_of: returns the run under which a process's records are reported; None for `run`.
-        """
-        run_of = run_of or self.run
+    def absorb(self, other: Journal) -> None:
+        """Add the unsent records of a file's journal."""
         for digest, raw in other.attachments.items():
             self.keep(digest, raw)
         for event in other.unsent(bare=True):
-            self.add(run_of(event.run), *event.links)
+            self.add(self.run_of(event.run), *event.links)
         for log in other.logs.values():
             if log.run.sent is None or log.said < len(log.known):
-                mine = self.log(run_of(log.run.facts), log.link)
+                mine = self.log(self.run_of(log.run.facts), log.link)
                 self.add(mine.run)
                 mine.absorb(log)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from dataver.lineage import settings
 from dataver.lineage.attribution.owner import NOTES
 from dataver.lineage.attribution.scopes import chain, here
 from dataver.lineage.attribution.state import STATE, alive, is_worker, parent
-from dataver.lineage.record.queue_file import QueueFile, head_line, left_files, queue_folder, queue_folders
+from dataver.lineage.record.queue_file import QueueFile, absorb_left, head_line, queue_folder, queue_folders
 from dataver.lineage.record.run import Run, link_of, now
 from dataver.lineage.trackers.base import updating
 from dataver.lineage.trackers.use import united, use_of
@@ -154,37 +153,28 @@ class Notes:
     def absorb(self, *, living: bool = False, far: bool = False) -> None:
         """Add the records of dead workers and, with `living`, those of running ones.
 
-        With `far`, add those for remote repositories that only children have opened, which may take long.
+        With `far`, add those for repositories that only children have opened, which may take long.
         """
         self.far = False
         for folder in queue_folders():
-            for left in left_files(folder, _of_child, living=living):
-                try:
-                    journal = self._journal_of(folder.parent.name, left.head, far=far)
-                except (DataverError, OSError) as error:  # the file remains for another process
-                    settings.warn(f"lineage is queued in {folder} and sent later: {error}")
-                    continue
-                if journal is None:
-                    self.far = True
-                    continue
-                with suppress(FileNotFoundError):  # a running child has sent its file
-                    found = left.read()
-                    with self.lock:
-                        journal.absorb(found, partial(self._reported, journal))
-                    if journal.complete:
-                        left.done()
+            absorb_left(folder, partial(self._journal_of, folder.parent.name, far=far), living=living)
 
     def _journal_of(self, name: str, head: dict[str, Any], *, far: bool) -> QueueFile | None:
-        """Return the journal that takes the records in a file; only children may have used its repository."""
+        """Return the journal that takes the records in a file; None if they are not a child's."""
+        if head.get("parent") != STATE.process:
+            return None
         journal = self.journals.get(name)
-        if journal is None:
+        if journal is None and far:
             from dataver.machine.configuration import options_for
             from dataver.repository import open_repository, opened
 
-            repo, url = opened(name), str(head["url"])
-            if repo is None and "://" in url and not far:
-                return None
-            journal = self.journal(repo or open_repository(url, options_for(url, head.get("options"))))
+            url = str(head["url"])
+            try:
+                repo = opened(name) or open_repository(url, options_for(url, head.get("options")))
+                return self.journal(repo)
+            except (DataverError, OSError) as error:  # the file remains for another process
+                settings.warn(f"lineage of {url} is queued and sent later: {error}")
+        self.far = self.far or journal is None
         return journal
 
     def _reported(self, journal: QueueFile, facts: RunFacts) -> Run:
@@ -293,7 +283,7 @@ class Notes:
                 "options": repo.store.plain_options,
             }
             journal = QueueFile(queue_folder(repo.local_name), STATE.process, head, repo)
-            journal.lock = self.lock
+            journal.lock, journal.run_of = self.lock, partial(self._reported, journal)
             self.journals[repo.local_name] = journal
             self._attach(journal)
             _tell_runner(repo)
@@ -307,10 +297,6 @@ class Notes:
     def _attach(self, journal: QueueFile) -> None:
         for digest, raw in self._attachments.items():
             journal.keep(digest, raw)
-
-
-def _of_child(head: dict[str, Any]) -> bool:
-    return head.get("parent") == STATE.process
 
 
 def _learn_end(run: Run) -> None:

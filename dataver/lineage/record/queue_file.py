@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # Imports in functions: the first read of a process writes without them.
 
-__all__ = ["LeftFile", "QueueFile", "head_line", "left_files", "queue_folder", "queue_folders", "waiting"]
+__all__ = ["QueueFile", "absorb_left", "head_line", "queue_folder", "queue_folders", "waiting"]
 
 
 def queue_folder(repository: str) -> Path:
@@ -124,7 +124,11 @@ class QueueFile(Journal):
             read = log.read
             found = links_of(log, read, self.repo.tree(bytes.fromhex(log.link.tree)))  # may be slow
             with self.lock:
-                self.link(log, len(read), found)
+                for link, listing in found:
+                    if listing is not None and link.subset.listed is not None:
+                        self.keep(link.subset.listed, listing)
+                    self.add(log.run, link)
+                log.settle(len(read))
                 if log.run.facts.ended is not None:
                     self._forget(log)
 
@@ -165,69 +169,64 @@ class QueueFile(Journal):
         return fd
 
 
-class LeftFile:
-    """The file of a dead process, locked by this one, or that of a running one.
-
-    Attributes:
-        head: fields of the first line.
-    """
-
-    def __init__(self, path: Path, head: dict[str, Any], lock: int | None) -> None:
-        self.head = head
-        self._path, self._lock, self._damaged = path, lock, 0
-
-    def read(self) -> Journal:
-        """Return the records; runs of a dead process without an end count as killed."""
-        journal = Journal()
-        self._damaged = journal.apply(self._path.read_bytes())
-        if self._lock is not None:
-            last = datetime.fromtimestamp(os.fstat(self._lock).st_mtime, UTC)
-            reading = {log.run for log in journal.logs.values() if log.said < len(log.known)}
-            for run in journal.runs.values():
-                used = run.links or run.sent is not None or run in reading
-                if used and run.facts.facts and run.facts.process == self._path.stem:
-                    ray = run.key.startswith("ray:")  # Ray kills its workers: the job may have finished
-                    run.end(None if ray else "killed", max(last, run.facts.started))
-        return journal
-
-    def done(self) -> None:
-        """Delete the file of a dead process; rename a damaged one to `<process>.damaged`."""
-        if self._lock is not None and self._damaged:
-            settings.warn(
-                f"{self._damaged} lines in {self._path} are damaged; the file was renamed to `*.damaged`."
-            )
-            self._path.replace(self._path.with_suffix(".damaged"))
-        elif self._lock is not None:
-            self._path.unlink(missing_ok=True)
-
-
-def left_files(
-    folder: Path, wanted: Callable[[dict[str, Any]], bool], *, living: bool = False
-) -> Iterator[LeftFile]:
-    """Yield the files of dead processes, each locked until the next one is requested.
+def absorb_left(
+    folder: Path, queue_of: Callable[[dict[str, Any]], QueueFile | None], *, living: bool = False
+) -> None:
+    """Move the records of dead processes from their files to journals of this process.
 
     Args:
         folder: a queue's folder.
-        wanted: returns whether to yield a file, by the fields of its first line.
-        living: yield the files of running processes as well.
+        queue_of: returns the journal for a file, by the fields of its first line; None leaves the file.
+        living: add the records of running processes as well; their files remain.
     """
     for path, head in _files(folder):
-        if wanted(head):
+        queue = queue_of(head)
+        if queue is not None:
             lock = _locked(path)
             try:
                 if lock is not None or living:
-                    yield LeftFile(path, head, lock)
+                    _absorb(queue, path, lock)
+            except FileNotFoundError:
+                pass  # a running process has sent its file
             finally:
                 if lock is not None:
                     os.close(lock)
 
 
+def _absorb(queue: QueueFile, path: Path, lock: int | None) -> None:
+    """Add the records in a file; delete a locked one, or rename a damaged one to `<process>.damaged`."""
+    journal = Journal()
+    damaged = journal.apply(path.read_bytes())
+    if lock is not None:
+        _end_killed(journal, path.stem, datetime.fromtimestamp(os.fstat(lock).st_mtime, UTC))
+    with queue.lock:
+        queue.absorb(journal)
+    if lock is not None and queue.complete:
+        if damaged:
+            settings.warn(f"{damaged} lines in {path} are damaged; the file was renamed to `*.damaged`.")
+            path.replace(path.with_suffix(".damaged"))
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _end_killed(journal: Journal, process: str, last: datetime) -> None:
+    """Record that the runs of a dead process without an end were killed, after its last record."""
+    reading = {log.run for log in journal.logs.values() if log.said < len(log.known)}
+    for run in journal.runs.values():
+        used = run.links or run.sent is not None or run in reading
+        if used and run.facts.facts and run.facts.process == process:
+            ray = run.key.startswith("ray:")  # Ray kills its workers: the job may have finished
+            run.end(None if ray else "killed", max(last, run.facts.started))
+
+
 def waiting(folder: Path) -> list[Event]:
     """Return the unsent events of all files, including those of running processes; read-only."""
     found = Journal()
-    for path, head in _files(folder):
+    for path, _ in _files(folder):
         with suppress(OSError):
-            found.absorb(LeftFile(path, head, None).read())
+            journal = Journal()
+            journal.apply(path.read_bytes())
+            found.absorb(journal)
     for log in found.logs.values():
         found.add(log.run, *log.unsaid())
     return found.unsent(bare=True)

@@ -336,16 +336,14 @@ def flush(timeout: float | None = None) -> bool:
 
 def _recorder() -> Recorder:
     """Return this process's recorder; create it if missing."""
-    recorder: Recorder | None = STATE.recorder
-    if recorder is None:
-        with STATE.lock:
-            recorder = STATE.recorder
-            if recorder is None:
-                from dataver.lineage.record.sender import Recorder
+    with STATE.lock:
+        if STATE.recorder is None:
+            from dataver.lineage.record.sender import Recorder
 
-                hooks()
-                recorder = STATE.recorder = Recorder()
-    return recorder
+            hooks()
+            STATE.recorder = Recorder()
+        recorder: Recorder = STATE.recorder
+        return recorder
 
 
 def _at_exit() -> None:

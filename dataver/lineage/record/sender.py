@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +24,7 @@ from dataver.lineage import settings
 from dataver.lineage.attribution.children import release_imports
 from dataver.lineage.attribution.state import STATE, alive
 from dataver.lineage.record.notes import Notes
-from dataver.lineage.record.queue_file import QueueFile, left_files, queue_folder
+from dataver.lineage.record.queue_file import QueueFile, absorb_left, queue_folder
 from dataver.lineage.record.run import event_of
 from dataver.machine.process_identity import boot_id
 
@@ -44,7 +43,6 @@ _FIRST: Final = 600.0  # seconds until the first periodic send
 _LATER: Final = 3600.0
 _REST: Final = 0.02  # seconds of delay before the first work, in favour of the caller
 _LINKS: Final = 1_000  # maximum in one event
-_FILES: Final = 200  # maximum of left files sent together
 
 
 class Recorder:
@@ -160,7 +158,7 @@ class Recorder:
     def _work_through(self, wanted: set[str], *, gathering: bool, sending: bool, far: bool = False) -> None:
         notes = self.notes
         if gathering:
-            self._try(lambda: notes.absorb(living="close" in wanted, far=far))
+            self._try(lambda: notes.absorb(living=not wanted.isdisjoint(("close", "stop")), far=far))
         if not notes.journals:
             return
         self._try(self._prepare)
@@ -276,10 +274,7 @@ def send_left(repo: RepositoryCore) -> None:
     head = {"parent": None, "url": repo.url, "options": repo.store.plain_options}
     queue = QueueFile(folder, os.urandom(16).hex(), head, repo)
     try:
-        for left in islice(left_files(folder, _orphaned), _FILES):
-            queue.absorb(left.read())
-            if queue.complete:
-                left.done()
+        absorb_left(folder, lambda head: queue if _orphaned(head) else None)
         if queue.logs:
             _same_repository(repo)  # without the tree, files are summarised as paths
         queue.gather()
