@@ -265,3 +265,16 @@ def test_facts_that_changed_while_earlier_ones_were_sent_still_wait(tmp_path: Pa
     (waits,) = journal_of(queue).unsent()
     assert (waits.run.sequence, waits.run.outcome, waits.links) == (2, "finished", ())
     queue.close()
+
+
+def test_what_was_read_while_it_was_sent_as_available_still_waits(tmp_path: Path) -> None:
+    """Both links have one identity; the read replaces what was available."""
+    queue = QueueFile(tmp_path, PROCESS, {})
+    run = queue.run(facts())
+    queue.add(run, READ._replace(how="available"))
+    sent = queue.unsent()
+    queue.add(run, READ)
+    queue.sent(sent)
+    for journal in (queue, journal_of(queue)):
+        assert [link.how for event in journal.unsent() for link in event.links] == ["read"]
+    queue.close()

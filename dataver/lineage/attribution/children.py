@@ -266,7 +266,8 @@ def _before_fork() -> None:
 
 
 def _in_parent() -> None:
-    STATE.environment_lock.release()
+    with suppress(RuntimeError):  # another thread installed the hooks after this fork had begun
+        STATE.environment_lock.release()
 
 
 def _await_imports() -> None:

@@ -255,7 +255,7 @@ class Notes:
                 if link.role == "input":
                     journal.add(run, _available(link, run))
                     if own:
-                        other.unsent.discard(name)
+                        other.unsent.pop(name, None)
                         if other.sent is not None:
                             other.change(part_of=other.facts.part_of or run.key)
             for log in [*journal.logs.values()]:

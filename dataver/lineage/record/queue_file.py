@@ -7,10 +7,10 @@ process died, and is ignored; one that a full disk cut off ends with a NUL. A pa
 (`formats/entry.py`), so it fits in a line.
 
 The owner locks its file (`flock`) before it writes the first line, without which a file is ignored. The
-system releases the lock when the process dies. The process that acquires the lock may send the file and
-delete it. After locking, the path is compared with the locked file, so a file is never taken from its owner
-or deleted twice. Files are not flushed to disk: a power failure may lose unsent records (invariant 8 has
-priority).
+system releases the lock when the process dies. The process that acquires the lock may add the records to a
+file of its own and delete the other one. After locking, the path is compared with the locked file, so a file
+is never taken from its owner or deleted twice. Files are not flushed to disk: a power failure may lose unsent
+records (invariant 8 has priority).
 """
 
 from __future__ import annotations

@@ -110,10 +110,11 @@ def record_output(
 
 
 @_never_raises
-def join() -> None:
-    """Announce the current run to later child processes. Never raises."""
-    if wanted():
-        _announce(whose())
+def join(run: object = None) -> None:
+    """Announce a run, or the current one, to later child processes. Never raises."""
+    hooks()
+    if run is not None or wanted():
+        _announce(whose(run))
 
 
 def _announce(owner: Owner | None) -> None:
@@ -143,13 +144,7 @@ class Reads:
         self._shares: dict[tuple[Subset, int, int], None] = {}
         self._on = settings.enabled() and (run is not None or wanted())
         if self._on:
-            self._open()
-
-    @_never_raises
-    def _open(self) -> None:
-        """Announce the run to later child processes."""
-        hooks()
-        _announce(whose(self._run))
+            join(run)
 
     def in_current_run(self) -> Reads:
         """Return a recorder of one pass: all of it belongs to the run that is current now, until its end.
@@ -222,7 +217,8 @@ class Reads:
         owner = self._owner or whose(self._run)
         log = self._logs.get(owner)  # type: ignore[arg-type]
         if log is not None and not log.closed and self._process == STATE.process:
-            if self._owner is not None:
+            if self._owner is not None and log is not self._log:
+                log.collect()
                 self._log = log
             return log
         if log is not None and self._owner is not None:  # ended, or the pass goes on in a forked child

@@ -47,7 +47,7 @@ class Run:
         trackers: the trackers' runs that receive its uses, by the `context` of links.
         untold: links since the last use for trackers; true for one without files, of which a first was read.
         links: all links, by identity.
-        unsent: identities of unsent links.
+        unsent: those of them to send.
         written: sequence of the facts in the file; None if the file does not contain the run.
         sent: sequence of the facts that were sent; None if nothing of the run was sent.
     """
@@ -59,7 +59,7 @@ class Run:
         self.trackers: dict[str | None, tuple[Context, ...]] = {}
         self.untold: list[tuple[Link, bool]] = []
         self.links: dict[tuple[object, ...], Link] = {}
-        self.unsent: set[tuple[object, ...]] = set()
+        self.unsent: dict[tuple[object, ...], Link] = {}
         self.written: int | None = None
         self.sent: int | None = None
 
@@ -106,19 +106,20 @@ class Run:
         held = self.links.get(key)
         if held is not None and (held.how != "available" or link.how == "available"):
             return False
-        self.links[key] = link
-        self.unsent.add(key)
+        self.links[key] = self.unsent[key] = link
         self.untold.append((link, False))
         return True
 
     def mark_sent(self, event: Event) -> None:
         """Record that an event was sent."""
         self.sent = max(self.sent or 0, event.run.sequence)
-        self.unsent.difference_update(map(_identity, event.links))
+        for link in event.links:
+            if self.unsent.get(_identity(link)) == link:  # else what was available was read meanwhile
+                del self.unsent[_identity(link)]
 
     def mark_unsent(self, event: Event) -> None:
         """Record that an event is to be sent, again if it was before."""
-        self.unsent.update(map(_identity, event.links))
+        self.unsent.update((_identity(link), link) for link in event.links)
         if self.sent is not None and event.run.facts:
             self.sent = min(self.sent, event.run.sequence - 1)
 
