@@ -71,7 +71,8 @@ def rows_at(head: Head, start: int, count: int, names: Sequence[str]) -> tuple[p
         head: the table, of which a number of bytes can be read.
         start: the number of the first row.
         count: the number of rows at most.
-        names: of Parquet, the columns to read: as many of them are returned as can be read; of others, all.
+        names: of Parquet, the columns to read; those that store most are left out if too few bytes can be
+            read for all. Of others, all columns are returned.
 
     Raises:
         InvalidInput: none can be read.
@@ -84,22 +85,39 @@ def rows_at(head: Head, start: int, count: int, names: Sequence[str]) -> tuple[p
         return found.slice(start), problem
     with head.open() as file:
         opened = _open_parquet(file, _THIN)
-        sizes = [opened.metadata.row_group(number).num_rows for number in range(opened.num_row_groups)]
+        groups = [opened.metadata.row_group(number) for number in range(opened.num_row_groups)]
         group = 0
-        while group < len(sizes) and start >= sizes[group]:
-            start, group = start - sizes[group], group + 1
+        while group < len(groups) and start >= groups[group].num_rows:
+            start, group = start - groups[group].num_rows, group + 1
+        sizes = _column_sizes(groups[group]) if group < len(groups) else {}
+        wanted = min(count, groups[group].num_rows - start) if sizes else 0
         columns: dict[str, pa.ChunkedArray] = {}
-        for name in names if group < len(sizes) else ():
+        for name in sorted(names if wanted else (), key=lambda name: sizes.get(name, 0)):
             try:
                 batches = opened.iter_batches(
                     start + count, row_groups=[group], columns=[name], use_threads=False
                 )
-                columns[name] = pa.Table.from_batches([next(batches)]).column(0).slice(start)
-            except (pa.ArrowException, OSError):
-                if head.left >= 0 or not columns:
+                found = pa.Table.from_batches([next(batches)]).column(0).slice(start)
+            except (pa.ArrowException, OSError, StopIteration):
+                if head.left >= 0:
                     raise
                 break
-    return pa.table(columns), None
+            if len(found) < wanted:
+                break
+            columns[name] = found
+    table = pa.table({name: columns[name] for name in names if name in columns})
+    return table, None if columns or not wanted else "its rows are not shown: its columns have large pages"
+
+
+def _column_sizes(group: parquet.RowGroupMetaData) -> dict[str, int]:
+    """Return the stored bytes of each column, nested ones with all below them."""
+    sizes: dict[str, int] = {}
+    for number in range(group.num_columns):
+        found = group.column(number)
+        path = found.path_in_schema
+        for name in {path, path.partition(".")[0]}:
+            sizes[name] = sizes.get(name, 0) + found.total_compressed_size
+    return sizes
 
 
 def _open_parquet(file: BinaryIO, buffer: int) -> parquet.ParquetFile:

@@ -1,7 +1,7 @@
 """A page of a folder: the names from one entry on, found by its rank, however many names the folder has.
 
-The query has the number of the entry (`from`), or the beginning of the names (`begins`). Of a subfolder the
-tree has the totals, so that no page costs more than the names it shows.
+The query has the number of the entry (`from`), or that of the first entry after the page (`back`), and
+perhaps the beginning of the names (`begins`). The tree has the totals of a subfolder.
 """
 
 from itertools import islice
@@ -32,13 +32,21 @@ def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
     tree, prefix = version.tree, f"{folder}/" if folder else ""
     begins = asked.text("begins").partition("/")[0]
     first, totals = tree.rank(prefix + begins), tree.totals(prefix + begins)
-    at = asked.number("from", 0)
-    if at and at >= totals.entries:
-        raise NotFound(f"there is no entry {at:,} in the folder; it has {totals.entries:,}.")
+    at, back = asked.number("from", 0), asked.number("back", 0)
+    if max(at, back - 1) >= max(totals.entries, 1):
+        raise NotFound(f"there is no entry {max(at, back):,} in the folder; it has {totals.entries:,}.")
+    if back:
+        at = _back(tree, prefix, first, first + back) - first
     start = _child_at(tree, prefix, first + at) if at else prefix + begins
-    found = [each for each in islice(tree.list(folder, start), _ROWS + 1) if each.name.startswith(begins)]
-    last = _back(tree, prefix, first, first + totals.entries)
-    rows = [_row(asked, tree, prefix, each) for each in found[:_ROWS]]
+    rows: list[dict[str, Any]] = []
+    after = totals.entries
+    for each in islice(tree.list(folder, start), _ROWS + 1):
+        if not each.name.startswith(begins):
+            break
+        if len(rows) == _ROWS:
+            after = each.rank - first
+            break
+        rows.append(_row(asked, tree, prefix, each))  # at once, while its blocks are at hand
     images = sum(each["image"] for each in rows)
     return {
         "begins": begins,
@@ -48,12 +56,10 @@ def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
         "grid": images > len(rows) / 2 if not asked.text("view") else asked.text("view") == "grid",
         "images": images,
         "place": {
-            "first": at + 1,
-            "last": found[_ROWS].rank - first if len(found) > _ROWS else totals.entries,
+            "first": tree.rank(start) - first + 1,
+            "last": after,
             "entries": totals.entries,
-            "previous": _back(tree, prefix, first, first + at) - first if at else None,
-            "next": found[_ROWS].rank - first if len(found) > _ROWS else None,
-            "end": last - first if len(found) > _ROWS else None,
+            "next": after if after < totals.entries else None,
         },
     }
 

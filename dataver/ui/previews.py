@@ -40,7 +40,7 @@ _ARCHIVE: Final = 1 << 20  # bytes of a tar file that are read; packed, a quarte
 _HEX: Final = 512  # bytes
 _OTHER: Final = {
     "kind", "full", "problem", "partial", "thumbnail", "peaks", "members", "arrays", "shape", "columns",
-    "statistics", "sample",
+    "statistics", "sample", "rows",
 }  # fmt: skip
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/=\s]+")
@@ -55,7 +55,13 @@ def preview(asked: Asked, version: Version, entry: Entry) -> dict[str, Any]:
     try:
         found: dict[str, Any] = {}
         if kind is not None:
-            source = Source(entry.path, entry.size, entry.digest, kind, open=lambda: _opened(version, entry))
+            source = Source(
+                entry.path,
+                entry.size,
+                entry.digest,
+                kind,
+                open=lambda: cast("BinaryIO", _Ranges(version, entry)),
+            )
             profile = _profile(asked, version, source)
             found = table(asked, version, source, profile) if name == "table" else {}
         if name in ("json", "notebook"):
@@ -83,8 +89,26 @@ def preview(asked: Asked, version: Version, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _opened(version: Version, entry: Entry) -> BinaryIO:
-    return cast("BinaryIO", version.open(entry.path))
+class _Ranges:
+    """A file of which nothing is read ahead."""
+
+    def __init__(self, version: Version, entry: Entry) -> None:
+        self._files, self._path, self._size, self._at = version.files(), entry.path, entry.size, 0
+
+    def read(self, size: int) -> bytes:
+        data = self._files.read(self._path, self._at, min(self._at + size, self._size))
+        self._at += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def _profile(asked: Asked, version: Version, source: Source) -> Profile:
@@ -120,7 +144,7 @@ def _media(version: Version, entry: Entry, profile: Profile) -> dict[str, Any]:
     if profile.get("kind") == "audio":
         found |= {"playable": low.endswith(_AUDIO), "peaks": profile.get("peaks", [])}
         if not profile["full"]:
-            found["note"] = f"The waveform needs a profile: `dataver profile {version.ref}`"
+            found["note"] = f"To see its waveform: dataver profile {version.ref}"
     return found
 
 

@@ -1,7 +1,7 @@
 """The preview of a table: its columns, with histograms if it has a profile, and some of its rows.
 
-The first rows come from the profile if it has a sample. Others are read: of Parquet the wanted columns of one
-row group, until `_BYTES` of them were asked for; of text the beginning up to those rows.
+The first rows come from the profile if it has a sample. Others are read: of Parquet those of one row group,
+of the smallest columns first until `_BYTES` were read; of text the beginning up to those rows.
 """
 
 import json
@@ -22,7 +22,7 @@ __all__ = ["table"]
 _ROWS: Final = 50
 _COLUMNS: Final = 50
 _BYTES: Final = 1_900_000
-_LATER: Final = 16 << 20  # bytes, of rows further back than the first ones
+_LATER: Final = 8 << 20  # bytes, of rows further back than the first ones
 _FAR: Final = 5_000  # rows of text: those before them are read, too
 _CELL: Final = 300  # characters
 _LABELS: Final = 10
@@ -30,52 +30,53 @@ _LABELS: Final = 10
 
 def table(asked: Asked, version: Version, source: Source, profile: Profile) -> dict[str, Any]:
     """Return the columns and rows of a table from row `row` and column `column` on."""
-    row, column = asked.number("row", 0), asked.number("column", 0)
-    names = [each["name"] for each in profile.get("columns", ())]
-    columns = {each["name"]: each for each in profile.get("columns", ())[column : column + _COLUMNS]}
+    row, column, only = asked.number("row", 0), asked.number("column", 0), asked.text("only")
+    listed = {each["name"]: each for each in profile.get("columns", ())}
+    columns = dict([(only, listed[only])] if only in listed else list(listed.items())[column:][:_COLUMNS])
     sample, rows, note, spent = profile.get("sample", ()), profile.get("rows"), None, 0
     if sample and row + _ROWS <= max(len(sample), _ROWS if rows == len(sample) else 0):
-        cells = [[_cell(each["row"].get(name)) for name in columns] for each in sample[row : row + _ROWS]]
+        values = {name: [_cell(each["row"].get(name)) for each in sample[row:][:_ROWS]] for name in columns}
     else:
         if row > _FAR and format_of(source.name) != "parquet":
             raise NotFound(f"rows after {_FAR:,} are not shown.", hint=f"dataver fetch {version.ref}")
-        head = Head(source, _LATER if row else _BYTES)
-        left = head.left
-        found, note = _read(head, row, list(columns))
-        spent = left - max(head.left, 0)
-        read = {each.name: each._asdict() for each in arrow_columns(found.schema)}
-        if format_of(source.name) != "parquet" or not columns:
-            names = list(read)
-            read = dict(list(read.items())[column : column + _COLUMNS])
-        columns = {
-            name: {**each, **columns.get(name, {}), "type": each["type"]} for name, each in read.items()
-        }
-        cells = list(map(list, zip(*(_values(found.column(name)) for name in columns), strict=True)))
+        require_extra("tables", "the preview of a table")
+        head = Head(source, _LATER if row or only else _BYTES)
+        before = head.left
+        found, note = rows_at(head, row, _ROWS, list(columns))
+        spent = before - max(head.left, 0)
+        values = {name: _values(found.column(name)) for name in found.column_names}
+        if format_of(source.name) != "parquet":
+            listed = {each.name: each._asdict() for each in arrow_columns(found.schema)}
+            columns = dict(list(listed.items())[column:][:_COLUMNS])
+    shown = max(map(len, values.values()), default=0)
+    cells = [[values[name][at] if name in values else None for name in columns] for at in range(shown)]
     measured = profile.get("statistics", {}).get("statistics", ())
     drawn = {each["column_name"]: _drawn(each) for each in measured if each["column_name"] in columns}
     if not profile.get("full"):
-        hint = f"`dataver profile {version.ref}` finds out what the columns hold, and draws their histograms"
+        hint = f"To see histograms of the columns: dataver profile {version.ref}"
         note = f"{note} {hint}" if note else hint
+    if 0 < len(values) < len(columns):
+        note = (
+            f"{len(values):,} of {len(columns):,} columns are read, as a page reads few bytes. {note or ''}"
+        )
     after = row + len(cells)
     more = len(cells) == _ROWS if rows is None else after < rows
     return {
         "kind": "table",
-        "columns": [{**each, "drawn": drawn.get(name)} for name, each in columns.items()],
+        "columns": [
+            {**each, "drawn": drawn.get(name), "unread": name not in values}
+            for name, each in columns.items()
+        ],
         "rows": cells,
         "read": spent,
         "note": note,
         "place": {
             "row": row, "rows": rows, "previous": max(0, row - _ROWS) if row else None,
-            "next": after if more and cells else None, "column": column, "columns": len(names),
+            "next": after if more and cells else None, "column": column, "columns": len(listed),
             "before": max(0, column - _COLUMNS) if column else None,
-            "after": column + len(columns) if column + len(columns) < len(names) else None,
+            "after": column + len(columns) if column + len(columns) < len(listed) and not only else None,
         },
     }  # fmt: skip
-
-
-def _read(head: Head, row: int, names: list[str]) -> tuple[Any, str | None]:
-    require_extra("tables", "the preview of a table")
-    return rows_at(head, row, _ROWS, names)
 
 
 def _values(column: Any) -> list[Any]:

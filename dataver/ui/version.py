@@ -57,7 +57,7 @@ def page(asked: Asked) -> dict[str, Any]:
             document["folder"] = listing(asked, version, folder)
             tables = (each["path"] for each in document["folder"]["rows"] if format_of(each["name"]))
             document["use"] = _use(version, path, next(tables, None))
-            if not path and not asked.number("from", 0) and not asked.text("begins"):
+            if not path and document["folder"]["place"]["first"] == 1:
                 document["readme"] = as_html(version.readme or "")
             if not path:
                 document["about"] = _about(asked, version)

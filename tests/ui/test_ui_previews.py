@@ -49,7 +49,13 @@ def test_without_a_profile_the_page_says_how_to_make_one(pages):
     found, page = shown(pages, "labels.csv", "vision/cats@1.0.0")
     assert found["rows"][0] == ["0000.jpg", "cat"]
     found, page = shown(pages, "prices.parquet", "log/tables@1.0.0")
-    assert found["columns"][0] == {"name": "id", "type": "int64", "nullable": True, "drawn": None}
+    assert found["columns"][0] == {
+        "name": "id",
+        "type": "int64",
+        "nullable": True,
+        "drawn": None,
+        "unread": False,
+    }
     assert found["rows"][0][0] == 0
     assert "dataver profile log/tables@1.0.0" in page
 

@@ -29,12 +29,13 @@ def test_names_page_by_rank_in_both_directions(pages):
         page = pages.document("version", **address, **({"from": at} if at else {}))["folder"]
         seen += [each["name"] for each in page["rows"]]
         if at:
-            assert page["place"]["previous"] == at - 100
+            before = pages.document("version", **address, back=at)["folder"]["place"]
+            assert (before["first"], before["last"]) == (at - 99, at)
         at = page["place"]["next"]
     assert seen == [f"{number:05}.txt" for number in range(1_200)]
-    end = pages.document("version", **address)["folder"]["place"]["end"]
-    assert end == 1_100
-    assert pages.ask("/-/version?ref=odd/names@1.0.0&path=many&from=1200").status == 404
+    assert pages.document("version", **address, back=1_200)["folder"]["place"]["first"] == 1_101
+    for beyond in ("from=1200", "back=1201"):
+        assert pages.ask(f"/-/version?ref=odd/names@1.0.0&path=many&{beyond}").status == 404
 
 
 def test_pages_do_not_cut_subfolders(pages):
@@ -42,7 +43,8 @@ def test_pages_do_not_cut_subfolders(pages):
     found = pages.document("version", ref="odd/names@1.0.0", **{"from": 900})["folder"]
     assert found["rows"][0]["name"] == "many"
     assert found["rows"][0]["files"] == 1_200
-    assert found["place"]["previous"] == 0
+    assert found["place"]["first"] == 1 + pages.repo.version("odd/names@1.0.0").tree.rank("many/")
+    assert pages.document("version", ref="odd/names@1.0.0", back=900)["folder"]["place"]["first"] == 1
 
 
 def test_names_are_filtered_by_their_beginning(pages):
