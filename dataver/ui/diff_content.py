@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, Final
 
 from dataver.diffs import ContentDiff, TableDiff
@@ -10,7 +10,7 @@ from dataver.diffs import ContentDiff, TableDiff
 __all__ = ["content"]
 
 _COLUMNS: Final = 40
-_NAMES: Final = 1_000
+_NAMES: Final = 200
 _LINES: Final = 3_000
 _TEXT: Final = 400  # characters of a value or a line
 _DRIFT: Final = 0.1  # least population stability index that is shown
@@ -22,52 +22,38 @@ def content(found: ContentDiff, items: int) -> dict[str, Any]:
     values = found.values(items)
     if isinstance(found, TableDiff):
         values |= _table(found, values)
-    elif found.kind == "json":
-        values["changes"] = [
-            each | {side: _cut(each[side]) for side in ("old", "new") if side in each}
-            for each in values["changes"]
-        ]
     elif found.kind == "text":
-        lines = values.pop("diff")
+        lines = values["diff"]
         values |= {"diff": list(_numbered(lines[2:_LINES])), "further": len(lines[_LINES:])}
+    elif "changes" in values:
+        values["changes"] = [_short(each, each) for each in values["changes"]]
     return {"kind": found.kind, "different": bool(found), "summary": found.summary(), **values}
 
 
 def _table(found: TableDiff, values: dict[str, Any]) -> dict[str, Any]:
     """Return the rows with the key, the changed and the first other columns, and what of columns changed."""
-    columns = found.added(0).column_names
-    dropped = [each["name"] for each in values["columns"]["dropped"]] if found.rows["removed"] else []
-    names = list(dict.fromkeys([*found.key, *found.cells, *columns, *dropped]))
-    olds = {each["new"]: each["old"] for each in values["columns"]["renamed"]}
+    columns = {kind: each[:_NAMES] for kind, each in values["columns"].items()}
+    dropped = [each["name"] for each in columns["dropped"]] if found.rows["removed"] else []
+    olds = {each["new"]: each["old"] for each in columns["renamed"]}
+    all_names = found.added(0).column_names
+    names = list(dict.fromkeys([*found.key, *found.cells, *all_names, *dropped]))
     shown = {*names[:_COLUMNS], *(olds.get(name, name) for name in names[:_COLUMNS])}
-    one_sided = {*olds, *(each["name"] for each in values["columns"]["added"])}
+    one_sided = {*olds, *(each["name"] for each in columns["added"])}
     drift = {name: value for name, value in values["drift"].items() if value >= _DRIFT}
-    moved = dict.fromkeys([*found.cells, *drift])
-
-    def row(cells: dict[str, Any]) -> dict[str, Any]:
-        return {name: _cut(value) for name, value in cells.items() if name in shown}
-
+    moved = list(dict.fromkeys([*found.cells, *drift]))[:_NAMES]
+    for each in values["changed"]:
+        each |= {"key": _short(each["key"], shown), "row": _short(each["row"], shown)}
+        each["cells"] = {name: _short(cell, cell) for name, cell in each["cells"].items() if name in shown}
     return {
-        "added": [row(each) for each in values["added"]],
-        "removed": [row(each) for each in values["removed"]],
-        "changed": [
-            {
-                "key": row(each["key"]),
-                "cells": {
-                    name: {side: _cut(value) for side, value in cell.items()}
-                    for name, cell in each["cells"].items()
-                    if name in shown
-                },
-                "row": row(each["row"]),
-            }
-            for each in values["changed"]
-        ],
+        "columns": columns,
+        "added": [_short(each, shown) for each in values["added"]],
+        "removed": [_short(each, shown) for each in values["removed"]],
         "names": names[:_COLUMNS],
         "further": len(names[_COLUMNS:]),
         "olds": olds,
-        "keys": [name for name in columns if name not in one_sided][:_NAMES],
+        "keys": [name for name in all_names if name not in one_sided][:_NAMES],
         "moved": [
-            {"name": name, "cells": found.cells.get(name, 0), "drift": drift.get(name)} for name in moved
+            {"name": each, "cells": found.cells.get(each, 0), "drift": drift.get(each)} for each in moved
         ],
     }
 
@@ -76,7 +62,7 @@ def _numbered(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the lines of a unified diff with their numbers in the old and in the new text."""
     old = new = 0
     for line in lines:
-        mark, text = line[:1], line[1:]
+        mark = line[:1]
         if hunk := _HUNK.match(line):
             old, new = int(hunk[1]), int(hunk[2])
             yield {"mark": "@", "old": None, "new": None, "text": line}
@@ -85,9 +71,14 @@ def _numbered(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
             "mark": mark,
             "old": old if mark != "+" else None,
             "new": new if mark != "-" else None,
-            "text": _cut(text),
+            "text": _cut(line[1:]),
         }
         old, new = old + (mark != "+"), new + (mark != "-")
+
+
+def _short(values: dict[str, Any], names: Container[str]) -> dict[str, Any]:
+    """Return the values of some names, each cut if it is long."""
+    return {name: _cut(value) for name, value in values.items() if name in names}
 
 
 def _cut(value: Any) -> Any:
