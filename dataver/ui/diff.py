@@ -29,7 +29,7 @@ def page(asked: Asked) -> dict[str, Any]:
     """Return the changes from `old`, else from the first parent, to `new`; of `path`, those in the file."""
     new = asked.version("new")
     old = asked.before(new)
-    diff = new.diff() if old is None else old.diff(new)
+    diff = _difference(asked, old, new)
     document = {
         "old": None if old is None else version_values(old),
         "new": version_values(new),
@@ -39,6 +39,17 @@ def page(asked: Asked) -> dict[str, Any]:
     }
     part = _file(asked, diff, old, new) if document["path"] else _changes(asked, diff)
     return document | part
+
+
+def _difference(asked: Asked, old: Version | None, new: Version) -> Diff:
+    """Return the difference; the last one is kept for its next page: it may take seconds and 100 MB."""
+    last = asked.memory.get("diff", dict[tuple[str | None, str | None], Diff], _KEPT)
+    ids = (None if old is None else old.record_id, new.record_id)
+    if (found := last.get(ids)) is None:
+        found = new.diff() if old is None else old.diff(new)
+        last.clear()
+        last[ids] = found
+    return found
 
 
 def _refs(asked: Asked, name: str) -> list[str]:

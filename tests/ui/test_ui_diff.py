@@ -2,6 +2,7 @@
 
 import pytest
 
+import dataver
 from dataver.ui import diff as page_module
 from ui.example import HOSTILE
 
@@ -42,6 +43,18 @@ def test_changes_page_and_are_selected(pages):
     assert pages.document("diff", new="vision/cats", under="test")["changes"][0]["kind"] == "renamed"
     assert pages.ask("/-/diff?new=odd/names&page=8").status == 404
     assert pages.ask("/-/diff?new=odd/names&kind=odd").status == 400
+
+
+def test_a_difference_is_made_once_for_its_pages(pages, monkeypatch):
+    """The last one is kept; another one replaces it."""
+    made, make = [], dataver.Version.diff
+    monkeypatch.setattr(
+        dataver.Version, "diff", lambda self, *given: made.append(self.ref) or make(self, *given)
+    )
+    for name in ("odd/names", "odd/names", "vision/cats", "odd/names"):
+        pages.document("diff", new=name, kind="added")
+        pages.document("diff", new=name)
+    assert made == ["odd/names@1.0.0", "vision/cats@1.0.0", "odd/names@1.0.0"]
 
 
 def test_names_of_files_are_text(pages):
