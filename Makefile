@@ -32,13 +32,13 @@ setup: $(STAMP) ## create the virtual environment .venv with dataver and all too
 # As users install it, and not into the environment of the tests, which takes seven times as long.
 DEMO := $(if $(wildcard $(STAMP)),$(VENV),$(VENV)-demo)
 
-demo: $(DEMO)/bin/dataver ## install, then version a dataset, fetch it, and find what a bad file has spoiled
+demo: $(DEMO)/bin/dataver ## install, then version a dataset, fetch it, find what a bad file has spoiled, and say how to look at it
 	@$(DEMO)/bin/dataver demo
 
 $(VENV)-demo/bin/dataver:
 	@echo "Installing dataver and what it needs into $(VENV)-demo (120 MB)"
 	@$(PYTHON) -m venv $(VENV)-demo
-	$(VENV)-demo/bin/python -m pip install --disable-pip-version-check --editable .
+	$(VENV)-demo/bin/python -m pip install --disable-pip-version-check --editable '.[serve]'
 
 $(VENV)/bin/dataver: $(STAMP)
 

@@ -32,8 +32,9 @@ def main() -> None:
         text=True,
         check=True,
     ).stdout
-    text = re.sub(r"\w+ on \w+(?=  read)", "ana on laptop", shown[shown.index(START) :])
-    PICTURE.write_text(drawing(text.splitlines()[:-1]), "utf-8")  # the last line tells of the deleted folder
+    story = shown[shown.index(START) : shown.index("\n# Deleted ")].rstrip()
+    text = re.sub(r"\w+ on \w+(?=  read|$)", "ana on laptop", story, flags=re.MULTILINE)
+    PICTURE.write_text(drawing(text.splitlines()), "utf-8")
 
 
 def drawing(lines: list[str]) -> str:

@@ -371,17 +371,20 @@ def test_demo_tells_the_whole_story(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     out = done.stdout
     assert "no difference" in out
-    assert out.count("$ dataver ") == 15
+    assert out.count("$ dataver ") == 17
+    assert "consumed  vision/cats@1.0.1  200 files" in out[out.index("$ dataver lineage run demo:july") :]
     answer = out[out.index("$ dataver lineage impact") :]
-    assert "models/cats@1.0.1  produced by dataver:" in answer
-    assert "  july  " in answer and "june" not in answer and "models/cats@1.0.0" not in answer
+    assert "models/cats@1.0.1  produced by demo:july" in answer
+    assert "june" not in answer and "models/cats@1.0.0" not in answer
     assert "2 versions and 1 run are tainted." in answer
     assert [path.name for path in tmp_path.rglob("*")] == ["tmp"]
+    assert out.endswith("\n    dataver demo --folder demo\n    dataver ui --repo demo/repo\n")
 
 
 def test_demo_keeps_a_folder_that_was_chosen(run: Run, work: Path) -> None:
     """--folder keeps the repository to look around in; a folder that holds things is refused."""
-    run("demo", "--folder", work / "try")
+    told = run("demo", "--folder", work / "try").out
+    assert told.endswith(f"\n    dataver ui --repo {work / 'try/repo'}\n")
     assert json.loads((work / "try" / "repo" / "dataver.json").read_bytes())["format"] == FORMAT
     run("demo", "--folder", work / "try", expect=2)
 

@@ -5,6 +5,7 @@ own repository and cache. No file of the user is read or changed.
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -51,9 +52,21 @@ def command(session: Session, folder: Path | None, keep: bool) -> int:
         if not keep and folder is None:
             _delete(place)
     if code == 0:
-        kept = keep or folder is not None
-        click.echo(f"# {'Kept' if kept else 'Deleted'} {place}" + ("" if kept else "; use --keep to keep it"))
+        _say_how_to_look(place, kept=keep or folder is not None)
     return code
+
+
+def _say_how_to_look(place: Path, *, kept: bool) -> None:
+    """Print the commands that show what was made in a browser."""
+    given = sys.argv[0]  # of an environment that is not in PATH, as with `make demo`
+    program = given if Path(given).name == "dataver" and shutil.which("dataver") != given else "dataver"
+    repo = place / "repo" if kept else Path("demo/repo")
+    if kept:
+        click.echo(f"\n# Kept {place}. To look at it in a browser:\n")
+    else:
+        click.echo(f"\n# Deleted {place}. To keep it next time, and look at it in a browser:\n")
+        click.echo(f"    {join([program, 'demo', '--folder', 'demo'])}")
+    click.echo(f"    {join([program, 'ui', '--repo', str(repo)])}")
 
 
 def _story(place: Path) -> int:
@@ -111,9 +124,15 @@ def _train(place: Path) -> int:
     (place / "train.py").write_text(TRAINING, "utf-8")
     code = _run(
         [
-            ("run", "--name", "june", "--", "python", "train.py", "vision/cats@1.0.0"),
-            ("run", "--name", "july", "--", "python", "train.py", "vision/cats@1.0.1"),
+            ("run", "--run", "demo:june", "--", "python", "train.py", "vision/cats@1.0.0"),
+            ("run", "--run", "demo:july", "--", "python", "train.py", "vision/cats@1.0.1"),
         ]
+    )
+    if code:
+        return code
+    click.echo("\n# What did the run of July read and make, and where does its model come from?")
+    code = _run(
+        [("lineage", "run", "demo:july"), ("lineage", "version", "models/cats@1.0.1", "--up")],
     )
     if code:
         return code
@@ -173,8 +192,6 @@ def _at_home_in(place: Path) -> Iterator[None]:
 
 
 def _delete(place: Path) -> None:
-    import shutil
-
     for root, folders, _ in os.walk(place):
         for folder in folders:
             path = Path(root, folder)
