@@ -21,7 +21,7 @@ __all__ = ["Session"]
 
 PATIENCE = 600  # seconds for one command
 _ID = re.compile(r"\b[0-9a-f]{8,64}\b")
-UNTIL_CTRL_C = ("dataver mount ", "dataver serve")
+UNTIL_CTRL_C = ("dataver mount ", "dataver serve", "dataver ui")
 _SHELL = 'source "$1"; eval "$2"; __code=$?; { export -p; printf "cd %q\\n" "$PWD"; } >"$1"; exit $__code'
 _PYTHON = """
 import contextlib, json, sys, traceback

@@ -40,8 +40,8 @@ def command(session: Session, folder: Path | None, keep: bool) -> int:
     """Create two versions of a dataset from generated data, in a temporary repository.
 
     Shows each command and its output: the differences, the stored size, a comparison of the fetched files
-    byte for byte, the history, and which training run and which model a bad photo has spoiled. Takes a few
-    seconds and 60 MB of disk.
+    byte for byte, the history, and which training run and which model a bad photo has spoiled. Ends with the
+    commands that show all of it in a browser. Takes a few seconds and 60 MB of disk.
     """
     place = _place(folder)
     click.echo(f"# All files are in {place}")
