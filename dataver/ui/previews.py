@@ -134,15 +134,21 @@ def _media(version: Version, entry: Entry, profile: Profile) -> dict[str, Any]:
     """Return images, audio, arrays and archives: what their profiles have; nothing for other files."""
     found: dict[str, Any] = {}
     low = entry.path.lower()
-    for name in ("arrays", "members"):
-        if profile.get(name):
-            found |= {name: profile[name][:_LISTED], "more": profile["count"] - len(profile[name][:_LISTED])}
+    if arrays := profile.get("arrays"):
+        found["arrays"] = [
+            {"name": str(each["name"]), "dtype": str(each["dtype"]), "shape": list(map(int, each["shape"]))}
+            for each in arrays[:_LISTED]
+        ]
+        found["more"] = profile["count"] - len(found["arrays"])
+    if members := profile.get("members"):
+        found["members"] = [[str(name), int(size)] for name, size in members[:_LISTED]]
+        found["more"] = profile["count"] - len(found["members"])
     if low.endswith(IMAGES + _VIDEO):
         found["shown"] = low.endswith(IMAGES)
     elif _BASE64.fullmatch(profile.get("thumbnail", "")):
         found["thumbnail"] = profile["thumbnail"]
     if profile.get("kind") == "audio":
-        found |= {"playable": low.endswith(_AUDIO), "peaks": profile.get("peaks", [])}
+        found |= {"playable": low.endswith(_AUDIO), "peaks": list(map(float, profile.get("peaks", [])))}
         if not profile["full"]:
             found["note"] = f"To see its waveform: dataver profile {version.ref}"
     return found

@@ -12,6 +12,7 @@ the scripts of this package and no others (`_POLICY`); files are sent by `datave
 import gzip
 import json
 import secrets
+import shlex
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -203,7 +204,7 @@ def _environment(repository: Repository, secret: str | None) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest}
-    made.filters |= {"duration": duration, "lines": _lines, "json": _json}
+    made.filters |= {"shell": _shell, "repr": repr, "duration": duration, "lines": _lines, "json": _json}
     made.globals |= {
         "url": page_url,
         "raw": raw_url,
@@ -236,6 +237,14 @@ def _printable(value: object) -> object:
 def _lines(text: str) -> Markup:
     """Return a text of several lines, each of them printable."""
     return Markup("\n").join(safe(line) for line in text.expandtabs().split("\n"))
+
+
+def _shell(text: str) -> str:
+    """Return a word of a command line; control characters in the form of Bash."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{safe(escaped)}'"
 
 
 def _when(text: str | None) -> Markup:

@@ -109,7 +109,7 @@ def _drawn(column: dict[str, Any]) -> dict[str, Any]:
     return {
         "counts": [float(count) for count in counts],
         "labels": [[label[:100], count] for label, count in labels],
-        "values": found.get("n_unique", len(labels)),
+        "values": int(found.get("n_unique", len(labels))),
         "lengths": column["column_type"] in ("string_text", "list"),
         "least": _cell(found.get("min")),
         "most": _cell(found.get("max")),

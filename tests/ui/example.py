@@ -14,6 +14,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 
 import dataver
+from dataver.formats.profile import encode_profile
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>.txt",
@@ -35,6 +37,26 @@ HOSTILE = (
     "long " + "name " * 45 + ".txt",
 )
 """Names of files in `odd/names`."""
+
+_COLUMN = {"nan_count": 0, "histogram": {"hist": ["x"]}, "n_unique": "many", "min": {"<b>": 1}}
+HOSTILE_PROFILES: dict[str, dict[str, Any]] = {
+    "sound.wav": {"kind": "audio", "peaks": ["<b>", None]},
+    "array.npy": {"kind": "array", "count": "x", "arrays": [{"name": "<b>"}]},
+    "archive.zip": {"kind": "archive", "count": 3, "members": [1]},
+    "image.tif": {"kind": "image", "exif": [1], "width": {"a": 1}, "thumbnail": "' onerror='alert(1)"},
+    "table.csv": {
+        "kind": "table",
+        "columns": [{"name": "a", "type": "<b>", "nullable": True}],
+        "rows": 1,
+        "statistics": {
+            "num_examples": 1,
+            "partial": False,
+            "statistics": [{"column_name": "a", "column_type": "int", "column_statistics": _COLUMN}],
+        },
+        "sample": [{"row": {"a": "<b>"}}],
+    },
+}
+"""Stored profiles that have not the form that their kind has."""
 
 _README = """# Prices
 
@@ -268,7 +290,14 @@ def _unprofiled(repo: dataver.Repository, folder: Path) -> None:
     source = folder / "log/tables"
     source.mkdir(parents=True)
     _tables(source, [{"id": number, "product": "pear", "price": number / 2} for number in range(3_000)])
+    for name in HOSTILE_PROFILES:
+        (source / name).write_text(f"some text of {name}\n")
     _publish(repo, folder, "log/tables", "without full profiles")
+    version = repo.version("log/tables@1.0.0")
+    for name, profile in HOSTILE_PROFILES.items():
+        group, line = "tables" if "columns" in profile else "files", encode_profile({"full": True, **profile})
+        lines = {version.entry(name).digest: line}
+        repo._core.profiles.add("log/tables", group, {bytes.fromhex(version.digest[4:])}, lines)
 
 
 def _runs(repo: dataver.Repository, folder: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from dataver import extras
+from ui.example import HOSTILE_PROFILES
 
 PRICES = {"ref": "shop/prices@1.0.2", "path": "prices.parquet"}
 
@@ -146,6 +147,15 @@ def test_broken_files_have_a_sentence(pages, path):
     assert found["note"]
     assert found["lines"]
     assert 'class="note"' in page
+
+
+@pytest.mark.parametrize("path", list(HOSTILE_PROFILES))
+def test_stored_profiles_are_not_trusted(pages, path):
+    """One that has not the form of its kind becomes a sentence, and the file is shown as text."""
+    found, page = shown(pages, path, "log/tables@1.0.0")
+    assert found["lines"] == [f"some text of {path}"]
+    assert "onerror='" not in page
+    assert "<b>" not in page
 
 
 def test_a_missing_package_is_a_sentence(pages, monkeypatch):

@@ -1,5 +1,9 @@
 """The page of a version: its facts, its folders, and how to use it."""
 
+import re
+import shlex
+from html import unescape
+
 import pytest
 
 
@@ -76,22 +80,25 @@ def test_hostile_names_are_text(pages):
         assert "\u202e" not in page
 
 
+def used(pages, path, ref="odd/names@1.0.0"):
+    """Return the texts to copy by their names."""
+    page = pages.page("version", ref=ref, path=path)
+    return {
+        name: unescape(text)
+        for name, text in re.findall(r'aria-label="([^"]*)"><code>(.*?)</code>', page, re.DOTALL)
+    }
+
+
 def test_use_it_quotes_what_it_copies(pages):
     """Commands and code have names as literals."""
     path = "strange/quote'\"quote.txt"
-    use = {
-        each["name"]: each["text"]
-        for each in pages.document("version", ref="odd/names@1.0.0", path=path)["use"]
-    }
-    assert "cat odd/names@1.0.0 'strange/quote'\"'\"'\"quote.txt' >" in use["Command line"]
-    assert repr(path) in use["Python"]
-    use = {
-        each["name"]: each["text"]
-        for each in pages.document("version", ref="odd/names@1.0.0", path="strange/evil\u202egpj.txt")["use"]
-    }
+    use = used(pages, path)
+    assert use["Command line"].endswith(f"cat odd/names@1.0.0 {shlex.quote(path)} > {shlex.quote(path[8:])}")
+    assert use["Python"].endswith(f"read({path!r})")
+    use = used(pages, "strange/evil\u202egpj.txt")
     assert r"$'strange/evil\u202egpj.txt'" in use["Command line"]
-    table = pages.document("version", ref="shop/prices@1.0.2", path="prices.parquet")["use"]
-    assert [each["name"] for each in table] == [
+    assert used(pages, "strange")["PyTorch"].count("include='strange'") == 1
+    assert list(used(pages, "prices.parquet", "shop/prices@1.0.2")) == [
         "Command line", "Python", "pandas", "DuckDB", "PyTorch", "Mount",
     ]  # fmt: skip
 
@@ -100,8 +107,7 @@ def test_use_it_quotes_what_it_copies(pages):
 def test_the_code_that_is_copied_runs(pages, name):
     """As it is shown, for a table."""
     pytest.importorskip({"PyTorch": "torch", "DuckDB": "duckdb"}.get(name, "pandas"))
-    use = pages.document("version", ref="shop/prices@1.0.2", path="prices.parquet")["use"]
-    exec({each["name"]: each["text"] for each in use}[name], {})  # what the page shows
+    exec(used(pages, "prices.parquet", "shop/prices@1.0.2")[name], {})  # what the page shows
 
 
 def test_what_is_missing_is_said(pages):
