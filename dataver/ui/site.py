@@ -177,9 +177,7 @@ class Site:
         """Return the page that asks for the token; it tells nothing of the repository."""
         query = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
         text = self._jinja.get_template("token.html").render(query=query, here="?" + urlencode(query))
-        found = self._reply(request, text, HTTPStatus.UNAUTHORIZED, "text/html; charset=utf-8")
-        found.headers.update({"WWW-Authenticate": "Bearer", "Connection": "close"})  # a body may follow
-        return found
+        return self._reply(request, text, HTTPStatus.UNAUTHORIZED, "text/html; charset=utf-8")
 
     def _reply(self, request: Request, text: str, status: HTTPStatus, kind: str) -> Response:
         """Return a response, compressed on request unless its length could tell a token in it (BREACH)."""

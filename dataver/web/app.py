@@ -79,15 +79,14 @@ def make_app(
 
     def locked(request: Request) -> Response:
         if "text/html" in request.headers.get("Accept", ""):
-            return site.locked(request)
-        headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}  # a body may follow
-        return sentence(
-            request,
-            HTTPStatus.UNAUTHORIZED,
-            "this server answers only requests with its token.",
-            _UNLOCK,
-            headers,
-        )
+            found = site.locked(request)
+        else:
+            message = "this server answers only requests with its token."
+            found = sentence(request, HTTPStatus.UNAUTHORIZED, message, _UNLOCK)
+        found.headers["WWW-Authenticate"] = "Bearer"
+        if request.method not in METHODS:
+            found.headers["Connection"] = "close"  # a body may follow
+        return found
 
     app = Starlette(
         routes=[

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import duckdb_extension_httpfs
+import fsspec
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -83,3 +84,26 @@ def test_pandas(address: str, table: pd.DataFrame) -> None:
     """Parquet and packed CSV by URL."""
     pd.testing.assert_frame_equal(pd.read_parquet(f"{address}/x.parquet", columns=["c1"]), table[["c1"]])
     pd.testing.assert_frame_equal(pd.read_csv(f"{address}/head.csv.gz"), table[:1000])
+
+
+def test_with_a_token(repo: dataver.Repository, folder: Path, table: pd.DataFrame, tmp_path: Path) -> None:
+    """A server for other machines is read with the header that docs/reading.md shows."""
+    repo.sync(folder, "the/set", workspace=tmp_path / "work")
+    with serve(repo, port=0, token="t" * 20) as server:
+        address, headers = f"{server.url}/the/set@1.0.0", {"Authorization": f"Bearer {server.token}"}
+        found = pd.read_parquet(f"{address}/x.parquet", columns=["c1"], storage_options=headers)
+        pd.testing.assert_frame_equal(found, table[["c1"]])
+        pd.testing.assert_frame_equal(
+            pd.read_csv(f"{address}/head.csv.gz", storage_options=headers), table[:1000]
+        )
+        with fsspec.open(f"{address}/x.parquet", headers=headers) as file:
+            assert file.read(4) == b"PAR1"
+        (extension,) = Path(duckdb_extension_httpfs.__path__[0]).rglob("httpfs.duckdb_extension")
+        with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as connection:
+            connection.load_extension(str(extension))
+            query = f"select count(*) from '{address}/x.parquet'"
+            with pytest.raises(duckdb.HTTPException):
+                connection.sql(query)
+            connection.sql(f"create secret (type http, bearer_token '{server.token}')")
+            assert connection.sql(query).fetchall() == [(ROWS,)]
+        assert len(pd.read_csv(f"{address}/head.csv.gz?token={server.token}", compression="gzip")) == 1000
