@@ -35,7 +35,6 @@ from dataver.ui import (
     dataset,
     datasets,
     diff,
-    drawing,
     editing,
     file,
     lineage,
@@ -45,6 +44,7 @@ from dataver.ui import (
     version,
 )
 from dataver.ui.asked import Asked, Memory
+from dataver.ui.treemap import squares
 
 __all__ = ["PAGES", "PREFIX", "Page", "Site", "page_url"]
 
@@ -207,13 +207,14 @@ def _environment(repository: Repository, secret: str | None) -> Environment:
         "url": page_url,
         "raw": raw_url,
         "static": lambda name: f"{PREFIX}static/{name}?{__version__}",
-        "drawing": drawing,
+        "squares": squares,
         "repository": repository.url,
         "version_of_dataver": __version__,
         "editing": secret is not None,
         "secret": secret,
         "urlencode": urlencode,
     }
+    made.globals["drawing"] = made.get_template("drawings.html").module
     return made
 
 

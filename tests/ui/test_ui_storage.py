@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataver.ui import drawing
+from dataver.ui.treemap import squares
 
 
 def test_datasets_have_the_numbers_of_du(pages):
@@ -83,11 +83,11 @@ def test_files_without_an_earlier_one(pages, ref, path, text):
 def test_boxes_fill_their_map():
     """Areas are as the sizes, boxes do not overlap, and they are near squares."""
     items = [{"size": size} for size in (6, 6, 4, 3, 2, 2, 1, 0)]
-    found = list(drawing.squares(items, (0, 0, 600, 400)))
+    found = list(squares(items, (0, 0, 600, 400)))
     assert len(found) == 7
     for each, (left, top, width, height) in found:
         assert width * height == pytest.approx(each["size"] * 10_000)
         assert left + width <= 600.01
         assert top + height <= 400.01
         assert max(width / height, height / width) < 3
-    assert list(drawing.squares([], (0, 0, 6, 4))) == []
+    assert list(squares([], (0, 0, 6, 4))) == []
