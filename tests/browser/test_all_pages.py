@@ -25,6 +25,7 @@ PAGES = (
     "runs",
     "runs?outcome=failed",
     "run?key=lab:1",
+    "run?key=mlflow:4f1c",
     "compare?first=lab:0&second=lab:5",
     "version?ref=shop/prices@1.0.2&path=prices.parquet",
     "version?ref=shop/prices@1.0.2&path=README.md",

@@ -13,6 +13,7 @@ import random
 import sys
 import tarfile
 import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from PIL import Image, ImageDraw
 from safetensors.numpy import save_file
 
 import dataver
+from dataver.formats.event import Context, Event, Link, RunFacts, new_event_id
 from dataver.formats.profile import encode_profile
 
 HOSTILE = (
@@ -83,6 +85,7 @@ def make(folder: Path, versions: int = 40) -> None:
     _many(repo, folder, versions)
     _unprofiled(repo, folder)
     _runs(repo, folder)
+    _tracked(repo)
 
 
 def _publish(repo: dataver.Repository, folder: Path, name: str, message: str, **more: str) -> None:
@@ -313,6 +316,39 @@ def _runs(repo: dataver.Repository, folder: Path) -> None:
                 (source / "weights.txt").write_text(f"{number * 0.37:.6f}\n")
                 _publish(dataver.open(), folder, "models/cats", f"trained by {name}")
     repo.tag("models/cats@1.0.1", "production")
+
+
+def _tracked(repo: dataver.Repository) -> None:
+    """Record a run of another machine that failed, with the pages of two trackers, one of them hostile."""
+    began, version = datetime(2026, 11, 1, 12, tzinfo=UTC), repo.version("odd/names@1.0.0")
+    contexts = (
+        Context("mlflow", "4f1c", "tracker", {"url": "https://mlflow.example/#/r", "name": "<b>night</b>"}),
+        Context("wandb", "team/x", "tracker", {"url": "javascript:alert(1)"}),
+    )
+    facts = {"argv": ["train.py", "--rate=0.1", "a b"], "user": "ana", "host": "gpu-1", "python": "3.12.1"}
+    run = RunFacts(
+        key="mlflow:4f1c",
+        process="0" * 32,
+        sequence=1,
+        started=began,
+        name=HOSTILE[0],
+        contexts=contexts,
+        ended=began + timedelta(hours=3),
+        outcome="failed",
+        facts=facts,
+    )
+    read = Link(
+        role="input",
+        dataset=version.dataset,
+        tree=version.digest.removeprefix("dv1:"),
+        time=began,
+        how="fetch",
+        label=version.label,
+        record=version.record_id,
+        files=9,
+        size=999,
+    )
+    repo._core.events.put(Event(new_event_id(), began, "a test", run, (read,)))
 
 
 if __name__ == "__main__":

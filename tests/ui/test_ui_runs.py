@@ -14,15 +14,15 @@ def test_runs_are_filtered(pages):
     ]
     for query, number in (
         ({"system": "lab"}, 10),
-        ({"system": "mlflow"}, 0),
+        ({"system": "mlflow"}, 1),
         ({"version": "models/cats"}, 3),
         ({"version": "vision/cats@1.0.1", "name": "train"}, 3),
-        ({"outcome": "failed"}, 0),
+        ({"outcome": "failed"}, 1),
         ({"until": "2020-01-01"}, 0),
         ({"since": "2020-01-01", "name": "train"}, 3),
     ):
         assert len(pages.document("runs", **query)["runs"]) == number, query
-    assert "No run matches" in pages.page("runs", outcome="failed")
+    assert "No run matches" in pages.page("runs", outcome="killed")
     for bad in ("since=x", "until=2026-02-30", "outcome=x"):
         assert pages.ask(f"/-/runs?{bad}").status == 400
     assert pages.ask("/-/runs?version=none").status == 404
@@ -41,6 +41,25 @@ def test_a_run_has_its_facts_and_its_data(pages):
     for part in ("dataver fetch --run lab:1", "/-/lineage?run=lab:1", "/-/version?ref=models/cats@1.0.1"):
         assert part in text
     assert pages.ask("/-/run?key=none").status == 404
+
+
+def test_trackers_are_linked_and_their_texts_are_text(pages):
+    """In each page that shows a run; an address that is no web page is not a link."""
+    node = next(each for each in pages.document("lineage", run="4f1c")["nodes"] if each["kind"] == "run")
+    for text in (
+        pages.page("run", key="mlflow:4f1c"),
+        pages.page("runs", system="mlflow"),
+        pages.page("lineage", run="4f1c", at=node["id"]),
+        pages.page("compare", first="mlflow:4f1c", second="lab:0"),
+    ):
+        assert 'href="https://mlflow.example/#/r" rel="noreferrer"' in text
+        assert 'href="javascript' not in text
+        assert "<img" not in text.replace('<img src="/-/static/icon.svg', "")
+        assert "<b>night" not in text
+    facts = {each["name"]: each for each in pages.document("compare", first="4f1c", second="lab:0")["facts"]}
+    assert facts["user"]["first"] == "ana"
+    words = pages.document("compare", first="4f1c", second="lab:0")["commands"][0]
+    assert {"text": "--rate=0.1", "only": True} in words
 
 
 def test_two_runs_are_compared_by_content(pages):
