@@ -52,8 +52,8 @@ def place(
     layers = _layers(list(nodes), edges)
     routes: list[list[_Slot[_N]]] = []
     for number, (source, target) in enumerate(edges):
-        between = range(layers[source] + 1, layers[target])
-        turns = [_Bend(layer, number) for layer in between] if len(between) <= bends else []
+        first, last = layers[source] + 1, layers[target]
+        turns = [_Bend(layer, number) for layer in range(first, last)] if last - first <= bends else []
         routes.append([source, *turns, target])
     return Layout(_places(layers, routes, tall), routes)
 

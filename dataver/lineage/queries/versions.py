@@ -178,23 +178,18 @@ def _filled(db: sqlite3.Connection, graph: Graph, nodes: Iterable[str]) -> Graph
 
 def _edges(db: sqlite3.Connection, nodes: Iterable[str], *, forward: bool) -> Iterator[Edge]:
     """Yield the edges from these nodes to effects (forward) or causes."""
-    versions, runs = json.dumps(_numbers(nodes, "v")), json.dumps(_numbers(nodes, "r"))
-    inside = "IN (SELECT value FROM json_each(?))"
-    role_of_version, role_of_run = ("input", "output") if forward else ("output", "input")
-    links = db.execute(
-        f"""SELECT version, run, role FROM links WHERE version {inside} AND role = ? UNION
-        SELECT version, run, role FROM links WHERE run {inside} AND role = ? AND version IS NOT NULL""",  # noqa: S608
-        [versions, role_of_version, runs, role_of_run],
+    near = ("version", "run", "parent") if forward else ("run", "version", "version")
+    numbers = {"run": json.dumps(_numbers(nodes, "r"))}
+    inside = [f"{column} IN (SELECT value FROM json_each(?))" for column in near]  # noqa: S608
+    rows = db.execute(
+        f"""SELECT 'v' || version, 'r' || run, role FROM links WHERE {inside[0]} AND role = 'input'
+            AND version IS NOT NULL
+        UNION SELECT 'r' || run, 'v' || version, role FROM links WHERE {inside[1]} AND role = 'output'
+            AND version IS NOT NULL
+        UNION SELECT 'v' || parent, 'v' || version, 'parent' FROM parents WHERE {inside[2]}""",  # noqa: S608
+        [numbers.get(column) or json.dumps(_numbers(nodes, "v")) for column in near],
     )
-    for version, run, role in links:
-        ends = (f"v{version}", f"r{run}")
-        yield Edge(*(ends if role == "input" else ends[::-1]), role)
-    column = "parent" if forward else "version"
-    for version, parent in db.execute(
-        f"SELECT version, parent FROM parents WHERE {column} {inside}",  # noqa: S608
-        [versions],
-    ):
-        yield Edge(f"v{parent}", f"v{version}", "parent")
+    return map(Edge._make, rows)
 
 
 def _numbers(nodes: Iterable[str], kind: str) -> list[int]:
