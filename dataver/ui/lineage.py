@@ -1,20 +1,17 @@
 """The lineage around a version or a run, or of the whole repository, placed for a drawing.
 
-Five or more nodes that are alike are drawn as one group: versions of one dataset, or runs of one system that
-read and produced versions of the same datasets, at the same distance from the start. Up to `_DRAWN` nodes are
+Five or more nodes that are alike are drawn as one group (`lineage.queries.groups`). Up to `_DRAWN` nodes are
 drawn by the template; more, and the whole repository, by `static/lineage.js`.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Final
-from zlib import crc32
 
 from dataver.documents import traced_values
 from dataver.errors import InvalidInput, NotFound
 from dataver.html_repr import cut
+from dataver.lineage.queries.groups import family, groups, time_of
 from dataver.lineage.queries.layout import curve, place
 from dataver.lineage.queries.results import IndexedRun, IndexedVersion, VersionAnswer
 from dataver.lineage.queries.versions import Graph
@@ -26,12 +23,10 @@ __all__ = ["page"]
 
 _NODES: Final = 10_000
 _DRAWN: Final = 150
-_ALIKE: Final = 5
 _ROWS: Final = 50
 _TALL: Final = 100  # rows of a large drawing
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 200, 44, 260, 60
 _SECONDS: Final = 30.0
-_UNKNOWN: Final = datetime.min.replace(tzinfo=UTC)
 _MARKS: Final = ("tainted", "perhaps", "mended")
 _STATE: Final = ("ref", "run", "hops", "up", "down", "all", "impact", "out")
 
@@ -99,10 +94,10 @@ class _Drawing:
         hops, everything = asked.number("hops", 2, 100), asked.text("all") == "1"
         self._graph = graph = _graph(asked, None if everything else hops)
         found: dict[str, _Found] = {**graph.versions, **graph.runs}
-        self.found = dict(sorted(found.items(), key=lambda each: _about(each[1])[1]))
+        self.found = dict(sorted(found.items(), key=lambda each: time_of(each[1])))
         self._marks, impact = _impact(asked)
         out = [each for each in asked.text("out").split(",") if each in found]
-        self.groups = {} if everything else _groups(graph, self.found, out)
+        self.groups = {} if everything else groups(graph, out)
         inside = {each: name for name, members in self.groups.items() for each in members}
         nodes = list(dict.fromkeys(inside.get(each, each) for each in self.found))
         numbers = {each: number for number, each in enumerate(nodes)}
@@ -146,7 +141,7 @@ class _Drawing:
         if members:
             bad = [each for each in marks if each != "mended"]
             affected = f", {len(bad)} {'' if 'tainted' in bad else 'perhaps '}affected" if bad else ""
-            title, text, key = count(len(members), kind), f"{cut(_about(found)[0], 16)}{affected}", ""
+            title, text, key = count(len(members), kind), f"{cut(family(found), 16)}{affected}", ""
         return {
             "id": node,
             "kind": kind,
@@ -174,13 +169,6 @@ class _Drawing:
         return all(word in name for word in words)
 
 
-def _about(found: _Found) -> tuple[str, datetime]:
-    """Return the dataset of a version or the system of a run, and its time."""
-    if isinstance(found, IndexedVersion):
-        return found.dataset or "", found.created or _UNKNOWN
-    return found.key.partition(":")[0], found.started
-
-
 def _graph(asked: Asked, depth: int | None) -> Graph:
     lineage, both = asked.repository.lineage, ("up", "down")
     how: dict[str, Any] = {name: asked.text(name) != "0" for name in both} | {"depth": depth, "limit": _NODES}
@@ -201,26 +189,3 @@ def _impact(asked: Asked) -> tuple[dict[str, tuple[str, str]], dict[str, int] | 
     for run, reason, certain in found.runs:
         marks[f"r{run.row}"] = ("tainted" if certain else "perhaps", reason)
     return marks, {mark: [each for each, _ in marks.values()].count(mark) for mark in _MARKS}
-
-
-def _groups(graph: Graph, found: Mapping[str, _Found], out: Sequence[str]) -> dict[str, list[str]]:
-    """Return the members of each group, without the start and the nodes taken out."""
-    levels, alike = {graph.start: 0}, defaultdict[str, set[str]](set)
-    beside = {1: defaultdict[str, list[str]](list), -1: defaultdict[str, list[str]](list)}
-    for each in graph.edges:
-        beside[1][each.source].append(each.target)
-        beside[-1][each.target].append(each.source)
-        for node, other in ((each.source, each.target), (each.target, each.source)):
-            if isinstance(version := found[other], IndexedVersion):
-                alike[node].add(f"{each.label} {version.dataset}")
-    for step, nearest in beside.items():
-        order = [graph.start]
-        for node in order:  # which grows
-            order += [each for each in dict.fromkeys(nearest[node]) if each not in levels]
-            levels |= {each: levels[node] + step for each in nearest[node] if each not in levels}
-    groups = defaultdict[str, list[str]](list)
-    for node, about in found.items():
-        if node != graph.start and node not in out:
-            kind = (node[0], _about(about)[0], *(sorted(alike[node]) if node[0] == "r" else ()))
-            groups[f"g{crc32(repr((levels[node], kind)).encode()):08x}"].append(node)
-    return {name: members for name, members in groups.items() if len(members) >= _ALIKE}

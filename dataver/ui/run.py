@@ -8,7 +8,7 @@ from dataver.lineage.queries.results import IndexedLink, RunAnswer
 from dataver.ui.asked import Asked
 from dataver.ui.runs import row
 
-__all__ = ["command", "facts", "page"]
+__all__ = ["facts", "link_row", "page"]
 
 _LINKS: Final = 200
 _PACKAGES: Final = 1_000
@@ -22,20 +22,15 @@ def page(asked: Asked) -> dict[str, Any]:
     return {
         **answer_values(answer),
         **row(answer.run),
-        "command": command(answer)[:_COMMAND],
+        "command": shlex.join(map(str, answer.facts.get("argv") or ()))[:_COMMAND],
         "fetch": shlex.join(("dataver", "fetch", "--run", answer.run.key, "--dest", "FOLDER")),
         "about": facts(answer),
-        "inputs": _links(answer.inputs),
-        "outputs": _links(answer.outputs),
+        "inputs": list(map(link_row, answer.inputs[:_LINKS])),
+        "outputs": list(map(link_row, answer.outputs[:_LINKS])),
         "links": {"inputs": len(answer.inputs), "outputs": len(answer.outputs)},
         "packages": packages[:_PACKAGES],
         "number_of_packages": len(packages),
     }
-
-
-def command(answer: RunAnswer) -> str:
-    """Return the command line of a run; an empty text if it is unknown."""
-    return shlex.join(map(str, answer.facts.get("argv") or ()))
 
 
 def facts(answer: RunAnswer) -> dict[str, str]:
@@ -47,6 +42,8 @@ def facts(answer: RunAnswer) -> dict[str, str]:
         "branch": code.get("branch"),
         "uncommitted changes": "yes" if code.get("dirty") else None,
         "code": code.get("remote"),
+        "user": answer.run.user,
+        "host": answer.run.host,
         "python": answer.facts.get("python"),
         "platform": answer.facts.get("platform"),
         "processes": answer.processes if answer.processes > 1 else None,
@@ -54,6 +51,6 @@ def facts(answer: RunAnswer) -> dict[str, str]:
     return {name: str(value) for name, value in found.items() if value}
 
 
-def _links(links: list[IndexedLink]) -> list[dict[str, Any]]:
-    shown = links[:_LINKS]
-    return [{**link_values(each), "part": each.part, "known": each.label is not None} for each in shown]
+def link_row(link: IndexedLink | None) -> dict[str, Any] | None:
+    """Return a link as JSON values, with a description of the part of the version."""
+    return None if link is None else {**link_values(link), "part": link.part, "known": link.label is not None}
