@@ -293,6 +293,7 @@ def _unprofiled(repo: dataver.Repository, folder: Path) -> None:
     source = folder / "log/tables"
     source.mkdir(parents=True)
     _tables(source, [{"id": number, "product": "pear", "price": number / 2} for number in range(3_000)])
+    (source / "clip.mp4").write_bytes(b"no video")
     for name in HOSTILE_PROFILES:
         (source / name).write_text(f"some text of {name}\n")
     _publish(repo, folder, "log/tables", "without full profiles")

@@ -140,6 +140,15 @@ def test_sound_has_its_waveform(pages):
     assert "<polygon" in page
 
 
+def test_video_is_an_element_that_asks_for_ranges(pages):
+    """Of the file itself, which the server sends in parts."""
+    found, page = shown(pages, "clip.mp4", "log/tables@1.0.0")
+    assert found["kind"] == "video"
+    assert '<video controls preload="metadata" src="/log/tables@1.0.0/clip.mp4"' in page
+    reply = pages.ask("/log/tables@1.0.0/clip.mp4", Range="bytes=3-7")
+    assert (reply.status, reply.text, reply.headers["Content-Type"]) == (206, "video", "video/mp4")
+
+
 @pytest.mark.parametrize("path", ["broken.parquet", "broken.json", "nested.json"])
 def test_broken_files_have_a_sentence(pages, path):
     """And what they hold as text."""
