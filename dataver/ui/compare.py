@@ -22,7 +22,8 @@ def page(asked: Asked) -> dict[str, Any]:
     lineage, keys = asked.repository.lineage, (asked.required("first"), asked.required("second"))
     found: Comparison = asked.memory.get(("compare", *keys), lambda: lineage.compare(*keys))
     runs = found.first, found.second
-    packages = _differing([dict(each.partition("==")[::2] for each in lineage.packages(run)) for run in runs])
+    installed = [dict(each.partition("==")[::2] for each in lineage.packages(run)) for run in runs]
+    packages = _differing(installed) if all(installed) else []  # unknown ones do not differ
     words = [list(map(str, each.facts.get("argv") or ()))[:_ROWS] for each in runs]
     return {
         "first": row(found.first.run),

@@ -58,6 +58,9 @@ def test_trackers_are_linked_and_their_texts_are_text(pages):
         assert "<b>night" not in text
     facts = {each["name"]: each for each in pages.document("compare", first="4f1c", second="lab:0")["facts"]}
     assert facts["user"]["first"] == "ana"
+    assert (
+        pages.document("compare", first="4f1c", second="lab:0")["packages"] == []
+    )  # those of one are unknown
     words = pages.document("compare", first="4f1c", second="lab:0")["commands"][0]
     assert {"text": "--rate=0.1", "only": True} in words
 

@@ -27,7 +27,7 @@ for (const node of document.querySelectorAll("a.node")) {
   });
   node.addEventListener("dblclick", () => location.assign(node.dataset.centre));
 }
-const start = document.querySelector(".node.start rect");
+const start = document.querySelector(".node[aria-current] rect") ?? document.querySelector(".node.start rect");
 const around = drawing?.querySelector(".wide");
 if (start && around) {
   around.scrollLeft = start.x.baseVal.value + start.width.baseVal.value / 2 - around.clientWidth / 2;
