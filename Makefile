@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults torture browser test-ceph test-all trackers readers engines clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test first-hour check bench clean
+.PHONY: help setup demo test test-slow test-faults torture browser pictures test-ceph test-all trackers readers engines clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test first-hour check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -57,6 +57,10 @@ torture: $(STAMP) ## every command killed at its system calls, on a full disk, w
 browser: $(STAMP) ## the pages of `dataver ui` in Chromium (needs the package chromium; CHROMIUM names another program)
 	$(PIP) --group browser
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+pictures: $(STAMP) ## write docs/images: the pages in Chromium
+	$(PIP) --group browser
+	$(BIN)/python scripts/ui_pictures.py
 
 test-ceph: $(STAMP) ## the store contract and the end-to-end suite against Ceph's gateway (docs/stores.md lists the packages to install)
 	DATAVER_TEST_SERVERS=ceph $(BIN)/python -m pytest -n 2 -k ceph tests/storage tests/endtoend tests/transfer tests/maintenance $(ARGS)
