@@ -15,16 +15,14 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from dataver.arguments import check_range
-from dataver.errors import IntegrityError, InvalidInput, NotFound, PathNotFound, StoreError
+from dataver.errors import InvalidInput, NotFound, StoreError
 from dataver.formats.canonical_json import is_hex
-from dataver.formats.entry import Kind
-from dataver.hashing import new_hasher
 from dataver.lineage.queries.resolve import find_run, find_version
 from dataver.lineage.queries.rows import versions_of
 from dataver.lineage.queries.runs import RunFilter, describe_run, list_runs
 from dataver.progress import SILENT, Progress
 from dataver.repository import ref_text
-from dataver.tree.selection import Given, Selection, path_of
+from dataver.tree.selection import Given, path_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
         FileAnswer,
         IndexedLink,
         IndexedRun,
-        IndexedVersion,
         RunAnswer,
         Tainted,
         VersionAnswer,
@@ -347,19 +344,15 @@ class Lineage:
             NotFound: no version ever contained it.
             InvalidInput: the limit is negative.
         """
-        from dataver.lineage.queries.content import (
-            CONTENT_SIZE,
-            contents_at,
-            contents_like,
-            describe_content,
-        )
+        from dataver.lineage.queries.content import contents_at, contents_like, describe_content
+        from dataver.lineage.version_contents import content_of_file
 
         check_range("limit", limit, 0)
         text, covers = os.fspath(what), self._covers()
         with self._asking(changes=True) as db:
             contents = []
             if by in (None, "local") and os.path.isfile(text):  # noqa: PTH113  # never raises
-                contents = [_digest_of(text)[:CONTENT_SIZE]]
+                contents = [content_of_file(text)]
             elif by in (None, "path"):
                 contents = contents_at(db, path_of(text))
             digits = len(text) >= _SHORTEST and is_hex(text.lower(), len(text))
@@ -387,13 +380,14 @@ class Lineage:
             PathNotFound: a pattern matches no file of the version.
         """
         from dataver.lineage.queries.impact import impact_of_contents, impact_of_version
+        from dataver.lineage.version_contents import chosen_contents
 
         with self._asking(changes=True) as db:
             number = find_version(db, ref_text(ref))
             if include is None:
                 return impact_of_version(db, number, conservative=conservative)
             version = versions_of(db, [number])[number]
-        contents = self._contents(version, include)
+        contents = chosen_contents(self._repository, self._asking, version, include)
         with self._asking(changes=True) as db:
             return impact_of_contents(db, contents, self._covers(), conservative=conservative)
 
@@ -478,43 +472,10 @@ class Lineage:
             with self._index.overlay(events) if events else self._index.asking() as db:
                 yield db
 
-    def _contents(self, version: IndexedVersion, include: Given) -> set[bytes]:
-        """Return the contents of files of a version; from the index if a deleted one's tree is missing."""
-        from dataver.lineage.queries.content import CONTENT_SIZE, chosen_files, files_of
-
-        try:
-            tree = self._repository.tree(bytes.fromhex(version.tree or ""))
-            selection = Selection.of(tree, include)
-            selection.require(tree, (Kind.FILE, Kind.EXECUTABLE), where=version.ref)
-            chosen = (leaf.entry(number) for leaf, numbers in selection.parts(tree) for number in numbers)
-            return {each.digest[:CONTENT_SIZE] for each in chosen if each.digest}
-        except PathNotFound:
-            raise
-        except (IntegrityError, NotFound) as error:
-            if version.created is not None and version.deleted is None:
-                raise
-            with self._asking() as db:
-                files = files_of(db, version.row)
-            if files is None:
-                raise NotFound(
-                    f"the files of {version.ref} are unknown: its tree is missing.",
-                    hint=f"`dataver lineage impact {version.ref}` uses the whole version",
-                ) from error
-        return chosen_files(files, include, version.ref)
-
     def _known(self, link: IndexedLink) -> set[bytes] | None:
-        """Return the prefixes of the digests that a link read, from the index, or None."""
-        from dataver.lineage.queries.content import files_of
+        from dataver.lineage.version_contents import contents_read
 
-        if link.version_row is None:
-            return None
-        with self._asking(changes=True) as db:
-            files = files_of(db, link.version_row)
-        covers = self._covers()
-        covered = {path: covers(link.subset, path) for path in files or ()}
-        if files is None or None in covered.values():
-            return None
-        return {content for path, content in files.items() if covered[path]}
+        return contents_read(self._asking, self._covers(), link)
 
     def _covers(self) -> Covers:
         from dataver.lineage.queries.content import Covers
@@ -526,11 +487,3 @@ class Lineage:
         from dataver.lineage.queries.content import parse_listing
 
         return parse_listing(self._repository.events.attachment(digest))
-
-
-def _digest_of(path: str) -> bytes:
-    hasher = new_hasher()
-    with open(path, "rb") as file:
-        while data := file.read(1 << 20):
-            hasher.update(data)
-    return hasher.digest()
