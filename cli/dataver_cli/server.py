@@ -146,6 +146,8 @@ def _tell(session: Session, server: "Server", repository: str, address: str | No
             "repository": repository,
         }
         click.echo(json_text(value))
+    elif session.out.quiet and server.token and "DATAVER_TOKEN" not in os.environ:
+        click.echo(shown)  # nothing else says the token
     else:
         session.out.note(f"{repository} is at {shown} until Ctrl-C.")
 

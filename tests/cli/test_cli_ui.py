@@ -80,6 +80,12 @@ def test_json_and_no_browser(two_versions: Path) -> None:
     assert not Path("opened").exists()
 
 
+def test_a_token_that_was_made_is_printed_with_quiet_as_well(two_versions: Path) -> None:
+    """Nothing else says it."""
+    with started("--port", "0", "--quiet", "--no-browser", "--edit") as process:
+        assert fetched(process.stdout.readline().strip())[0] == 200
+
+
 def test_the_browser_gets_a_code_in_place_of_the_token(two_versions: Path) -> None:
     """Other users of this machine see the arguments of its processes; the code is accepted once."""
     with started("--port", "0", DATAVER_TOKEN="x" * 20) as process:
