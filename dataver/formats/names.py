@@ -29,7 +29,6 @@ BUMPS: Final = ("major", "minor", "patch")
 _PART: Final = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 _SEMVER: Final = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})", re.ASCII)
 _RESERVED_PARTS: Final = ("versions", "tags")  # folders of keys inside a dataset
-_EXAMPLE: Final = "use letters, digits, '.', '_' and '-', such as vision/cats"
 
 
 def is_other_case(first: str, second: str) -> bool:
@@ -105,7 +104,7 @@ def _check_selector(name: str, kind: str) -> None:
 
 def _check_length(name: str, kind: str) -> None:
     if not name:
-        raise InvalidInput(f"the {kind} is empty", hint=_EXAMPLE)
+        raise InvalidInput(f"the {kind} is empty", hint=_hint(kind))
     if len(name) > MAX_NAME:
         raise InvalidInput(f"the {kind} {name[:40]!r}… has {len(name)} characters; the limit is {MAX_NAME}")
 
@@ -113,8 +112,13 @@ def _check_length(name: str, kind: str) -> None:
 def _check_part(part: str, what: str) -> None:
     if not _PART.fullmatch(part):
         odd = re.sub(r"[A-Za-z0-9._-]", "", part)[0]
-        raise InvalidInput(f"the {what} has the character {odd!r}", hint=_EXAMPLE)
+        raise InvalidInput(f"the {what} has the character {odd!r}", hint=_hint(what))
     if part[0] in ".-":
-        raise InvalidInput(f"the {what} has a part that begins with {part[0]!r}", hint=_EXAMPLE)
+        raise InvalidInput(f"the {what} has a part that begins with {part[0]!r}", hint=_hint(what))
     if part[-1] == ".":
-        raise InvalidInput(f"the {what} has a part that ends with '.', which Windows drops", hint=_EXAMPLE)
+        raise InvalidInput(f"the {what} has a part that ends with '.', which Windows drops", hint=_hint(what))
+
+
+def _hint(what: str) -> str:
+    example = "vision/cats" if what.startswith("dataset") else "2.1-final"
+    return f"use letters, digits, '.', '_' and '-', such as {example}"

@@ -1,8 +1,6 @@
-"""Changes that pages make where editing is on: descriptions and tags, by plain HTML forms.
+"""Changes that a page makes where editing is on: the description and tags of a version, by a plain HTML form.
 
-    POST /-/describe   ref, number; text, license, owner; key and value; unset
-    POST /-/tag        ref, tag
-    POST /-/untag      ref, tag
+    POST /-/edit   ref, number; text, license, owner; =KEY for each metadata, key and value; tag, untag, move
 
 A form must come from a page of this server: its `Origin` is this host, and it has the secret that only these
 pages contain. Besides, browsers send the cookie with the token only with requests of this site.
@@ -21,7 +19,7 @@ from starlette.requests import Request
 from dataver import Repository, Version
 from dataver.errors import Conflict, InvalidInput, NotFound
 
-__all__ = ["Refused", "change", "read_form"]
+__all__ = ["Refused", "change", "read_form", "typed_as"]
 
 _LONGEST: Final = 1 << 20  # bytes of a form
 _PATIENCE: Final = 30.0  # seconds for its arrival
@@ -47,7 +45,7 @@ async def read_form(request: Request, secret: str) -> dict[str, str]:
                     body += part
                     if len(body) > _LONGEST:
                         raise Refused(f"the form has more than {_LONGEST >> 20} MiB.")
-            form = dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=50))
+            form = dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=100))
     if not compare_digest(form.pop("secret", "").encode(), secret.encode()):
         raise Refused("this is not a form of a page of this server.", hint="load its page again")
     return {name: value.replace("\r\n", "\n") for name, value in form.items()}
@@ -62,40 +60,58 @@ def _same_origin(request: Request) -> bool:
     return site == "same-origin" if site is not None else origin is not None
 
 
-def change(repository: Repository, action: str, form: Mapping[str, str]) -> str:
-    """Make the change of a form; return the version that it is about.
+def change(repository: Repository, action: str, form: Mapping[str, str]) -> dict[str, str]:
+    """Make the changes of a form; return the query of the page that shows them.
 
     Raises:
-        DataverError: it cannot be made; nothing is changed.
+        DataverError: one cannot be made; the texts may be saved if it is that of a tag.
     """
-    version = repository.version(form.get("ref", ""))
-    if action == "describe":
-        _describe(version, form)
-    elif action == "tag":
-        repository.tag(version.ref, form.get("tag", "").strip())
-    elif action == "untag":
-        repository.untag(version.dataset, form.get("tag", ""))
-    else:
+    version, tag, gone = (
+        repository.version(form.get("ref", "")),
+        form.get("tag", "").strip(),
+        form.get("untag"),
+    )
+    if action != "edit":
         raise NotFound(f"there is no change '{action}'.")
-    return version.ref
+    tagged = repository.tagged(version.dataset)
+    for name in filter(None, (tag, gone)):
+        now = tagged.get(name, version.label)
+        if now != version.label and form.get("move") != f"{name}@{now}":
+            raise Conflict(f"the tag '{name}' is on {version.dataset}@{now}.", hint="nothing is saved yet")
+    _describe(version, form)
+    if tag:
+        repository.tag(version.ref, tag)
+    if gone:
+        repository.untag(version.dataset, gone)
+    return {"ref": version.ref, "saved": "1", "tag": tag, "untag": gone or ""}
 
 
 def _describe(version: Version, form: Mapping[str, str]) -> None:
     now = version.description
-    if form.get("number", "") != (str(now.number) if now else ""):
+    fields: dict[str, Any] = {
+        name: form[name] for name in _TEXTS if name in form and form[name] != getattr(now, name, "")
+    }
+    typed = {key: form.get(f"={key}", typed_as(value)) for key, value in version.metadata.items()}
+    typed = {key: text for key, text in typed.items() if text != typed_as(version.metadata[key])}
+    if unset := [key for key, text in typed.items() if not text]:
+        fields["unset"] = unset
+    if key := form.get("key", "").strip():
+        typed[key] = form.get("value", "") or '""'
+    if new := {key: _json_or_text(text) for key, text in typed.items() if text}:
+        fields["set"] = new
+    if fields and form.get("number", "") != (str(now.number) if now else ""):
         raise Conflict(
             f"others have described {version.ref} since this page was loaded.",
             hint="your texts are still in the form; save them again to replace those of others",
         )
-    fields: dict[str, Any] = {
-        name: form[name] for name in _TEXTS if name in form and form[name] != getattr(now, name, "")
-    }
-    if key := form.get("key", "").strip():
-        fields["set"] = {key: _json_or_text(form.get("value", ""))}
-    if unset := form.get("unset"):
-        fields["unset"] = [unset]
     if fields:
         version.describe(**fields)
+
+
+def typed_as(value: Any) -> str:
+    """Return what to type for a value: a text as it is, unless it is the JSON of another value."""
+    plain = isinstance(value, str) and value.isprintable() and value and _json_or_text(value) == value
+    return str(value) if plain else json.dumps(value)
 
 
 def _json_or_text(text: str) -> Any:

@@ -129,12 +129,12 @@ class Site:
 
     def _changed(self, request: Request, form: dict[str, str]) -> Response:
         try:
-            ref = editing.change(self._repository, request.path_params["action"], form)
+            done = editing.change(self._repository, request.path_params["action"], form)
         except DataverError as error:
             self._memory.clear()
             return self._page(request, _EDITED, {"ref": form.get("ref", "")}, problem=error, form=form)
         self._memory.clear()
-        return RedirectResponse(f"{page_url(_EDITED, ref=ref)}#edit", HTTPStatus.SEE_OTHER)
+        return RedirectResponse(f"{page_url(_EDITED, **done)}#edit", HTTPStatus.SEE_OTHER)
 
     def _page(
         self,
@@ -203,6 +203,7 @@ def _environment(repository: Repository, secret: str | None) -> Environment:
     )
     made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest}
     made.filters |= {"shell": _shell, "repr": repr, "duration": duration, "lines": _lines, "json": _json}
+    made.filters["typed"] = editing.typed_as
     made.globals |= {
         "url": page_url,
         "raw": raw_url,
