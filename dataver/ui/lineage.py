@@ -4,6 +4,7 @@ Five or more nodes that are alike are drawn as one group (`lineage.queries.group
 drawn by the template; more, and the whole repository, by `static/lineage.js`.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Final
@@ -28,7 +29,7 @@ _TALL: Final = 100  # rows of a large drawing
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 200, 44, 260, 60
 _SECONDS: Final = 30.0
 _MARKS: Final = ("tainted", "perhaps", "mended")
-_STATE: Final = ("ref", "run", "hops", "up", "down", "all", "impact", "out")
+_STATE: Final = ("ref", "run", "hops", "up", "down", "all", "impact", "path", "out")
 
 _Found = IndexedVersion | IndexedRun
 
@@ -37,7 +38,7 @@ def page(asked: Asked) -> dict[str, Any]:
     """Return the lineage of a version (`ref`), a run (`run`) or all of it (`all`), else where to start.
 
     Further values: `hops`; `up=0` and `down=0` to leave out origins or results; `impact=1` to mark what is
-    tainted; `out`, the nodes taken out of groups; `at`, the node that is shown in detail; `q` and `page` of
+    tainted, by the file `path` alone if there is one; `out`, the nodes taken out of groups; `at`, the node that is shown in detail; `q` and `page` of
     the list of nodes, or of the members of a group.
     """
     here = {name: asked.text(name) for name in _STATE}
@@ -177,15 +178,17 @@ def _graph(asked: Asked, depth: int | None) -> Graph:
     return lineage.graph(asked.text("ref"), **how) if asked.text("ref") else lineage.graph_of_all(_NODES)
 
 
-def _impact(asked: Asked) -> tuple[dict[str, tuple[str, str]], dict[str, int] | None]:
+def _impact(asked: Asked) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, int]] | None]:
     """Return the mark of each node with its reason, and the numbers of what is affected."""
     if not (asked.text("ref") and asked.text("impact") == "1"):
         return {}, None
-    found = asked.repository.lineage.impact(asked.text("ref"))
+    path = asked.text("path")
+    found = asked.repository.lineage.impact(asked.text("ref"), [path] if path else None)
     possible = {each.row for each in found.possible}
     marks = {f"v{each.row}": ("mended", f"made again by {run.key}") for each, run in found.mended}
     for each, reason in found.versions:
         marks[f"v{each.row}"] = ("perhaps" if each.row in possible else "tainted", reason)
     for run, reason, certain in found.runs:
         marks[f"r{run.row}"] = ("tainted" if certain else "perhaps", reason)
-    return marks, {mark: [each for each, _ in marks.values()].count(mark) for mark in _MARKS}
+    kinds = Counter((mark, node[0]) for node, (mark, _) in marks.items())
+    return marks, {mark: {"version": kinds[mark, "v"], "run": kinds[mark, "r"]} for mark in _MARKS}

@@ -76,3 +76,24 @@ def test_runs_are_filtered_while_typing_and_two_are_compared(open_page):
     expect(page.locator("h1")).to_contain_text("train 0 and train 2")
     page.get_by_role("link", name="train 2").first.click()
     expect(page.locator("h1")).to_have_text("train 2")
+
+
+def test_a_drawing_fits_or_says_that_there_is_more(open_page):
+    """At 1,280 pixels five columns fit; on a phone the page says so."""
+    page = open_page("lineage?ref=vision/cats@1.0.0&impact=1")
+    wide = page.locator(".graph .wide").evaluate("(each) => each.scrollWidth <= each.clientWidth")
+    assert wide
+    expect(page.locator(".hint")).to_be_hidden()
+    page.set_viewport_size({"width": 360, "height": 800})
+    expect(page.locator(".hint")).to_be_visible()
+
+
+def test_affected_nodes_are_red_in_the_list(open_page):
+    """Versions and runs alike."""
+    page = open_page("lineage?ref=vision/cats@1.0.0&impact=1")
+    page.get_by_text("List of all").click()
+    colours = "(all) => all.map((each) => getComputedStyle(each).backgroundColor)"
+    legend = page.locator(".legend .tainted").evaluate_all(colours)
+    found = page.locator("#rows .tainted").evaluate_all(colours)
+    assert len(found) > 5
+    assert set(found) == set(legend)

@@ -49,3 +49,13 @@ def test_files_of_this_machine_are_not_read(pages, tmp_path, monkeypatch):
     assert pages.ask(f"/-/file?path={tmp_path}/labels.txt").status == 404
     assert pages.ask("/-/file?path=labels.txt").status == 404
     assert pages.ask("/-/file?digest=abcdef0123456789").status == 404
+
+
+def test_the_place_that_one_came_from_is_kept(pages):
+    """Of several places of a content, the one in the address is the entry."""
+    digest = pages.repo.version("vision/cats").entry("test/0007.jpg").digest.hex()
+    for ref, path in (("vision/cats@1.0.0", "train/0007.jpg"), ("vision/cats@1.0.1", "test/0007.jpg")):
+        entry = pages.document("file", digest=digest, ref=ref, path=path)["entry"]
+        assert (entry["ref"], entry["path"]) == (ref, path)
+        impact = f"/-/lineage?ref={ref}&amp;path={path}&amp;impact=1"
+        assert impact in pages.page("file", digest=digest, ref=ref, path=path)

@@ -52,13 +52,16 @@ def test_impact_is_marked_with_its_reasons(pages):
     expected = pages.repo.lineage.impact("vision/cats@1.0.0")
     found = pages.document("lineage", ref="vision/cats@1.0.0", impact=1, hops=4)
     counts = found["impact"]
-    assert counts["tainted"] + counts["perhaps"] == len(expected.versions) + len(expected.runs)
-    assert counts["perhaps"] == len(expected.possible) + sum(not certain for *_, certain in expected.runs)
+    runs = {mark: sum(certain == (mark == "tainted") for *_, certain in expected.runs) for mark in counts}
+    assert counts["tainted"]["version"] == len(expected.versions) - len(expected.possible)
+    assert counts["tainted"]["run"] == runs["tainted"] == 3
+    assert counts["perhaps"] == {"version": len(expected.possible), "run": runs["perhaps"]}
     assert _nodes(found)["vision/cats@1.0.0"]["mark"] == "tainted"
     run = _nodes(found)["lab:0"]
     assert run["mark"] == "tainted"
     shown = pages.page("lineage", ref="vision/cats@1.0.0", impact=1, at=run["id"])
     assert "Affected: read vision/cats@1.0.0" in shown
+    assert f"{counts['tainted']['version']} versions and 3 runs affected" in shown
 
 
 def test_a_node_is_shown_in_detail(pages):
@@ -103,3 +106,15 @@ def test_every_link_of_a_drawing_leads_somewhere(pages, query):
     assert len(links) > 12
     for link in links:
         assert pages.document("lineage", **{name: value[0] for name, value in parse_qs(link).items()})["here"]
+
+
+def test_impact_of_one_file(pages):
+    """As `lineage impact --include` finds it: less than of the whole version."""
+    expected = pages.repo.lineage.impact("vision/cats@1.0.0", ["train/0007.jpg"])
+    found = pages.document("lineage", ref="vision/cats@1.0.0", path="train/0007.jpg", impact=1)["impact"]
+    assert sum(found["tainted"].values()) + sum(found["perhaps"].values()) == len(expected.versions) + len(
+        expected.runs
+    )
+    text = pages.page("lineage", ref="vision/cats@1.0.0", path="train/0007.jpg", impact=1)
+    assert "If <b>train/0007.jpg</b> in this version is wrong" in text
+    assert pages.ask("/-/lineage?ref=vision/cats@1.0.0&path=none&impact=1").status == 404

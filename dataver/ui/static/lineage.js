@@ -29,9 +29,29 @@ for (const node of document.querySelectorAll("a.node")) {
 }
 const start = document.querySelector(".node[aria-current] rect") ?? document.querySelector(".node.start rect");
 const around = drawing?.querySelector(".wide");
+const svg = around?.querySelector("svg.lineage");
+if (svg) {
+  // A drawing that is wider than its place is made smaller, to 68 % at most; beyond that it scrolls.
+  const fit = () => {
+    const { width, height } = svg.viewBox.baseVal;
+    const shown = Math.min(width, Math.max(around.clientWidth - 16, width * 0.68));
+    svg.setAttribute("width", shown);
+    svg.setAttribute("height", (height * shown) / width);
+    drawing.querySelector(".hint").hidden = around.scrollWidth <= around.clientWidth;
+  };
+  fit();
+  addEventListener("resize", fit);
+  for (const text of svg.querySelectorAll(".node text")) {
+    const room = text.ownerSVGElement.width.baseVal.value;
+    if (text.getComputedTextLength() <= room) continue;
+    text.setAttribute("textLength", room);
+    text.setAttribute("lengthAdjust", "spacingAndGlyphs");
+  }
+}
 if (start && around) {
-  around.scrollLeft = start.x.baseVal.value + start.width.baseVal.value / 2 - around.clientWidth / 2;
-  around.scrollTop = start.y.baseVal.value - around.clientHeight / 2;
+  const scale = svg.width.baseVal.value / svg.viewBox.baseVal.width;
+  around.scrollLeft = (start.x.baseVal.value + start.width.baseVal.value / 2) * scale - around.clientWidth / 2;
+  around.scrollTop = start.y.baseVal.value * scale - around.clientHeight / 2;
 }
 
 if (drawing?.dataset.graph) fetch(drawing.dataset.graph).then(async (response) => draw(await response.json()));
