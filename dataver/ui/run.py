@@ -19,15 +19,17 @@ def page(asked: Asked) -> dict[str, Any]:
     """Return a run (`key`: of it, or of one of its contexts)."""
     answer = asked.repository.lineage.run(asked.required("key"))
     packages = asked.repository.lineage.packages(answer)
+    inputs = sorted(answer.inputs, key=lambda each: not each.used)
     return {
         **answer_values(answer),
         **row(answer.run),
         "command": shlex.join(map(str, answer.facts.get("argv") or ()))[:_COMMAND],
         "fetch": shlex.join(("dataver", "fetch", "--run", answer.run.key, "--dest", "FOLDER")),
         "about": facts(answer),
-        "inputs": list(map(link_row, answer.inputs[:_LINKS])),
+        "inputs": list(map(link_row, inputs[:_LINKS])),
         "outputs": list(map(link_row, answer.outputs[:_LINKS])),
-        "links": {"inputs": len(answer.inputs), "outputs": len(answer.outputs)},
+        "links": {"inputs": len(inputs), "outputs": len(answer.outputs)},
+        "used": sum(each.used for each in inputs),
         "packages": packages[:_PACKAGES],
         "number_of_packages": len(packages),
     }

@@ -65,3 +65,11 @@ def test_a_key_is_chosen(open_page):
     page.get_by_label("key").select_option("count")
     page.get_by_role("button", name="Match").click()
     expect(page.locator("b", has_text="count").first).to_be_visible()
+
+
+def test_numbers_are_not_broken(open_page):
+    """On a phone every key and number is on one line; the table scrolls."""
+    page = open_page("diff?new=lab/mixed&path=table.parquet", viewport={"width": 360, "height": 800})
+    heights = page.locator(".rows .whole").evaluate_all("(all) => all.map((each) => each.offsetHeight)")
+    assert len(heights) > 10
+    assert max(heights) < 30

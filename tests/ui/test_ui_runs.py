@@ -34,12 +34,16 @@ def test_a_run_has_its_facts_and_its_data(pages):
     assert found["name"] == "train 1"
     assert "vision/cats@1.0.1" in [each["ref"] for each in found["inputs"] if each["how"] == "fetch"]
     assert [each["ref"] for each in found["outputs"]] == ["models/cats@1.0.1"]
+    how = [each["how"] for each in found["inputs"]]
+    assert "available" not in how[: found["used"]]
+    assert set(how[found["used"] :]) == {"available"}
     assert "ui/example.py" in found["command"]
     assert found["number_of_packages"] == len(found["packages"]) > 20
     assert any(each.startswith("pytest==") for each in found["packages"])
     text = pages.page("run", key="lab:1")
     for part in ("dataver fetch --run lab:1", "/-/lineage?run=lab:1", "/-/version?ref=models/cats@1.0.1"):
         assert part in text
+    assert text.index('id="inputs"') < text.index("vision/cats@1.0.1") < text.index("Could have read")
     assert pages.ask("/-/run?key=none").status == 404
 
 
@@ -71,7 +75,9 @@ def test_two_runs_are_compared_by_content(pages):
     expected = pages.repo.lineage.compare("lab:0", "lab:1")
     assert found["same"] == expected.same
     assert len(found["pairs"]) == len(expected.pairs)
-    assert "The two runs read" in pages.page("compare", first="lab:0", second="lab:1")
+    text = pages.page("compare", first="lab:0", second="lab:1")
+    assert "The two runs read" in text
+    assert "Data that both could have read" in text
     assert pages.document("compare", first="lab:3", second="lab:3")["same"]
     assert pages.ask("/-/compare?first=lab:0").status == 400
 
