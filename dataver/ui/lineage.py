@@ -38,8 +38,8 @@ def page(asked: Asked) -> dict[str, Any]:
     """Return the lineage of a version (`ref`), a run (`run`) or all of it (`all`), else where to start.
 
     Further values: `hops`; `up=0` and `down=0` to leave out origins or results; `impact=1` to mark what is
-    tainted, by the file `path` alone if there is one; `out`, the nodes taken out of groups; `at`, the node that is shown in detail; `q` and `page` of
-    the list of nodes, or of the members of a group.
+    tainted, by the file `path` alone if there is one; `out`, the nodes taken out of groups; `at`, the node
+    that is shown in detail; `q` and `page` of the list of nodes, or of the members of a group.
     """
     here = {name: asked.text(name) for name in _STATE}
     if not (here["ref"] or here["run"] or here["all"]):
