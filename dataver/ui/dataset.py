@@ -1,6 +1,6 @@
 """One dataset: its readme, and its versions with what changed in each, newest first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from dataver import Version
@@ -30,7 +30,7 @@ def page(asked: Asked) -> dict[str, Any]:
     return {
         "dataset": name,
         "description": None if described is None else description_values(described),
-        "readme": as_html(_readme(versions)) if place["page"] == 1 else "",
+        "readme": as_html(versions[0].readme or "") if versions and place["page"] == 1 else "",
         "tags": tagged,
         "runs": numbers.runs if numbers else 0,
         "sizes": numbers.sizes if numbers else [],
@@ -46,10 +46,6 @@ def page(asked: Asked) -> dict[str, Any]:
             for number, each in enumerate(shown)
         ],
     }
-
-
-def _readme(versions: Sequence[Version]) -> str:
-    return (versions[0].readme or "") if versions else ""
 
 
 def _changes(asked: Asked, version: Version) -> dict[str, int] | None:

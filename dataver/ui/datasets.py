@@ -1,9 +1,11 @@
 """All datasets, or those that words are found in."""
 
+from contextlib import suppress
 from typing import Any, Final
 
 from dataver import DatasetSummary, parallel
 from dataver.documents import version_values
+from dataver.errors import DataverError
 from dataver.ui.asked import Asked
 
 __all__ = ["page"]
@@ -30,9 +32,18 @@ def page(asked: Asked) -> dict[str, Any]:
         "hits": None,
     }
     if words and asked.text("search"):
-        hits = asked.repository.search(words, limit=_HITS)
-        document["hits"] = [each._asdict() for each in hits]
+        named, hits = _named(asked, words), asked.repository.search(words, limit=_HITS)
+        document["hits"] = named + [each._asdict() for each in hits if each.ref != words]
     return document
+
+
+def _named(asked: Asked, words: str) -> list[dict[str, str]]:
+    """Return the version or the run that words are the name of, as a search has its results."""
+    with suppress(DataverError):
+        if "@" in words:
+            return [{"ref": asked.repository.version(words).ref, "field": "version", "text": ""}]
+        return [{"ref": asked.repository.lineage.run(words).run.key, "field": "run", "text": ""}]
+    return []
 
 
 def _listed(asked: Asked, shown: list[DatasetSummary]) -> list[dict[str, Any]]:

@@ -93,12 +93,11 @@ def _describe(version: Version, form: Mapping[str, str]) -> None:
     }
     typed = {key: form.get(f"={key}", typed_as(value)) for key, value in version.metadata.items()}
     typed = {key: text for key, text in typed.items() if text != typed_as(version.metadata[key])}
-    if unset := [key for key, text in typed.items() if not text]:
-        fields["unset"] = unset
+    unset = [key for key, text in typed.items() if not text]
     if key := form.get("key", "").strip():
         typed[key] = form.get("value", "") or '""'
-    if new := {key: _json_or_text(text) for key, text in typed.items() if text}:
-        fields["set"] = new
+    changed = {key: _json_or_text(text) for key, text in typed.items() if text}
+    fields |= {name: value for name, value in (("set", changed), ("unset", unset)) if value}
     if fields and form.get("number", "") != (str(now.number) if now else ""):
         raise Conflict(
             f"others have described {version.ref} since this page was loaded.",

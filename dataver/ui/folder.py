@@ -32,6 +32,7 @@ def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
     tree, prefix = version.tree, f"{folder}/" if folder else ""
     begins = asked.text("begins").partition("/")[0]
     first, totals = tree.rank(prefix + begins), tree.totals(prefix + begins)
+    whole = tree.totals(prefix) if begins else totals
     at, back = asked.number("from", 0), asked.number("back", 0)
     if max(at, back - 1) >= max(totals.entries, 1):
         raise NotFound(f"there is no entry {max(at, back):,} in the folder; it has {totals.entries:,}.")
@@ -50,8 +51,8 @@ def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
     images = sum(each["image"] for each in rows)
     return {
         "begins": begins,
-        "files": totals.files,
-        "size": totals.size,
+        "files": whole.files,
+        "size": whole.size,
         "rows": rows,
         "grid": images > len(rows) / 2 if not asked.text("view") else asked.text("view") == "grid",
         "images": images,

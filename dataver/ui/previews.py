@@ -65,7 +65,9 @@ def preview(asked: Asked, version: Version, entry: Entry) -> dict[str, Any]:
             profile = _profile(asked, version, source)
             found = table(asked, version, source, profile) if name == "table" else {}
         if name in ("json", "notebook"):
-            found = _tree(version, entry) if name == "json" else _notebook(version, entry)
+            parsed = _parsed(version, entry)
+            found = _notebook(parsed) if name == "notebook" else {}
+            found = found or {"tree": _node("", parsed, iter(range(_NODES)), _DEEP)}
         found = found or _media(version, entry, profile) or _text(asked, version, entry)
     except Exception as error:  # noqa: BLE001  # what libraries raise for hostile bytes is not documented
         if isinstance(error, DataverError):
@@ -160,10 +162,6 @@ def _parsed(version: Version, entry: Entry) -> Any:
     return json.loads(version.read(entry.path))
 
 
-def _tree(version: Version, entry: Entry) -> dict[str, Any]:
-    return {"tree": _node("", _parsed(version, entry), iter(range(_NODES)), _DEEP)}
-
-
 def _node(name: str, value: Any, left: Iterator[int], deep: int) -> dict[str, Any]:
     """Return a value of JSON with those in it, as many as may be shown."""
     if not isinstance(value, dict | list):
@@ -178,8 +176,8 @@ def _node(name: str, value: Any, left: Iterator[int], deep: int) -> dict[str, An
     return {"name": name, "ends": ends, "count": len(value), "items": items, "more": len(value) - len(items)}
 
 
-def _notebook(version: Version, entry: Entry) -> dict[str, Any]:
-    cells = _parsed(version, entry)["cells"]
+def _notebook(parsed: Any) -> dict[str, Any]:
+    cells = parsed["cells"]
     return {"cells": [_cell(each) for each in cells[:_CELLS]], "more": len(cells) - _CELLS}
 
 

@@ -201,9 +201,8 @@ def _environment(repository: Repository, secret: str | None) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest}
-    made.filters |= {"shell": _shell, "repr": repr, "duration": duration, "lines": _lines, "json": _json}
-    made.filters["typed"] = editing.typed_as
+    made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest, "duration": duration}
+    made.filters |= {"shell": _shell, "repr": repr, "lines": _lines, "json": _json, "typed": editing.typed_as}
     made.globals |= {
         "url": page_url,
         "raw": raw_url,

@@ -4,6 +4,7 @@ Nothing here reads a version whole: a page of names is found by rank (`dataver.u
 its beginning (`dataver.ui.previews`), and kinds of files are counted at once only in small versions.
 """
 
+from collections import Counter
 from typing import Any, Final
 
 from dataver import Version
@@ -60,20 +61,21 @@ def _leads(version: Version, path: str) -> str | None:
 
 def _about(asked: Asked, version: Version) -> dict[str, Any]:
     """Return what other places know of a version: lineage, profiles, the cache of this machine."""
+    lineage = asked.repository.lineage
     try:
-        found = asked.memory.get(
-            ("origin", version.record_id), lambda: asked.repository.lineage.version(version.ref)
-        )
+        found = asked.memory.get(("origin", version.record_id), lambda: lineage.version(version.ref))
         links = [*found.produced, *found.consumed]
     except NotFound:
         found, links = None, []
+    links.sort(key=lambda each: (each[1].used, each[1].role))  # of several links of a run the surest is last
     runs = {run.key: (run, link.role if link.used else "available") for run, link in links}
-    latest = sorted(runs.values(), key=lambda each: each[0].started, reverse=True)
+    latest = sorted(runs.values(), key=lambda each: (each[1], each[0].started), reverse=True)  # output first
     counted = version.file_count <= _FEW or bool(asked.text("kinds"))
     kinds = asked.memory.get(("kinds", version.record_id), version.kinds, _LONG) if counted else None
     return {
         "runs": {
             "total": len(runs),
+            "roles": Counter(role for _, role in latest),
             "first": [{**run_values(run), "role": role} for run, role in latest[:_SHOWN]],
         },
         "children": _refs(found.children) if found else None,

@@ -8,6 +8,7 @@ def test_the_list_follows_while_typing(open_page):
     page = open_page("datasets")
     page.get_by_label("Filter datasets by name").press_sequentially("cats")
     expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.get_by_role("heading", name="Datasets 2 of ")).to_be_visible()
     page.wait_for_url("**/datasets?q=cats")
     page.reload()
     expect(page.locator("tbody tr")).to_have_count(2)
@@ -20,6 +21,14 @@ def test_search_by_keyboard(open_page):
     page.keyboard.type("0007.jpg")
     page.keyboard.press("Enter")
     expect(page.get_by_text("0007.jpg").first).to_be_visible()
+
+
+def test_two_versions_are_compared(open_page):
+    """Those that are chosen."""
+    page = open_page("dataset?name=log/events")
+    page.get_by_label("from 1.0.30", exact=True).check()
+    page.get_by_role("button", name="Compare").click()
+    page.wait_for_url("**/diff?new=*&old=*1.0.30")
 
 
 def test_pages_of_versions_turn_by_keys_and_links(open_page):

@@ -54,6 +54,13 @@ def test_pictures_are_loaded_when_they_are_seen(open_page):
     expect(page.locator("#names tbody tr")).to_have_count(48)
 
 
+def test_a_broken_picture_leaves_its_note_alone(open_page):
+    """Without an icon of the browser."""
+    page = open_page("version?ref=vision/cats@1.0.1&path=broken.jpg")
+    expect(page.locator(".note")).to_be_visible()
+    expect(page.locator(".picture")).to_have_count(0)
+
+
 def test_commands_are_copied(open_page):
     """As they are shown."""
     page = open_page("version?ref=shop/prices@1.0.2&path=prices.parquet", permissions=["clipboard-write"])

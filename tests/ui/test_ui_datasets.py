@@ -1,6 +1,7 @@
 """The lists of datasets and of the versions of one."""
 
 import gzip
+import re
 from contextlib import closing
 from http.client import HTTPConnection
 
@@ -16,7 +17,9 @@ def test_datasets_have_their_numbers(pages):
     assert len(prices["sizes"]) == prices["versions"] == 3
     assert prices["sizes"][-1] == prices["latest"]["size"]
     assert found["models/cats"]["runs"] == 3
-    assert "Prices of all products by day." in pages.page("datasets")
+    shown = pages.page("datasets")
+    assert "Prices of all products by day." in shown
+    assert '<a class="tag" href="/-/version?ref=shop/prices@production">production → 1.0.2</a>' in shown
 
 
 def test_names_are_filtered_and_texts_are_found(pages):
@@ -27,6 +30,35 @@ def test_names_are_filtered_and_texts_are_found(pages):
     assert [each["ref"] for each in found["hits"]] == ["shop/prices@1.0.2"]
     assert "shop/prices@1.0.2" in pages.page("datasets", q="mended", search=1)
     assert pages.document("datasets", q="0007.jpg", search=1)["hits"]
+
+
+def test_a_name_leads_to_its_page_first(pages):
+    """Of a version or a run, once; a search that finds nothing does not offer itself again."""
+    hits = pages.document("datasets", q="shop/prices@1.0.1", search=1)["hits"]
+    assert [each["ref"] for each in hits].count("shop/prices@1.0.1") == 1
+    assert hits[0] == {"ref": "shop/prices@1.0.1", "field": "version", "text": ""}
+    assert pages.document("datasets", q="lab:1", search=1)["hits"][0]["ref"] == "lab:1"
+    assert "/-/run?key=lab:1" in pages.page("datasets", q="lab:1", search=1)
+    nothing = pages.page("datasets", q="zzz", search=1)
+    assert "Nothing is found" in nothing
+    assert "Search in texts" not in nothing
+    assert "Search in texts" in pages.page("datasets", q="zzz")
+
+
+def test_two_versions_are_chosen_to_compare(pages):
+    """The newest with the one before it, if nobody chooses."""
+    shown = pages.page("dataset", name="vision/cats")
+    assert re.findall(r'name="(\w+)" value="([^"]*)"[^>]* checked', shown) == [
+        ("new", "vision/cats@1.0.1"), ("old", "vision/cats@1.0.0"),
+    ]  # fmt: skip
+    assert 'name="old"' not in pages.page("dataset", name="odd/names")
+
+
+def test_lines_of_a_description_are_lines(pages):
+    """A blank line is not shown as an escape."""
+    pages.repo.version("lab/mixed").describe("One\n\nTwo")
+    for shown in (pages.page("datasets"), pages.page("version", ref="lab/mixed@1.0.1")):
+        assert "One\n\nTwo" in shown
 
 
 def test_a_dataset_lists_its_versions_with_their_changes(pages):

@@ -22,7 +22,9 @@ def test_a_version_has_its_facts(pages):
     older = pages.document("version", ref="shop/prices@1.0.1")["about"]
     assert older["children"] == {"total": 1, "first": ["shop/prices@1.0.2"]}
     assert older["runs"]["total"] == len(pages.repo.lineage.runs(version="shop/prices@1.0.1"))
-    assert [each["role"] for each in older["runs"]["first"]] == ["input"] * 5
+    assert [each["role"] for each in older["runs"]["first"]] == ["output"] + ["input"] * 4
+    assert sum(older["runs"]["roles"].values()) == older["runs"]["total"]
+    assert "made by 1, read by " in pages.page("version", ref="shop/prices@1.0.1")
 
 
 def test_names_page_by_rank_in_both_directions(pages):
@@ -55,7 +57,8 @@ def test_names_are_filtered_by_their_beginning(pages):
     """Without a look at the others; what is not there has no rows."""
     found = pages.document("version", ref="odd/names@1.0.0", path="many", begins="0110")["folder"]
     assert [each["name"] for each in found["rows"]] == [f"{number:05}.txt" for number in range(1_100, 1_110)]
-    assert found["files"] == 10
+    assert found["files"] == 1_200
+    assert found["place"]["entries"] == 10
     assert pages.document("version", ref="odd/names@1.0.0", begins="many/0")["folder"]["rows"] != []
     assert "No name here begins with" in pages.page("version", ref="odd/names@1.0.0", begins="zz")
 

@@ -1,6 +1,6 @@
 // What every page needs of a script: filters that answer while typing, copy buttons, keys. Without it all works, too.
 
-/** Search as you type: a form with `data-live="#id"` asks for that part of its page. */
+/** Search as you type: a form with `data-live="#id"` asks for that part, or those parts, of its page. */
 let waiting;
 let latest = 0;
 document.addEventListener("input", (event) => {
@@ -14,7 +14,7 @@ document.addEventListener("input", (event) => {
     const response = await fetch(url);
     if (!response.ok || mine !== latest) return;
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    document.querySelector(form.dataset.live).replaceWith(page.querySelector(form.dataset.live));
+    for (const part of document.querySelectorAll(form.dataset.live)) part.replaceWith(page.getElementById(part.id));
     history.replaceState(null, "", url);
   }, 120);
 });

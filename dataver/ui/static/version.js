@@ -34,6 +34,10 @@ document.addEventListener("click", (event) => {
   dialog.showModal();
 });
 
+/** A picture that has a note and that the browser cannot show leaves no broken icon. */
+for (const picture of document.querySelectorAll(".note ~ .preview .picture"))
+  picture.querySelector("img").decode().catch(() => picture.remove());
+
 before.addEventListener("click", () => show(near(-1)));
 after.addEventListener("click", () => show(near(1)));
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
