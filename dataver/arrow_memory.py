@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Imports in functions: pyarrow is optional.
 
-__all__ = ["unpacked_size"]
+__all__ = ["batch_sizes", "unpacked_size"]
 
 _TOGETHER: Final = 4  # batches of a file that are in memory at once: pyarrow reads ahead
 
@@ -47,6 +47,23 @@ def unpacked_size(source: pa.NativeFile, *, stream: bool) -> int:
     except (struct.error, EOFError):
         raise InvalidInput("a header points to a place that it does not have") from None
     return kept + sum(heapq.nlargest(_TOGETHER, batches))
+
+
+def batch_sizes(source: pa.NativeFile, *, stream: bool) -> Iterator[int]:
+    """Yield for each batch the bytes that its compressed buffers take, with those of dictionaries before it.
+
+    Raises:
+        InvalidInput, pyarrow.ArrowInvalid, OSError: it is damaged.
+    """
+    size = 0
+    try:
+        for message in _in_stream(source) if stream else _in_file(source):
+            size += _unpacked(message) if message.type in ("record batch", "dictionary") else 0
+            if message.type == "record batch":
+                yield size
+                size = 0
+    except (struct.error, EOFError):
+        raise InvalidInput("a header points to a place that it does not have") from None
 
 
 def _in_stream(source: pa.NativeFile) -> Iterator[Any]:

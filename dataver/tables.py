@@ -284,6 +284,11 @@ def _arrow(path: Path) -> pa.dataset.Dataset | pa.dataset.Scanner | pa.Table:
         raise InvalidInput(f"its compressed columns take {size >> 20:,} MiB, more than {MEMORY >> 20:,} MiB")
     if stream:
         source.seek(0)
-        return pa.ipc.open_stream(source).read_all()
+        table = pa.ipc.open_stream(source).read_all()
+        table.validate(full=True)
+        return table
+    batches = pa.ipc.open_file(source)
+    for number in range(batches.num_record_batches):  # readers trust offsets and lengths
+        batches.get_batch(number).validate(full=True)
     found = dataset.dataset(path, format="ipc")
     return found.scanner(batch_readahead=1) if size else found  # it would read 20 batches ahead

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from dataver import tables
+from dataver.arrow_memory import batch_sizes
 from dataver.errors import InvalidInput
 from dataver.profiles.table_heads import (
     THRIFT_LIMITS,
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 
 # Imports in functions: pyarrow is optional.
 
-__all__ = ["all_rows", "columns_of", "first_rows", "rows_at"]
+__all__ = ["all_rows", "columns_of", "decoded_size", "first_rows", "rows_at"]
 
 _THIN: Final = 64 << 10  # bytes of a column of Parquet that are read at once where few may be read
 _FIRST: Final = 256 << 10  # bytes of text that are read at first; then four times as many, and so on
 _BUFFER: Final = 256 << 10  # bytes of a column of Parquet that are read at once
 _BATCH: Final = 64 << 10  # rows
+_FAR: Final = 2_000_000  # rows of a row group, which are decoded before others
+_DECODED: Final = 256 << 20  # bytes of a column of a row group that is read for a few rows
 _TYPED: Final = 100  # rows of text by which the types of columns are found, at least
 
 
@@ -57,7 +61,7 @@ def first_rows(source: Source, count: int) -> tuple[pa.Table, str | None]:
     with source.open() as file:
         if tables.format_of(source.name) not in ("parquet", "arrow"):
             return _first_of_text(plain_text(file, source.name), source, count)
-        schema, batches = _batches(file, source.name, count)
+        schema, batches = _batches(file, source, count)
         found: list[pa.RecordBatch] = []
         while sum(map(len, found)) < count and (batch := next(batches, None)) is not None:
             found.append(batch)
@@ -90,9 +94,12 @@ def rows_at(head: Head, start: int, count: int, names: Sequence[str]) -> tuple[p
         while group < len(groups) and start >= groups[group].num_rows:
             start, group = start - groups[group].num_rows, group + 1
         sizes = _column_sizes(groups[group]) if group < len(groups) else {}
+        if start > _FAR:
+            raise InvalidInput(f"rows after {_FAR:,} of a row group are not shown", hint="fetch the file")
         wanted = min(count, groups[group].num_rows - start) if sizes else 0
         columns: dict[str, pa.ChunkedArray] = {}
-        for name in sorted(names if wanted else (), key=lambda name: sizes.get(name, 0)):
+        few = (name for name in names if wanted and sizes.get(name, 0) < sys.maxsize)
+        for name in sorted(few, key=lambda name: sizes.get(name, 0)):
             try:
                 batches = opened.iter_batches(
                     start + count, row_groups=[group], columns=[name], use_threads=False
@@ -110,14 +117,25 @@ def rows_at(head: Head, start: int, count: int, names: Sequence[str]) -> tuple[p
 
 
 def _column_sizes(group: parquet.RowGroupMetaData) -> dict[str, int]:
-    """Return the stored bytes of each column, nested ones with all below them."""
+    """Return the stored bytes of each column, nested ones with all below them; huge ones as `maxsize`."""
     sizes: dict[str, int] = {}
     for number in range(group.num_columns):
         found = group.column(number)
         path = found.path_in_schema
         for name in {path, path.partition(".")[0]}:
             sizes[name] = sizes.get(name, 0) + found.total_compressed_size
+            if found.total_uncompressed_size > _DECODED:
+                sizes[name] = sys.maxsize
     return sizes
+
+
+def decoded_size(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Return the bytes and the number of values of Parquet that is decoded, by its footer; else 0 and 0."""
+    if tables.format_of(name) != "parquet":
+        return 0, 0
+    found = _open_parquet(file, _THIN).metadata
+    sizes = [found.row_group(number).total_byte_size for number in range(found.num_row_groups)]
+    return sum(sizes), found.num_rows * found.num_columns
 
 
 def _open_parquet(file: BinaryIO, buffer: int) -> parquet.ParquetFile:
@@ -159,6 +177,7 @@ def _all_of_binary(source: Source, columns: Sequence[str] | None) -> pa.Table:
             opened = open_arrow(file)
             _check(columns, opened.schema.names)
             found = opened.read_all()
+            found.validate(full=True)
         else:
             opened = parquet.ParquetFile(file, pre_buffer=True)
             _check(columns, opened.schema_arrow.names)
@@ -172,14 +191,30 @@ def _check(columns: Sequence[str] | None, known: Sequence[str]) -> None:
             raise InvalidInput(f"it has no column '{name}'", hint=f"its columns are {', '.join(known[:20])}")
 
 
-def _batches(file: BinaryIO, name: str, count: int) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    if tables.format_of(name) == "parquet":
+def _batches(file: BinaryIO, source: Source, count: int) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    if tables.format_of(source.name) == "parquet":
         opened = _open_parquet(file, _BUFFER)
         return opened.schema_arrow, opened.iter_batches(batch_size=max(1, min(count, _BATCH)))
     stream = open_arrow(file)
-    if not hasattr(stream, "get_batch"):
-        return stream.schema, iter(stream)
-    return stream.schema, map(stream.get_batch, range(stream.num_record_batches))
+    is_stream = not hasattr(stream, "get_batch")
+    found = iter(stream) if is_stream else map(stream.get_batch, range(stream.num_record_batches))
+    return stream.schema, _checked(source, found, is_stream=is_stream)
+
+
+def _checked(
+    source: Source, batches: Iterator[pa.RecordBatch], *, is_stream: bool
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches that do not take too much memory, and whose buffers are inside of the file."""
+    import pyarrow as pa
+
+    with source.open() as file:
+        for size in batch_sizes(pa.PythonFile(file, "r"), stream=is_stream):
+            if size > tables.MEMORY // 4:
+                raise InvalidInput(f"its compressed columns take {size >> 20:,} MiB of memory")
+            if (batch := next(batches, None)) is None:
+                return
+            batch.validate(full=True)
+            yield batch
 
 
 def _first_of_text(file: BinaryIO, source: Source, count: int) -> tuple[pa.Table, str | None]:

@@ -1,12 +1,15 @@
 """The difference of two versions: which paths changed, or what changed in one file."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
-from dataver import Diff, Version
+from dataver import Diff, Entry, Version
 from dataver.documents import CHANGES, change_values, entry_values, kind_of_change, version_values
-from dataver.errors import InvalidInput
+from dataver.errors import InvalidInput, StoreError, message_of
 from dataver.formats.entry import Kind
+from dataver.profiles.kinds import kind_of
+from dataver.profiles.rows import decoded_size
+from dataver.tables import format_of
 from dataver.ui.asked import Asked
 from dataver.ui.diff_content import content
 
@@ -22,6 +25,9 @@ _FOLDERS: Final = 40
 _CHOICES: Final = 200  # versions that the form suggests
 _READ: Final = 256_000_000  # bytes of both files, as of `diff --stat`
 _ITEMS: Final = 50  # rows of each kind, values or tensors, unless the query asks for others
+_COLUMNS: Final = 500
+_VALUES: Final = 20_000_000
+_TEXT: Final = 1_500_000  # bytes of both files
 _KEPT: Final = 120.0  # seconds
 
 
@@ -120,9 +126,33 @@ def _file(asked: Asked, diff: Diff, old: Version | None, new: Version) -> dict[s
             return content(found, items)
 
     try:
+        _check((old or new, one), (new, two))
         document["content"] = asked.memory.get(
             ("content", old and old.record_id, new.record_id, *names), compare, _KEPT
         )
-    except InvalidInput as error:
-        document["content"] = {"kind": "problem", "summary": error.message}
+    except Exception as error:  # what libraries raise for hostile bytes is not documented
+        if isinstance(error, StoreError):
+            raise
+        document["content"] = {"kind": "problem", "summary": message_of(error)[:1_000]}
     return document | {"key": key, "items": items}
+
+
+def _check(*sides: tuple[Version, Entry]) -> None:
+    """Refuse files whose comparison takes long: others may have made them so.
+
+    Raises:
+        InvalidInput: they are too large for a page.
+    """
+    kind = kind_of(sides[1][1].path)
+    large = (kind is None or kind.name == "text") and sum(entry.size for _, entry in sides) > _TEXT
+    decoded = 0
+    for version, entry in sides:
+        if format_of(entry.path):
+            with version.open(entry.path) as file:
+                size, values = decoded_size(cast("BinaryIO", file), entry.path)
+            first = version.files().read(entry.path, 0, min(_READ >> 10, entry.size)).partition(b"\n")[0]
+            decoded += size
+            large |= decoded > _READ or values > _VALUES or max(map(first.count, b",;\t|")) > _COLUMNS
+            large = large or len(version.schema(entry.path)) > _COLUMNS
+    if large:
+        raise InvalidInput("the files are too large to be compared on a page; `dataver diff` compares them.")

@@ -19,7 +19,7 @@ from dataver.profiles.kinds import Head, Profile, Source, kind_of, make_profile
 from dataver.profiles.text import encoding_of
 from dataver.ui.asked import Asked
 from dataver.ui.folder import IMAGES
-from dataver.ui.markdown import as_html
+from dataver.ui.markdown import LONGEST, as_html
 from dataver.ui.table import table
 
 __all__ = ["preview"]
@@ -38,6 +38,8 @@ _PICTURES: Final = 2 << 20  # characters of a picture in a notebook
 _LISTED: Final = 200  # members of an archive, arrays
 _ARCHIVE: Final = 1 << 20  # bytes of a tar file that are read; packed, a quarter
 _HEX: Final = 512  # bytes
+_ENTRIES: Final = 20_000  # items of a list in a profile
+_THUMBNAIL: Final = 100_000  # characters
 _OTHER: Final = {
     "kind", "full", "problem", "partial", "thumbnail", "peaks", "members", "arrays", "shape", "columns",
     "statistics", "sample", "rows",
@@ -62,7 +64,7 @@ def preview(asked: Asked, version: Version, entry: Entry) -> dict[str, Any]:
                 kind,
                 open=lambda: cast("BinaryIO", _Ranges(version, entry)),
             )
-            profile = _profile(asked, version, source)
+            profile = _bounded(_profile(asked, version, source))
             found = table(asked, version, source, profile) if name == "table" else {}
         if name in ("json", "notebook"):
             parsed = _parsed(version, entry)
@@ -89,6 +91,17 @@ def preview(asked: Asked, version: Version, entry: Entry) -> dict[str, Any]:
         "note": " ".join(f"{str(each).rstrip('. ')}." for each in notes if each)[:600],
         **found,
     }
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value of a profile, which others may have written, with short lists and no huge numbers."""
+    if isinstance(value, dict):
+        return {str(key)[:_LINE]: _bounded(each) for key, each in islice(value.items(), _ENTRIES)}
+    if isinstance(value, list):
+        return [_bounded(each) for each in value[:_ENTRIES]]
+    if isinstance(value, str):
+        return value[:_THUMBNAIL]
+    return value if not isinstance(value, int) or abs(value) < 1 << 63 else 0
 
 
 class _Ranges:
@@ -138,19 +151,26 @@ def _media(version: Version, entry: Entry, profile: Profile) -> dict[str, Any]:
     low = entry.path.lower()
     if arrays := profile.get("arrays"):
         found["arrays"] = [
-            {"name": str(each["name"]), "dtype": str(each["dtype"]), "shape": list(map(int, each["shape"]))}
+            {
+                "name": str(each["name"]),
+                "dtype": str(each["dtype"]),
+                "shape": list(map(int, each["shape"][:_ITEMS])),
+            }
             for each in arrays[:_LISTED]
         ]
         found["more"] = profile["count"] - len(found["arrays"])
     if members := profile.get("members"):
-        found["members"] = [[str(name), int(size)] for name, size in members[:_LISTED]]
+        found["members"] = [[str(name)[:_LINE], min(int(size), 1 << 63)] for name, size in members[:_LISTED]]
         found["more"] = profile["count"] - len(found["members"])
     if low.endswith(IMAGES + _VIDEO):
         found["shown"] = low.endswith(IMAGES)
     elif _BASE64.fullmatch(profile.get("thumbnail", "")):
         found["thumbnail"] = profile["thumbnail"]
     if profile.get("kind") == "audio":
-        found |= {"playable": low.endswith(_AUDIO), "peaks": list(map(float, profile.get("peaks", [])))}
+        found |= {
+            "playable": low.endswith(_AUDIO),
+            "peaks": list(map(float, profile.get("peaks", [])[:_LINE])),
+        }
         if not profile["full"]:
             found["note"] = f"To see its waveform: dataver profile {version.ref}"
     return found
@@ -177,13 +197,19 @@ def _node(name: str, value: Any, left: Iterator[int], deep: int) -> dict[str, An
 
 
 def _notebook(parsed: Any) -> dict[str, Any]:
-    cells = parsed["cells"]
-    return {"cells": [_cell(each) for each in cells[:_CELLS]], "more": len(cells) - _CELLS}
+    cells, left = parsed["cells"], LONGEST
+    shown = []
+    for each in cells[:_CELLS]:
+        shown.append(_cell(each, parsed=left >= 0))
+        left -= len(_joined(each["source"]))
+        if left < -_JSON // 16:
+            break
+    return {"cells": shown, "more": len(cells) - len(shown)}
 
 
-def _cell(cell: dict[str, Any]) -> dict[str, Any]:
+def _cell(cell: dict[str, Any], *, parsed: bool) -> dict[str, Any]:
     source = _joined(cell["source"])
-    if cell["cell_type"] == "markdown":
+    if cell["cell_type"] == "markdown" and parsed:
         return {"html": as_html(source), "source": "", "outputs": []}
     return {"html": "", "source": source, "outputs": [_output(each) for each in cell.get("outputs", ())[:20]]}
 

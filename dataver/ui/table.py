@@ -26,6 +26,7 @@ _LATER: Final = 8 << 20  # bytes, of rows further back than the first ones
 _FAR: Final = 5_000  # rows of text: those before them are read, too
 _CELL: Final = 300  # characters
 _LABELS: Final = 10
+_BARS: Final = 100
 
 
 def table(asked: Asked, version: Version, source: Source, profile: Profile) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def _drawn(column: dict[str, Any]) -> dict[str, Any]:
     """Return what is drawn of a column's statistics: counts, and their names or ends."""
     found = column["column_statistics"]
     labels = sorted(found.get("frequencies", {}).items(), key=lambda each: -each[1])[:_LABELS]
-    counts = [count for _, count in labels] or list((found.get("histogram") or {}).get("hist", ()))
+    counts = [count for _, count in labels] or (found.get("histogram") or {}).get("hist", [])[:_BARS]
     return {
         "counts": [float(count) for count in counts],
         "labels": [[label[:100], count] for label, count in labels],

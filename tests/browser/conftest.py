@@ -72,7 +72,7 @@ def open_page(browser: "Browser", site: Server, said: list[str]) -> Iterator[Cal
         context = browser.new_context(
             base_url=site.url, **{"viewport": {"width": 1280, "height": 850}, **how}
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))

@@ -14,6 +14,12 @@ async function preview(address) {
   history.replaceState(null, "", address);
 }
 
+/** Go to another page; a preview that is still on its way does not change the address after that. */
+function leave(address) {
+  latest += 1;
+  location.assign(address);
+}
+
 const drawing = document.querySelector(".graph");
 drawing?.addEventListener("keydown", (event) => event.stopPropagation()); // arrow keys move the drawing, not the list
 
@@ -25,7 +31,7 @@ for (const node of document.querySelectorAll("a.node")) {
     node.setAttribute("aria-current", "true");
     preview(node.getAttribute("href"));
   });
-  node.addEventListener("dblclick", () => location.assign(node.dataset.centre));
+  node.addEventListener("dblclick", () => leave(node.dataset.centre));
 }
 const start = document.querySelector(".node[aria-current] rect") ?? document.querySelector(".node.start rect");
 const around = drawing?.querySelector(".wide");
@@ -210,7 +216,7 @@ function draw(graph) {
   });
   canvas.addEventListener("dblclick", (event) => {
     const node = at(event);
-    if (node) location.assign(link(node, true));
+    if (node) leave(link(node, true));
   });
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
