@@ -78,9 +78,7 @@ def lanes(versions: Iterable[Version]) -> list[dict[str, Any]]:
         waiting = [None if record == each.record_id else record for record in waiting]
         past = [number for number, record in enumerate(waiting) if record is not None]
         targets = []
-        for parent in each.parents:
-            if parent.dataset != each.dataset:
-                continue
+        for parent in (one for one in each.parents if one.dataset == each.dataset):
             if parent.record not in waiting:
                 free = lane if waiting[lane] is None else waiting.index(None) if None in waiting else -1
                 if free < 0:

@@ -49,19 +49,12 @@ def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
             break
         rows.append(_row(asked, tree, prefix, each))  # at once, while its blocks are at hand
     images = sum(each["image"] for each in rows)
+    place = {"first": tree.rank(start) - first + 1, "last": after, "entries": totals.entries}
+    known = {"begins": begins, "files": whole.files, "size": whole.size, "rows": rows, "images": images}
     return {
-        "begins": begins,
-        "files": whole.files,
-        "size": whole.size,
-        "rows": rows,
+        **known,
         "grid": images > len(rows) / 2 if not asked.text("view") else asked.text("view") == "grid",
-        "images": images,
-        "place": {
-            "first": tree.rank(start) - first + 1,
-            "last": after,
-            "entries": totals.entries,
-            "next": after if after < totals.entries else None,
-        },
+        "place": {**place, "next": after if after < totals.entries else None},
     }
 
 

@@ -72,12 +72,9 @@ def _about(asked: Asked, version: Version) -> dict[str, Any]:
     latest = sorted(runs.values(), key=lambda each: (each[1], each[0].started), reverse=True)  # output first
     counted = version.file_count <= _FEW or bool(asked.text("kinds"))
     kinds = asked.memory.get(("kinds", version.record_id), version.kinds, _LONG) if counted else None
+    some = [{**run_values(run), "role": role} for run, role in latest[:_SHOWN]]
     return {
-        "runs": {
-            "total": len(runs),
-            "roles": Counter(role for _, role in latest),
-            "first": [{**run_values(run), "role": role} for run, role in latest[:_SHOWN]],
-        },
+        "runs": {"total": len(runs), "roles": Counter(role for _, role in latest), "first": some},
         "children": _refs(found.children) if found else None,
         "same": _refs(found.same) if found else None,
         "kinds": None if kinds is None else [each._asdict() for each in kinds],

@@ -137,6 +137,7 @@ def test_descriptions_and_tags_are_edited(open_page, said, editor):
     page = open_page("datasets")
     page.goto(editor.page("/-/version?ref=words@1.0.0"))
     page.get_by_text("Edit", exact=True).click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
     page.get_by_label("Description").fill("Words\n\nof a kind")
     page.get_by_label("Key").fill("lux")
     page.get_by_label("Value").fill("410")
