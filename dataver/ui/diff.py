@@ -103,7 +103,7 @@ def _below(diff: Diff, folder: str) -> "Iterator[tuple[str, Change]]":
 
 
 def _file(asked: Asked, diff: Diff, old: Version | None, new: Version) -> dict[str, Any]:
-    """Return what changed in the file `path`; `key` is the key column of a table, `items` a limit."""
+    """Return what changed in the file `path`; `key` is a table's key column, `items` and `columns` limits."""
     path = asked.text("path")
     change = next((each for each in diff if path in (each.path, each.new and each.new.path)), None)
     one = (old or new).entry(path) if change is None else change.old
@@ -119,17 +119,16 @@ def _file(asked: Asked, diff: Diff, old: Version | None, new: Version) -> dict[s
     if one.size + two.size > _READ or one.digest == two.digest:
         return document
     key, items = asked.text("key"), asked.number("items", _ITEMS, 1_000)
-    names = (one.path, two.path, key, items)
+    wide = asked.number("columns", 40, 400)
+    names = ("content", old and old.record_id, new.record_id, one.path, two.path, key, items, wide)
 
     def compare() -> dict[str, Any]:
         with diff.content(two.path, old_path=one.path, key=key or None) as found:
-            return content(found, items)
+            return content(found, items, wide)
 
     try:
         _check((old or new, one), (new, two))
-        document["content"] = asked.memory.get(
-            ("content", old and old.record_id, new.record_id, *names), compare, _KEPT
-        )
+        document["content"] = asked.memory.get(names, compare, _KEPT)
     except Exception as error:  # what libraries raise for hostile bytes is not documented
         if isinstance(error, StoreError):
             raise

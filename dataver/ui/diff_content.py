@@ -9,7 +9,6 @@ from dataver.diffs import ContentDiff, TableDiff
 
 __all__ = ["content"]
 
-_COLUMNS: Final = 40
 _NAMES: Final = 200
 _LINES: Final = 3_000
 _TEXT: Final = 400  # characters of a value or a line
@@ -17,11 +16,11 @@ _DRIFT: Final = 0.1  # least population stability index that is shown
 _HUNK: Final = re.compile(r"@@ -(\d+)[^+]*\+(\d+)")
 
 
-def content(found: ContentDiff, items: int) -> dict[str, Any]:
-    """Return a difference with at most `items` rows of each kind, values or tensors."""
+def content(found: ContentDiff, items: int, columns: int) -> dict[str, Any]:
+    """Return a difference with at most `items` rows of each kind, values or tensors, and some columns."""
     values = found.values(items)
     if isinstance(found, TableDiff):
-        values |= _table(found, values)
+        values |= _table(found, values, columns)
     elif found.kind == "text":
         lines = values["diff"]
         values |= {"diff": list(_numbered(lines[2:_LINES])), "further": len(lines[_LINES:])}
@@ -30,14 +29,14 @@ def content(found: ContentDiff, items: int) -> dict[str, Any]:
     return {"kind": found.kind, "different": bool(found), "summary": found.summary(), **values}
 
 
-def _table(found: TableDiff, values: dict[str, Any]) -> dict[str, Any]:
+def _table(found: TableDiff, values: dict[str, Any], most: int) -> dict[str, Any]:
     """Return the rows with the key, the changed and the first other columns, and what of columns changed."""
     columns = {kind: each[:_NAMES] for kind, each in values["columns"].items()}
     dropped = [each["name"] for each in columns["dropped"]] if found.rows["removed"] else []
     olds = {each["new"]: each["old"] for each in columns["renamed"]}
     all_names = found.added(0).column_names
     names = list(dict.fromkeys([*found.key, *found.cells, *all_names, *dropped]))
-    shown = {*names[:_COLUMNS], *(olds.get(name, name) for name in names[:_COLUMNS])}
+    shown = {*names[:most], *(olds.get(name, name) for name in names[:most])}
     one_sided = {*olds, *(each["name"] for each in columns["added"])}
     drift = {name: value for name, value in values["drift"].items() if value >= _DRIFT}
     moved = list(dict.fromkeys([*found.cells, *drift]))[:_NAMES]
@@ -48,8 +47,8 @@ def _table(found: TableDiff, values: dict[str, Any]) -> dict[str, Any]:
         "columns": columns,
         "added": [_short(each, shown) for each in values["added"]],
         "removed": [_short(each, shown) for each in values["removed"]],
-        "names": names[:_COLUMNS],
-        "further": len(names[_COLUMNS:]),
+        "names": names[:most],
+        "further": len(names[most:]),
         "olds": olds,
         "keys": [name for name in all_names if name not in one_sided][:_NAMES],
         "moved": [

@@ -15,10 +15,7 @@ _RUNS: Final = 100
 
 
 def page(asked: Asked) -> dict[str, Any]:
-    """Return where a content is (`digest`, or its beginning), or all contents that a `path` ever had.
-
-    With a digest, `ref` and `path` are the place whose file is meant.
-    """
+    """Return where a content is (`digest`; `ref` and `path` the place meant), or all contents of a `path`."""
     digest = asked.text("digest").lower()
     if digest and not all(each in "0123456789abcdef" for each in digest):
         raise InvalidInput("a digest has hexadecimal digits only.")
@@ -27,8 +24,8 @@ def page(asked: Asked) -> dict[str, Any]:
     )
     holdings = answer.holdings[::-1]
     shown, place = asked.page(holdings, _ROWS, len(holdings))
-    saw = {(each.run.key, each.link.role): each for each in answer.saw if not each.certain}
-    saw |= {(each.run.key, each.link.role): each for each in answer.saw if each.certain}
+    reads = sorted(answer.saw, key=lambda each: each.certain)
+    saw = {(each.run.key, each.link.role): each for each in reads}
     there = [each for each in holdings if each.version.known and not each.version.deleted]
     there.sort(key=lambda each: (each.path != asked.text("path"), each.version.ref != asked.text("ref")))
     return {

@@ -13,6 +13,7 @@ __all__ = ["page", "row"]
 
 _ROWS: Final = 50
 _MOST: Final = 2_000
+_READ: Final = 3  # versions in a row
 _WORDS: Final = ("name", "system", "user", "outcome", "version")
 _TIMES: Final = {"since": timedelta(0), "until": timedelta(days=1)}  # the last day is included
 
@@ -29,7 +30,7 @@ def page(asked: Asked) -> dict[str, Any]:
     shown, place = asked.page(found, _ROWS, min(len(found), _MOST))
     return {
         "filter": {name: asked.text(name).strip() for name in (*_WORDS, *_TIMES)},
-        "runs": [row(each) for each in shown],
+        "runs": [row(each) | _data(asked, each.key, words["version"]) for each in shown],
         "more": len(found) > _MOST,
         "place": place,
         "systems": sorted({context.system for each in found for context in each.contexts})[:_ROWS],
@@ -48,6 +49,16 @@ def row(run: IndexedRun) -> dict[str, Any]:
             if _is_web(url := each.facts.get("url", ""))
         ],
     }
+
+
+def _data(asked: Asked, key: str, about: str | None) -> dict[str, Any]:
+    """Return what a run read for certain, and how it used a version or dataset."""
+    answer = asked.memory.get(("data", key), lambda: asked.repository.lineage.run(key))
+    used = [each for each in answer.inputs if each.used]
+    ref = asked.repository.lineage.version(about).version.ref if about and "@" in about else about
+    found = (each for each in (*answer.outputs, *used, *answer.inputs) if ref in (each.ref, each.dataset))
+    how = next(((each.role if each.used else "available") for each in found), None)
+    return {"read": list(dict.fromkeys(each.ref for each in used))[:_READ], "reads": len(used), "how": how}
 
 
 def _is_web(url: object) -> bool:

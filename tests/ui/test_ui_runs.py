@@ -28,6 +28,22 @@ def test_runs_are_filtered(pages):
     assert pages.ask("/-/runs?version=none").status == 404
 
 
+def test_runs_say_what_they_read(pages):
+    """What is certain of each; of the runs of a version or dataset, how each used it."""
+    found = {each["run"]: each for each in pages.document("runs", version="vision/cats@1.0.1")["runs"]}
+    assert found["lab:1"]["read"] == ["vision/cats@1.0.1"]
+    expected = pages.repo.lineage.version("vision/cats@1.0.1")
+    readers = {run.key for run, link in expected.consumed if link.used}
+    assert {key for key, each in found.items() if each["how"] == "input"} == readers
+    assert {each["how"] for each in found.values()} == {"input", "output", "available"}
+    makers = pages.document("runs", version="models/cats")["runs"]
+    assert {each["how"] for each in makers} == {"output"}
+    text = pages.page("runs", version="vision/cats@1.0.1")
+    for part in ("made it", "read it", "perhaps read it"):
+        assert part in text
+    assert "<th>How</th>" not in pages.page("runs")
+
+
 def test_a_run_has_its_facts_and_its_data(pages):
     """What `lineage run --json` has, with the packages and a part of each version."""
     found = pages.document("run", key="lab:1")
