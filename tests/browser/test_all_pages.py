@@ -27,6 +27,8 @@ PAGES = (
     "run?key=lab:1",
     "run?key=mlflow:4f1c",
     "compare?first=lab:0&second=lab:5",
+    "diff?new=vision/cats@1.0.0&path=train/0001.jpg",
+    "runs?version=vision/cats@1.0.1",
     "version?ref=shop/prices@1.0.2&path=prices.parquet",
     "version?ref=shop/prices@1.0.2&path=README.md",
     "version?ref=vision/cats@1.0.1&path=train/0001.jpg",

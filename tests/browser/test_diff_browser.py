@@ -73,3 +73,10 @@ def test_numbers_are_not_broken(open_page):
     heights = page.locator(".rows .whole").evaluate_all("(all) => all.map((each) => each.offsetHeight)")
     assert len(heights) > 10
     assert max(heights) < 30
+
+
+def test_an_added_image_is_shown(open_page):
+    """Without a click."""
+    page = open_page("diff?new=vision/cats@1.0.0&path=train/0001.jpg")
+    page.wait_for_load_state()
+    assert page.locator(".preview img").evaluate("(each) => each.naturalWidth") == 160

@@ -149,3 +149,14 @@ def test_what_does_not_exist_is_not_found(pages):
     for query in ("new=vision/none", "new=vision/cats&old=x@9", "new=vision/cats&path=none"):
         assert pages.ask(f"/-/diff?{query}").status == 404
     assert pages.ask("/-/diff").status == 400
+
+
+def test_further_columns_are_shown_on_demand(pages):
+    """The address has their number."""
+    few = pages.document("diff", new="lab/mixed", path="table.parquet", columns=2)["content"]
+    all_of_them = pages.document("diff", new="lab/mixed", path="table.parquet")["content"]
+    assert few["names"] == all_of_them["names"][:2]
+    assert few["further"] == len(all_of_them["names"]) - 2 > 0
+    text = pages.page("diff", new="lab/mixed", path="table.parquet", columns=2)
+    assert "columns=400" in text
+    assert "columns=400" not in pages.page("diff", new="lab/mixed", path="table.parquet")
