@@ -229,8 +229,8 @@ class Event(NamedTuple):
     def attachments(self) -> set[str]:
         """The digests of the attachments that it refers to."""
         git = self.run.facts.get("git")
-        named = {self.run.facts.get("packages"), git.get("diff") if isinstance(git, dict) else None}
-        named |= {link.subset.listed for link in self.links}
+        named = [self.run.facts.get("packages"), git.get("diff") if isinstance(git, dict) else None]
+        named += [link.subset.listed for link in self.links]
         return {name for name in named if isinstance(name, str)}
 
     def encode(self) -> bytes:

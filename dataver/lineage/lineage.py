@@ -327,7 +327,8 @@ class Lineage:
         """Return the packages that were installed in a run, as `name==version`; empty if they are unknown."""
         digest = answer.facts.get("packages")
         try:
-            data = self._repository.events.attachment(digest) if isinstance(digest, str) else b""
+            known = isinstance(digest, str) and is_hex(digest, 64)
+            data = self._repository.events.attachment(digest) if known else b""
         except NotFound:
             return []
         return data.decode("utf-8", "replace").splitlines()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, uuid5
 
 from dataver._about import __version__
+from dataver.lineage.queries.results import words_of
 from dataver.lineage.queries.rows import links_where, runs_of
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _uri(url: str) -> str:
 
 def _job(run: IndexedRun, facts: dict[str, Any]) -> str:
     """Return the name of the job of which a run is one execution."""
-    argv = [str(each) for each in facts.get("argv") or ()]
+    argv = words_of(facts)
     candidates = (
         _of_contexts(run, "orchestrator", _TASKS),
         _script(argv, facts),

@@ -24,7 +24,7 @@ def page(asked: Asked) -> dict[str, Any]:
     runs = found.first, found.second
     installed = [dict(each.partition("==")[::2] for each in lineage.packages(run)) for run in runs]
     packages = _differing(installed) if all(installed) else []  # unknown ones do not differ
-    words = [list(map(str, each.facts.get("argv") or ()))[:_ROWS] for each in runs]
+    words = [each.command[:_ROWS] for each in runs]
     return {
         "first": row(found.first.run),
         "second": row(found.second.run),

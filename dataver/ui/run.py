@@ -23,7 +23,7 @@ def page(asked: Asked) -> dict[str, Any]:
     return {
         **answer_values(answer),
         **row(answer.run),
-        "command": shlex.join(map(str, answer.facts.get("argv") or ()))[:_COMMAND],
+        "command": shlex.join(answer.command)[:_COMMAND],
         "fetch": shlex.join(("dataver", "fetch", "--run", answer.run.key, "--dest", "FOLDER")),
         "about": facts(answer),
         "inputs": list(map(link_row, inputs[:_LINKS])),

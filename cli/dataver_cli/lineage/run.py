@@ -60,14 +60,14 @@ def _lines(answer: "RunAnswer") -> Iterator[str]:
     yield from indented(
         "in", [_context(each.key, each.facts) for each in run.contexts if each.key != run.key]
     )
-    git = facts.get("git") or {}
-    if git.get("commit"):
+    git = facts.get("git")
+    if isinstance(git, dict) and git.get("commit"):
         dirty = ", with uncommitted changes" if git.get("dirty") else ""
-        yield from indented("code", [f"{git['commit'][:12]}{dirty}  {git.get('remote') or ''}".rstrip()])
-    if facts.get("argv"):
+        yield from indented("code", [f"{str(git['commit'])[:12]}{dirty}  {git.get('remote') or ''}".rstrip()])
+    if answer.command:
         import shlex
 
-        yield from indented("command", [shlex.join(map(str, facts["argv"]))])
+        yield from indented("command", [shlex.join(answer.command)])
     consumed = sorted(map(link_cells, answer.inputs), key=itemgetter(0, 3))  # workers end in any order
     yield from indented("consumed", table(consumed) or ["nothing"])
     yield from indented("produced", table([link_cells(each) for each in answer.outputs]) or ["nothing"])

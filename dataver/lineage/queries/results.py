@@ -27,6 +27,7 @@ __all__ = [
     "RunAnswer",
     "Tainted",
     "VersionAnswer",
+    "words_of",
 ]
 
 _NAMES = 2  # patterns or paths in a description
@@ -224,6 +225,11 @@ class RunAnswer:
 
     __repr__ = short_repr
 
+    @property
+    def command(self) -> list[str]:
+        """The words of its command line; empty if they are unknown."""
+        return words_of(self.facts)
+
     def _repr_html_(self) -> str:
         run, node = self.run, self.run.node()
         links = [(each.node(), node, "input") for each in self.inputs]
@@ -234,11 +240,17 @@ class RunAnswer:
                 ("started", f"{run.started:%Y-%m-%d %H:%M} UTC"),
                 ("ended", run.ended and f"{run.ended:%Y-%m-%d %H:%M} UTC"),
                 ("user", " at ".join(filter(None, (run.user, run.host)))),
-                ("command", " ".join(map(str, self.facts.get("argv") or ()))),
+                ("command", " ".join(self.command)),
                 ("commit", run.commit),
             ]
         )
         return card(node.title, f"run {run.key}", about, draw(node, links))
+
+
+def words_of(facts: dict[str, Any]) -> list[str]:
+    """Return the words of a command line in the facts of a run, which may hold any value."""
+    found = facts.get("argv")
+    return list(map(str, found)) if isinstance(found, list) else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

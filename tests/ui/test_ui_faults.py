@@ -1,0 +1,54 @@
+"""What others may write, delete or forbid: the pages say it, and none fails."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dataver
+from dataver.formats.event import Event, RunFacts, new_event_id
+from dataver.lineage.record.sender import send
+from dataver.serving import serve
+
+from .conftest import Pages
+
+FACTS: dict[str, dict[str, Any]] = {
+    "number": {"argv": 5, "packages": 5, "git": 5, "python": [1]},
+    "true": {"argv": True, "packages": True, "git": {"commit": [1], "diff": ["a"]}},
+    "nested": {"argv": [[1], {"a": None}], "packages": ["a"], "user": {"a": 1}},
+    "text": {"argv": "abc", "packages": "zz"},
+}
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pages]:
+    """Two versions of a file, served; for changes."""
+    monkeypatch.setenv("DATAVER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DATAVER_STATE", str(tmp_path / "state"))
+    repo, source = dataver.init(tmp_path / "repo"), tmp_path / "source"
+    source.mkdir()
+    for number in range(2):
+        (source / "a.txt").write_text(f"{number}\n")
+        (source / "--log-file=x").write_text("options\n")
+        repo.sync(source, "words", workspace=tmp_path / "work")
+    reports = list[str]()
+    with serve(repo, port=0, report=reports.append) as server:
+        yield Pages(repo, server, reports)
+
+
+def test_facts_of_runs_may_be_any_value(small: Pages) -> None:
+    """An event of others holds any JSON values; pages show the run without them."""
+    now = datetime.now(UTC)
+    runs = [RunFacts(f"x:{key}", "0" * 32, 1, now, facts=facts) for key, facts in FACTS.items()]
+    send(small.repo._core, [Event(new_event_id(), now, "a test", run) for run in runs], {})
+    for key in FACTS:
+        for name, query in (("run", f"key=x:{key}"), ("compare", f"first=x:{key}&second=x:true")):
+            for kind in ("", ".json"):
+                reply = small.ask(f"/-/{name}{kind}?{query}")
+                assert reply.status == 200, (key, reply.text)
+        small.repo.lineage.run(f"x:{key}")._repr_html_()
+    assert small.document("run", key="x:nested")["packages"] == []
+    assert small.document("run", key="x:nested")["command"].startswith("'[1]' ")
+    assert small.reports == []
