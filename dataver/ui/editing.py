@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from secrets import compare_digest
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
@@ -54,7 +54,7 @@ async def read_form(request: Request, secret: str) -> dict[str, str]:
 def _same_origin(request: Request) -> bool:
     """Return whether a browser says that a page of this host sent the request."""
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+    if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
         return False  # "null" has no host; the scheme may be that of a proxy
     site = request.headers.get("Sec-Fetch-Site")
     return site == "same-origin" if site is not None else origin is not None
@@ -116,5 +116,5 @@ def typed_as(value: Any) -> str:
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -93,6 +93,8 @@ def test_metadata_are_set_and_removed(editor: Editor) -> None:
     assert found == {"lux": 410, "camera": 7, "note": "a b", "list": [1, 2]}
     assert editor.send(**{"=camera": "", "=lux": "", "=note": "c", "=list": "[1, 2]"}).status == 303
     assert editor.repo.version(REF).metadata == {"note": "c", "list": [1, 2]}
+    assert editor.send(key="deep", value="[" * 100_000).status == 303
+    assert editor.repo.version(REF).metadata["deep"] == "[" * 100_000
 
 
 @pytest.mark.parametrize("value", ["7", 7, "", "a\nb", None, True, [1.5, "ä"], "ä b", {"a": "<b>"}, "null"])
@@ -176,6 +178,8 @@ def test_texts_of_others_are_not_replaced_unseen(editor: Editor) -> None:
         {"Sec_Fetch_Site": "same-site"},
         {"Sec_Fetch_Site": "none"},
         {"Origin": "http://evil.example", "Sec_Fetch_Site": ""},
+        {"Origin": "http://["},
+        {"Origin": "http://[", "Sec_Fetch_Site": ""},
     ],
 )
 def test_forms_of_other_sites_change_nothing(editor: Editor, headers: dict[str, str]) -> None:
