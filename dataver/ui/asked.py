@@ -110,22 +110,17 @@ class Asked:
         return self.memory.get(("version", ref), lambda: self.repository.version(ref))
 
     def before(self, version: Version) -> Version | None:
-        """Return the version `old`, else the first parent of a version; None if it has none.
-
-        Raises:
-            NotFound: the parent is not in the repository.
-        """
+        """Return the version `old`, else the first parent of a version; None if there is none now."""
         if self.text("old"):
             return self.version("old")
         if not version.parents:
             return None
         parent = version.parents[0]
-        found = self.repository.version(f"{parent.dataset}@{parent.label}")
-        if found.record_id != parent.record:
-            raise NotFound(
-                f"the parent of {version.ref} is not in the repository.", hint="choose another version"
-            )
-        return found
+        try:
+            found = self.repository.version(f"{parent.dataset}@{parent.label}")
+        except NotFound:
+            return None
+        return found if found.record_id == parent.record else None
 
     def tags(self, dataset: str) -> dict[str, str]:
         """Return the label of each tag of a dataset."""

@@ -10,13 +10,12 @@ from dataver.formats.entry import Kind
 from dataver.profiles.kinds import kind_of
 from dataver.profiles.rows import decoded_size
 from dataver.tables import format_of
+from dataver.tree import Change
 from dataver.ui.asked import Asked
 from dataver.ui.diff_content import content
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from dataver.tree import Change
 
 __all__ = ["page"]
 
@@ -52,10 +51,14 @@ def _difference(asked: Asked, old: Version | None, new: Version) -> Diff:
     last = asked.memory.get("diff", dict[tuple[str | None, str | None], Diff], _KEPT)
     ids = (None if old is None else old.record_id, new.record_id)
     if (found := last.get(ids)) is None:
-        found = new.diff() if old is None else old.diff(new)
+        found = old.diff(new) if old is not None else _added(new) if new.parents else new.diff()
         last.clear()
         last[ids] = found
     return found
+
+
+def _added(new: Version) -> Diff:
+    return Diff(lambda: (Change(each.path, None, each) for each in new.tree.iterate()))
 
 
 def _refs(asked: Asked, name: str) -> list[str]:

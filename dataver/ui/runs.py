@@ -71,6 +71,7 @@ def _is_web(url: object) -> bool:
 def _day(asked: Asked, name: str, more: timedelta) -> datetime | None:
     text = asked.text(name)
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) + more if text else None
-    except (ValueError, OverflowError) as error:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
+    except ValueError as error:
         raise InvalidInput(f"'{name}' in the address must be a day, such as 2026-12-31.") from error
+    return day and min(day, datetime.max.replace(tzinfo=UTC) - more) + more

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from dataver.documents import entry_values, usage_report_values, usage_values
+from dataver.documents import entry_values, usage_report_values, usage_values, version_values
 from dataver.errors import NotFound
 from dataver.maintenance.shared_bytes import shared_bytes
 from dataver.tree import Totals, path_of
@@ -109,6 +109,7 @@ def _file(asked: Asked, version: "Version", entry: "Entry") -> dict[str, Any]:
     return {
         "entry": entry_values(entry),
         "before": before and before.ref,
+        "parents": version_values(version)["parents"],
         "old": old and entry_values(old),
         "packs": len({each.pack for each in entry.extents}),
         "shared": None if parts is None else sum(stop - start for start, stop in parts),

@@ -1,7 +1,12 @@
 """What others may write, delete or forbid: the pages say it, and none fails."""
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +57,28 @@ def test_facts_of_runs_may_be_any_value(small: Pages) -> None:
     assert small.document("run", key="x:nested")["packages"] == []
     assert small.document("run", key="x:nested")["command"].startswith("'[1]' ")
     assert small.reports == []
+
+
+def test_a_deleted_parent_is_named(small: Pages) -> None:
+    """Pages of its child show what they have, and why there is no difference."""
+    small.repo.delete("words@1.0.0")
+    for path in ("", "a.txt"):
+        assert "words@1.0.0, was deleted" in small.page("diff", new="words@1.0.1", path=path)
+    assert "words@1.0.0, was deleted" in small.page("storage", ref="words@1.0.1", path="a.txt")
+    assert 'href="/-/diff?new=words@1.0.1"' in small.page("version", ref="words@1.0.1")
+    assert small.ask("/-/diff?old=words@1.0.0&new=words@1.0.1").status == 404
+
+
+def test_the_command_for_a_file_is_one(small: Pages, tmp_path: Path) -> None:
+    """Also if its name begins as an option does."""
+    text = small.page("version", ref="words@1.0.1", path="--log-file=x")
+    command = unescape(re.search(r"^dataver .* cat .*--log-file=x.*$", text, re.MULTILINE)[0])
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    subprocess.run(command.partition("</code>")[0], shell=True, check=True, cwd=tmp_path, env=env)
+    assert (tmp_path / "--log-file=x").read_text() == "options\n"
+
+
+def test_the_last_day_is_a_day(small: Pages) -> None:
+    """The day after it cannot be counted."""
+    for query in ("until=9999-12-31", "since=9999-12-31", "until=0001-01-01"):
+        assert small.ask(f"/-/runs?{query}").status == 200, query
