@@ -326,9 +326,10 @@ class Lineage:
     def packages(self, answer: RunAnswer) -> list[str]:
         """Return the packages that were installed in a run, as `name==version`; empty if they are unknown."""
         digest = answer.facts.get("packages")
+        if not (isinstance(digest, str) and is_hex(digest, 64)):
+            return []
         try:
-            known = isinstance(digest, str) and is_hex(digest, 64)
-            data = self._repository.events.attachment(digest) if known else b""
+            data = self._repository.events.attachment(digest)
         except NotFound:
             return []
         return data.decode("utf-8", "replace").splitlines()
