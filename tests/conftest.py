@@ -21,6 +21,8 @@ from first_hour.playing import bucket, play, programs  # noqa: F401
 from properties import examples
 from servers import SERVERS, Server, chosen
 
+collect_ignore = [] if find_spec("playwright") else ["browser"]  # `make browser` installs it
+
 if find_spec("hypothesis"):  # the trackers' environments have none
     from hypothesis import settings
 

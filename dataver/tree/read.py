@@ -152,7 +152,10 @@ class Tree:
         yield from _leaves(load_root(self.digest, self._load), self._load, None, start, stop, 0)
 
     def list(self, folder: str = "", start: str = "") -> Iterator[Listed]:
-        """Yield the direct children of a folder, in path order, from the path `start` on."""
+        """Yield the direct children of a folder, in path order, from the path `start` on.
+
+        A subfolder that begins before `start` has the rank of its first entry from there on.
+        """
         prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
         place: str | None = max(prefix, start)
         while place is not None:
