@@ -80,6 +80,7 @@ STATUS: Final = {
 _FIRST: Final = "datasets"
 _LONGEST: Final = 16_384  # bytes of an address: a path has at most 4,096, each of which may be encoded
 _EDITED: Final = "version"  # the page with the forms
+_NO_LINEAGE: Final = ("diff", "storage")
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -163,6 +164,8 @@ class Site:
             status = _status(error)
             template, document = "error", {"error": {"message": error.message, "hint": error.hint}}
             problem = error
+        if name in PAGES and name not in _NO_LINEAGE and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            document["lineage_problem"] = asked.memory.get("lineage", self._repository.lineage.refresh)
         if problem is not None and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._report(problem.message)
         if as_json:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,3 +83,16 @@ def test_the_last_day_is_a_day(small: Pages) -> None:
     """The day after it cannot be counted."""
     for query in ("until=9999-12-31", "since=9999-12-31", "until=0001-01-01"):
         assert small.ask(f"/-/runs?{query}").status == 200, query
+
+
+def test_pages_say_that_lineage_is_not_current(
+    small: Pages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page that shows runs or uses, also if what it looks for is not found; others do not."""
+    monkeypatch.setattr("dataver.lineage.lineage._FRESH", 0.0)
+    shutil.rmtree(tmp_path / "repo/lineage", ignore_errors=True)
+    (tmp_path / "repo/lineage").symlink_to("lineage")  # a loop, which no system follows
+    for path in ("datasets", "dataset?name=words", "version?ref=words", "runs", "run?key=x:1", "lineage"):
+        assert "The lineage could not be updated" in small.ask(f"/-/{path}").text, path
+    assert small.document("runs")["lineage_problem"]
+    assert "could not be updated" not in small.page("diff", new="words@1.0.1")
