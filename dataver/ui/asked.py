@@ -9,12 +9,13 @@ from threading import Lock
 from typing import Any, Final, TypeVar
 
 from dataver import Repository, Version
-from dataver.errors import InvalidInput, NotFound
+from dataver.errors import InvalidInput, NotFound, StoreError
 
 __all__ = ["Asked", "Memory"]
 
 _FRESH: Final = 5.0  # seconds
 _KEPT: Final = 512
+_PATIENCE: Final = 60.0  # seconds that a request waits for a value that another one is making
 _T = TypeVar("_T")
 
 
@@ -47,7 +48,10 @@ class Memory:
             with self._lock:
                 if key in self._made:
                     self._made[key] = (value, time.monotonic() + seconds)
-        found: _T = value.result()
+        try:
+            found: _T = value.result(_PATIENCE)
+        except TimeoutError as error:
+            raise StoreError(f"the repository has not answered for {_PATIENCE:.0f} s.") from error
         return found
 
     def clear(self) -> None:

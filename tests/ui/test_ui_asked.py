@@ -1,5 +1,11 @@
 """Values that several requests share."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from dataver.errors import StoreError
 from dataver.ui.asked import Memory
 
 
@@ -20,3 +26,16 @@ def test_a_value_is_made_once_while_it_is_fresh(monkeypatch):
     now[0] += 5
     memory.get("other", make)
     assert list(memory._made) == ["other"]
+
+
+def test_a_value_that_is_not_made_is_not_waited_for_without_end(monkeypatch):
+    """A request for a value that another one is making ends with an error."""
+    monkeypatch.setattr("dataver.ui.asked._PATIENCE", 0.01)
+    memory, began, end = Memory(), Event(), Event()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(memory.get, "key", lambda: (began.set(), end.wait()))
+        began.wait()
+        with pytest.raises(StoreError, match="has not answered"):
+            memory.get("key", lambda: None)
+        end.set()
+        first.result()
