@@ -191,6 +191,7 @@ function draw(graph) {
   }
 
   let from;
+  let clicked; // the node of the last click: a double click has a less precise place
   canvas.addEventListener("pointerdown", (event) => {
     from = { x: event.clientX, y: event.clientY, moved: 0 };
     canvas.setPointerCapture(event.pointerId);
@@ -207,16 +208,15 @@ function draw(graph) {
     if (x || y) move(x * ratio, y * ratio);
   });
   canvas.addEventListener("pointerup", (event) => {
-    const node = from?.moved < 5 ? at(event) : undefined;
+    clicked = from?.moved < 5 ? at(event) : undefined;
     from = undefined;
-    if (!node) return;
-    chosen = node;
+    if (!clicked) return;
+    chosen = clicked;
     show();
-    preview(link(node));
+    preview(link(clicked));
   });
-  canvas.addEventListener("dblclick", (event) => {
-    const node = at(event);
-    if (node) leave(link(node, true));
+  canvas.addEventListener("dblclick", () => {
+    if (clicked) leave(link(clicked, true));
   });
   canvas.addEventListener("wheel", (event) => {
     event.preventDefault();
