@@ -78,6 +78,8 @@ class Worker(TableWriting):
     of a closed worker raise `InvalidInput`.
     """
 
+    _any_name = True
+
     def __init__(self, core: WorkerDraft) -> None:
         self._core = core
 

@@ -189,7 +189,7 @@ class Looking(VersionFacts):
         profile = self._profile_of(table)
         columns = [Column(*map(each.get, Column._fields)) for each in profile.get("columns", ())]
         problem = profile.get("problem")
-        if "columns" not in profile or "partial" in profile or not all(each.type for each in columns):
+        if "columns" not in profile or "partial" in profile:
             columns, problem = self._ask(table, columns_of)
         self._warn(table, problem)
         return columns

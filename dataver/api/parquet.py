@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from dataver.errors import InvalidInput
 from dataver.extras import require_extra
@@ -22,6 +22,7 @@ class TableWriting:
     """Base class of `dataver.Draft` and `dataver.Worker`: tables as Parquet files."""
 
     open: Callable[..., IO[Any]]
+    _any_name: ClassVar[bool] = False  # workers of engines name files as these do
 
     def add_dataframe(self, table: object, path: str | os.PathLike[str], **options: object) -> None:
         """Write a table as a Parquet file, cut by content, so that the next version of it shares chunks.
@@ -31,7 +32,7 @@ class TableWriting:
         Args:
             table: a pandas or Polars DataFrame, a `pyarrow.Table`, `RecordBatch` or `RecordBatchReader`, or
                 another object with `__arrow_c_stream__`.
-            path: of the file in the version, `.parquet` or `.pq`.
+            path: of the file in the version, `.parquet` or `.pq`; of a worker, any.
             options: of `pyarrow.parquet.ParquetWriter`, such as `compression="zstd"`.
 
         Raises:
@@ -44,7 +45,7 @@ class TableWriting:
         except ModuleNotFoundError:  # pyarrow suffices: DuckDB of the same extra is not needed
             require_extra("tables", "writing a table")
             raise
-        if format_of(os.fspath(path)) != "parquet":
+        if not self._any_name and format_of(os.fspath(path)) != "parquet":
             raise InvalidInput(
                 f"'{os.fspath(path)}' does not have the suffix of a Parquet file.",
                 hint="name it .parquet or .pq; for another format, write into `draft.open(path)`",

@@ -1,7 +1,7 @@
 """Bytes of a file that are stored once for it and for another file, such as an older version of it.
 
 The idea: a pack's footer maps an extent to an interval of the pack's raw stream. Two files share the bytes
-where their intervals overlap, whatever frames and extents they are in.
+where their intervals overlap, in any frames and extents.
 """
 
 from bisect import bisect_right

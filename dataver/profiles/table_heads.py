@@ -1,7 +1,8 @@
 """The columns of a table from its footer or its first lines.
 
-The idea: of text, `finalize` needs only the names, so that search finds them; Python alone reads its first
-lines. Types have the names of Arrow, the same for every format of a table (`type_name`).
+The idea: names matter most, so that search finds them, and `finalize` must not take longer; the first lines
+of text are read by Python alone, and their types guessed. Types have the names of Arrow, the same for every
+format of a table (`type_name`).
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import csv
 import gzip
 import io
 import json
-import re
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple, cast
+from datetime import date, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, cast
 
 import zstandard
 
 from dataver.errors import InvalidInput
+from dataver.printable import count
 from dataver.profiles.text import clean
 from dataver.tables import format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -34,7 +37,13 @@ __all__ = [
 
 _HEAD: Final = 64 << 10  # bytes
 _LINES: Final = 100
-_NUMBER: Final = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?", re.IGNORECASE)
+_SAMPLES: Final[Sequence[tuple[str, Any]]] = (
+    ("int64", int),
+    ("double", float),
+    ("bool", {"true": True, "false": False}.__getitem__),
+    ("date32[day]", date.fromisoformat),
+    ("timestamp[us]", datetime.fromisoformat),
+)
 
 
 THRIFT_LIMITS: Final = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 16 << 20}
@@ -46,7 +55,7 @@ class Column(NamedTuple):
 
     Attributes:
         name: its name.
-        type: Arrow's name of its type, as of `type_name`; empty in a cheap profile of text.
+        type: Arrow's name of its type, as of `type_name`.
         nullable: whether it may lack values.
     """
 
@@ -126,8 +135,8 @@ def class_labels(schema: pa.Schema) -> Mapping[str, Sequence[str]]:
         return {}
 
 
-def head_columns(file: BinaryIO, name: str) -> list[Column]:
-    """Return the columns of a text table by its first lines, without types.
+def head_columns(file: BinaryIO, name: str) -> tuple[list[Column], str | None]:
+    """Return the columns of a text table by its first lines, their types guessed, and what is irregular.
 
     Raises:
         InvalidInput: it is not text of this format.
@@ -141,25 +150,59 @@ def head_columns(file: BinaryIO, name: str) -> list[Column]:
         text = text[: text.rfind("\n") + 1]
         if not text:
             raise InvalidInput(f"its first line is longer than {_HEAD >> 10} KiB")
-    names = _keys(text) if format_of(name) == "jsonl" else _header(text, format_of(name) == "tsv")
-    return [Column(clean(each), "", True) for each in names]
+    lines = text.splitlines()
+    if format_of(name) == "jsonl":
+        return _of_objects(lines), None
+    return _of_csv(lines, tabs=format_of(name) == "tsv")
 
 
-def _header(text: str, tabs: bool) -> list[str]:
-    first = text.partition("\n")[0]
-    delimiter = "\t" if tabs else max(",;\t|", key=first.count)
+def _of_csv(lines: Sequence[str], *, tabs: bool) -> tuple[list[Column], str | None]:
+    if not lines:
+        return [], None
+    delimiter = "\t" if tabs else max(",;\t|", key=lines[0].count)
+    rows = islice(csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=delimiter), _LINES)
     try:
-        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+        header, *values = rows
     except csv.Error as error:
-        raise InvalidInput(f"its first line is not CSV: {error}") from None
-    if all(map(_NUMBER.fullmatch, header)):  # the first line has values: DuckDB's names
-        return [f"column{at}" for at in range(len(header))]
-    return header
+        raise InvalidInput(f"its first lines are not CSV: {error}") from None
+    odd = [number for number, row in enumerate(values, 2) if 0 < len(row) != len(header)]
+    problem = f"{count(len(odd), 'row')} of the first have other columns, first row {odd[0]}" if odd else None
+    columns = [[row[at] for row in values if at < len(row)] for at in range(len(header))]
+    types = [_guess(cells) for cells in columns]
+    if values and {"string"} != set(types) and types == [_guess([cell]) for cell in header]:
+        header = [f"column{at}" for at in range(len(header))]  # the first line has values: DuckDB's names
+    return [Column(clean(name), type_, True) for name, type_ in zip(header, types, strict=True)], problem
 
 
-def _keys(text: str) -> list[str]:
+def _guess(cells: Iterable[str]) -> str:
+    """Return the type that all cells with a value have."""
+    given = [cell for cell in cells if cell]
+    for type_, parse in _SAMPLES if given else ():
+        try:
+            for cell in given:
+                parse(cell)
+        except (ValueError, KeyError):
+            continue
+        return type_
+    return "string"
+
+
+def _of_objects(lines: Sequence[str]) -> list[Column]:
+    found: dict[str, set[str]] = {}
     try:
-        lines = [json.loads(line) for line in text.splitlines()[:_LINES] if line.strip()]
-        return list(dict.fromkeys(key for line in lines for key in line.keys()))  # noqa: SIM118  # not of lists
+        for line in lines[:_LINES]:
+            for key, value in json.loads(line).items() if line.strip() else ():
+                found.setdefault(key, set()).add(_json_type(value))
     except (ValueError, AttributeError, RecursionError):
         raise InvalidInput("its first lines are not JSON objects") from None
+    mixed = {frozenset({"int64", "double"}): "double"}
+    types = {key: types - {"null"} for key, types in found.items()}
+    return [
+        Column(clean(key), mixed.get(frozenset(some), min(some) if len(some) == 1 else "string"), True)
+        for key, some in types.items()
+    ]
+
+
+def _json_type(value: object) -> str:
+    names = {bool: "bool", int: "int64", float: "double", str: "string", list: "list", dict: "struct"}
+    return names.get(type(value), "null")

@@ -4,7 +4,7 @@
      "statistics": {…}, "sample": [{"row_idx": 0, "row": {…}, "truncated_cells": []}]}
 
 The idea: types have Arrow's names. A cheap profile has the columns: of Parquet and Arrow from the footer, of
-text from the first line, without types. A full one is DuckDB's (`dataver.tables`), one table of a
+text from the first lines, whose types are guessed. A full one is DuckDB's (`dataver.tables`), one table of a
 process at a time, since each may take all of the memory. Each part of a profile has a limit of its own, and
 `partial` names those that were met.
 """
@@ -50,7 +50,8 @@ def cheap(source: Source) -> Profile:
     """Return the columns, and the rows of Parquet, from the footer or the first lines."""
     with source.open() as file:
         if tables.format_of(source.name) not in ("parquet", "arrow"):
-            return _listed(head_columns(file, source.name))
+            columns, problem = head_columns(file, source.name)
+            return _listed(columns) | ({} if problem is None else {"problem": problem})
         schema, rows = binary_schema(file, source.name)
     return _listed(arrow_columns(schema)) | ({} if rows is None else {"rows": rows})
 

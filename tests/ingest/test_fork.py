@@ -266,9 +266,9 @@ def test_two_versions_of_a_table_share_their_chunks(repo, draft):
     table = pa.table({"n": [hash((number, "n")) for number in range(300_000)]})
     (token,) = draft.fork(1)
     with dataver.join_draft(token) as worker:
-        worker.add_dataframe(table, "a.parquet")
+        worker.add_dataframe(table, "a")
         before = stored(repo)
-        worker.add_dataframe(pa.concat_tables([table.slice(0, 100_000), table.slice(100_010)]), "b.parquet")
+        worker.add_dataframe(pa.concat_tables([table.slice(0, 100_000), table.slice(100_010)]), "b")
         assert stored(repo) - before < before / 3
 
 
@@ -468,7 +468,7 @@ def test_a_closed_worker(draft, tmp_path):
         lambda: worker.add(folder),
         lambda: worker.add_files([(folder / "a", "b")]),
         lambda: worker.open("b"),
-        lambda: worker.add_dataframe(pa.table({"n": [1]}), "b.parquet"),
+        lambda: worker.add_dataframe(pa.table({"n": [1]}), "b"),
     ):
         with pytest.raises(InvalidInput, match="this worker is closed") as caught:
             use()

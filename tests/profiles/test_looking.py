@@ -123,7 +123,7 @@ def test_rows_are_never_left_out_silently(version):
         assert version.head("ragged.csv").to_pylist() == [{"a": 1, "b": 2}, {"a": 4, "b": 5}]
     with pytest.warns(UserWarning, match="1 line was left out"):
         assert version.statistics("ragged.csv")["num_examples"] == 2
-    with pytest.warns(UserWarning, match="1 line was left out, first line 3"):
+    with pytest.warns(UserWarning, match="1 row of the first have other columns, first row 3"):
         version.schema("ragged.csv")
 
 

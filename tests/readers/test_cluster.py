@@ -50,13 +50,13 @@ def test_parquet_files_are_the_tables_of_a_version(repo, tmp_path):
     """Whatever else the version holds."""
     draft = repo.create("d", workspace=tmp_path)
     job = Job.of(draft)
-    joined(draft, [table_task(job, TABLE, path, {}) for path in ("a.parquet", "b.pq", "c.pq")])
+    joined(draft, [table_task(job, TABLE, path, {}) for path in ("a.parquet", "b.parq", "c.pq")])
     (tmp_path / "README.md").write_text("about these tables")
     draft.add(tmp_path / "README.md")
     version = published(repo, draft, "", None)
     reading = Reading.of(version, repo, None)
-    assert [path for path, _ in reading.listed] == ["README.md", "a.parquet", "b.pq", "c.pq"]
-    assert [path for path, _ in reading.tables().listed] == ["a.parquet", "b.pq", "c.pq"]
+    assert [path for path, _ in reading.listed] == ["README.md", "a.parquet", "b.parq", "c.pq"]
+    assert [path for path, _ in reading.tables().listed] == ["a.parquet", "b.parq", "c.pq"]
     with pytest.raises(InvalidInput, match="no Parquet file"):
         Reading.of(version, repo, "*.md").tables()
     with pytest.raises(PathNotFound):
@@ -67,11 +67,11 @@ def test_a_job_that_changes_nothing_makes_no_version(repo, tmp_path):
     """Its version is the latest one; without one, it is an error."""
     with pytest.raises(InvalidInput, match="changes nothing"):
         written(repo, tmp_path / "0")
-    first = written(repo, tmp_path / "1", "a.parquet", "b.parquet")
-    assert written(repo, tmp_path / "2", "b.parquet", "a.parquet") == first
+    first = written(repo, tmp_path / "1", "a", "b")
+    assert written(repo, tmp_path / "2", "b", "a") == first
     assert written(repo, tmp_path / "3") == first
     assert repo.versions("d") == [first]
-    assert written(repo, tmp_path / "4", "a.parquet", rows=5).parents[0].label == first.label
+    assert written(repo, tmp_path / "4", "a", rows=5).parents[0].label == first.label
 
 
 @pytest.mark.parametrize("tasks", [1, 2, 7, 100, None])
