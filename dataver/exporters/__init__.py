@@ -1,0 +1,1 @@
+"""Versions in the formats of other tools: folder, tar, WebDataset, DVC, Hugging Face."""

@@ -1,0 +1,87 @@
+"""Checksums of other tools, over bytes given in order.
+
+`md5-dos2unix` is that of DVC before its version 3: for a file that appears to be text, a line end of CR and LF
+counts as LF alone (dvc-data, `hashfile/hash.py` and `istextfile.py`). `git-sha1` is that of a git blob, whose
+header has the size.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["Hasher", "hasher"]
+
+_TEXT = frozenset(b"\n\r\t\f\b") | frozenset(range(32, 127))
+_LOOKED_AT = 512  # bytes at the start of a file by which DVC tells text
+_MOST_OTHERS = 0.3  # the share of other bytes in a text
+
+
+class Hasher(Protocol):
+    """Receives the bytes of one file in order."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take further bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the checksum so far in lower-case hex."""
+        ...
+
+
+class _DosToUnix:
+    """MD5 over text with Unix line ends; blocks have any size, so a CR at the end of one waits."""
+
+    def __init__(self) -> None:
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._start: bytes | None = b""  # the first bytes, until they decide
+        self._text = False
+        self._kept = b""
+
+    def update(self, data: bytes, /) -> None:
+        if self._start is not None:
+            self._start += data
+            if len(self._start) < _LOOKED_AT:
+                return
+            data, self._start = self._start, None
+            self._text = _is_text(data[:_LOOKED_AT])
+        self._take(data)
+
+    def hexdigest(self) -> str:
+        md5, rest = self._md5.copy(), self._kept
+        if self._start is not None:
+            rest = self._start.replace(b"\r\n", b"\n") if _is_text(self._start) else self._start
+        md5.update(rest)
+        return md5.hexdigest()
+
+    def _take(self, data: bytes) -> None:
+        if self._text:
+            data = self._kept + data
+            self._kept = b"\r" if data.endswith(b"\r") else b""
+            data = data[: len(data) - len(self._kept)].replace(b"\r\n", b"\n")
+        self._md5.update(data)
+
+
+def _is_text(start: bytes) -> bool:
+    if b"\0" in start:
+        return False
+    return sum(byte not in _TEXT for byte in start) <= _MOST_OTHERS * len(start)
+
+
+def _git_blob(size: int) -> Hasher:
+    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+
+_HASHERS: dict[str, Callable[[int], Hasher]] = {
+    "md5": lambda _: hashlib.md5(usedforsecurity=False),
+    "md5-dos2unix": lambda _: _DosToUnix(),
+    "sha256": lambda _: hashlib.sha256(),
+    "git-sha1": _git_blob,
+}
+
+
+def hasher(algorithm: str, size: int) -> Hasher:
+    """Return a hasher of an algorithm, for a file of `size` bytes.
+
+    Raises:
+        KeyError: the algorithm is unknown.
+    """
+    return _HASHERS[algorithm](size)
