@@ -1,8 +1,8 @@
 """Checksums of other tools, over bytes given in order.
 
-`md5-dos2unix` is that of DVC before its version 3: for a file that appears to be text, a line end of CR and LF
-counts as LF alone (dvc-data, `hashfile/hash.py` and `istextfile.py`). `git-sha1` is that of a git blob, whose
-header has the size.
+`md5-dos2unix` is that of DVC before its version 3: for a file that appears to be text, a line end of CR and
+LF counts as LF alone (dvc-data, `hashfile/hash.py` and `istextfile.py`). `git-sha1` is that of a git blob,
+whose header has the size.
 """
 
 import hashlib
