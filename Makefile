@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-faults torture browser pictures test-ceph test-all trackers readers engines clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test first-hour check bench clean
+.PHONY: help setup demo test test-slow test-faults torture browser pictures test-ceph test-all trackers readers engines importers clouds format format-check lint types contracts docs docs-check docs-site wheel wheel-test first-hour check bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -77,6 +77,9 @@ clouds: ## the store contract and the end-to-end suite against emulators of Goog
 engines: ## Dask, Spark and Ray make versions and read them, each in its own environment (NAMES="dask" selects; Spark needs Java 17)
 	$(PYTHON) scripts/engines.py $(VENV)-engines $(NAMES)
 
+importers: ## DVC, git-lfs and others write history that is imported, each in its own environment (NAMES="dvc" selects; git-lfs is a program of the system)
+	$(PYTHON) scripts/importers.py $(VENV)-importers $(NAMES)
+
 readers: ## pandas, DuckDB, PyTorch and others on dataver://, in separate environments (NAMES="data" selects)
 	$(PYTHON) scripts/readers.py $(VENV)-readers $(NAMES)
 
@@ -131,4 +134,4 @@ bench: $(STAMP) ## quick benchmark, one JSON line per result
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## remove the files that the targets created
-	rm -rf .venv .venv-trackers .venv-readers .venv-engines .venv-clouds .venv-docs .venv-demo .venv-first-hour build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
+	rm -rf .venv .venv-trackers .venv-readers .venv-engines .venv-importers .venv-clouds .venv-docs .venv-demo .venv-first-hour build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache

