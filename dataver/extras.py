@@ -12,10 +12,8 @@ _PACKAGES: Final = {
     "arrays": ("numpy",),
     "images": ("PIL", "numpy"),
     "audio": ("soundfile",),
-    "yaml": ("yaml",),
-    "import-hf": ("huggingface_hub", "yaml"),
 }
-_DISTRIBUTIONS: Final = {"PIL": "Pillow", "yaml": "PyYAML"}  # whose names are not those of their packages
+_DISTRIBUTIONS: Final = {"PIL": "Pillow"}  # whose names are not those of their packages
 
 
 def has_extra(extra: str) -> bool:
@@ -27,7 +25,7 @@ def require_extra(extra: str, what: str) -> None:
     """Raise an error if packages of an extra are not installed.
 
     Args:
-        extra: `tables`, `arrays`, `images`, `audio`, `yaml` or `import-hf`.
+        extra: `tables`, `arrays`, `images` or `audio`.
         what: the operation that needs it, as the subject of a sentence: "the statistics of a table".
 
     Raises:

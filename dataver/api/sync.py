@@ -1,32 +1,28 @@
 """One-step `sync`: mirror a folder into a draft, seal and upload it, or resume an interrupted call.
 
-The idea: such a draft records what it mirrors, and a lock beside it shows whether a process works on it. The
-next call for the same folder, dataset and destination finds it. If it is still a child of the latest version,
-it is mirrored again, which reads only new files; else its packs move into the new draft, where their chunks
-are found. Packs already sent are in the store and in the local index, for any draft.
+The idea: the next call for the same folder, dataset and destination finds the draft (`one_step`). If it is
+still a child of the latest version, it is mirrored again, which reads only new files; else its packs move
+into the new draft, where their chunks are found. Packs already sent are in the store and in the local index,
+for any draft.
 
 Keeps invariant 4: repeating an interrupted call ends with the result of a single call. A record whose reply
 was lost is recognised by its write id, also if others have published since.
 """
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from dataver.api.draft import Draft
+from dataver.api.one_step import OneStepDrafts
 from dataver.api.version import UploadReport, Version
-from dataver.errors import Conflict, DataverError, InvalidInput, StoreError
+from dataver.errors import Conflict, InvalidInput, StoreError
 from dataver.formats.names import check_dataset_name
-from dataver.ingest import AddReport, DraftCore, DraftState, list_drafts, load_state
+from dataver.ingest import AddReport
 from dataver.ingest.add_plan import AddPlan, plan_add
 from dataver.ingest.dedup import spooled
-from dataver.ingest.draft_state import belongs, draft_folder
-from dataver.ingest.pack_uploader import SPOOL, check_spool
 from dataver.ingest.scan import Scan, ScanOptions, require_folder
 from dataver.ingest.upload import ROUNDS, mend
 from dataver.lineage.record.recorder import record_output
@@ -38,7 +34,6 @@ from dataver.short_repr import short_repr
 
 __all__ = ["SyncOperation", "SyncReport", "plan_sync"]
 
-_LOCK = "one-step.lock"
 _ATTEMPTS = 4  # a `gc` without a grace period may delete packs again between two attempts
 
 
@@ -85,12 +80,8 @@ class SyncOperation:
         dest: str,
         spool: int | None,
     ) -> None:
-        check_dataset_name(name)
-        self._repository, self._url, self._home, self._name = repository, url, home, name
-        self._mirrors, self._dest = f"{folder} -> {dest}", dest
-        far = repository.store.local_root is None
-        self._spool = check_spool(SPOOL if spool is None else spool) if far else 0
-        self._locks: dict[str, FileLock] = {}
+        self._repository, self._name, self._dest = repository, name, dest
+        self._drafts = OneStepDrafts(repository, url, home, name, f"{folder} -> {dest}", spool)
 
     def run(
         self,
@@ -136,14 +127,13 @@ class SyncOperation:
                 except DamagedPacks:  # they are marked now, so that their chunks are read and stored again
                     if not left:
                         raise
-                    draft._core.reopen(self._spool)
+                    draft._core.reopen(self._drafts.spool)
                     report = self._mirror(draft, mirror)
             if isinstance(sent, Published):
                 record_output(self._repository, sent.record, sent.record_id, how="unchanged")
                 return SyncReport(None, report, None, time.perf_counter() - began)
         finally:
-            for lock in self._locks.values():
-                lock.release()
+            self._drafts.release()
         sent = replace(sent, packs=sent.packs + report.sent_packs, size=sent.size + report.sent_size)
         return SyncReport(sent.version, report, sent, time.perf_counter() - began)
 
@@ -201,61 +191,20 @@ class SyncOperation:
         taken: Draft | None = None
         done: UploadReport | None = None
         rest: list[Draft] = []
-        for draft in self._left_behind():
+        for draft in self._drafts.left_behind():
             if last is not None and draft._core.matches_record(last.record):
                 draft._core.remove_published(last)
                 done = UploadReport(Version.of(self._repository, last), 0, 0, 0, 0.0, already=True)
             elif taken is None and draft._core.is_child_of(parents):
                 taken = draft
-                draft._core.reopen(self._spool)
+                draft._core.reopen(self._drafts.spool)
             else:
                 rest.append(draft)
         if taken is None:
-            taken = Draft(
-                DraftCore.start(
-                    self._repository,
-                    self._url,
-                    self._home,
-                    self._name,
-                    parents,
-                    current=False,
-                    spool=self._spool,
-                )
-            )
-            if self._lock(taken.id):
-                taken._core.mark(self._mirrors)
+            taken = self._drafts.start(parents)
         for draft in rest:
             taken._core.move_packs_from(draft._core)
         return taken, done
-
-    def _left_behind(self) -> Iterator[Draft]:
-        """Yield the drafts of earlier calls that no process works on, each locked."""
-        for state in list_drafts(self._home):
-            if self._fits(state) and self._lock(state.id):
-                folder = draft_folder(self._home, state.id)
-                try:
-                    now = load_state(folder)
-                except DataverError:  # another process finished it just before this one locked it
-                    shutil.rmtree(folder, ignore_errors=True)
-                    continue
-                if self._fits(now):
-                    yield Draft(DraftCore(self._repository, self._home, now))
-
-    def _fits(self, state: DraftState) -> bool:
-        return (
-            (state.dataset, state.mirrors) == (self._name, self._mirrors)
-            and state.status != "uploaded"
-            and belongs(state, self._repository)
-        )
-
-    def _lock(self, draft_id: str) -> bool:
-        lock = FileLock(draft_folder(self._home, draft_id) / _LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except (Timeout, OSError):
-            return False
-        self._locks[draft_id] = lock
-        return True
 
 
 def plan_sync(

@@ -11,20 +11,9 @@ from datetime import datetime
 from typing import IO, Any, NamedTuple, Protocol
 
 from dataver.formats.entry import Kind
+from dataver.hashing.checksums import Checksum
 
 __all__ = ["Checksum", "Source", "SourceFile", "SourceRun", "SourceVersion"]
-
-
-class Checksum(NamedTuple):
-    """A checksum that the source keeps of a file.
-
-    Attributes:
-        algorithm: a name of `dataver.importers.checksums`: "md5", "md5-dos2unix", "sha256" or "git-sha1".
-        value: lower-case hex.
-    """
-
-    algorithm: str
-    value: str
 
 
 class SourceFile(NamedTuple):
@@ -40,7 +29,8 @@ class SourceFile(NamedTuple):
         target: the target of a symbolic link.
         url: a local path, or the URL of an object, whose bytes are exactly the file's.
         object_version: with `url`, the version id of the object in a versioned bucket.
-        read: opens the file's bytes, for one that is not an object of its own (a member of an archive).
+        read: opens the file's bytes, for one that is not an object of its own (a member of an archive); it
+            is called on several threads, and raises `DataverError` or `OSError`.
         check: the checksum of the bytes; None if the source has none.
         external: with `url`, the file stays where it is, as it did in the source.
         missing: the reason why the file cannot be read, known without trying.
@@ -115,17 +105,21 @@ class Source(Protocol):
         location: what it reads, without secrets; shown, and recorded with each version.
         problems: `(name, reason)` of everything outside single files that could not be read, filled by
             `versions`.
+        stores: storage options of URLs and of all below, such as an endpoint, as the other tool has them; a
+            setting of this machine takes precedence.
     """
 
     kind: str
     location: str
     problems: list[tuple[str, str]]
+    stores: Mapping[str, Mapping[str, Any]]
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the versions, every parent before its children.
 
-        A state with the data of its first parent is no version of its own: its tags and its children belong
-        to that parent.
+        A state with the data of its only parent is no version of its own: its tags and its children belong to
+        that parent. The line that is the latest one comes first: before a merge, its first parent and all
+        before that, then its other parents.
 
         Raises:
             InvalidInput: it is no such source.

@@ -125,8 +125,8 @@ class AddOperation:
             some = list(group)
             self.add_found(some[0], chain.from_iterable(scan(source, self._how) for source in some))
 
-    def add_found(self, home: str | Path, found_folders: Iterable[list[ScannedItem]]) -> None:
-        """Add scanned items; `home` is the source whose stat cache is used."""
+    def add_found(self, home: str | Path | None, found_folders: Iterable[list[ScannedItem]]) -> None:
+        """Add scanned items; `home` is the source whose stat cache is used, None to use none."""
         how, trees = self._how, [self._tree(), *([self._hint] if self._hint else [])]
         stats = stat_cache_of(self._repository, home, how)
         trees = [tree for tree in trees if tree.summary().entries]
@@ -148,7 +148,8 @@ class AddOperation:
                 if adder.waiting >= _FLUSH:
                     self._apply(adder.entries())
             self._apply(adder.entries())
-        stats.save()
+        if home is not None:
+            stats.save()
         report, counts = self.report, adder.counts
         report.files += counts.files
         report.size += counts.size
@@ -182,8 +183,13 @@ class AddOperation:
             self.report.removed += sum(entry is None for entry in changes.values())
 
 
-def stat_cache_of(repository: RepositoryCore, source: str | Path, how: Scan) -> StatCache:
-    """Return the stat cache of a source, or of its folder, that is added to a folder of a version."""
+def stat_cache_of(repository: RepositoryCore, source: str | Path | None, how: Scan) -> StatCache:
+    """Return the stat cache of a source, or of its folder, that is added to a folder of a version.
+
+    Without a source it is an empty one.
+    """
+    if source is None:
+        return StatCache(private_cache_root() / "stat", "", checksum=True)
     root = f"{repository.id}:{how.dest}:{os.path.realpath(_folder_of(source) or '.')}"
     return StatCache(private_cache_root() / "stat", root, checksum=how.checksum)
 

@@ -43,7 +43,7 @@ from dataver.ingest.draft_state import (
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import PackSender, check_spool
 from dataver.ingest.parents import merge_onto, merge_parents, mirror_changes, parents_onto
-from dataver.ingest.scan import Scan, require_sources, scan
+from dataver.ingest.scan import Scan, ScannedItem, require_sources, scan
 from dataver.progress import Progress
 from dataver.repository import Published, RepositoryCore
 from dataver.repository.forks import end_fork
@@ -52,6 +52,7 @@ from dataver.tree import Change, Given, Selection, diff, path_of, walk
 if TYPE_CHECKING:
     from dataver.ingest.add_processes import AddProcesses
     from dataver.ingest.external import ExternalReport
+    from dataver.ingest.external_listing import Outside
 
 # Imports in functions: external files and worker processes are options of few adds.
 
@@ -182,6 +183,12 @@ class DraftCore(DraftStore):
         report.seconds = time.perf_counter() - began
         return report
 
+    def add_items(self, items: Iterable[list[ScannedItem]], how: Scan, progress: Progress) -> AddReport:
+        """Add items that the caller found, with any paths; reads every file. `how` collects problems."""
+        with self.changing(), self._adding(how, progress) as operation:
+            operation.add_found(None, items)
+        return operation.report
+
     @contextmanager
     def _adding(
         self, how: Scan, progress: Progress, *, mirror: bool = False, adder: Callable[..., Adder] = Adder
@@ -214,12 +221,28 @@ class DraftCore(DraftStore):
         report.ignored, report.problems = how.ignored, how.problems
         report.left_out = sorted(how.left_out)
 
+    def edit(self, changes: dict[str, Entry | None]) -> None:
+        """Change entries of the tree, by path, None to remove one; the data of entries is published."""
+        with self.changing():
+            self.edit_tree(changes)
+            self.commit()
+
     def add_external(self, urls: Sequence[str | Path], how: Scan, progress: Progress) -> "ExternalReport":
         """Record external files; see `dataver.Draft.add_external`."""
         from dataver.ingest.external import add_external
 
         with self.changing():
             report = add_external(self, self.repository, self.edit_tree, urls, how, progress)
+            self.commit()
+        return report
+
+    def add_outside(self, outside: "Outside", how: Scan, progress: Progress) -> "ExternalReport":
+        """Record external files that the caller found, with any paths; see `ingest.external`."""
+        from dataver.ingest.external import ExternalReport, record_outside
+
+        report = ExternalReport()
+        with self.changing():
+            record_outside(self, self.edit_tree, outside, how, report, progress)
             self.commit()
         return report
 

@@ -32,6 +32,7 @@ from dataver.formats.external import (
     piece_of,
 )
 from dataver.hashing import digest, new_hasher
+from dataver.hashing.checksums import Hasher, hasher
 from dataver.ingest.add_operation import changes_with
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.external_listing import ExternalFile, Outside, find_outside, reads_at_once
@@ -44,7 +45,14 @@ from dataver.short_repr import short_repr
 from dataver.storage import ObjectChanged, Pin, Store
 from dataver.storage.durable import replace_file
 
-__all__ = ["ExternalPlan", "ExternalRecorder", "ExternalReport", "add_external", "plan_external"]
+__all__ = [
+    "ExternalPlan",
+    "ExternalRecorder",
+    "ExternalReport",
+    "add_external",
+    "plan_external",
+    "record_outside",
+]
 
 _RANGE: Final = 8 * PIECE  # bytes of one read
 _IN_FLIGHT: Final = 128 << 20  # bytes of files that are being read at once
@@ -207,29 +215,32 @@ class ExternalRecorder:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _small(self, wanted: ExternalFile, entry: Entry | None) -> _Read | _Left:
-        def read(pin: Pin) -> tuple[list[ExternalPiece], bytes]:
+        def read(pin: Pin, other: Hasher | None) -> tuple[list[ExternalPiece], bytes]:
             if not pin.size:
                 return [], digest(b"")
             pieces, data = self._range(wanted.key, pin, 0)
+            if other is not None:
+                other.update(data)
             return pieces, pieces[0].digest if len(pieces) == 1 else digest(data)
 
         return self._read(wanted, entry, read)
 
     def _large(self, wanted: ExternalFile, entry: Entry | None, pool: ThreadPoolExecutor) -> _Read | _Left:
-        def read(pin: Pin) -> tuple[list[ExternalPiece], bytes]:
-            hasher, pieces = new_hasher(), list[ExternalPiece]()
+        def read(pin: Pin, other: Hasher | None) -> tuple[list[ExternalPiece], bytes]:
+            ours, pieces = new_hasher(), list[ExternalPiece]()
+            hashers = [ours, other] if other is not None else [ours]
             ahead: deque[Future[tuple[list[ExternalPiece], bytes]]] = deque()
             try:
                 for start in range(0, pin.size, _RANGE):
                     ahead.append(pool.submit(self._range, wanted.key, pin, start))
                     if len(ahead) * _RANGE >= _IN_FLIGHT:
-                        _hash_next(ahead, hasher, pieces)
+                        _hash_next(ahead, hashers, pieces)
                 while ahead:
-                    _hash_next(ahead, hasher, pieces)
+                    _hash_next(ahead, hashers, pieces)
             finally:
                 for each in ahead:
                     each.cancel()
-            return pieces, hasher.digest()
+            return pieces, ours.digest()
 
         return self._read(wanted, entry, read)
 
@@ -237,20 +248,24 @@ class ExternalRecorder:
         self,
         wanted: ExternalFile,
         entry: Entry | None,
-        read: Callable[[Pin], tuple[list[ExternalPiece], bytes]],
+        read: Callable[[Pin, Hasher | None], tuple[list[ExternalPiece], bytes]],
     ) -> _Read | _Left:
         """Read a file until it is stable, unless it is already recorded and unchanged."""
+        check = wanted.check
         try:
             for _ in range(_TRIES):
-                pin = self._store.pin(wanted.key)
+                pin = self._store.pin(wanted.key, wanted.version)
                 now = wanted._replace(size=pin.size)
                 if entry is not None and _same_source(entry, self._outside.place, now, pin, self._load):
                     return _Left(now, None)
+                other = check and hasher(check.algorithm, pin.size)
                 try:
-                    pieces, whole = read(pin)
+                    pieces, whole = read(pin, other)
                 except ObjectChanged:
                     continue
-                if pin.etag or self._store.pin(wanted.key) == pin:
+                if check and other and (wrong := check.difference(other.hexdigest())):
+                    return _Left(wanted, wrong)
+                if pin.etag or self._store.pin(wanted.key, wanted.version) == pin:
                     return _Read(now, pin, pieces, whole)
         except StoreError as error:
             if error.transient:
@@ -336,23 +351,35 @@ def add_external(
         sum(wanted.size for outside in found for wanted in outside.files),
     )
     for outside in found:
-        tree = draft.tree
-        recorder = ExternalRecorder(
-            outside,
-            prior=tree.get if tree.summary().entries else lambda _path: None,
-            load=draft.external_pack,
-            folder=draft.external,
-            report=report,
-            progress=progress,
-        )
-        entries = recorder.entries()
-        while batch := list(islice(entries, _FLUSH)):
-            changes = changes_with(draft.tree, batch, how)
-            if changes:
-                edit(changes)
+        record_outside(draft, edit, outside, how, report, progress)
     report.problems += how.problems
     report.ignored, report.seconds = how.ignored, time.perf_counter() - began
     return report
+
+
+def record_outside(
+    draft: DraftStore,
+    edit: Callable[[dict[str, Entry | None]], None],
+    outside: Outside,
+    how: Scan,
+    report: ExternalReport,
+    progress: Progress,
+) -> None:
+    """Record the files of one place; the caller holds the draft and commits. Errors as of `add_external`."""
+    tree = draft.tree
+    recorder = ExternalRecorder(
+        outside,
+        prior=tree.get if tree.summary().entries else lambda _path: None,
+        load=draft.external_pack,
+        folder=draft.external,
+        report=report,
+        progress=progress,
+    )
+    entries = recorder.entries()
+    while batch := list(islice(entries, _FLUSH)):
+        changes = changes_with(draft.tree, batch, how)
+        if changes:
+            edit(changes)
 
 
 def plan_external(
@@ -425,10 +452,13 @@ def _write_pack(folder: Path, name: bytes, data: bytes) -> None:
 
 
 def _hash_next(
-    ahead: "deque[Future[tuple[list[ExternalPiece], bytes]]]", hasher: Any, pieces: list[ExternalPiece]
+    ahead: "deque[Future[tuple[list[ExternalPiece], bytes]]]",
+    hashers: Sequence[Any],
+    pieces: list[ExternalPiece],
 ) -> None:
     more, data = ahead.popleft().result()
-    hasher.update(data)
+    for each in hashers:
+        each.update(data)
     pieces += more
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from dataver import parallel
 from dataver.errors import InvalidInput, NotFound, PathNotFound
 from dataver.formats.entry import Entry, Kind, check_path
+from dataver.hashing.checksums import Checksum
 from dataver.ingest.scan import Scan, scan, selection_of
 from dataver.repository.external_trust import folder_of, open_place, place_of
 from dataver.storage import Store, open_store
@@ -22,12 +23,23 @@ __all__ = ["ExternalFile", "Outside", "find_outside", "reads_at_once"]
 
 
 class ExternalFile(NamedTuple):
-    """A file to record: its path in the version, its key below the place, its kind and size."""
+    """A file to record.
+
+    Attributes:
+        path: its path in the version.
+        key: its key below the place.
+        kind: its kind.
+        size: bytes.
+        version: the id of the object's version; None means the current one.
+        check: the checksum that its bytes must have, if it is known.
+    """
 
     path: str
     key: str
     kind: Kind
     size: int
+    version: str | None = None
+    check: Checksum | None = None
 
 
 class Outside(NamedTuple):

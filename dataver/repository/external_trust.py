@@ -16,8 +16,10 @@ Redirects of a web server are followed only to permitted places.
 """
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from dataver.errors import DataverError, InvalidInput, StoreError
@@ -98,15 +100,16 @@ def is_allowed(place: str, repository: str) -> bool:
     return home is not None and home == _home(repository)
 
 
-def open_place(place: str, repository: str) -> Store:
+def open_place(place: str, repository: str, options: Mapping[str, Any] | None = None) -> Store:
     """Return the store of a permitted place.
 
     Args:
         place: the place.
         repository: the URL of the repository that refers to it, or the place itself if the user gave it.
+        options: storage options; None means the configured ones.
     """
     folder = folder_of(place)
-    options = options_for(place)
+    options = options_for(place) if options is None else options
     if place.startswith(("http://", "https://")):
         from dataver.storage.http_store import HttpStore
 

@@ -78,7 +78,8 @@ class Position(NamedTuple):
         Among labels without numbers the newest is the latest, and ancestors are searched by time. Clock
         differences must not change either.
         """
-        earlier = [self.before.record.created] if self.before else []
+        forks = self.line == self.label and bool(self.line)
+        earlier = [self.before.record.created] if self.before and not forks else []
         earlier += [self.newest] if self.newest else []
         created = max([record.created, *(each + _TICK for each in earlier)])
         return replace(record, label=self.label, line=self.line, created=created)

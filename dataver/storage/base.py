@@ -252,14 +252,24 @@ class Store(ABC):
             NotFound: there is no such key.
         """
 
-    def pin(self, key: str) -> Pin:
-        """Return the current state of an object, for `get_pinned`.
+    def pin(self, key: str, version: str | None = None) -> Pin:
+        """Return the state of an object, for `get_pinned`.
+
+        Args:
+            key: its name.
+            version: the id of one of its versions, in a store that keeps them; None means the current one.
 
         Raises:
-            NotFound: there is no such key.
+            NotFound: there is no such key or version.
+            InvalidInput: the store keeps no versions.
         """
+        self._refuse_version(key, version)
         info = self.stat(key)
         return Pin(info.size, None, None, info.modified)
+
+    def _refuse_version(self, key: str, version: str | None) -> None:
+        if version is not None:
+            raise InvalidInput(f"version {version} of {key} cannot be read: {self.url} keeps no versions.")
 
     def get_pinned(self, key: str, pin: Pin, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start` of an object, if it still matches its pin.

@@ -202,8 +202,9 @@ class FsspecStore(Store):
             raise StoreError(f"cannot look at {key} in {self.url}: the reply names no size.", hint=NO_STORE)
         return _info(key, found)
 
-    def pin(self, key: str) -> Pin:
+    def pin(self, key: str, version: str | None = None) -> Pin:
         """See `Store.pin`."""
+        self._refuse_version(key, version)
         info = self.stat(key)
         return Pin(info.size, info.etag, None, info.modified)
 

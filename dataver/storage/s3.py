@@ -269,9 +269,10 @@ class S3Store(FsspecStore):
         found = self._ask("look at", key, "head_object", self._target(key))
         return _info(key, found["ContentLength"], found)
 
-    def pin(self, key: str) -> Pin:
+    def pin(self, key: str, version: str | None = None) -> Pin:
         """See `Store.pin`."""
-        found = self._ask("look at", key, "head_object", self._target(key))
+        wanted = self._target(key) | ({"VersionId": version} if version is not None else {})
+        found = self._ask("look at", key, "head_object", wanted)
         info = _info(key, found["ContentLength"], found)
         return Pin(info.size, info.etag, _version(found), info.modified)
 

@@ -6,7 +6,7 @@ import pytest
 from dvc_data.hashfile.hash import file_md5
 from fsspec.implementations.local import LocalFileSystem
 
-from dataver.importers.checksums import hasher
+from dataver.hashing.checksums import hasher
 
 TEXTS = {
     "unix": b"a\nb\n" * 300_000,

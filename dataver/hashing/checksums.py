@@ -7,13 +7,31 @@ whose header has the size.
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-__all__ = ["Hasher", "hasher"]
+__all__ = ["Checksum", "Hasher", "hasher"]
 
 _TEXT = frozenset(b"\n\r\t\f\b") | frozenset(range(32, 127))
 _LOOKED_AT = 512  # bytes at the start of a file by which DVC tells text
 _MOST_OTHERS = 0.3  # the share of other bytes in a text
+
+
+class Checksum(NamedTuple):
+    """A checksum that another tool keeps of a file.
+
+    Attributes:
+        algorithm: "md5", "md5-dos2unix", "sha256" or "git-sha1".
+        value: lower-case hex.
+    """
+
+    algorithm: str
+    value: str
+
+    def difference(self, found: str) -> str | None:
+        """Return the problem if the bytes have another checksum, as the end of a sentence."""
+        if found == self.value:
+            return None
+        return f"its {self.algorithm} is {found}, and its source says {self.value}"
 
 
 class Hasher(Protocol):

@@ -1,0 +1,103 @@
+"""What earlier imports brought: the version that belongs to each version of the source.
+
+The idea: a record says where it came from (`imported` in its metadata), so the repository itself is the list.
+A version that was deleted since, or that the source cannot list, has no version: its children follow its
+parents.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dataver.errors import DataverError
+from dataver.importers.changes import checked_files, names_of
+from dataver.importers.source import SourceVersion
+from dataver.lru import LRUCache
+from dataver.repository import Published, RepositoryCore
+
+__all__ = ["IMPORTED", "ImportedHistory"]
+
+IMPORTED = "imported"
+"""Key of the metadata that says where a version came from."""
+
+_KEPT = 4  # versions whose contents are kept by name: a parent is needed by its next children
+
+
+class ImportedHistory:
+    """The versions of one tool in a repository, by their keys in the source.
+
+    Args:
+        repository: the repository.
+        kind: the tool.
+    """
+
+    def __init__(self, repository: RepositoryCore, kind: str) -> None:
+        self._repository, self._kind = repository, kind
+        self._there: dict[str, dict[str, Published | None]] = {}  # by dataset and key; None: deleted
+        self._published: dict[str, Published] = {}
+        self._sources: dict[str, SourceVersion] = {}
+        self._instead: dict[str, tuple[str, ...]] = {}  # the parents of keys that have no version
+        self._names: LRUCache[str, Mapping[str, str]] = LRUCache(_KEPT)
+
+    def find(self, wanted: SourceVersion) -> Published | None:
+        """Return the version that an earlier import made, None if there is none."""
+        found = self._dataset(wanted.dataset).get(wanted.key)
+        if found is not None:
+            self._sources[wanted.key], self._published[wanted.key] = wanted, found
+        return found
+
+    def is_deleted(self, wanted: SourceVersion) -> bool:
+        """Return whether the version that an earlier import made was deleted; it is not made again."""
+        there = self._dataset(wanted.dataset)
+        return wanted.key in there and there[wanted.key] is None
+
+    def add(self, wanted: SourceVersion, published: Published, names: Mapping[str, str]) -> None:
+        """Record a new version, with the names of the contents that it has."""
+        self._sources[wanted.key], self._published[wanted.key] = wanted, published
+        self._names.put(wanted.key, names)
+
+    def leave_out(self, wanted: SourceVersion) -> None:
+        """Record that a version of the source has none here."""
+        self._instead[wanted.key] = wanted.parents
+
+    def parents(self, wanted: SourceVersion) -> list[tuple[Published, Mapping[str, str]]]:
+        """Return the versions of the parents, each with the names of its contents."""
+        keys = dict.fromkeys(key for parent in wanted.parents for key in self._versions_of(parent))
+        return [(self._published[key], self._names_of(key)) for key in keys]
+
+    def _versions_of(self, key: str) -> list[str]:
+        if key in self._published:
+            return [key]
+        return [each for parent in self._instead.get(key, ()) for each in self._versions_of(parent)]
+
+    def _names_of(self, key: str) -> Mapping[str, str]:
+        names = self._names.get(key)
+        if names is None:
+            tree = self._repository.tree(self._published[key].record.tree)
+            try:
+                names = names_of(checked_files(self._sources[key].files(), []), tree)
+            except DataverError:
+                names = {}  # its children read all their files
+            self._names.put(key, names)
+        return names
+
+    def _dataset(self, name: str) -> dict[str, Published | None]:
+        if name not in self._there:
+            records = self._repository.records
+            listed = records.names(name)
+            gone = filter(None, (records.tombstone(name, label) for label in listed.deleted))
+            found: dict[str, Published | None] = {
+                key: None for each in gone if each.was and (key := self._key(each.was.metadata))
+            }
+            for published in records.versions(name):
+                if key := self._key(published.record.metadata):
+                    found[key] = published
+            self._there[name] = found
+        return self._there[name]
+
+    def _key(self, metadata: Mapping[str, Any]) -> str | None:
+        """Return the key in the source that metadata names, None if it names none of this tool."""
+        said = metadata.get(IMPORTED)
+        if not isinstance(said, dict) or said.get("from") != self._kind:
+            return None
+        key = said.get("id")
+        return key if isinstance(key, str) else None

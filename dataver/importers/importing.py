@@ -1,0 +1,366 @@
+"""Importing the history of another tool: compare, read, publish.
+
+The idea: each version of the source becomes a child of its parents' versions, and its record says which one
+it was. So an import that is repeated knows what is there and brings only the rest; one that was interrupted
+continues, also inside a large version: its draft stays, with a list of what was read.
+
+Write order for each batch (invariant 4): the draft's tree, then the list. What cannot be brought is left out
+of its version, whose metadata says so, and reported (invariant 10).
+"""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dataver.api.draft import Draft
+from dataver.api.one_step import OneStepDrafts
+from dataver.api.repository import Repository
+from dataver.api.version import Version
+from dataver.errors import Conflict, DataverError, InvalidInput, StoreError
+from dataver.formats.entry import Entry
+from dataver.formats.names import check_label
+from dataver.formats.record import ParentRef
+from dataver.importers.changes import Changes, Parent, changes_since, checked_files, copies, name_of, names_of
+from dataver.importers.history import IMPORTED, ImportedHistory
+from dataver.importers.reading import Places, Ready, ready_batches
+from dataver.importers.runs import record_runs
+from dataver.importers.source import Source, SourceFile, SourceVersion
+from dataver.ingest.scan import Scan
+from dataver.machine.paths import workspace_of
+from dataver.progress import SILENT, Progress, receiver
+from dataver.repository import Published
+from dataver.repository.external_trust import allow, is_allowed
+from dataver.short_repr import short_repr
+
+__all__ = ["ImportReport", "import_versions"]
+
+_READ = "imported.jsonl"  # in the draft's folder: what was read
+_NAMED = 100  # paths that metadata names as left out
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass
+class ImportReport:
+    """Result of an import. Sizes in bytes.
+
+    Attributes:
+        versions: the versions made, in their order.
+        known: versions of the source that an earlier import brought.
+        files: contents read.
+        size: their bytes.
+        stored: bytes stored for them, compressed.
+        tags: `(tag, version)` of tags that were set.
+        seconds: wall time.
+        problems: `(name, reason)` of everything that could not be brought.
+    """
+
+    versions: list[Version] = field(default_factory=list)
+    known: int = 0
+    files: int = 0
+    size: int = 0
+    stored: int = 0
+    tags: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+    __repr__ = short_repr
+
+
+def import_versions(
+    repo: Repository,
+    source: Source,
+    *,
+    in_place: bool = False,
+    workspace: str | Path | None = None,
+    progress: Progress | bool = SILENT,
+) -> ImportReport:
+    """Make a version of each version of a source that no earlier import has made.
+
+    Args:
+        repo: the repository.
+        source: the other tool's history.
+        in_place: record objects of the source where they are, as `Draft.add_external` does, instead of
+            storing their bytes; this allows this machine to read the places.
+        workspace: the folder that keeps drafts meanwhile, as for `Repository.create`.
+        progress: receives counts of files and bytes; True shows a bar.
+
+    Raises:
+        InvalidInput: it is no such source.
+        StoreError: a store failed or cannot be reached; repeating the call continues.
+    """
+    began = time.perf_counter()
+    with receiver(progress, "Importing", fresh="new") as shown:
+        operation = _Import(repo, source, in_place, workspace_of(workspace), shown)
+        operation.run()
+    operation.report.seconds = time.perf_counter() - began
+    return operation.report
+
+
+class _Import:
+    """One call of `import_versions`."""
+
+    def __init__(
+        self, repo: Repository, source: Source, in_place: bool, home: Path, progress: Progress
+    ) -> None:
+        self._repo, self._core, self._source = repo, repo._core, source
+        self._in_place, self._home, self._progress = in_place, home, progress
+        self._history = ImportedHistory(self._core, source.kind)
+        self._tags: dict[str, dict[str, str]] = {}
+        self._total = (0, 0)
+        self.report = ImportReport()
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self._source.stores)
+
+    def run(self) -> None:
+        """Bring every version of the source that is not there."""
+        for wanted in self._source.versions():
+            try:
+                self._import(wanted)
+            except StoreError as error:
+                again = "repeat the import to continue"
+                error.hint = f"{error.hint}; then {again}" if error.hint else again
+                raise
+        self.report.problems += self._source.problems
+
+    def _import(self, wanted: SourceVersion) -> None:
+        published = self._history.find(wanted)
+        if published is None and self._history.is_deleted(wanted):
+            self._history.leave_out(wanted)
+            self.report.known += 1
+            return
+        if published is not None:
+            self.report.known += 1
+        else:
+            problems: list[tuple[str, str]] = []
+            files = listed(wanted, problems)
+            if files is None:
+                self._history.leave_out(wanted)
+                self.report.problems += problems
+                return
+            published = self._bring(wanted, files, problems)
+            self.report.versions.append(Version.of(self._core, published))
+            self.report.problems += [(f"{path} in {published.ref}", reason) for path, reason in problems]
+        self._set_tags(wanted, published)
+        if wanted.produced_by or wanted.used_by:
+            version = Version.of(self._core, published)
+            record_runs(self._repo, version, wanted.produced_by, wanted.used_by)
+
+    def _bring(
+        self, wanted: SourceVersion, files: dict[str, SourceFile], problems: list[tuple[str, str]]
+    ) -> Published:
+        """Make a version."""
+        parents = self._history.parents(wanted)
+        mirrors = f"{self._source.kind} {wanted.key}"
+        drafts = OneStepDrafts(
+            self._core, self._repo._given_url, self._home, wanted.dataset, mirrors, spool=None
+        )
+        try:
+            draft = self._draft(drafts, [published for published, _ in parents])
+            trees = [Parent(self._core.tree(each.record.tree), names) for each, names in parents]
+            self._fill(draft, files, trees, problems)
+            published = self._publish(draft, wanted, problems)
+        finally:
+            drafts.release()
+        self._history.add(wanted, published, names_of(files, self._core.tree(published.record.tree)))
+        return published
+
+    def _publish(self, draft: Draft, wanted: SourceVersion, problems: Sequence[tuple[str, str]]) -> Published:
+        """Seal and publish a draft with the facts of the source."""
+        parents = [self._core.records.of_parent(ParentRef(**each)) for each in draft._core.state.parents]
+        created = wanted.created
+        if created is not None:
+            earliest = [each.record.created + _TICK for each in parents if each is not None]
+            created = min(max([created, *earliest]), datetime.now(UTC))
+        names = self._core.records.names(wanted.dataset)
+        label = wanted.label if valid_label(wanted.label, {*names.labels, *names.deleted}) else None
+        draft.finalize(
+            wanted.message,
+            label=label,
+            author=wanted.author or None,
+            created=created,
+            allow_empty=True,
+            metadata={
+                **wanted.metadata,
+                IMPORTED: {
+                    "from": self._source.kind,
+                    "source": self._source.location,
+                    "id": wanted.key,
+                    **(
+                        {"created": wanted.created.isoformat()}
+                        if wanted.created not in (None, created)
+                        else {}
+                    ),
+                    **({"label": wanted.label} if wanted.label != label else {}),
+                    **_left_out(problems),
+                },
+            },
+        )
+        sent = draft.upload(allow_fork=True).version
+        draft._core.forget()
+        return sent._published()
+
+    def _set_tags(self, wanted: SourceVersion, published: Published) -> None:
+        """Point the tags of the source at its version, unless they do."""
+        dataset = published.record.dataset
+        if wanted.tags and dataset not in self._tags:
+            self._tags[dataset] = self._repo.tagged(dataset)
+        for tag in wanted.tags:
+            if self._tags[dataset].get(tag) != published.record.label:
+                try:
+                    self._repo.tag(published.ref, tag)
+                except (Conflict, InvalidInput) as error:
+                    self.report.problems.append((f"tag {tag} of {published.ref}", error.message))
+                else:
+                    self._tags[dataset][tag] = published.record.label
+                    self.report.tags.append((tag, published.ref))
+
+    def _draft(self, drafts: OneStepDrafts, parents: Sequence[Published]) -> Draft:
+        """Return the draft of an interrupted call, or a new one."""
+        for draft in drafts.left_behind():
+            if draft._core.is_child_of(parents):
+                draft._core.reopen(drafts.spool)
+                return draft
+            draft.discard()
+        return drafts.start(parents)
+
+    # the content
+
+    def _fill(
+        self,
+        draft: Draft,
+        files: dict[str, SourceFile],
+        parents: Sequence[Parent],
+        problems: list[tuple[str, str]],
+    ) -> None:
+        """Change the draft's tree into the version's; files that cannot be read become problems."""
+        changes = changes_since(parents, files, draft.tree, _read_before(draft))
+        if changes.entries:
+            draft._core.edit(changes.entries)
+        new = [each[0] for each in changes.new.values()]
+        self._total = (self._total[0] + len(new), self._total[1] + sum(file.size or 0 for file in new))
+        self._progress.start(*self._total)
+        stays = [file for file in new if file.external or (self._in_place and file.url is not None)]
+        staying = {file.path for file in stays}
+        failed: list[tuple[str, str]] = []
+        self._record(draft, stays, failed)
+        self._read(draft, [file for file in new if file.path not in staying], failed)
+        self._share(draft, changes, dict(failed), problems)
+
+    def _share(
+        self,
+        draft: Draft,
+        changes: Changes,
+        failed: Mapping[str, str],
+        problems: list[tuple[str, str]],
+    ) -> None:
+        """Give all paths of a content the entry of the first one; what failed leaves none of a parent's."""
+        tree, entries = draft.tree, dict[str, Entry | None]()
+        for files in changes.new.values():
+            first = files[0].path
+            if first in failed:
+                problems += [(file.path, failed[first]) for file in files]
+                entries.update({file.path: None for file in files if tree.get(file.path) is not None})
+            elif len(files) > 1 and (entry := tree.get(first)) is not None:
+                entries.update(copies(entry, files[1:]))
+        if entries:
+            draft._core.edit(entries)
+
+    def _read(self, draft: Draft, files: Sequence[SourceFile], problems: list[tuple[str, str]]) -> None:
+        """Add contents to the draft, a batch at a time."""
+        if not files:
+            return
+        folder = Path(tempfile.mkdtemp(prefix="import-", dir=draft._core.folder))
+        try:
+            for batch in ready_batches(files, self._places, folder):
+                how = Scan(checksum=True, default_ignore=False)
+                items = [ready.item for ready in batch if ready.item is not None]
+                report = draft._core.add_items([items], how, self._progress)
+                self.report.files += len(items)
+                self.report.size += report.size
+                self.report.stored += report.stored
+                problems += [(ready.file.path, ready.reason) for ready in batch if ready.item is None]
+                paths = {item.source: item.path for item in items}
+                problems += [(paths.get(source, source), reason) for source, reason in how.problems]
+                _note_read(draft, batch)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _record(self, draft: Draft, files: Sequence[SourceFile], problems: list[tuple[str, str]]) -> None:
+        """Record contents that stay where they are."""
+        for outside in self._places.outsides(files, problems):
+            if self._in_place:
+                allow(outside.place, self._core.url)
+            elif not is_allowed(outside.place, self._core.url):
+                reason = f"it stays at {outside.place}, which this machine may not read; --in-place allows it"
+                problems += [(file.path, reason) for file in outside.files]
+                continue
+            how = Scan(default_ignore=False)
+            report = draft._core.add_outside(outside, how, self._progress)
+            self.report.files += report.files
+            self.report.size += report.read
+            keys = {f"{outside.place}/{file.key}": file.path for file in outside.files}
+            problems += [(keys.get(name, name), reason) for name, reason in (*report.problems, *how.problems)]
+
+
+def listed(wanted: SourceVersion, problems: list[tuple[str, str]]) -> dict[str, SourceFile] | None:
+    """Return the files of a version by path, None if the source cannot list them.
+
+    Raises:
+        StoreError: the source cannot be reached now.
+    """
+    try:
+        return checked_files(wanted.files(), problems)
+    except DataverError as error:
+        if isinstance(error, StoreError) and error.transient:
+            raise
+        problems.append((wanted.key, error.message))
+        return None
+
+
+def valid_label(label: str | None, taken: Container[str]) -> bool:
+    """Return whether a version can have a label."""
+    try:
+        check_label(label or "")
+    except InvalidInput:
+        return False
+    return label not in taken
+
+
+def _left_out(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the part of the metadata that says what the version lacks."""
+    if not problems:
+        return {}
+    return {"left_out": len(problems), "left_out_paths": dict(problems[:_NAMED])}
+
+
+# what a draft has read already
+
+
+def _read_before(draft: Draft) -> dict[str, str]:
+    """Return names of contents that an interrupted call added to the draft, by path."""
+    try:
+        lines = (draft._core.folder / _READ).read_text("utf-8").splitlines()
+    except OSError:
+        return {}
+    found: dict[str, str] = {}
+    for line in lines:
+        with suppress(ValueError):  # the last line may be torn
+            found.update(json.loads(line))
+    return found
+
+
+def _note_read(draft: Draft, batch: Sequence[Ready]) -> None:
+    """Record the contents of a batch that the draft holds now."""
+    names = {ready.file.path: name_of(ready.file) for ready in batch if ready.item is not None}
+    with (draft._core.folder / _READ).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(names) + "\n")

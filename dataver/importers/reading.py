@@ -1,0 +1,215 @@
+"""Contents of the source: verified by the source's checksums, as local files or where they are.
+
+The idea: a local file is verified where it is and added from there. Other contents are copied to a temporary
+folder, a bounded batch at a time. A draft then adds the batch at the speed of any other local files.
+
+Keeps invariant 1: no content is added that does not have the checksum that its source has for it.
+"""
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from dataver import parallel
+from dataver.errors import DataverError, NotFound, StoreError
+from dataver.hashing.checksums import Hasher, hasher
+from dataver.importers.source import SourceFile
+from dataver.ingest.external_listing import ExternalFile, Outside
+from dataver.ingest.scan import ScannedItem
+from dataver.ingest.stat_cache import FileStat
+from dataver.machine.configuration import below, options_for
+from dataver.repository.external_trust import folder_of, open_place, place_of
+from dataver.storage import Store
+
+__all__ = ["Places", "Ready", "local_path", "ready_batches"]
+
+_BATCH = 256 << 20  # bytes of contents that are copied before they are added
+_FILES = 4096  # contents of a batch
+_RANGE = 8 << 20  # bytes of one read of a remote object
+
+
+class Ready(NamedTuple):
+    """A verified content: the file of the source, and the item to add or the reason why there is none."""
+
+    file: SourceFile
+    item: ScannedItem | None
+    reason: str = ""
+
+
+def ready_batches(files: Iterable[SourceFile], places: "Places", folder: Path) -> Iterator[list[Ready]]:
+    """Verify contents, and copy those that are not local files to a folder, a batch at a time.
+
+    The copies of a batch are deleted before the next one is made.
+
+    Raises:
+        StoreError: a store cannot be reached now.
+    """
+    numbers = count()
+    with parallel.pool(parallel.REQUESTS, "import") as pool:
+        for batch in _batches(files):
+            ready = list(pool.map(lambda file: _ready(file, places, folder / str(next(numbers))), batch))
+            yield ready
+            for path in folder.iterdir():
+                path.unlink()
+
+
+def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
+    batch, size = list[SourceFile](), 0
+    for file in files:
+        if batch and (size + (file.size or 0) > _BATCH or len(batch) == _FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size or 0
+    if batch:
+        yield batch
+
+
+def _ready(file: SourceFile, places: "Places", target: Path) -> Ready:
+    try:
+        local = local_path(file)
+        if local is not None:
+            return _verified(file, local)
+        with target.open("wb") as copy:
+            return _copied(file, places, target, copy)
+    except StoreError as error:
+        if error.transient:
+            raise
+        return Ready(file, None, error.message)
+    except DataverError as error:
+        return Ready(file, None, error.message)
+    except OSError as error:
+        return Ready(file, None, f"it cannot be read: {error.strerror or error}")
+
+
+def local_path(file: SourceFile) -> Path | None:
+    """Return the path of a content that is a local file, else None."""
+    if file.url is None:
+        return None
+    return folder_of(file.url) if "://" in file.url else Path(file.url)
+
+
+def _verified(file: SourceFile, path: Path) -> Ready:
+    if not stat.S_ISREG(path.stat().st_mode):
+        return Ready(file, None, f"{path} is not a file")
+    if file.check is not None:
+        with path.open("rb", buffering=0) as content:
+            other = hasher(file.check.algorithm, os.fstat(content.fileno()).st_size)
+            for data in iter(lambda: content.read(_RANGE >> 3), b""):
+                other.update(data)
+        if wrong := file.check.difference(other.hexdigest()):
+            return Ready(file, None, wrong)
+    return Ready(file, _item(file, path))
+
+
+def _copied(file: SourceFile, places: "Places", target: Path, copy: IO[bytes]) -> Ready:
+    size, parts = places.parts(file) if file.url is not None else _opened(file)
+    other: Hasher | None = hasher(file.check.algorithm, size) if file.check else None
+    done = 0
+    for data in parts:
+        done += len(data)
+        if file.size is not None and done > file.size:
+            return Ready(file, None, f"it has more than the {file.size} bytes that its source says")
+        copy.write(data)
+        if other is not None:
+            other.update(data)
+    copy.flush()
+    if file.size is not None and done != file.size:
+        return Ready(file, None, f"it has {done} bytes, and its source says {file.size}")
+    if file.check and other and (wrong := file.check.difference(other.hexdigest())):
+        return Ready(file, None, wrong)
+    return Ready(file, _item(file, target))
+
+
+def _opened(file: SourceFile) -> tuple[int, Iterator[bytes]]:
+    if file.read is None:
+        raise NotFound("its source has no content for it.")
+    opened = file.read()
+
+    def parts() -> Iterator[bytes]:
+        with opened:
+            yield from iter(lambda: opened.read(_RANGE >> 3), b"")
+
+    return file.size or 0, parts()
+
+
+def _item(file: SourceFile, path: Path) -> ScannedItem:
+    now = path.stat()
+    return ScannedItem(
+        file.path, str(path), file.kind, FileStat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
+    )
+
+
+class Places:
+    """The stores in which a source has contents.
+
+    Args:
+        options: storage options of URLs and of all below, as the source has them.
+    """
+
+    def __init__(self, options: Mapping[str, Mapping[str, Any]]) -> None:
+        self._options = options
+        self._open: dict[tuple[str, str], Store] = {}
+
+    def store(self, place: str) -> Store:
+        """Return the store of a place."""
+        given = next((each for url, each in self._options.items() if below(place, url)), {})
+        options = {**given, **(options_for(place) or {})}
+        found = self._open.get(key := (place, repr(options)))
+        if found is None:
+            found = self._open[key] = open_place(place, place, options)
+        return found
+
+    def parts(self, file: SourceFile) -> tuple[int, Iterator[bytes]]:
+        """Return the size of an object, and its parts."""
+        url = file.url or ""
+        place = next((each for each in self._options if below(url, each)), url.rpartition("/")[0])
+        store, key = self.store(place), url[len(place) + 1 :]
+        pin = store.pin(key, file.object_version)
+        starts = range(0, pin.size, _RANGE)
+        return pin.size, (store.get_pinned(key, pin, at, min(_RANGE, pin.size - at)) for at in starts)
+
+    def outsides(self, files: Iterable[SourceFile], problems: list[tuple[str, str]]) -> Iterator[Outside]:
+        """Yield the places of contents that stay where they are, each with its files.
+
+        A place is the folder that all objects of one bucket or host, or all local files, have in common.
+
+        Args:
+            files: files with a `url`.
+            problems: receives the path and the reason of a file whose place is invalid.
+        """
+        groups: dict[str, list[tuple[str, SourceFile]]] = defaultdict(list)
+        for file in files:
+            path = local_path(file)
+            try:
+                url = os.path.realpath(path) if path is not None else place_of(file.url or "")
+            except DataverError as error:
+                problems.append((file.path, error.message))
+                continue
+            groups["" if path is not None else "/".join(url.split("/")[:3])].append((url, file))
+        for group in groups.values():
+            root = _common_folder([url for url, _ in group])
+            found = [
+                ExternalFile(
+                    file.path,
+                    url[len(root) + 1 :],
+                    file.kind,
+                    file.size or 0,
+                    file.object_version,
+                    file.check,
+                )
+                for url, file in group
+            ]
+            place = place_of(root or "/")
+            yield Outside(place, self.store(place), sorted(found), [])
+
+
+def _common_folder(urls: list[str]) -> str:
+    """Return the folder that contains all of some URLs or paths."""
+    first, last = min(urls).split("/")[:-1], max(urls).split("/")[:-1]
+    same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
+    return "/".join(first[: min(len(first), len(last)) if same is None else same])

@@ -1,0 +1,242 @@
+"""The import of a history, with a source in memory."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+import dataver
+from dataver.errors import DataverError, StoreError
+from dataver.formats.entry import Kind
+from dataver.importers import import_versions, plan_import
+from dataver.importers.source import SourceFile
+from importers.sources import BEGAN, WrittenSource, file
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dataver.Repository:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return dataver.init(tmp_path / "repo")
+
+
+def contents(repo: dataver.Repository, ref: str) -> dict[str, bytes]:
+    version = repo.version(ref)
+    return {
+        entry.path: version.files().read(entry.path) if entry.kind < 2 else entry.target.encode()
+        for entry in version.entries()
+    }
+
+
+def parents(repo: dataver.Repository, ref: str) -> list[str]:
+    return sorted(f"{each.dataset}@{each.label}" for each in repo.version(ref).parents)
+
+
+def labels(repo: dataver.Repository, name: str = "cats") -> list[str]:
+    return sorted(version.label for version in repo.versions(name))
+
+
+def test_a_history_is_imported_version_by_version(repo: dataver.Repository) -> None:
+    """Added, changed, renamed, copied and removed files are right in every version, with facts and tags."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"), file("two", b"22"), tags=("first",))
+    source.add("b", file("one", b"1"), file("sub/two", b"22"), file("three", b"333"), metadata={"k": 1})
+    source.add("c", file("one", b"new"), file("copy/1", b"new"), file("three", b"333", kind=Kind.EXECUTABLE))
+    source.add("d", file("three", b"333"), SourceFile("link", "", kind=Kind.SYMLINK, target="three"))
+    report = import_versions(repo, source)
+    assert [version.label for version in report.versions] == ["1.0.0", "1.0.1", "1.0.2", "1.0.3"]
+    assert report.problems == []
+    assert report.files == 4  # contents, each read once
+    assert contents(repo, "cats@1.0.0") == {"one": b"1", "two": b"22"}
+    assert contents(repo, "cats@1.0.1") == {"one": b"1", "sub/two": b"22", "three": b"333"}
+    assert contents(repo, "cats@1.0.2") == {"one": b"new", "copy/1": b"new", "three": b"333"}
+    assert repo.version("cats@1.0.2").entry("three").kind == Kind.EXECUTABLE
+    assert contents(repo, "cats@1.0.3") == {"three": b"333", "link": b"three"}
+    second = repo.version("cats@1.0.1")
+    assert (second.message, second.author, second.created.hour) == ("version b", "ana", 13)
+    assert parents(repo, "cats@1.0.1") == ["cats@1.0.0"]
+    assert second.metadata == {"k": 1, "imported": {"from": "written", "source": "a test", "id": "b"}}
+    assert repo.tagged("cats") == {"first": "1.0.0"}
+
+
+def test_a_repeated_import_brings_only_what_is_new(repo: dataver.Repository) -> None:
+    """Versions that are there are not made again, tags follow the source, and new versions are added."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"))
+    import_versions(repo, source)
+    again = import_versions(repo, source)
+    assert (again.versions, again.known, again.files, again.tags) == ([], 1, 0, [])
+    source.add("b", file("one", b"1"), file("two", b"2"), tags=("new",))
+    plan = plan_import(repo, source)
+    assert (len(plan.versions), plan.known, plan.files, plan.size, plan.stored) == (1, 1, 1, 1, 1)
+    last = import_versions(repo, source)
+    assert ([each.label for each in last.versions], last.files) == (["1.0.1"], 1)
+    assert last.tags == [("new", "cats@1.0.1")]
+
+
+def test_branches_are_forks_and_merges_are_on_the_main_line(repo: dataver.Repository) -> None:
+    """`latest` is the last version of the first line; a fork keeps its own time."""
+    source = WrittenSource()
+    source.add("a", file("base", b"0"), file("old", b"old"))
+    source.add("m", file("base", b"0"), file("main", b"m"), file("old", b"old"), parents=("a",))
+    source.add("f", file("base", b"0"), file("fork", b"f"), parents=("a",), created=BEGAN.replace(minute=30))
+    source.add("j", file("base", b"0"), file("main", b"m"), file("fork", b"f"), parents=("m", "f"))
+    source.add("x", file("base", b"x"), parents=("m",))
+    import_versions(repo, source)
+    assert labels(repo) == ["1.0.0", "1.0.0-fork.1", "1.0.1", "1.0.1-fork.1", "1.0.2"]
+    fork = repo.version("cats@1.0.0-fork.1")
+    assert fork.created == BEGAN.replace(minute=30)
+    merged = repo.version("cats@latest")
+    assert merged.message == "version j"
+    assert parents(repo, "cats@latest") == ["cats@1.0.0-fork.1", "cats@1.0.1"]
+    assert contents(repo, "cats@latest") == {"base": b"0", "main": b"m", "fork": b"f"}
+    assert contents(repo, "cats@1.0.1-fork.1") == {"base": b"x"}
+
+
+def test_what_cannot_be_read_is_left_out_and_nothing_else_is_lost(repo: dataver.Repository) -> None:
+    """A missing, a wrong, a short and a hostile file are named; an older content never stands for them."""
+    source = WrittenSource()
+    source.add("a", file("wrong", b"before"), file("fine", b"fine"))
+    source.add(
+        "b",
+        file("fine", b"fine"),
+        file("wrong", b"after", read=lambda: io.BytesIO(b"AFTER")),
+        file("same", b"after"),
+        file("short", b"12345", read=lambda: io.BytesIO(b"123")),
+        file("gone", b"gone", missing="its object is missing from the remote"),
+        file("nowhere", b"n", url="/no/such/file"),
+        file("../outside", b"x"),
+        file("fine/below", b"x"),
+        SourceFile("etc", "", kind=Kind.SYMLINK, target="/etc/passwd"),
+        file("more", b"more"),
+    )
+    report = import_versions(repo, source)
+    assert contents(repo, "cats@1.0.1") == {"fine": b"fine", "more": b"more"}
+    reasons = {name.removesuffix(" in cats@1.0.1"): reason for name, reason in report.problems}
+    assert set(reasons) == {
+        "wrong", "same", "short", "gone", "nowhere", "../outside", "fine/below", "etc",
+    }  # fmt: skip
+    assert "md5" in reasons["wrong"]
+    imported = repo.version("cats@1.0.1").metadata["imported"]
+    assert imported["left_out"] == 8
+    assert set(imported["left_out_paths"]) == set(reasons)
+
+
+def test_a_version_that_cannot_be_listed_is_left_out(repo: dataver.Repository) -> None:
+    """Its children are children of its parents."""
+
+    def damaged() -> list[SourceFile]:
+        raise DataverError("its listing is cut off.")
+
+    source = WrittenSource()
+    source.add("a", file("one", b"1"))
+    broken = source.add("b")
+    object.__setattr__(broken, "files", damaged)
+    source.add("c", file("one", b"1"), file("two", b"2"))
+    report = import_versions(repo, source)
+    assert report.problems == [("b", "its listing is cut off.")]
+    assert parents(repo, "cats@latest") == ["cats@1.0.0"]
+    assert contents(repo, "cats@latest") == {"one": b"1", "two": b"2"}
+
+
+def test_an_interrupted_import_continues(repo: dataver.Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contents that were read before the interruption are not read again."""
+    monkeypatch.setattr("dataver.importers.reading._FILES", 2)
+    opened: list[int] = []
+    down = [True]
+
+    def reader(number: int) -> SourceFile:
+        data = b"%d" % number
+
+        def read() -> io.BytesIO:
+            if number == 5 and down[0]:
+                raise StoreError("the network is down.", transient=True)
+            opened.append(number)
+            return io.BytesIO(data)
+
+        return file(f"f{number}", data, read=read)
+
+    source = WrittenSource()
+    source.add("a", *(reader(number) for number in range(8)))
+    with pytest.raises(StoreError, match="the network is down") as caught:
+        import_versions(repo, source)
+    assert caught.value.hint == "repeat the import to continue"
+    assert repo.datasets() == []
+    first = set(opened)
+    assert first >= {0, 1, 2, 3}
+    down[0] = False
+    opened.clear()
+    report = import_versions(repo, source)
+    assert not {0, 1, 2, 3} & set(opened)
+    assert report.versions[0].file_count == 8
+    assert contents(repo, "cats@latest") == {f"f{number}": b"%d" % number for number in range(8)}
+
+
+def test_objects_can_stay_in_place(repo: dataver.Repository, tmp_path: Path) -> None:
+    """With `in_place` the bytes are not stored, and their checksums are still verified."""
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    (remote / "o1").write_bytes(b"a" * 100_000)
+    (remote / "o2").write_bytes(b"other")
+    source = WrittenSource()
+    source.add(
+        "a",
+        file("one", b"a" * 100_000, url=str(remote / "o1")),
+        file("again", b"a" * 100_000, url=str(remote / "o1")),
+        file("wrong", b"expected", url=str(remote / "o2")),
+    )
+    plan = plan_import(repo, source, in_place=True)
+    assert (plan.files, plan.size, plan.stored) == (2, 100_008, 0)
+    assert plan.places == [f"file://{remote}"]
+    report = import_versions(repo, source, in_place=True)
+    assert [name for name, _ in report.problems] == ["wrong in cats@1.0.0"]
+    assert contents(repo, "cats@latest") == {"one": b"a" * 100_000, "again": b"a" * 100_000}
+    (remote / "o1").unlink()
+    with pytest.raises(DataverError):
+        contents(repo, "cats@latest")
+
+
+def test_references_need_permission(repo: dataver.Repository, tmp_path: Path) -> None:
+    """A source that refers to files of this machine cannot make the importer read them."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    source = WrittenSource()
+    source.add("a", file("s", b"secret", url=str(secret), external=True), file("fine", b"fine"))
+    report = import_versions(repo, source)
+    assert contents(repo, "cats@latest") == {"fine": b"fine"}
+    assert "--in-place allows it" in report.problems[0][1]
+
+
+def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
+    """An import does not bring back what a person has deleted."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"))
+    source.add("b", file("one", b"2"))
+    import_versions(repo, source)
+    repo.delete("cats@1.0.1", reason="wrong")
+    source.add("c", file("one", b"3"))
+    report = import_versions(repo, source)
+    assert (report.known, [each.label for each in report.versions]) == (2, ["1.0.2"])
+    assert parents(repo, "cats@latest") == ["cats@1.0.0"]
+
+
+def test_labels_of_the_source_are_kept_where_they_are_free(repo: dataver.Repository) -> None:
+    """A label that is taken or invalid is noted, and the next free one is used."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"), label="2.1.0")
+    source.add("b", file("one", b"2"), label="2.1.0")
+    source.add("c", file("one", b"3"), label="a/b")
+    import_versions(repo, source)
+    assert labels(repo) == ["2.1.0", "2.1.1", "2.1.2"]
+    assert repo.version("cats@2.1.1").metadata["imported"]["label"] == "2.1.0"
+
+
+def test_a_link_in_the_source_is_not_followed_to_a_device(repo: dataver.Repository, tmp_path: Path) -> None:
+    """Only regular files are read."""
+    os.mkfifo(tmp_path / "pipe")
+    source = WrittenSource()
+    source.add("a", file("pipe", b"", url=str(tmp_path / "pipe")), file("fine", b"fine"))
+    report = import_versions(repo, source)
+    assert [name for name, _ in report.problems] == ["pipe in cats@1.0.0"]
