@@ -69,6 +69,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "push": "Copy versions from this repository to another.",
         "pull": "Copy versions from another repository to this one.",
         "mirror": "Copy all versions, tags and lineage of a repository to another.",
+        "import": "Import the history of another tool: folders, DVC, ClearML and others.",
     },
     "Maintenance": {
         "du": "Show the size of datasets and versions, and what deleting them would free.",

@@ -1,0 +1,21 @@
+"""`dataver import`: the group of commands that bring the history of another tool."""
+
+from dataver_cli.group import LazyGroup
+
+SECTIONS = {
+    "Files": {
+        "folders": "Import folders such as data_2026-01-03/, one version a folder.",
+    },
+}
+
+command = LazyGroup(
+    "import",
+    package="dataver_cli.importing",
+    sections=SECTIONS,
+    help="Import the history of another tool, one version for each of its versions.\n\n"
+    "--plan shows what would be read and stored. A repeated import brings only what is new, and an "
+    "interrupted one continues. What cannot be brought is named, and the exit code is 3.",
+    examples=("$ dataver import folders 'data_*/' --name vision/cats --plan",),
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)

@@ -1,0 +1,107 @@
+"""Options and output that all commands of `dataver import` share."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataver_cli.command import plan_option
+from dataver_cli.output import count, duration, size
+from dataver_cli.session import Session
+
+if TYPE_CHECKING:
+    from dataver.importers.planning import ImportPlan
+    from dataver.importers.source import Source
+
+__all__ = ["import_options", "in_place_option", "name_option", "run_import"]
+
+_SHOWN = 20  # versions that a plan names
+
+name_option = click.option(
+    "--name", metavar="NAME", help="Dataset that receives the versions. Default: named after the source."
+)
+in_place_option = click.option(
+    "--in-place",
+    is_flag=True,
+    help="Leave objects where they are: read each once to hash it, store no bytes, and allow this machine "
+    "to read the places that --plan lists.",
+)
+
+
+def import_options(function: Callable[..., object]) -> Callable[..., object]:
+    """Declare `--in-place` and `--plan`."""
+    return in_place_option(plan_option("imported")(function))
+
+
+def run_import(session: Session, source: "Source", *, plan: bool, in_place: bool) -> None:
+    """Import a source, or show the plan, and print the result."""
+    if plan:
+        _show_plan(session, source, in_place=in_place)
+        return
+    from dataver.importers.importing import import_versions
+
+    repository = session.repository()
+    with session.progress("Importing", fresh="new") as progress:
+        report = import_versions(repository, source, in_place=in_place, progress=progress)
+    session.out.show(
+        {
+            "from": source.kind,
+            "source": source.location,
+            "versions": [{"ref": each.ref, "digest": each.digest} for each in report.versions],
+            "known": report.known,
+            "files": report.files,
+            "size": report.size,
+            "stored": report.stored,
+            "tags": [{"tag": tag, "ref": ref} for tag, ref in report.tags],
+            "seconds": round(report.seconds, 3),
+            "problems": _named(report.problems),
+        },
+        (f"{each.ref}  {each.digest}" for each in report.versions),
+    )
+    known = f" ({report.known:,} were there)" if report.known else ""
+    stored = "" if in_place and not report.stored else f", {size(report.stored)} stored"
+    session.out.note(
+        f"Imported {count(len(report.versions), 'version')}{known} from {source.location}: "
+        f"{count(report.files, 'file')} read, {size(report.size)}{stored}, {duration(report.seconds)}."
+    )
+    for tag, ref in report.tags:
+        session.out.note(f"Tagged {ref} as {tag}.")
+    session.finish(report.problems, "could not be imported")
+
+
+def _show_plan(session: Session, source: "Source", *, in_place: bool) -> None:
+    from dataver.importers.planning import plan_import
+
+    plan = plan_import(session.repository(), source, in_place=in_place)
+    versions = [{"dataset": name, "id": key, "message": text} for name, key, text in plan.versions]
+    values = asdict(plan) | {"versions": versions, "problems": _named(plan.problems)}
+    speed = values.pop("speed")
+    values["bytes_per_second"] = round(speed[0]) if speed else None
+    session.out.show(values, _plan_lines(plan))
+    session.finish(plan.problems, "cannot be imported")
+
+
+def _plan_lines(plan: "ImportPlan") -> list[str]:
+    lines = [
+        f"{dataset}  {key[:12]}  {message.partition(chr(10))[0]}"[:100]
+        for dataset, key, message in plan.versions[:_SHOWN]
+    ]
+    if len(plan.versions) > _SHOWN:
+        lines.append(f"and {len(plan.versions) - _SHOWN:,} more")
+    unsized = f", and {count(plan.unsized, 'file')} of unknown size" if plan.unsized else ""
+    lines += [
+        f"versions  {len(plan.versions):,} to make, {plan.known:,} there",
+        f"to read   {count(plan.files, 'file')}, {size(plan.size)}{unsized}",
+        f"to store  at most {size(plan.stored)}" if plan.stored else "to store  no bytes of files",
+    ]
+    if plan.places:
+        lines.append(f"to allow  {', '.join(plan.places)}")
+    if plan.seconds is not None and plan.speed is not None:
+        rate = f"{size(round(plan.speed.speed))}/s ({plan.speed.source})"
+        lines.append(f"time      about {duration(plan.seconds)} at {rate}")
+    return lines
+
+
+def _named(problems: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"name": name, "reason": reason} for name, reason in problems]

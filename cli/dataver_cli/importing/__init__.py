@@ -1,0 +1,1 @@
+"""The commands of `dataver import`, one a tool."""

@@ -1,0 +1,63 @@
+"""Folders as versions."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import dataver
+from dataver.errors import InvalidInput, PathNotFound
+from dataver.importers import import_versions
+from dataver.importers.folders import FoldersSource
+
+
+def make(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def test_dated_folders_are_versions_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folder is a child of the one before; times and tags are those of the names; later ones follow."""
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "data_2026-01-03", a="1")
+    make(tmp_path / "data_2025-12-30", a="1", b="2")
+    repo = dataver.init(tmp_path / "repo")
+    report = import_versions(repo, FoldersSource(["data_*/"], "cats"))
+    assert [version.message for version in report.versions] == ["data_2025-12-30", "data_2026-01-03"]
+    assert repo.version("cats@data_2026-01-03").created == datetime(2026, 1, 3, tzinfo=UTC)
+    assert [each.path for each in repo.version("cats@latest").entries()] == ["a"]
+    make(tmp_path / "data_2026-02-01", a="3")
+    report = import_versions(repo, FoldersSource(["data_*/"], "cats"))
+    assert (report.known, [version.label for version in report.versions]) == (2, ["1.0.2"])
+
+
+def test_numbers_in_names_are_compared_by_value(tmp_path: Path) -> None:
+    """v10 follows v9, and names that are labels are labels."""
+    for name in ("v10", "v9", "v1.2.0"):
+        make(tmp_path / name, a=name)
+    found = list(FoldersSource([tmp_path / "v*"]).versions())
+    assert [version.key for version in found] == ["v1.2.0", "v9", "v10"]
+    assert [version.label for version in found] == ["1.2.0", None, None]
+    assert {version.dataset for version in found} == {"v"}
+
+
+def test_hard_links_are_read_once(tmp_path: Path) -> None:
+    """A hard link to a file in the folder before is not read again, as with `rsync --link-dest`."""
+    make(tmp_path / "d1", a="1")
+    make(tmp_path / "d2", b="2")
+    os.link(tmp_path / "d1" / "a", tmp_path / "d2" / "a")
+    repo = dataver.init(tmp_path / "repo")
+    report = import_versions(repo, FoldersSource([tmp_path / "d*"]), workspace=tmp_path)
+    assert (report.files, [version.file_count for version in report.versions]) == (2, [1, 2])
+
+
+def test_wrong_arguments_say_so(tmp_path: Path) -> None:
+    """A pattern without a folder, and two folders of one name, are refused."""
+    with pytest.raises(PathNotFound, match="there is no folder"):
+        FoldersSource([tmp_path / "none*"])
+    make(tmp_path / "x" / "d1")
+    make(tmp_path / "y" / "d1")
+    with pytest.raises(InvalidInput, match="the same name"):
+        FoldersSource([tmp_path / "x" / "d1", tmp_path / "y" / "d1"])
