@@ -12,8 +12,10 @@ _PACKAGES: Final = {
     "arrays": ("numpy",),
     "images": ("PIL", "numpy"),
     "audio": ("soundfile",),
+    "yaml": ("yaml",),
+    "import-hf": ("huggingface_hub", "yaml"),
 }
-_DISTRIBUTIONS: Final = {"PIL": "Pillow"}  # whose names are not those of their packages
+_DISTRIBUTIONS: Final = {"PIL": "Pillow", "yaml": "PyYAML"}  # whose names are not those of their packages
 
 
 def has_extra(extra: str) -> bool:
@@ -25,7 +27,7 @@ def require_extra(extra: str, what: str) -> None:
     """Raise an error if packages of an extra are not installed.
 
     Args:
-        extra: `tables`, `arrays`, `images` or `audio`.
+        extra: `tables`, `arrays`, `images`, `audio`, `yaml` or `import-hf`.
         what: the operation that needs it, as the subject of a sentence: "the statistics of a table".
 
     Raises:
