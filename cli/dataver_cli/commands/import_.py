@@ -5,6 +5,7 @@ from dataver_cli.group import LazyGroup
 SECTIONS = {
     "Files": {
         "folders": "Import folders such as data_2026-01-03/, one version a folder.",
+        "s3-versions": "Import the history that a versioned bucket keeps of its objects.",
     },
 }
 

@@ -1,0 +1,80 @@
+"""A bucket that keeps versions of its objects, as the history of a dataset."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+
+import dataver
+from dataver.errors import InvalidInput
+from dataver.importers import import_versions, plan_import
+from dataver.importers.s3_versions import S3VersionsSource
+
+
+@pytest.fixture
+def client(moto_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of a server whose bucket `kept` keeps versions, and `plain` does not."""
+    for name, value in moto_server.environment.items():
+        monkeypatch.setenv(name, value)
+    found = botocore.session.get_session().create_client("s3", endpoint_url=moto_server.endpoint)
+    found.create_bucket(Bucket="kept")
+    found.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    found.create_bucket(Bucket="plain")
+    return found
+
+
+def next_second(client: Any) -> None:
+    """Wait until the server's clock, which states whole seconds, has moved on."""
+
+    def now() -> Any:
+        client.put_object(Bucket="plain", Key="clock", Body=b"")
+        return client.head_object(Bucket="plain", Key="clock")["LastModified"]
+
+    began = now()
+    while now() == began:
+        pass
+
+
+def test_the_states_of_a_bucket_are_versions(client: Any, tmp_path: Path) -> None:
+    """Overwritten and deleted objects are there in the versions of their time; no byte is stored."""
+    put = lambda key, data: client.put_object(Bucket="kept", Key=f"raw/{key}", Body=data)  # noqa: E731
+    put("a", b"first")
+    put("sub/b", b"b")
+    next_second(client)
+    put("a", b"second")
+    client.delete_object(Bucket="kept", Key="raw/sub/b")
+    next_second(client)
+    put("c", b"c")
+    repo = dataver.init(tmp_path / "repo")
+    source = S3VersionsSource("s3://kept/raw", "nights", gap=timedelta(0))
+    plan = plan_import(repo, source, in_place=True)
+    assert (len(plan.versions), plan.files, plan.stored, plan.places) == (3, 4, 0, ["s3://kept/raw"])
+    report = import_versions(repo, source, in_place=True, workspace=tmp_path)
+    assert report.problems == []
+    states = [
+        {entry.path: version.read(entry.path) for entry in version.entries()} for version in report.versions
+    ]
+    assert states == [
+        {"a": b"first", "sub/b": b"b"},
+        {"a": b"second"},
+        {"a": b"second", "c": b"c"},
+    ]
+    assert report.stored == 0
+    again = import_versions(repo, source, in_place=True, workspace=tmp_path)
+    assert (again.known, again.versions) == (3, [])
+    moment = report.versions[1].created + timedelta(milliseconds=1)
+    at = S3VersionsSource("s3://kept/raw", "picked", at=[("v1", moment), (None, report.versions[2].created)])
+    picked = import_versions(repo, at, in_place=True, workspace=tmp_path)
+    assert [version.digest for version in picked.versions] == [each.digest for each in report.versions[1:]]
+    assert repo.tagged("picked") == {"v1": "1.0.0"}
+
+
+def test_a_bucket_without_versions_says_so(client: Any, tmp_path: Path) -> None:
+    """The sentence names what can be done instead."""
+    client.put_object(Bucket="plain", Key="raw/a", Body=b"a")
+    with pytest.raises(InvalidInput, match="no objects with versions"):
+        import_versions(dataver.init(tmp_path / "repo"), S3VersionsSource("s3://plain/raw"))
+    with pytest.raises(InvalidInput, match="not the URL of an S3 bucket"):
+        S3VersionsSource(str(tmp_path))
