@@ -14,12 +14,23 @@ if TYPE_CHECKING:
     from dataver.importers.planning import ImportPlan
     from dataver.importers.source import Source
 
-__all__ = ["import_options", "in_place_option", "name_option", "run_import"]
+__all__ = ["import_options", "in_place_option", "name_option", "path_option", "ref_option", "run_import"]
 
 _SHOWN = 20  # versions that a plan names
 
 name_option = click.option(
     "--name", metavar="NAME", help="Dataset that receives the versions. Default: named after the source."
+)
+ref_option = click.option(
+    "--ref",
+    "refs",
+    multiple=True,
+    metavar="REF",
+    help="Branch, tag or commit of git whose history is imported, that of the main line first. Repeatable. "
+    "Default: all branches and tags.",
+)
+path_option = click.option(
+    "--path", default="", metavar="PATH", help="Import only data at or below this path of the repository."
 )
 in_place_option = click.option(
     "--in-place",

@@ -3,6 +3,9 @@
 from dataver_cli.group import LazyGroup
 
 SECTIONS = {
+    "Repositories": {
+        "dvc": "Import the history of a DVC repository, one version a change of the data.",
+    },
     "Files": {
         "folders": "Import folders such as data_2026-01-03/, one version a folder.",
         "s3-versions": "Import the history that a versioned bucket keeps of its objects.",

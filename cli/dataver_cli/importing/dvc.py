@@ -1,0 +1,41 @@
+"""`dataver import dvc`."""
+
+import click
+
+from dataver_cli.command import subcommand
+from dataver_cli.import_parts import import_options, name_option, path_option, ref_option, run_import
+from dataver_cli.session import Session
+
+
+@subcommand(
+    "dvc",
+    examples="""
+        dataver import dvc . --plan
+        dataver import dvc . --in-place
+        dataver import dvc https://github.com/org/cats --ref main --path data/images
+    """,
+)
+@click.argument("repository", metavar="FOLDER|URL")
+@ref_option
+@path_option
+@name_option
+@import_options
+def command(
+    session: Session,
+    repository: str,
+    refs: tuple[str, ...],
+    path: str,
+    name: str | None,
+    in_place: bool,
+    plan: bool,
+) -> None:
+    """Import the history of a DVC repository, one version a change of the data.
+
+    FOLDER|URL is a git repository with DVC. A version has the message, author and time of its commit, its
+    parents are those of git, and tags of git and GTO become tags. Every object is read from DVC's cache, else
+    from its remote, and verified by its MD5. A repeated import brings only new commits.
+    """
+    from dataver.importers.dvc import DvcSource
+
+    source = DvcSource(repository, refs=refs, path=path, name=name)
+    run_import(session, source, plan=plan, in_place=in_place)

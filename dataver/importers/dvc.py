@@ -1,0 +1,276 @@
+"""Import of DVC repositories: one version for each commit at which the data changed.
+
+The idea: commits name data by `.dvc` files and `dvc.lock`. The set of their outputs and checksums is what a
+commit has of data; files that git keeps are not data.
+"""
+
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from posixpath import basename, dirname, join
+from typing import Any, Final
+
+import platformdirs
+
+from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
+from dataver.extras import require_extra
+from dataver.formats.entry import Kind
+from dataver.importers.dvc_files import (
+    FOLDER,
+    Listed,
+    Output,
+    Table,
+    artifacts,
+    locked,
+    outputs,
+    parse_yaml,
+    stages,
+)
+from dataver.importers.dvc_objects import DvcObjects
+from dataver.importers.git import Blob, Commit, DataVersion, Files, changes, commits, data_versions
+from dataver.importers.git_program import GitProgram
+from dataver.importers.names import dataset_name, tag_name
+from dataver.importers.source import Checksum, SourceFile, SourceVersion
+from dataver.lru import LRUCache
+
+__all__ = ["DvcSource"]
+
+_PATTERNS: Final = ("*.dvc", "*dvc.lock", "*dvc.yaml", "*Dvcfile")
+_LOCK, _STAGES = "dvc.lock", "dvc.yaml"
+_MOST: Final = 64 << 20  # bytes of one of these files
+_KEPT: Final = 1_000_000  # outputs in memory
+_GTO: Final = re.compile(r"([^@#]+)[@#]([^@#!]+)(!?)(?:#(\d+))?")
+_NO_STATES: Final = {"created", "deprecated"}
+
+
+class DvcSource:
+    """The versions of the data in a git repository with DVC.
+
+    Args:
+        where: a folder in the repository, or the URL of a git repository.
+        refs: branches, tags or commits, that of the main line first; all branches and tags without any.
+        path: only data at or below this path.
+        name: of the dataset; by default that of the repository.
+
+    Raises:
+        InvalidInput: it is no git repository, or a package is not installed.
+        StoreError: the repository cannot be read.
+    """
+
+    kind = "dvc"
+
+    def __init__(
+        self, where: str, *, refs: Iterable[str] = (), path: str = "", name: str | None = None
+    ) -> None:
+        require_extra("yaml", "the import from DVC")
+        self.problems: list[tuple[str, str]] = []
+        self.stores: Mapping[str, Mapping[str, Any]] = {}
+        self._git = GitProgram(where)
+        self.location = self._git.location
+        self._refs, self._path, self._root = list(refs), path.strip("/"), self._find_root()
+        self._name = dataset_name(name or basename(self._root.rstrip("/")) or self._git.name, "dvc")
+        self._blobs: dict[str, bytes] = {}
+        self._reported: set[tuple[str, str]] = set()
+        self._parsed: LRUCache[tuple[str, ...], list[Output]] = LRUCache(size=_KEPT, size_of=_weight)
+
+    def versions(self) -> Iterator[SourceVersion]:
+        """Yield the versions, every parent before its children.
+
+        Raises:
+            InvalidInput: DVC tracks nothing there.
+            NotFound: there is no such ref.
+            StoreError: the repository cannot be read.
+        """
+        history = commits(self._git, self._refs)
+        changed = {
+            sha: {path.removeprefix(self._root): blob for path, blob in files.items() if self._is_dvc(path)}
+            for sha, files in changes(self._git, history, _PATTERNS).items()
+        }
+        oids = {blob.oid for files in changed.values() for blob in files.values() if blob}
+        if not oids:
+            raise InvalidInput(
+                f"DVC tracks nothing in {self.location}.", hint="name a folder with .dvc files"
+            )
+        self._blobs = dict(self._git.read(oids, _MOST))
+        self._objects = DvcObjects(self._configurations())
+        self.stores = self._objects.options()
+        found = data_versions(self._git, history, changed, self._data)
+        tags = _tags(tag for version in found for tag in version.tags)
+        for version in found:
+            commit = version.commit
+            yield SourceVersion(
+                key=commit.sha,
+                dataset=self._name,
+                files=partial(self._files, version),
+                parents=version.parents,
+                message=commit.message,
+                author=commit.author,
+                created=commit.created,
+                tags=tuple(tags[tag] for tag in version.tags if tag in tags),
+                metadata={"git_commit": commit.sha, **self._artifacts(version.files)},
+            )
+
+    def _find_root(self) -> str:
+        """Return the folder of the DVC repository in that of git: "", or a path that ends in "/"."""
+        root = self._git.prefix
+        while root and self._git.home and not (self._git.home / root / ".dvc").is_dir():
+            root = dirname(root.rstrip("/"))
+            root = root and root + "/"
+        return root
+
+    def _is_dvc(self, path: str) -> bool:
+        name = basename(path)
+        return path.startswith(self._root) and (name.endswith(".dvc") or f"*{name}" in _PATTERNS)
+
+    def _configurations(self) -> Iterator[tuple[str, str]]:
+        """Yield the files of configuration, of this machine first, each with its folder."""
+        for folder in (platformdirs.site_config_path("dvc"), platformdirs.user_config_path("dvc")):
+            if (path := folder / "config").is_file():
+                yield path.read_text("utf-8", "replace"), str(folder)
+        if self._git.home is not None:
+            folder = self._git.home / self._root / ".dvc"
+            yield "[cache]\ndir = cache", str(folder)
+            for name in ("config", "config.local"):
+                if (path := folder / name).is_file():
+                    yield path.read_text("utf-8", "replace"), str(folder)
+            return
+        for _, data in self._git.read(["HEAD:.dvc/config"], _MOST):
+            yield data.decode("utf-8", "replace"), str(self._git.common)
+
+    # what commits name
+
+    def _data(self, commit: Commit, files: Files) -> Hashable:
+        """Return the data of a commit, comparable."""
+        return frozenset(self._identity(each) for each in self._outputs(files, commit))
+
+    def _identity(self, output: Output) -> Hashable:
+        members: Iterable[Listed] = output.files
+        if self._path.startswith(f"{output.path}/"):
+            with suppress(DataverError):  # else all changes of the folder count
+                members = [each for each, _ in self._members(output)]
+                output = output._replace(md5="")
+        files = tuple((each.path, each.md5 or each.version) for each in members)
+        return (output.path, output.algorithm, output.md5 or output.version, output.executable, files)
+
+    def _outputs(self, files: Files, commit: Commit | None = None) -> Iterator[Output]:
+        """Yield the outputs at, below or around the chosen path; with a commit, damage becomes a problem."""
+        for path, blob in files.items():
+            if basename(path) == _STAGES:
+                continue
+            try:
+                found = self._parse(path, blob.oid, files.get(join(dirname(path), _STAGES)))
+            except IntegrityError as error:
+                self._report(commit, path, error.message)
+                continue
+            for output in found:
+                if "://" in output.path or output.path.startswith(("/", "../")):
+                    self._report(commit, output.path, "it is outside of the repository")
+                elif (output.md5 or output.files or "://" in output.source) and self._is_chosen(output.path):
+                    yield output
+
+    def _parse(self, path: str, oid: str, definitions: Blob | None) -> list[Output]:
+        beside = definitions.oid if definitions is not None and basename(path) == _LOCK else ""
+        found = self._parsed.get(key := (path, oid, beside))
+        if found is None:
+            content = self._yaml(path, oid)
+            if basename(path) == _LOCK:
+                known = stages(_STAGES, self._yaml(_STAGES, beside)) if beside else {}
+                found = list(locked(path, content, known))
+            else:
+                found = list(outputs(path, content))
+            self._parsed.put(key, found)
+        return found
+
+    def _yaml(self, path: str, oid: str) -> Table:
+        if oid not in self._blobs:
+            raise IntegrityError(f"{path} is missing from git, or has more than {_MOST} bytes.")
+        return parse_yaml(path, self._blobs[oid])
+
+    def _report(self, commit: Commit | None, path: str, reason: str) -> None:
+        if commit is not None and (path, reason) not in self._reported:
+            self._reported.add((path, reason))
+            self.problems.append((f"{path} at commit {commit.sha[:10]}", reason))
+
+    def _is_chosen(self, path: str) -> bool:
+        here, wanted = f"{path}/", f"{self._path}/"
+        return not self._path or here.startswith(wanted) or wanted.startswith(here)
+
+    def _artifacts(self, files: Files) -> dict[str, Any]:
+        """Return the artifacts that `dvc.yaml` describes, as metadata."""
+        found: dict[str, Any] = {}
+        for path, blob in files.items():
+            if basename(path) == _STAGES:
+                with suppress(IntegrityError):
+                    found |= artifacts(self._yaml(path, blob.oid))
+        return {"artifacts": found} if found else {}
+
+    # the files of outputs
+
+    def _files(self, version: DataVersion) -> Iterator[SourceFile]:
+        for output in self._outputs(version.files):
+            yield from self._output_files(output)
+
+    def _output_files(self, output: Output) -> Iterator[SourceFile]:
+        if not output.files and not output.md5.endswith(FOLDER):
+            alone = Listed("", output.md5, output.size, output.executable, output.version)
+            yield from self._placed(output, [(alone, "")])
+            return
+        try:
+            members = self._members(output)
+        except DataverError as error:
+            if isinstance(error, StoreError) and error.transient:
+                raise
+            yield SourceFile(output.path, output.md5, missing=error.message)
+            return
+        if not members:
+            yield SourceFile(output.path, "", kind=Kind.DIRECTORY)
+        yield from self._placed(output, members)
+
+    def _members(self, output: Output) -> list[tuple[Listed, str]]:
+        """Return the files of a folder at or below the chosen path, each with "/" and its path there."""
+        found = ((each, f"/{each.path}") for each in self._objects.files(output))
+        return [(each, below) for each, below in found if self._is_chosen(output.path + below)]
+
+    def _placed(self, output: Output, members: Iterable[tuple[Listed, str]]) -> Iterator[SourceFile]:
+        place, algorithm, where = self._objects.place(output), output.algorithm, output.path
+        for (_, md5, size, executable, version), below in members:
+            kind = Kind.EXECUTABLE if executable else Kind.FILE
+            content = f"{algorithm}:{md5}" if md5 else f"version:{version} {output.source}{below}"
+            check = Checksum(algorithm, md5) if md5 else None
+            try:
+                url = place(md5, below)
+            except NotFound as error:
+                yield SourceFile(where + below, content, size, kind, missing=error.message)
+                continue
+            of_object = version if "://" in url else None
+            yield SourceFile(
+                *(where + below, content, size, kind, "", url, of_object),
+                check=check,
+                external=not md5,
+            )
+
+
+def _weight(found: list[Output]) -> int:
+    return 1 + sum(len(each.files) for each in found)
+
+
+def _tags(names: Iterable[str]) -> dict[str, str]:
+    """Return tags of dataver by tags of git.
+
+    Of GTO's tags, `cats@v1.2.0` is a version and `cats#prod#3` the third change of a stage. The last change
+    of each counts, and "!" undoes it.
+    """
+    found: dict[str, str] = {}
+    last: dict[tuple[str, str], tuple[int, str, bool]] = {}
+    for name in names:
+        if match := _GTO.fullmatch(name):
+            artifact, state, undone, number = match.groups()
+            key, change = (artifact, state), (int(number or 0), name, bool(undone))
+            last[key] = max(change, last.get(key, change))
+        elif tag := tag_name(name):
+            found[name] = tag
+    for (artifact, state), (_, name, undone) in last.items():
+        if not undone and state not in _NO_STATES and (tag := tag_name(f"{artifact}-{state}")):
+            found[name] = tag
+    return found
