@@ -12,6 +12,7 @@ _PACKAGES: Final = {
     "arrays": ("numpy",),
     "images": ("PIL", "numpy"),
     "audio": ("soundfile",),
+    "hdf5": ("pyfive",),
     "yaml": ("yaml",),
     "import-hf": ("huggingface_hub", "yaml"),
 }
@@ -27,7 +28,7 @@ def require_extra(extra: str, what: str) -> None:
     """Raise an error if packages of an extra are not installed.
 
     Args:
-        extra: `tables`, `arrays`, `images`, `audio`, `yaml` or `import-hf`.
+        extra: `tables`, `arrays`, `images`, `audio`, `hdf5`, `yaml` or `import-hf`.
         what: the operation that needs it, as the subject of a sentence: "the statistics of a table".
 
     Raises:

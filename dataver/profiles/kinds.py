@@ -109,6 +109,7 @@ KINDS: Final = (
     Kind("image", "images", ".jpg .jpeg .png .gif .bmp .tif .tiff .webp .ppm .pgm", "images"),
     Kind("audio", "audio", ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .caf", "audio"),
     Kind("array", "arrays", ".npy .npz .safetensors"),
+    Kind("array", "hdf5", ".h5 .hdf5 .he5", "hdf5"),
     Kind("json", "json_shapes", ".json .geojson .ipynb"),
     Kind("archive", "archives", ".zip .tar .tar.gz .tgz .tar.bz2 .tar.xz"),
     Kind("table", "tables", SUFFIXES, "tables"),
