@@ -7,7 +7,6 @@ commit has of data; files that git keeps are not data.
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from posixpath import basename, dirname, join
 from typing import Any, Final
 
@@ -28,7 +27,16 @@ from dataver.importers.dvc_files import (
     stages,
 )
 from dataver.importers.dvc_objects import DvcObjects
-from dataver.importers.git import Blob, Commit, DataVersion, Files, changes, commits, data_versions
+from dataver.importers.git import (
+    Blob,
+    Commit,
+    DataVersion,
+    Files,
+    changes,
+    commits,
+    data_versions,
+    source_version,
+)
 from dataver.importers.git_program import GitProgram
 from dataver.importers.names import dataset_name, tag_name
 from dataver.importers.source import Checksum, SourceFile, SourceVersion
@@ -98,18 +106,7 @@ class DvcSource:
         found = data_versions(self._git, history, changed, self._data)
         tags = _tags(tag for version in found for tag in version.tags)
         for version in found:
-            commit = version.commit
-            yield SourceVersion(
-                key=commit.sha,
-                dataset=self._name,
-                files=partial(self._files, version),
-                parents=version.parents,
-                message=commit.message,
-                author=commit.author,
-                created=commit.created,
-                tags=tuple(tags[tag] for tag in version.tags if tag in tags),
-                metadata={"git_commit": commit.sha, **self._artifacts(version.files)},
-            )
+            yield source_version(version, self._name, self._files, tags, **self._artifacts(version.files))
 
     def _find_root(self) -> str:
         """Return the folder of the DVC repository in that of git: "", or a path that ends in "/"."""

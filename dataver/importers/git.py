@@ -6,14 +6,16 @@ were merged. Any other commit stands for the version before it: its tags and its
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from dataver.errors import NotFound, StoreError
 from dataver.importers.git_program import GitProgram
+from dataver.importers.source import SourceFile, SourceVersion
 
 __all__ = ["Blob", "Commit", "DataVersion", "Files", "changes", "commits", "data_versions"]
+__all__ += ["source_version"]
 
 _FIELDS: Final = "%H%x00%P%x00%T%x00%an%x00%ae%x00%at%x00%B%x00"
 _NUMBER: Final = _FIELDS.count("%x00")
@@ -145,6 +147,36 @@ def data_versions(
             found[version].tags.extend(tags.get(commit.sha, ()))
         states[commit.sha] = (files, data, version)
     return found
+
+
+def source_version(
+    version: DataVersion,
+    dataset: str,
+    files: Callable[[DataVersion], Iterable[SourceFile]],
+    tags: Mapping[str, str | None],
+    **metadata: Any,
+) -> SourceVersion:
+    """Return a version for the engine, with the facts of its commit.
+
+    Args:
+        version: the version.
+        dataset: its dataset.
+        files: returns its files.
+        tags: tags of dataver by tags of git.
+        metadata: further facts.
+    """
+    commit = version.commit
+    return SourceVersion(
+        key=commit.sha,
+        dataset=dataset,
+        files=partial(files, version),
+        parents=version.parents,
+        message=commit.message,
+        author=commit.author,
+        created=commit.created,
+        tags=tuple(filter(None, map(tags.get, version.tags))),
+        metadata={"git_commit": commit.sha, **metadata},
+    )
 
 
 def _heads(numbers: Iterable[int], lines: Sequence[int]) -> list[int]:

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dataver.errors import InvalidInput, StoreError
 
-__all__ = ["GitProgram"]
+__all__ = ["GitProgram", "without_login"]
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/:]{2,}:(?!/)")
 _OFF: Final = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "protocol.ext.allow=never")
@@ -37,6 +37,7 @@ class GitProgram:
 
     Attributes:
         location: the folder or URL, without a password.
+        url: the URL as it was given; "" for a folder.
         home: the folder of the working copy; None for a bare repository or a clone.
         prefix: the part of the working copy that was named, ending in "/"; "" for all of it.
         common: the folder of the repository itself.
@@ -47,6 +48,7 @@ class GitProgram:
     """
 
     def __init__(self, where: str, largest: str | None = None) -> None:
+        self.url = ""
         self.home: Path | None = None
         self.prefix = ""
         kept = {name: value for name, value in os.environ.items() if not _PLACES.fullmatch(name)}
@@ -61,8 +63,8 @@ class GitProgram:
                 self.home, self.prefix = Path(top), "".join(prefix)
                 self._folder = self.home  # patterns of paths are relative to it
         elif _URL.match(where):
-            self.location = _without_login(where)
-            self._clone(where, largest)
+            self.url, self.location = where, without_login(where)
+            self._clone(largest)
         else:
             raise InvalidInput(f"there is no folder {where}.", hint="name a git repository or its URL")
 
@@ -76,12 +78,37 @@ class GitProgram:
         """Return the lines that a command prints."""
         return self.run(*words).decode("utf-8", "surrogateescape").splitlines()
 
-    def run(self, *words: str, lines: Iterable[str] = ()) -> bytes:
+    def setting(self, name: str, text: Iterable[str] = ()) -> str:
+        """Return a setting of git, or of a configuration file with these lines; "" if it is not set."""
+        where = ("--file", "-") if (text := list(text)) else ()
+        try:
+            return self.run("config", *where, "--get", name, lines=text).decode("utf-8", "replace").strip()
+        except StoreError:
+            return ""
+
+    def login(self, url: str) -> list[str]:
+        """Return the user and password that git has for a URL; empty if there are none.
+
+        No helper that the repository names is asked.
+        """
+        parts = urlsplit(url)
+        if parts.password is not None:
+            return [unquote(parts.username or ""), unquote(parts.password)]
+        asked = (f"protocol={parts.scheme}", f"host={parts.netloc.rpartition('@')[2]}", "")
+        try:
+            said = self.run("credential", "fill", lines=asked, folder=Path("/")).decode("utf-8", "replace")
+        except StoreError:
+            return []
+        found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+        return [found.get("username", ""), found.get("password", "")]
+
+    def run(self, *words: str, lines: Iterable[str] = (), folder: Path | None = None) -> bytes:
         """Run a command and return what it prints.
 
         Args:
             words: the command and its arguments.
             lines: its input.
+            folder: where it runs; the repository by default.
 
         Raises:
             InvalidInput: there is no repository.
@@ -91,7 +118,12 @@ class GitProgram:
         command = ["git", *(word for each in _OFF for word in ("-c", each)), *words]
         try:
             done = subprocess.run(  # noqa: S603  # no shell, and no option comes from a repository
-                command, cwd=self._folder, env=self._variables, input=given, capture_output=True, check=False
+                command,
+                cwd=folder or self._folder,
+                env=self._variables,
+                input=given,
+                capture_output=True,
+                check=False,
             )
         except OSError as error:
             raise InvalidInput(
@@ -121,11 +153,13 @@ class GitProgram:
                 yield oid, data[at : at + size]
                 at += size + 1
 
-    def _clone(self, url: str, largest: str | None) -> None:
+    def _clone(self, largest: str | None) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="dataver-git-"))
         weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._variables["GIT_ALLOW_PROTOCOL"] = "file:git:http:https:ssh"
-        self.run("clone", "--quiet", "--bare", f"--filter=blob:limit={largest or '1m'}", "--", url, "clone")
+        self.run(
+            "clone", "--quiet", "--bare", f"--filter=blob:limit={largest or '1m'}", "--", self.url, "clone"
+        )
         self._folder = self.common = self._folder / "clone"
         if largest:  # what was left out is missing, and is not fetched one by one
             self.run("config", "--remove-section", "remote.origin")
@@ -145,6 +179,7 @@ class GitProgram:
         return StoreError(f"git cannot read {self.location}: {reason.removeprefix('fatal: ').rstrip('.')}.")
 
 
-def _without_login(url: str) -> str:
+def without_login(url: str) -> str:
+    """Return a URL without a user's name and password."""
     parts = urlsplit(url) if "://" in url else None
     return url if parts is None else parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -10,6 +10,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPException
 from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -82,8 +83,8 @@ def _ready(file: SourceFile, places: "Places", target: Path) -> Ready:
         return Ready(file, None, error.message)
     except DataverError as error:
         return Ready(file, None, error.message)
-    except OSError as error:
-        return Ready(file, None, f"it cannot be read: {error.strerror or error}")
+    except (OSError, HTTPException) as error:
+        return Ready(file, None, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
 def local_path(file: SourceFile) -> Path | None:

@@ -5,6 +5,7 @@ from dataver_cli.group import LazyGroup
 SECTIONS = {
     "Repositories": {
         "dvc": "Import the history of a DVC repository, one version a change of the data.",
+        "git-lfs": "Import the files of git-lfs, one version a change of them.",
     },
     "Files": {
         "folders": "Import folders such as data_2026-01-03/, one version a folder.",

@@ -1,0 +1,41 @@
+"""`dataver import git-lfs`."""
+
+import click
+
+from dataver_cli.command import subcommand
+from dataver_cli.import_parts import import_options, name_option, path_option, ref_option, run_import
+from dataver_cli.session import Session
+
+
+@subcommand(
+    "git-lfs",
+    examples="""
+        dataver import git-lfs . --plan
+        dataver import git-lfs https://github.com/org/cats --ref main --path images
+    """,
+)
+@click.argument("repository", metavar="FOLDER|URL")
+@ref_option
+@path_option
+@name_option
+@import_options
+def command(
+    session: Session,
+    repository: str,
+    refs: tuple[str, ...],
+    path: str,
+    name: str | None,
+    in_place: bool,
+    plan: bool,
+) -> None:
+    """Import the files of git-lfs, one version a change of them.
+
+    FOLDER|URL is a git repository. A version has the message, author and time of its commit, its parents are
+    those of git, and tags of git become tags. Objects are read from the repository, else from its server of
+    git-lfs, with the login that git has, and verified by their SHA-256. A repeated import brings only new
+    commits.
+    """
+    from dataver.importers.git_lfs import GitLfsSource
+
+    source = GitLfsSource(repository, refs=refs, path=path, name=name)
+    run_import(session, source, plan=plan, in_place=in_place)
