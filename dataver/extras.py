@@ -14,6 +14,7 @@ _PACKAGES: Final = {
     "audio": ("soundfile",),
     "hdf5": ("pyfive",),
     "yaml": ("yaml",),
+    "wandb": ("wandb",),
     "import-hf": ("huggingface_hub", "yaml"),
 }
 _DISTRIBUTIONS: Final = {"PIL": "Pillow", "yaml": "PyYAML"}  # whose names are not those of their packages
@@ -28,7 +29,7 @@ def require_extra(extra: str, what: str) -> None:
     """Raise an error if packages of an extra are not installed.
 
     Args:
-        extra: `tables`, `arrays`, `images`, `audio`, `hdf5`, `yaml` or `import-hf`.
+        extra: `tables`, `arrays`, `images`, `audio`, `hdf5`, `yaml`, `wandb` or `import-hf`.
         what: the operation that needs it, as the subject of a sentence: "the statistics of a table".
 
     Raises:

