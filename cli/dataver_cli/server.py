@@ -105,6 +105,7 @@ def run_server(
         )
 
     server = _on_a_free_port(session, start) if port is None else start(port)
+    server.prepare()
     try:
         _tell(session, server, repository.url, address)
         if address and browser and not _open(server.page(address, once=True)):

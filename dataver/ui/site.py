@@ -5,22 +5,27 @@
 
 A page depends on its URL alone. No dataset is called `-`, so these addresses hide none.
 
-Contents of datasets are untrusted. Texts are escaped by Jinja and made printable (`_printable`); a page runs
-the scripts of this package and no others (`_POLICY`); files are sent by `dataver.web.content`, sandboxed.
+Contents of datasets are untrusted. Texts are escaped by Jinja, made printable and cut (`_printable`; the
+filter `lines` is for long ones, `whole` for values). A page runs the scripts of this package and no
+others (`_POLICY`). Files are sent by `dataver.web.content`, sandboxed.
 """
 
 import gzip
 import json
 import secrets
 import shlex
+import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from http import HTTPStatus
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -79,8 +84,12 @@ STATUS: Final = {
 
 _FIRST: Final = "datasets"
 _LONGEST: Final = 16_384  # bytes of an address: a path has at most 4,096, each of which may be encoded
+_SHORT: Final = 300  # characters of a text among others
+_WHOLE: Final = 20_000  # characters of a text with the filter `lines`
 _EDITED: Final = "version"  # the page with the forms
+_DESCRIBED: Final = ("datasets", "dataset", "version")
 _NO_LINEAGE: Final = ("diff", "storage")
+_STATIC: Final = Path(__file__).parent / "static"
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -93,6 +102,16 @@ _HEADERS: Final = {
 }
 
 
+class Static(StaticFiles):
+    """The style and scripts, which browsers keep: their addresses change with their contents."""
+
+    def file_response(self, *given: Any, **named: Any) -> Response:
+        """Return a file."""
+        found = super().file_response(*given, **named)
+        found.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+        return found
+
+
 class Site:
     """The pages of a repository; `answer` runs on a thread of the pool, as it reads from the repository.
 
@@ -102,90 +121,109 @@ class Site:
         edit: whether descriptions and tags may be changed.
     """
 
-    static: Final = StaticFiles(directory=Path(__file__).parent / "static")
+    static: Final = Static(directory=_STATIC)
 
     def __init__(self, repository: Repository, report: Callable[[str], None], *, edit: bool = False) -> None:
         self._repository = repository
         self._report = report
-        self._editing = edit
         self._memory = Memory()
         self._secret = secrets.token_urlsafe(32)
-        self._jinja = _environment(repository, self._secret if edit else None)
+        self._known = {
+            "repository": repository.url,
+            "editing": edit,
+            "secret": self._secret if edit else None,
+        }
+
+    def prepare(self) -> None:
+        """Do what first requests would wait for: read the datasets, compile templates, import a reader."""
+        with suppress(DataverError):
+            PAGES[_FIRST](self._asked({}))
+        for name in PAGES:
+            _templates().get_template(f"{name}.html")
+        with suppress(ImportError):
+            import_module("pyarrow.parquet")
 
     def answer(self, request: Request) -> Response:
         """Return a page, its document, or an error as one of both."""
-        path = request.scope["path"].removeprefix(PREFIX) or _FIRST
-        name, as_json = path.removesuffix(".json"), path.endswith(".json")
-        return self._page(request, name, dict(request.query_params), as_json=as_json)
+        name = request.scope["path"].removeprefix(PREFIX) or _FIRST
+        return self._page(request, name.removesuffix(".json"), dict(request.query_params))
+
+    def failed(self, request: Request, error: DataverError) -> Response:
+        """Return an error as a page or a document; reads nothing from the repository."""
+        return self._page(request, "", {}, error)
 
     async def change(self, request: Request) -> Response:
         """Make the change of a form; return a redirect to the version, or a page with the reason."""
         try:
             form = await editing.read_form(request, self._secret)
         except editing.Refused as error:
-            found = self._page(request, _EDITED, {}, problem=error)
+            found = self.failed(request, error)
             found.headers["Connection"] = "close"  # the rest of a body may follow
             return found
         return await run_in_threadpool(self._changed, request, form)
 
     def _changed(self, request: Request, form: dict[str, str]) -> Response:
+        problem = None
         try:
             done = editing.change(self._repository, request.path_params["action"], form)
         except DataverError as error:
-            self._memory.clear()
-            return self._page(request, _EDITED, {"ref": form.get("ref", "")}, problem=error, form=form)
+            problem = error
         self._memory.clear()
+        if problem is not None:
+            return self._page(request, _EDITED, {"ref": form.get("ref", "")}, problem, form)
         return RedirectResponse(f"{page_url(_EDITED, **done)}#edit", HTTPStatus.SEE_OTHER)
+
+    def _asked(self, query: dict[str, str]) -> Asked:
+        return Asked(self._repository, query, self._memory)
 
     def _page(
         self,
         request: Request,
         name: str,
         query: dict[str, str],
-        *,
-        as_json: bool = False,
         problem: DataverError | None = None,
         form: Mapping[str, str] | None = None,
     ) -> Response:
-        """Return a page, with the `problem` of a form that was sent if there is one."""
-        if long := len(name) + len(request.scope["query_string"]) > _LONGEST:
-            name, query = _FIRST, {}
-        asked = Asked(self._repository, query, self._memory, editing=self._editing)
-        status, template = HTTPStatus.OK if problem is None else _status(problem), name
+        """Return a page, with the `problem` of a form that was sent; a problem without a form is the page."""
+        asked, template = self._asked(query), name
         try:
-            if long:
-                raise InvalidInput("the address is too long.", hint="go to the list of datasets")
-            if isinstance(problem, editing.Refused):
+            if problem is not None and form is None:
                 raise problem
+            if len(name) + len(request.scope["query_string"]) > _LONGEST:
+                name, asked = _FIRST, self._asked({})
+                raise InvalidInput("the address is too long.", hint="go to the list of datasets")
             if name not in PAGES:
                 raise NotFound(f"there is no page '{name}'.", hint="/-/ lists all datasets")
             document = PAGES[name](asked)
         except DataverError as error:
-            status = _status(error)
-            template, document = "error", {"error": {"message": error.message, "hint": error.hint}}
-            problem = error
-        if name in PAGES and name not in _NO_LINEAGE and status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            document["lineage_problem"] = asked.memory.get("lineage", self._repository.lineage.refresh)
+            template, problem = "error", error
+            document = {"error": {"message": error.message, "hint": error.hint}}
+        status = HTTPStatus.OK if problem is None else _status(problem)
         if problem is not None and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._report(problem.message)
-        if as_json:
-            text = json.dumps(document, default=str, ensure_ascii=False)
-            return self._reply(request, text, status, "application/json")
-        known = {"asked": asked, "page": template, "json_url": page_url(f"{name}.json", **query)}
-        known |= {"form": form or {}, "problem": problem}
-        text = self._jinja.get_template(f"{template}.html").render(document, **known)
-        return self._reply(request, text, status, "text/html; charset=utf-8")
+        elif name in PAGES and name not in _NO_LINEAGE:
+            document["lineage_problem"] = asked.memory.get("lineage", self._repository.lineage.refresh)
+        if name in _DESCRIBED:
+            document["description_problem"] = self._memory.undescribed
+        if request.scope["path"].endswith(".json"):
+            return self._reply(request, _json(document), status, "application/json")
+        known = {"asked": asked, "page": template, "form": form or {}, "problem": problem}
+        json_url = _link(f"{name if name in PAGES else _FIRST}.json", **asked.query)
+        return self._reply(
+            request, _html(template, document, json_url=json_url, **known, **self._known), status
+        )
 
     def locked(self, request: Request) -> Response:
         """Return the page that asks for the token; it tells nothing of the repository."""
         query = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
-        text = self._jinja.get_template("token.html").render(query=query, here="?" + urlencode(query))
-        return self._reply(request, text, HTTPStatus.UNAUTHORIZED, "text/html; charset=utf-8")
+        return self._reply(request, _html("token", {"query": query}), HTTPStatus.UNAUTHORIZED)
 
-    def _reply(self, request: Request, text: str, status: HTTPStatus, kind: str) -> Response:
+    def _reply(
+        self, request: Request, text: str, status: HTTPStatus, kind: str = "text/html; charset=utf-8"
+    ) -> Response:
         """Return a response, compressed on request unless its length could tell a token in it (BREACH)."""
         body, headers = text.encode("utf-8", "replace"), dict(_HEADERS)
-        if not self._editing and "gzip" in request.headers.get("Accept-Encoding", ""):
+        if not self._known["editing"] and "gzip" in request.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body, 1)
             headers["Content-Encoding"] = "gzip"
         return Response(body, status, headers, kind)
@@ -195,7 +233,12 @@ def _status(error: DataverError) -> HTTPStatus:
     return next(status for kind, status in STATUS.items() if isinstance(error, kind))
 
 
-def _environment(repository: Repository, secret: str | None) -> Environment:
+def _html(template: str, document: dict[str, Any], **known: object) -> str:
+    return _templates().get_template(f"{template}.html").render(document, **known)
+
+
+@cache
+def _templates() -> Environment:
     made = Environment(
         loader=PackageLoader("dataver.ui"),
         autoescape=True,
@@ -204,17 +247,15 @@ def _environment(repository: Repository, secret: str | None) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"size": size, "count": count, "when": _when, "digest": _digest, "duration": duration}
-    made.filters |= {"shell": _shell, "repr": repr, "lines": _lines, "json": _json, "typed": editing.typed_as}
+    made.filters.update(size=size, count=count, when=_when, digest=_digest, duration=duration, json=_json)
+    made.filters.update(shell=_shell, repr=_repr, lines=_lines, whole=_whole, typed=editing.typed_as)
+    stamp = zlib.crc32(b"".join(each.read_bytes() for each in sorted(_STATIC.iterdir())))
     made.globals |= {
-        "url": page_url,
-        "raw": raw_url,
-        "static": lambda name: f"{PREFIX}static/{name}?{__version__}",
+        "url": _link,
+        "raw": lambda ref, path: escape(quote(f"/{ref}/{path}", safe="/@:")),
+        "static": lambda name: f"{PREFIX}static/{name}?{stamp:x}",
         "squares": squares,
-        "repository": repository.url,
         "version_of_dataver": __version__,
-        "editing": secret is not None,
-        "secret": secret,
         "urlencode": urlencode,
     }
     made.globals["drawing"] = made.get_template("drawings.html").module
@@ -227,26 +268,38 @@ def page_url(page: str, /, **query: object) -> str:
     return f"{PREFIX}{page}{'?' if given else ''}{given}"
 
 
-def raw_url(ref: str, path: str) -> str:
-    """Return the URL of a file itself."""
-    return quote(f"/{ref}/{path}", safe="/@:")
+def _link(page: str, /, **query: object) -> Markup:
+    return escape(page_url(page, **query))
 
 
 def _printable(value: object) -> object:
-    return safe(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Return a value as the templates show it: texts are short, and of printable characters."""
+    return value if isinstance(value, Markup | int | float) else safe(_cut(str(value), _SHORT))
 
 
-def _lines(text: str) -> Markup:
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _whole(value: object) -> Markup:
+    return escape(safe(str(value)))
+
+
+def _lines(text: str, most: int = _WHOLE) -> Markup:
     """Return a text of several lines, each of them printable."""
-    return Markup("\n").join(safe(line) for line in text.expandtabs().split("\n"))
+    return Markup("\n").join(safe(line) for line in _cut(text, most).expandtabs().split("\n"))
 
 
-def _shell(text: str) -> str:
+def _shell(text: str) -> Markup:
     """Return a word of a command line; control characters in the form of Bash."""
     if text.isprintable():
-        return shlex.quote(text)
+        return escape(shlex.quote(text))
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"$'{safe(escaped)}'"
+    return escape(f"$'{safe(escaped)}'")
+
+
+def _repr(value: object) -> Markup:
+    return escape(repr(value))
 
 
 def _when(text: str | None) -> Markup:

@@ -1,13 +1,14 @@
 """The web application of a repository (ASGI): its routes, the layers around them, and the status of errors.
 
-The event loop handles connections; endpoints that read from the repository are plain functions, which
-Starlette runs on threads. Requests change nothing, but for those of `dataver.ui.editing`.
+The event loop handles connections; what reads from the repository runs on threads (`dataver.web.threads`).
+Requests change nothing, but for those of `dataver.ui.editing`.
 
 A request must name this machine (`Host`), which prevents DNS rebinding, and have the token if there is one;
 and a response permits no other site to read it, and no browser to guess its type (invariant 9).
 """
 
 from collections.abc import Callable, Collection
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataver import Repository
 from dataver._about import __version__
-from dataver.errors import DataverError
+from dataver.errors import DataverError, StoreError
 from dataver.ui import PREFIX, Site
 from dataver.ui.site import STATUS
 from dataver.web.access import Access, TokenCheck
@@ -31,6 +32,7 @@ from dataver.web.catalogue import Catalogue
 from dataver.web.content import METHODS, Content
 from dataver.web.replies import defect, sentence
 from dataver.web.request import host_of, is_address, split_authority
+from dataver.web.threads import Threads
 
 __all__ = ["HostCheck", "SafeHeaders", "make_app"]
 
@@ -40,11 +42,14 @@ _EVERYWHERE: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+_PAGES: Final = 64  # made at once
+_FILES: Final = 128  # and listings that are opened at once: with the pages fewer than connections
 _UNLOCK: Final = "send the header 'Authorization: Bearer TOKEN'; the server prints its token when it starts"
 
 
 def make_app(
     repository: Repository,
+    site: Site,
     names: Collection[str],
     report: Callable[[str], None],
     access: Access | None,
@@ -56,6 +61,7 @@ def make_app(
 
     Args:
         repository: the repository that it shows.
+        site: its pages.
         names: host names that requests may give, in lower case, besides numeric addresses.
         report: receives failures of this side.
         access: the token that requests need, if any.
@@ -75,7 +81,17 @@ def make_app(
         return sentence(request, HTTPStatus.INTERNAL_SERVER_ERROR, "this is a defect of dataver.")
 
     content = Content(Catalogue(repository), report)
-    site = Site(repository, report, edit=editing)
+    pages, files = Threads(_PAGES), Threads(_FILES)
+
+    async def page(request: Request) -> Response:
+        try:
+            address = f"{request.scope['path']}?{request.scope['query_string']!r}"
+            return await pages.run(address, partial(site.answer, request))
+        except StoreError as error:
+            return site.failed(request, error)
+
+    async def file(request: Request) -> Response:
+        return await files.run(request.scope["path"], partial(content.answer, request))
 
     def locked(request: Request) -> Response:
         if "text/html" in request.headers.get("Accept", ""):
@@ -91,9 +107,9 @@ def make_app(
     app = Starlette(
         routes=[
             Mount(f"{PREFIX}static", Site.static),
-            Route(f"{PREFIX}{{page:path}}", site.answer),
+            Route(f"{PREFIX}{{page:path}}", page),
             *([Route(f"{PREFIX}{{action}}", site.change, methods=["POST"])] if editing else ()),
-            Route("/{address:path}", content.answer, methods=METHODS),
+            Route("/{address:path}", file, methods=METHODS),
         ],
         middleware=[
             Middleware(HostCheck, names=names),

@@ -28,7 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from dataver import Repository
 from dataver.arguments import check_range
 from dataver.errors import Conflict, InvalidInput
-from dataver.ui import PREFIX
+from dataver.ui import PREFIX, Site
 from dataver.web.access import Access
 from dataver.web.app import make_app
 
@@ -80,11 +80,11 @@ class Server:
         self.url = f"http://{'localhost' if self.host == '127.0.0.1' else shown}:{self.port}"
         own = () if self.local else (socket.gethostname().lower(), socket.getfqdn().lower())
         self.names = frozenset({"localhost", host.lower(), *own, *(name.lower() for name in names)})
+        self._site = Site(repository, report, edit=editing)
+        cookie = f"dataver-{self.port}"
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                make_app(
-                    repository, self.names, report, self._access, f"dataver-{self.port}", editing=editing
-                ),
+                make_app(repository, self._site, self.names, report, self._access, cookie, editing=editing),
                 loop="asyncio",
                 http=Connection,
                 ws="none",
@@ -120,6 +120,10 @@ class Server:
             return self.url + address
         token = self._access.code() if once else self._access.token
         return f"{self.url}{address}{'&' if '?' in address else '?'}token={token}"
+
+    def prepare(self) -> None:
+        """Do on a thread what the first pages in a browser would wait for."""
+        threading.Thread(target=self._site.prepare, name="dataver-prepare", daemon=True).start()
 
     def wait(self) -> None:
         """Wait until it is closed."""

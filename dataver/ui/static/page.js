@@ -1,5 +1,13 @@
 // What every page needs of a script: filters that answer while typing, copy buttons, keys. Without it all works, too.
 
+/** Ask for a page; return its parts with the ids of some elements, or null if it is an error. */
+async function parts(url, elements) {
+  const response = await fetch(url);
+  if (!response.ok) return null;
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  return [...elements].map((element) => [element, page.getElementById(element.id)]);
+}
+
 /** Search as you type: a form with `data-live="#id"` asks for that part, or those parts, of its page. */
 let waiting;
 let latest = 0;
@@ -11,13 +19,21 @@ document.addEventListener("input", (event) => {
     const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
     const mine = ++latest;
     const url = `${form.action}?${query}`;
-    const response = await fetch(url);
-    if (!response.ok || mine !== latest) return;
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    for (const part of document.querySelectorAll(form.dataset.live)) part.replaceWith(page.getElementById(part.id));
+    const found = await parts(url, document.querySelectorAll(form.dataset.live));
+    if (!found || mine !== latest) return;
+    for (const [old, fresh] of found) old.replaceWith(fresh);
     history.replaceState(null, "", url);
   }, 120);
 });
+
+/** What takes time: the elements with `data-late` are those of the page in `data-load`. */
+for (const place of document.querySelectorAll("[data-load]")) {
+  const late = place.querySelectorAll("[data-late]");
+  parts(place.dataset.load, late).then((found) => {
+    for (const [old, fresh] of found ?? []) old.replaceWith(fresh ?? "");
+    if (!found) for (const each of late) each.textContent = "–";
+  });
+}
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
