@@ -191,6 +191,7 @@ class Lineage:
         version: Ref | None = None,
         system: str | None = None,
         name: str | None = None,
+        find: str | None = None,
         user: str | None = None,
         host: str | None = None,
         commit: str | None = None,
@@ -206,6 +207,7 @@ class Lineage:
             version: runs linked to this version, or without a selector to any version of the dataset.
             system: runs of this system, such as `mlflow` or `slurm`, or of one context, such as `slurm:17`.
             name: text in the run's name.
+            find: text in the run's name, or the beginning of its key or id or of those of its contexts.
             user: the user who started it.
             host: its machine.
             commit: the start of a git commit.
@@ -224,6 +226,7 @@ class Lineage:
             version=None if version is None else ref_text(version),
             system=system,
             name=name,
+            find=find,
             user=user,
             host=host,
             commit=commit,

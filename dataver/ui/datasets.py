@@ -20,9 +20,9 @@ def page(asked: Asked) -> dict[str, Any]:
     The search reads the texts of versions and the paths of their files (`Repository.search`).
     """
     words = asked.text("q").strip()
-    found = asked.memory.get("datasets", asked.repository.datasets)
+    found = asked.datasets()
     chosen = [each for each in found if all(part in each.name.lower() for part in words.lower().split())]
-    shown, place = asked.page(chosen, _ROWS, len(chosen))
+    shown, place = asked.page(chosen, len(chosen), _ROWS)
     document = {
         "repository": asked.repository.url,
         "q": words,
@@ -38,26 +38,28 @@ def page(asked: Asked) -> dict[str, Any]:
 
 
 def _named(asked: Asked, words: str) -> list[dict[str, str]]:
-    """Return the version or the run that words are the name of, as a search has its results."""
+    """Return the version that words are the name of, and the runs that they name, as results of a search."""
+    found = []
     with suppress(DataverError):
-        if "@" in words:
-            return [{"ref": asked.repository.version(words).ref, "field": "version", "text": ""}]
-        return [{"ref": asked.repository.lineage.run(words).run.key, "field": "run", "text": ""}]
-    return []
+        found = [{"ref": asked.repository.version(words).ref, "field": "version", "text": ""}] * (
+            "@" in words
+        )
+    runs = asked.repository.lineage.runs(find=words, limit=_HITS)
+    return found + [{"ref": each.key, "field": "run", "text": each.name or ""} for each in runs]
 
 
 def _listed(asked: Asked, shown: list[DatasetSummary]) -> list[dict[str, Any]]:
-    numbers = asked.memory.get("overview", asked.repository.lineage.overview)
     with parallel.pool(parallel.REQUESTS, "tags") as pool:
         tags = list(pool.map(asked.tags, [each.name for each in shown]))
+    numbers = [asked.overview(each.name) for each in shown]
     return [
         {
             "name": each.name,
             "versions": each.versions,
             "latest": version_values(each.latest),
             "tags": tagged,
-            "sizes": numbers[each.name].sizes if each.name in numbers else [],
-            "runs": numbers[each.name].runs if each.name in numbers else 0,
+            "sizes": found.sizes,
+            "runs": found.runs,
         }
-        for each, tagged in zip(shown, tags, strict=True)
+        for each, tagged, found in zip(shown, tags, numbers, strict=True)
     ]

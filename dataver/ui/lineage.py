@@ -47,7 +47,7 @@ def page(asked: Asked) -> dict[str, Any]:
     made = asked.memory.get(("lineage", *here.values()), lambda: _Drawing(asked), _SECONDS)
     at, words = asked.text("at"), asked.text("q").lower().split()
     listed = [each for each in made.groups.get(at, made.found) if not words or made.named(each, words)]
-    rows, position = asked.page(reversed(listed), _ROWS, len(listed))
+    rows, position = asked.page(reversed(listed), len(listed))
     return {
         "here": here,
         "q": asked.text("q"),
@@ -60,17 +60,16 @@ def page(asked: Asked) -> dict[str, Any]:
 
 
 def _starts(asked: Asked) -> dict[str, Any]:
-    """Return the datasets and runs whose names contain `q`, newest first, and what it names exactly."""
+    """Return the datasets and runs that `q` finds, newest first, and what it names exactly."""
     lineage, words = asked.repository.lineage, asked.text("q").strip()
-    datasets = asked.memory.get("datasets", asked.repository.datasets)
-    chosen = [each for each in datasets if words.lower() in each.name.lower()]
+    chosen = [each for each in asked.datasets() if words.lower() in each.name.lower()]
     chosen.sort(key=lambda each: each.latest.created, reverse=True)
     exact = []
     for find in (lineage.version, lineage.run) if words else ():
         with suppress(InvalidInput, NotFound):
             found = find(words)
             exact.append((found.version if isinstance(found, VersionAnswer) else found.run).node()._asdict())
-    runs = lineage.runs(name=words or None, limit=_ROWS)
+    runs = lineage.runs(find=words or None, limit=_ROWS)
     return {
         "here": None,
         "q": words,

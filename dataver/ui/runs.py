@@ -11,9 +11,10 @@ from dataver.ui.asked import Asked
 
 __all__ = ["page", "row"]
 
-_ROWS: Final = 50
+_SUGGESTED: Final = 50
 _MOST: Final = 2_000
 _READ: Final = 3  # versions in a row
+_URL: Final = 2_000  # characters
 _WORDS: Final = ("name", "system", "user", "outcome", "version")
 _TIMES: Final = {"since": timedelta(0), "until": timedelta(days=1)}  # the last day is included
 
@@ -24,17 +25,18 @@ def page(asked: Asked) -> dict[str, Any]:
     times = {name: _day(asked, name, more) for name, more in _TIMES.items()}
 
     def find() -> list[IndexedRun]:
-        return asked.repository.lineage.runs(**words, **times, limit=_MOST + 1)  # type: ignore[arg-type]
+        chosen: dict[str, Any] = {**words, **times, "find": words["name"], "name": None}
+        return asked.repository.lineage.runs(**chosen, limit=_MOST + 1)
 
     found = asked.memory.get(("runs", *words.values(), *times.values()), find)
-    shown, place = asked.page(found, _ROWS, min(len(found), _MOST))
+    shown, place = asked.page(found, min(len(found), _MOST))
     return {
         "filter": {name: asked.text(name).strip() for name in (*_WORDS, *_TIMES)},
         "runs": [row(each) | _data(asked, each.key, words["version"]) for each in shown],
         "more": len(found) > _MOST,
         "place": place,
-        "systems": sorted({context.system for each in found for context in each.contexts})[:_ROWS],
-        "users": sorted({each.user for each in found if each.user})[:_ROWS],
+        "systems": sorted({context.system for each in found for context in each.contexts})[:_SUGGESTED],
+        "users": sorted({each.user for each in found if each.user})[:_SUGGESTED],
     }
 
 
@@ -63,7 +65,8 @@ def _data(asked: Asked, key: str, about: str | None) -> dict[str, Any]:
 
 def _is_web(url: object) -> bool:
     try:
-        return isinstance(url, str) and urlsplit(url).scheme in ("http", "https") and url.isprintable()
+        known = isinstance(url, str) and len(url) <= _URL and url.isprintable()
+        return known and urlsplit(str(url)).scheme in ("http", "https")
     except ValueError:
         return False
 

@@ -22,6 +22,11 @@ __all__ = ["RunFilter", "describe_run", "list_runs"]
 
 _OUTCOMES = (*OUTCOMES, "open")
 _MANY = 2_000
+_FOUND = """(
+    instr(lower(r.name), lower(?))
+    OR instr(r.key, ?) = 1 OR instr(substr(r.key, instr(r.key, ':') + 1), ?) = 1
+    OR EXISTS (SELECT 1 FROM contexts c WHERE c.run = r.id
+        AND (instr(c.key, ?) = 1 OR instr(substr(c.key, instr(c.key, ':') + 1), ?) = 1)))"""
 _DATASET = "SELECT 1 FROM datasets WHERE name = ? UNION ALL SELECT 1 FROM links WHERE dataset = ? LIMIT 1"
 
 
@@ -33,6 +38,7 @@ class RunFilter:
         version: runs linked to this version, or without a selector to any version of the dataset.
         system: runs of this system, such as `mlflow` or `slurm`, or of one context, such as `slurm:17`.
         name: text in the run's name.
+        find: text in the run's name, or the beginning of its key or id or of those of its contexts.
         user: the user who started it.
         host: its machine.
         commit: the start of a git commit.
@@ -48,6 +54,7 @@ class RunFilter:
     version: str | None = None
     system: str | None = None
     name: str | None = None
+    find: str | None = None
     user: str | None = None
     host: str | None = None
     commit: str | None = None
@@ -113,6 +120,8 @@ def _conditions(db: sqlite3.Connection, chosen: RunFilter) -> tuple[list[str], l
         found.append(_of_system(chosen.system))
     if chosen.name is not None:
         found.append(("instr(lower(r.name), lower(?))", [chosen.name]))
+    if chosen.find is not None:
+        found.append((_FOUND, [chosen.find] * 5))
     if chosen.commit is not None:
         found.append(("substr(r.commit_id, 1, length(?)) = ?", [chosen.commit, chosen.commit]))
     if chosen.outcome is not None:
