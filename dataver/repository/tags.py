@@ -124,6 +124,15 @@ class Tags:
         above = published if forward else None
         return self._append(move, last, protect=protect, force=force, above=above)
 
+    def refuse_name(self, dataset: str, tag: str) -> None:
+        """Raise an error if `move` would refuse the name of a tag.
+
+        Raises:
+            InvalidInput: the name is not allowed, or differs from another one in case only.
+        """
+        check_tag(tag)
+        self._refuse_name(dataset, tag, self._last(dataset, tag))
+
     def _refuse_name(self, dataset: str, tag: str, last: int) -> None:
         """Raise an error if a tag with this last move, or none, must not get another one.
 

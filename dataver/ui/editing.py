@@ -64,26 +64,29 @@ def change(repository: Repository, action: str, form: Mapping[str, str]) -> dict
     """Make the changes of a form; return the query of the page that shows them.
 
     Raises:
-        DataverError: one cannot be made; the texts may be saved if it is that of a tag.
+        DataverError: one cannot be made. Nothing is saved then, unless others change the tag meanwhile.
     """
-    version, tag, gone = (
-        repository.version(form.get("ref", "")),
-        form.get("tag", "").strip(),
-        form.get("untag"),
-    )
     if action != "edit":
         raise NotFound(f"there is no change '{action}'.")
-    tagged = repository.tagged(version.dataset)
+    version = repository.version(form.get("ref", ""))
+    tag, gone = form.get("tag", "").strip(), form.get("untag", "")
+    tagged, tags = repository.tagged(version.dataset), repository._core.tags
+    if tag:
+        tags.refuse_name(version.dataset, tag)
+    if gone and gone not in tagged:
+        raise NotFound(f"{version.dataset} has no tag '{gone}'.", hint="load the page again")
     for name in filter(None, (tag, gone)):
         now = tagged.get(name, version.label)
         if now != version.label and form.get("move") != f"{name}@{now}":
             raise Conflict(f"the tag '{name}' is on {version.dataset}@{now}.", hint="nothing is saved yet")
+        if now != version.label or name == gone:
+            tags.refuse_protected(version.dataset, name)
     _describe(version, form)
     if tag:
         repository.tag(version.ref, tag)
     if gone:
         repository.untag(version.dataset, gone)
-    return {"ref": version.ref, "saved": "1", "tag": tag, "untag": gone or ""}
+    return {"ref": version.ref, "saved": "1", "tag": tag, "untag": gone}
 
 
 def _describe(version: Version, form: Mapping[str, str]) -> None:

@@ -147,7 +147,8 @@ def test_an_error_is_one_sentence_on_the_page(editor: Editor) -> None:
         ({"untag": "fixed"}, 409, "is protected"),
         ({"tag": "fixed", "ref": "words@1.0.1", "move": "fixed@1.0.0"}, 409, "is protected"),
     ):
-        got = editor.send(**fields)
+        got = editor.send(**{"owner": "not saved", **fields})
+        assert editor.repo.version(fields.get("ref", REF)).description is None
         alert = re.search(r'role="alert">(.*?)</p>', got.text, re.DOTALL)[1]
         assert (got.status, words in alert) == (status, True), got.text
         assert "no &lt;license&gt;" in got.text or "license" not in fields
