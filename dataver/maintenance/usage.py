@@ -19,7 +19,7 @@ from dataver.repository.records import Published
 from dataver.repository.repository import RepositoryCore
 from dataver.short_repr import short_repr
 
-__all__ = ["BlockNeeds", "Usage", "UsageReport", "needs_of", "usage"]
+__all__ = ["BlockNeeds", "Usage", "UsageReport", "added_bytes", "needs_of", "usage"]
 
 _Run = tuple[bytes, int, int]
 Frames = set[_Run]
@@ -133,7 +133,7 @@ def usage(repo: RepositoryCore, dataset: str | None = None, label: str | None = 
     for each in published:
         by_dataset.setdefault(each.record.dataset, []).append(each)
     together = {name: _needs(nodes, {each.record.tree for each in some}) for name, some in by_dataset.items()}
-    added = _added(published, needs, inventory)
+    added = _added(published, nodes, inventory)
     of_versions = _users(needs[each.record.tree] for each in published)
     of_datasets = _users(together.values())
     for name, some in sorted(by_dataset.items()):
@@ -147,13 +147,30 @@ def usage(repo: RepositoryCore, dataset: str | None = None, label: str | None = 
     return report
 
 
-def _added(published: list[Published], needs: dict[bytes, Marks], inventory: Inventory) -> dict[str, int]:
+def added_bytes(repo: RepositoryCore, dataset: str) -> dict[str, int]:
+    """Return the bytes of packs and tree blocks that each version of a dataset added to those before it.
+
+    Reads each block of the dataset once; `Usage.added` counts the versions of other datasets, too.
+
+    Raises:
+        IntegrityError: a version is unreadable.
+    """
+    published = repo.records.versions(dataset)
+    published.sort(key=lambda each: (each.record.created, each.ref))
+    blocks = reach(repo.store, {each.record.tree for each in published})
+    nodes = {block.digest: needs_of(block) for block in blocks}
+    return _added(published, nodes, list_inventory(repo.store))
+
+
+def _added(
+    published: list[Published], nodes: dict[bytes, BlockNeeds], inventory: Inventory
+) -> dict[str, int]:
     """Return the bytes that each version added to those before it; `published` is oldest first."""
-    added, seen = {}, Marks()
+    added, known, seen = {}, Marks(), set[bytes]()
     for each in published:
-        marks = needs[each.record.tree]
-        added[each.ref] = inventory.size(Marks(marks.blocks - seen.blocks, marks.packs - seen.packs))
-        seen.add(marks)
+        marks = _needs(nodes, [each.record.tree], seen)
+        added[each.ref] = inventory.size(Marks(marks.blocks - known.blocks, marks.packs - known.packs))
+        known.add(marks)
     return added
 
 
@@ -168,9 +185,11 @@ def _total(repo: RepositoryCore, inventory: Inventory, needs: Iterable[Marks], r
     report.stored = there + report.other
 
 
-def _needs(nodes: dict[bytes, BlockNeeds], roots: Iterable[bytes]) -> Marks:
-    marks = Marks()
-    ahead, seen = list(roots), set(roots)
+def _needs(nodes: dict[bytes, BlockNeeds], roots: Iterable[bytes], seen: set[bytes] | None = None) -> Marks:
+    """Return the needs of some trees, without those of blocks in `seen`, to which their blocks are added."""
+    marks, seen = Marks(), set() if seen is None else seen
+    ahead = [each for each in roots if each not in seen]
+    seen.update(ahead)
     while ahead:
         digest = ahead.pop()
         node = nodes[digest]

@@ -7,6 +7,7 @@ from dataver import Version
 from dataver.documents import description_values, version_values
 from dataver.errors import NotFound
 from dataver.formats.names import check_dataset_name
+from dataver.maintenance.usage import added_bytes
 from dataver.ui.asked import Asked
 from dataver.ui.markdown import as_html
 
@@ -14,17 +15,20 @@ __all__ = ["lanes", "page"]
 
 _ROWS: Final = 30
 _FOR_EVER: Final = 1e9
+_LONG: Final = 600.0  # seconds: bytes that are added change only when older versions are deleted
 
 
 def page(asked: Asked) -> dict[str, Any]:
-    """Return a dataset (`name`) with a page of its versions."""
-    repository, name = asked.repository, asked.required("name")
+    """Return a dataset (`name`) with a page of its versions; with `added`, the bytes that each added.
+
+    Those need the blocks of all versions, so the page asks for them when it is shown.
+    """
+    name = asked.required("name")
     check_dataset_name(name)
-    versions = list(reversed(asked.memory.get(("versions", name), lambda: repository.versions(name))))
-    tagged = asked.tags(name)
-    numbers = asked.memory.get("overview", repository.lineage.overview).get(name)
-    shown, place = asked.page(versions, _ROWS, len(versions))
-    described = repository.description(name)
+    versions, tagged, numbers = asked.versions(name), asked.tags(name), asked.overview(name)
+    shown, place = asked.page(versions, len(versions), _ROWS)
+    described = asked.described(lambda: asked.repository.description(name))
+    added = _added(asked, name, versions) if versions and asked.text("added") else {}
     drawn = lanes(versions)
     start = (place["page"] - 1) * _ROWS
     return {
@@ -32,20 +36,26 @@ def page(asked: Asked) -> dict[str, Any]:
         "description": None if described is None else description_values(described),
         "readme": as_html(versions[0].readme or "") if versions and place["page"] == 1 else "",
         "tags": tagged,
-        "runs": numbers.runs if numbers else 0,
-        "sizes": numbers.sizes if numbers else [],
+        "runs": numbers.runs,
+        "sizes": numbers.sizes,
         "place": place,
         "lanes": 1 + max((max([each["lane"], *each["to"], *each["past"]]) for each in drawn), default=0),
         "versions": [
             {
                 **version_values(each, [tag for tag, label in tagged.items() if label == each.label]),
-                "runs": numbers.runs_of.get(each.label or "", 0) if numbers else 0,
+                "runs": numbers.runs_of.get(each.label or "", 0),
                 "changes": _changes(asked, each),
+                "added": added.get(each.ref),
                 "graph": drawn[start + number],
             }
             for number, each in enumerate(shown)
         ],
     }
+
+
+def _added(asked: Asked, name: str, versions: list[Version]) -> dict[str, int]:
+    key = ("added", versions[0].record_id)
+    return asked.memory.get(key, lambda: added_bytes(asked.repository._core, name), _LONG)
 
 
 def _changes(asked: Asked, version: Version) -> dict[str, int] | None:

@@ -45,6 +45,25 @@ def test_a_name_leads_to_its_page_first(pages):
     assert "Search in texts" in pages.page("datasets", q="zzz")
 
 
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        ("TRAIN", ["lab:2", "lab:1", "lab:0"]),
+        ("lab:", [f"lab:{number}" for number in range(9, -1, -1)]),
+        ("4f1", ["mlflow:4f1c"]),
+        ("team/x", ["mlflow:4f1c"]),
+        ("mlflow:4f1c", ["mlflow:4f1c"]),
+        ("none of them", []),
+    ],
+)
+def test_runs_are_found_by_name_and_by_the_beginning_of_their_ids(pages, words, keys):
+    """In the search, on the start page of lineage and in the list of runs; those of contexts, too."""
+    found = pages.document("datasets", q=words, search=1)["hits"]
+    assert [each["ref"] for each in found if each["field"] == "run"] == keys
+    assert [each["run"] for each in pages.document("lineage", q=words)["runs"]] == keys
+    assert [each["run"] for each in pages.document("runs", name=words)["runs"]] == keys
+
+
 def test_two_versions_are_chosen_to_compare(pages):
     """The newest with the one before it, if nobody chooses."""
     shown = pages.page("dataset", name="vision/cats")
@@ -69,6 +88,21 @@ def test_a_dataset_lists_its_versions_with_their_changes(pages):
     assert found[0]["graph"] == {"lane": 0, "from": False, "to": [0], "past": []}
     assert found[1]["graph"] == {"lane": 0, "from": True, "to": [], "past": []}
     assert found[1]["changes"] is None
+
+
+def test_bytes_that_versions_added_are_a_request_of_their_own(pages):
+    """The page does not wait for them; without other datasets, they are those of `du`."""
+    first = pages.document("dataset", name="vision/cats")["versions"]
+    assert [each["added"] for each in first] == [None, None]
+    assert 'data-load="/-/dataset?name=vision/cats&amp;page=1&amp;added=1"' in pages.page(
+        "dataset", name="vision/cats"
+    )
+    found = pages.document("dataset", name="vision/cats", added=1)["versions"]
+    expected = {each.name: each.added for each in pages.repo.du("vision/cats").versions}
+    assert {each["ref"]: each["added"] for each in found} == expected
+    assert "data-load" not in pages.page("dataset", name="vision/cats", added=1)
+    old = pages.document("dataset", name="log/events", added=1, page=2)["versions"]
+    assert all(each["added"] > 0 for each in old)
 
 
 def test_versions_page(pages):
