@@ -4,23 +4,29 @@ The query has the number of the entry (`from`), or that of the first entry after
 perhaps the beginning of the names (`begins`). The tree has the totals of a subfolder.
 """
 
+import re
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.documents import entry_values, external_place
-from dataver.errors import DataverError, NotFound
+from dataver.errors import DataverError, NotFound, StoreError
+from dataver.formats.profile import decode_profile
 from dataver.ui.asked import Asked
 
 if TYPE_CHECKING:
     from dataver import Version
     from dataver.tree import Listed, Tree
 
-__all__ = ["IMAGES", "listing"]
+__all__ = ["IMAGES", "listing", "thumbnail"]
 
 IMAGES: Final = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".avif", ".svg")
 """The suffixes of images that browsers show."""
 
 _ROWS: Final = 100
+_PROFILES: Final = 16 << 20  # bytes of a dataset's profiles
+_THUMBNAIL: Final = 50_000  # characters
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/=]+")
 
 
 def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
@@ -49,13 +55,22 @@ def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
             break
         rows.append(_row(asked, tree, prefix, each))  # at once, while its blocks are at hand
     images = sum(each["image"] for each in rows)
+    grid = images > len(rows) / 2 if not asked.text("view") else asked.text("view") == "grid"
+    if grid:
+        _add_thumbnails(asked, version.dataset, rows)
     place = {"first": tree.rank(start) - first + 1, "last": after, "entries": totals.entries}
     known = {"begins": begins, "files": whole.files, "size": whole.size, "rows": rows, "images": images}
     return {
         **known,
-        "grid": images > len(rows) / 2 if not asked.text("view") else asked.text("view") == "grid",
+        "grid": grid,
         "place": {**place, "next": after if after < totals.entries else None},
     }
+
+
+def thumbnail(profile: dict[str, Any]) -> str:
+    """Return the thumbnail of a profile, a JPEG in base64; an empty text if it has no valid one."""
+    found = str(profile.get("thumbnail", ""))
+    return found if len(found) <= _THUMBNAIL and _BASE64.fullmatch(found) else ""
 
 
 def _child_at(tree: "Tree", prefix: str, rank: int) -> str:
@@ -87,3 +102,16 @@ def _row(asked: Asked, tree: "Tree", prefix: str, each: "Listed") -> dict[str, A
     except DataverError as error:
         place = f"elsewhere: {error.message}"
     return {**entry_values(each.entry), "name": each.name, "image": image, "external": place or None}
+
+
+def _add_thumbnails(asked: Asked, dataset: str, rows: list[dict[str, Any]]) -> None:
+    """Add the thumbnails of images that have one in their profiles, if those are few enough to be read."""
+    profiles = asked.repository._core.profiles
+    with suppress(StoreError):
+        if sum(info.size for info, _ in profiles.objects(dataset)) <= _PROFILES:
+            found = profiles.find(
+                dataset, "files", {bytes.fromhex(each["digest"]) for each in rows if each["image"]}
+            )
+            for each in rows:
+                line = found.get(bytes.fromhex(each["digest"] or ""))
+                each["thumbnail"] = thumbnail(decode_profile(line)) if line else ""

@@ -18,7 +18,7 @@ from dataver.formats.profile import decode_profile
 from dataver.profiles.kinds import Head, Profile, Source, kind_of, make_profile
 from dataver.profiles.text import encoding_of
 from dataver.ui.asked import Asked
-from dataver.ui.folder import IMAGES
+from dataver.ui.folder import IMAGES, thumbnail
 from dataver.ui.markdown import LONGEST, as_html
 from dataver.ui.table import table
 
@@ -39,7 +39,7 @@ _LISTED: Final = 200  # members of an archive, arrays
 _ARCHIVE: Final = 1 << 20  # bytes of a tar file that are read; packed, a quarter
 _HEX: Final = 512  # bytes
 _ENTRIES: Final = 20_000  # items of a list in a profile
-_THUMBNAIL: Final = 100_000  # characters
+_VALUE: Final = 100_000  # characters of a value in a profile
 _OTHER: Final = {
     "kind", "full", "problem", "partial", "thumbnail", "peaks", "members", "arrays", "shape", "columns",
     "statistics", "sample", "rows",
@@ -100,7 +100,7 @@ def _bounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_bounded(each) for each in value[:_ENTRIES]]
     if isinstance(value, str):
-        return value[:_THUMBNAIL]
+        return value[:_VALUE]
     return value if not isinstance(value, int) or abs(value) < 1 << 63 else 0
 
 
@@ -164,8 +164,8 @@ def _media(version: Version, entry: Entry, profile: Profile) -> dict[str, Any]:
         found["more"] = profile["count"] - len(found["members"])
     if low.endswith(IMAGES + _VIDEO):
         found["shown"] = low.endswith(IMAGES)
-    elif _BASE64.fullmatch(profile.get("thumbnail", "")):
-        found["thumbnail"] = profile["thumbnail"]
+    elif small := thumbnail(profile):
+        found["thumbnail"] = small
     if profile.get("kind") == "audio":
         found |= {
             "playable": low.endswith(_AUDIO),

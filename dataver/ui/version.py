@@ -42,13 +42,15 @@ def page(asked: Asked) -> dict[str, Any]:
         return {
             **document, "file": {**entry_values(entry), "leads": leads}, "preview": shown, "example": example,
         }  # fmt: skip
-    found = listing(asked, version, real)
-    tables = [each["path"] for each in found["rows"] if format_of(each["name"])]
+    shown = listing(asked, version, real)
+    tables = [each["path"] for each in shown["rows"] if format_of(each["name"])]
     example = {"path": tables[0], "format": format_of(tables[0])} if tables else None
     if not path:
         document["about"] = _about(asked, version)
-        document["readme"] = as_html(version.readme or "") if found["place"]["first"] == 1 else ""
-    return {**document, "folder": found, "file": None, "preview": None, "example": example}
+        for parent, found in zip(values["parents"], asked.parents(version, _LISTED), strict=False):
+            parent["deleted"] = found is None
+        document["readme"] = as_html(version.readme or "") if shown["place"]["first"] == 1 else ""
+    return {**document, "folder": shown, "file": None, "preview": None, "example": example}
 
 
 def _leads(version: Version, path: str) -> str | None:
@@ -83,4 +85,5 @@ def _about(asked: Asked, version: Version) -> dict[str, Any]:
 
 
 def _refs(found: list[Any]) -> dict[str, Any]:
-    return {"total": len(found), "first": [each.ref for each in found[:_LISTED]]}
+    there = [each.ref for each in found if each.known and not each.deleted]
+    return {"total": len(there), "first": there[:_LISTED]}

@@ -6,6 +6,8 @@ from html import unescape
 
 import pytest
 
+from dataver.ui import folder
+
 
 def test_a_version_has_its_facts(pages):
     """Name, origin, runs, kinds of files and readme."""
@@ -42,6 +44,20 @@ def test_names_page_by_rank_in_both_directions(pages):
     assert pages.document("version", **address, back=1_200)["folder"]["place"]["first"] == 1_101
     for beyond in ("from=1200", "back=1201"):
         assert pages.ask(f"/-/version?ref=odd/names@1.0.0&path=many&{beyond}").status == 404
+
+
+def test_a_grid_has_the_thumbnails_of_profiles(pages, monkeypatch):
+    """Others are the pictures themselves, if they are small; a list needs none."""
+    address = {"ref": "vision/cats@1.0.1", "path": "train"}
+    shown = pages.page("version", **address)
+    assert shown.count('src="data:image/jpeg;base64,') > 40
+    assert 'src="/vision/cats' not in shown
+    assert 'data-image="/vision/cats@1.0.1/train/0001.jpg"' in shown
+    assert "thumbnail" not in pages.document("version", view="list", **address)["folder"]["rows"][0]
+    monkeypatch.setattr(folder, "_PROFILES", 10)
+    shown = pages.page("version", **address)
+    assert 'loading="lazy" decoding="async" src="/vision/cats@1.0.1/train/0001.jpg"' in shown
+    assert "base64" not in shown
 
 
 def test_pages_do_not_cut_subfolders(pages):
