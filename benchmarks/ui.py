@@ -3,29 +3,36 @@
     python -m benchmarks.ui [--only lineage] [--runs 5]
 
 Needs Playwright and Chromium, or the one that CHROMIUM names. Each budget is a function that returns rows:
-what was measured, its value with the unit, and the budget. Add one to `BUDGETS`.
+what was measured, its value with the unit, and the budget. Add one to `BUDGETS`. The server is a process
+of its own, so that its first answers include what it imports and reads only once.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.request import urlopen
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import dataver
 from dataver.formats.event import Link, link_id
+from dataver.hashing import digest
 from dataver.lineage.index.event_rows import run_number, version_number
-from dataver.serving import Server, serve
+from dataver.repository.layout import block_key, record_key
+from dataver.tree import build
 
 FLAGS = (
     "--no-sandbox",
@@ -56,6 +63,19 @@ _PAN = """async () => {
 }"""
 
 
+_SERVE = """
+import dataver, sys
+from dataver.serving import serve
+server = serve(dataver.open(sys.argv[1]), port=0)
+server.prepare()
+print(server.url, flush=True)
+sys.stdin.read()
+"""
+_PAINTED = "performance.getEntriesByName('first-contentful-paint').map(each => each.startTime)[0]"
+_RECEIVED = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+  .reduce((sum, each) => sum + each.encodedBodySize, 0) / 1000"""
+
+
 class Row(NamedTuple):
     """One measurement; of several runs the median is given."""
 
@@ -65,14 +85,106 @@ class Row(NamedTuple):
     budget: str
 
 
+def datasets(browser: Browser, folder: Path, runs: int) -> Iterator[Row]:
+    """The list of 100 datasets: its bytes, and its drawing by a new server and by one that has answered."""
+    size, cold, warm = list[float](), list[float](), list[float]()
+    _fill(folder / "datasets", _fill_datasets)
+    for _ in range(runs):
+        with _serving(folder / "datasets") as url:
+            for times in (cold, warm):
+                with _page(browser, f"{url}/-/datasets") as page:
+                    times.append(_painted(page))
+                    size.append(page.evaluate(_RECEIVED))
+    yield Row("first page of 100 datasets, with its style and script, compressed", size, "kB", "≤ 60")
+    yield Row("first page of 100 datasets: drawn, by a new server", cold, "ms", "< 300")
+    yield Row("first page of 100 datasets: drawn, later", warm, "ms", "< 300")
+
+
+def _fill_datasets(repository: dataver.Repository, folder: Path) -> None:
+    (folder / "source").mkdir()
+    for number in range(100):
+        (folder / "source/a.txt").write_text(f"{number}\n" * (1 + number))
+        name = f"team{number % 7}/data-{number:03}"
+        message = f"measurements of week {number}"
+        repository.sync(folder / "source", name, workspace=folder / f"work/{number}", message=message)
+        repository.tag(f"{name}@1.0.0", "production")
+
+
+def names(browser: Browser, folder: Path, runs: int) -> Iterator[Row]:
+    """Pages of a folder of 1,000,000 files: the first one, and pages anywhere in it."""
+    first, later = list[float](), list[float]()
+    _fill(folder / "names", _fill_names)
+    chance = random.Random(3)
+    for _ in range(runs):
+        with _serving(folder / "names") as url:
+            for number in range(6):
+                at = chance.randrange(1_000_000) if number else 0
+                with _page(browser, f"{url}/-/version?ref=many@2&path=files&from={at}") as page:
+                    (later if number else first).append(_painted(page))
+    yield Row("folder of 1,000,000 files: first page of a new server", first, "ms", "")
+    yield Row("folder of 1,000,000 files: a page anywhere in it", later, "ms", "< 150")
+
+
+def _fill_names(repository: dataver.Repository, folder: Path) -> None:
+    """Publish a version of 1,000,000 files with one chunk, of which each has another digest."""
+    (folder / "source").mkdir()
+    (folder / "source/a.txt").write_bytes(b"text")
+    seed = repository.sync(folder / "source", "many", workspace=folder / "work", label="1").version
+    assert seed is not None
+    core, (real,) = repository._core, seed.tree.iterate()
+    root = build(
+        (
+            real._replace(path=f"files/{number:07}.txt", digest=digest(b"%d" % number))
+            for number in range(1_000_000)
+        ),
+        lambda block: core.store.put(block_key(block.digest), block.data),
+    )
+    record = replace(seed._record, label="2", tree=root.digest, write_id="1" * 32, files=root.files)
+    record = replace(record, size=root.size, entries=root.entries)
+    core.store.put(record_key("many", "2"), record.encode())
+
+
+def table(browser: Browser, folder: Path, runs: int) -> Iterator[Row]:
+    """The first rows of a Parquet file of 100 columns and 1,000,000 rows, in one row group."""
+    first, later, read = list[float](), list[float](), list[float]()
+    _fill(folder / "table", _fill_table)
+    for _ in range(runs):
+        with _serving(folder / "table") as url:
+            with _page(browser, f"{url}/-/datasets") as page:
+                _painted(page)
+            query = "ref=wide&path=wide.parquet"
+            for times in (first, later):
+                with _page(browser, f"{url}/-/version?{query}") as page:
+                    times.append(_painted(page))
+            with urlopen(f"{url}/-/version.json?{query}") as reply:
+                read.append(json.load(reply)["preview"]["read"] / 1e6)
+    yield Row("table of 100 columns: first rows, the first table of a server", first, "ms", "< 500")
+    yield Row("table of 100 columns: first rows, later", later, "ms", "< 500")
+    yield Row("table of 100 columns: bytes read of its rows", read, "MB", "< 2")
+
+
+def _fill_table(repository: dataver.Repository, folder: Path) -> None:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    chance, rows = np.random.default_rng(4), 1_000_000
+    columns: dict[str, Any] = {f"x{number}": chance.random(rows, np.float32) for number in range(50)}
+    columns |= {f"n{number}": chance.integers(0, 10**6, rows, np.int32) for number in range(30)}
+    words = np.array([f"word {number}" for number in range(1_000)])
+    columns |= {f"w{number}": words[chance.integers(0, 1_000, rows)] for number in range(20)}
+    (folder / "source").mkdir()
+    pq.write_table(pa.table(columns), folder / "source/wide.parquet")
+    repository.sync(folder / "source", "wide", workspace=folder / "work")
+
+
 def lineage(browser: Browser, folder: Path, runs: int) -> Iterator[Row]:
     """The whole lineage of 10,000 nodes and 20,000 edges: its first drawing, and panning."""
-    with _serving(folder / "lineage", _fill_lineage) as server:
+    _fill(folder / "lineage", _fill_lineage)
+    with _serving(folder / "lineage") as url:
         first, drawn, whole, near = [], [], [], []
         for number in range(runs):
-            with _page(
-                browser, f"{server.url}/-/lineage?all=1&hops={number + 3}"
-            ) as page:  # not in its memory
+            with _page(browser, f"{url}/-/lineage?all=1&hops={number + 3}") as page:  # not in its memory
                 while not page.evaluate("performance.getEntriesByName('lineage').length"):
                     page.wait_for_timeout(50)
                 first.append(page.evaluate("performance.getEntriesByType('navigation')[0].responseEnd"))
@@ -89,7 +201,7 @@ def lineage(browser: Browser, folder: Path, runs: int) -> Iterator[Row]:
         yield Row(f"panning, {what}: 95th percentile of a frame", [each[1] for each in found], "ms", "")
 
 
-def _fill_lineage(repository: dataver.Repository) -> None:
+def _fill_lineage(repository: dataver.Repository, _: Path) -> None:
     """Fill the index with the rows of 5,000 versions and runs: each run reads two and makes one from one.
 
     A pull keeps versions without a tree, which it would drop otherwise, as the repository has no records.
@@ -136,18 +248,42 @@ def _add_link(db: sqlite3.Connection, key: str, role: str, version: tuple[str, s
     )
 
 
-BUDGETS: dict[str, Callable[[Browser, Path, int], Iterator[Row]]] = {"lineage": lineage}
+BUDGETS: dict[str, Callable[[Browser, Path, int], Iterator[Row]]] = {
+    "datasets": datasets,
+    "names": names,
+    "table": table,
+    "lineage": lineage,
+}
 """The measurements by name."""
 
 
+def _fill(folder: Path, fill: Callable[[dataver.Repository, Path], object]) -> None:
+    """Make a repository with a cache and state of its own, and fill it."""
+    os.environ.update(
+        DATAVER_CACHE=str(folder / "cache"), DATAVER_STATE=str(folder / "state"), DATAVER_LINEAGE="off"
+    )
+    fill(dataver.init(folder / "repo"), folder)
+
+
 @contextmanager
-def _serving(folder: Path, fill: Callable[[dataver.Repository], object]) -> Iterator[Server]:
-    """Serve a new repository that a function fills, with a cache and state of its own."""
-    os.environ.update(DATAVER_CACHE=str(folder / "cache"), DATAVER_STATE=str(folder / "state"))
-    repository = dataver.init(folder / "repo")
-    fill(repository)
-    with serve(repository, port=0) as server:
-        yield server
+def _serving(folder: Path) -> Iterator[str]:
+    """Serve a repository with a new process; yield its URL."""
+    own = {"DATAVER_CACHE": str(folder / "cache"), "DATAVER_STATE": str(folder / "state")}
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVE, str(folder / "repo")],
+        env=os.environ | own, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+
+
+def _painted(page: Page) -> float:
+    """Return the milliseconds from the request to the first drawing with content."""
+    while (found := page.evaluate(_PAINTED)) is None:
+        page.wait_for_timeout(20)
+    return float(found)
 
 
 @contextmanager
