@@ -4,23 +4,32 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import islice
 from threading import Lock
 from typing import Any, Final, TypeVar
 
-from dataver import Repository, Version
+from dataver import DatasetSummary, Repository, Version
 from dataver.errors import InvalidInput, NotFound, StoreError
+from dataver.lineage.queries.overview import DatasetOverview
 
 __all__ = ["Asked", "Memory"]
 
 _FRESH: Final = 5.0  # seconds
 _KEPT: Final = 512
+_ROWS: Final = 50
 _PATIENCE: Final = 60.0  # seconds that a request waits for a value that another one is making
 _T = TypeVar("_T")
 
 
 class Memory:
-    """Values that are made again after some seconds; requests for one that is being made wait for it."""
+    """Values that are made again after some seconds; requests for one that is being made wait for it.
+
+    Attributes:
+        undescribed: why descriptions could not be read the last time; None if they were.
+    """
+
+    undescribed: str | None = None
 
     def __init__(self) -> None:
         self._made: dict[Hashable, tuple[Future[Any], float]] = {}
@@ -67,16 +76,12 @@ class Asked:
         repository: the repository.
         query: the query of the URL, of each name its last value.
         memory: values that several requests share.
-        editing: whether descriptions and tags may be changed.
     """
 
-    def __init__(
-        self, repository: Repository, query: Mapping[str, str], memory: Memory, *, editing: bool = False
-    ) -> None:
+    def __init__(self, repository: Repository, query: Mapping[str, str], memory: Memory) -> None:
         self.repository = repository
         self.query = query
         self.memory = memory
-        self.editing = editing
 
     def text(self, name: str) -> str:
         """Return a value of the query; an empty text if it is missing."""
@@ -110,27 +115,67 @@ class Asked:
             InvalidInput: the value is missing.
             NotFound: there is no such version.
         """
-        ref = self.required(name)
-        return self.memory.get(("version", ref), lambda: self.repository.version(ref))
+        return self._read(self.required(name))
+
+    def versions(self, dataset: str) -> list[Version]:
+        """Return the versions of a dataset, newest first."""
+        find = self.repository.versions
+        return self.memory.get(("versions", dataset), lambda: self._described(find(dataset)[::-1]))
+
+    def datasets(self) -> list[DatasetSummary]:
+        """Return all datasets by name."""
+
+        def read() -> list[DatasetSummary]:
+            found = self.repository.datasets()
+            self._described([each.latest for each in found])
+            return found
+
+        return self.memory.get("datasets", read)
+
+    def described(self, read: Callable[[], _T]) -> _T | None:
+        """Return descriptions, as `read` does; None if the store refuses that, which the page says."""
+        self.memory.undescribed = None
+        try:
+            return read()
+        except StoreError as error:
+            self.memory.undescribed = error.message
+            return None
+
+    def _described(self, versions: list[Version]) -> list[Version]:
+        """Return versions after reading their descriptions; if that is refused, they have none."""
+        if self.described(lambda: [each.description for each in versions]) is None:
+            for each in versions:
+                each.description = None
+        return versions
+
+    def overview(self, dataset: str) -> DatasetOverview:
+        """Return the numbers that the lineage has of a dataset."""
+        found = self.memory.get("overview", self.repository.lineage.overview)
+        return found.get(dataset) or DatasetOverview()
 
     def before(self, version: Version) -> Version | None:
         """Return the version `old`, else the first parent of a version; None if there is none now."""
-        if self.text("old"):
-            return self.version("old")
-        if not version.parents:
-            return None
-        parent = version.parents[0]
-        try:
-            found = self.repository.version(f"{parent.dataset}@{parent.label}")
-        except NotFound:
-            return None
-        return found if found.record_id == parent.record else None
+        return self.version("old") if self.text("old") else next(iter(self.parents(version, 1)), None)
+
+    def parents(self, version: Version, most: int) -> list[Version | None]:
+        """Return the first parents of a version, None for one that was deleted."""
+        return [self._parent(f"{each.dataset}@{each.label}", each.record) for each in version.parents[:most]]
+
+    def _parent(self, ref: str, record: str) -> Version | None:
+        with suppress(NotFound):
+            found = self._read(ref)
+            return found if found.record_id == record else None
+        return None
+
+    def _read(self, ref: str) -> Version:
+        read = self.repository.version
+        return self.memory.get(("version", ref), lambda: self._described([read(ref)])[0])
 
     def tags(self, dataset: str) -> dict[str, str]:
         """Return the label of each tag of a dataset."""
         return self.memory.get(("tags", dataset), lambda: self.repository.tagged(dataset))
 
-    def page(self, items: Iterable[_T], size: int, total: int) -> tuple[list[_T], dict[str, int]]:
+    def page(self, items: Iterable[_T], total: int, size: int = _ROWS) -> tuple[list[_T], dict[str, int]]:
         """Return the items of the page that the query asks for, and its place: `page`, `pages`, `total`.
 
         Raises:

@@ -38,7 +38,11 @@ def page(asked: Asked) -> dict[str, Any]:
     document = {
         "old": None if old is None else version_values(old),
         "new": version_values(new),
-        "choices": [ref for name in {new.dataset, (old or new).dataset} for ref in _refs(asked, name)],
+        "choices": [
+            each.ref
+            for name in {new.dataset, (old or new).dataset}
+            for each in asked.versions(name)[:_CHOICES]
+        ],
         "summary": diff.summary(),
         "path": asked.text("path"),
     }
@@ -61,11 +65,6 @@ def _added(new: Version) -> Diff:
     return Diff(lambda: (Change(each.path, None, each) for each in new.tree.iterate()))
 
 
-def _refs(asked: Asked, name: str) -> list[str]:
-    versions = asked.memory.get(("versions", name), lambda: asked.repository.versions(name))
-    return [each.ref for each in versions[: -_CHOICES - 1 : -1]]
-
-
 def _changes(asked: Asked, diff: Diff) -> dict[str, Any]:
     """Return a page of the changed paths, and the numbers of changes in folders.
 
@@ -82,7 +81,7 @@ def _changes(asked: Asked, diff: Diff) -> dict[str, Any]:
         if slash:
             folders.setdefault(name, Counter())[kind_of_change(change)] += 1
     found = (each for each in _below(diff, under) if kind in ("", kind_of_change(each[1])))
-    shown, place = asked.page(found, _ROWS, counts[kind] if kind else counts.total())
+    shown, place = asked.page(found, counts[kind] if kind else counts.total(), _ROWS)
     largest = sorted(folders.items(), key=lambda each: -each[1].total())[:_FOLDERS]
     return {
         "under": under,

@@ -10,7 +10,6 @@ from dataver.ui.asked import Asked
 
 __all__ = ["page"]
 
-_ROWS: Final = 50
 _RUNS: Final = 100
 
 
@@ -23,7 +22,7 @@ def page(asked: Asked) -> dict[str, Any]:
         digest or asked.required("path"), by="digest" if digest else "path", limit=_RUNS
     )
     holdings = answer.holdings[::-1]
-    shown, place = asked.page(holdings, _ROWS, len(holdings))
+    shown, place = asked.page(holdings, len(holdings))
     reads = sorted(answer.saw, key=lambda each: each.certain)
     saw = {(each.run.key, each.link.role): each for each in reads}
     there = [each for each in holdings if each.version.known and not each.version.deleted]

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_ROWS: Final = 50
 _KEPT: Final = 60.0  # seconds
 _FOR_EVER: Final = 1e9
 _NAMES: Final = (1_000, 200)  # of a folder, and of each in it, that are looked at …
@@ -50,7 +49,7 @@ def page(asked: Asked) -> dict[str, Any]:
         rows = [each for each in reversed(report.versions) if each.name.rpartition("@")[0] == name]
         if not rows:
             raise NotFound(f"there is no dataset '{name}'.")
-    shown, place = asked.page(rows, _ROWS, len(rows))
+    shown, place = asked.page(rows, len(rows))
     latest = asked.repository.version(name) if name else None
     return {
         "name": name,

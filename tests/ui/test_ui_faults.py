@@ -66,7 +66,11 @@ def test_a_deleted_parent_is_named(small: Pages) -> None:
     for path in ("", "a.txt"):
         assert "words@1.0.0, was deleted" in small.page("diff", new="words@1.0.1", path=path)
     assert "words@1.0.0, was deleted" in small.page("storage", ref="words@1.0.1", path="a.txt")
-    assert 'href="/-/diff?new=words@1.0.1"' in small.page("version", ref="words@1.0.1")
+    version = small.page("version", ref="words@1.0.1")
+    assert 'href="/-/diff?new=words@1.0.1"' in version
+    assert "words@1.0.0 <span" in version
+    assert "ref=words@1.0.0" not in version
+    assert "old=words@1.0.0" not in version
     assert small.ask("/-/diff?old=words@1.0.0&new=words@1.0.1").status == 404
 
 
@@ -96,3 +100,36 @@ def test_pages_say_that_lineage_is_not_current(
         assert "The lineage could not be updated" in small.ask(f"/-/{path}").text, path
     assert small.document("runs")["lineage_problem"]
     assert "could not be updated" not in small.page("diff", new="words@1.0.1")
+
+
+def test_pages_say_that_descriptions_are_refused(small: Pages, tmp_path: Path) -> None:
+    """Pages of versions have all else, also when they are asked for again; others do not mention it."""
+    small.repo.version("words@1.0.1").describe("hidden")
+    shutil.rmtree(tmp_path / "repo/descriptions")
+    (tmp_path / "repo/descriptions").symlink_to("descriptions")  # a loop, which no system follows
+    for path in ("datasets", "dataset?name=words", "version?ref=words", "version?ref=words&path=a.txt"):
+        for _ in range(2):
+            reply = small.ask(f"/-/{path}")
+            assert (reply.status, "Descriptions could not be read" in reply.text) == (200, True), path
+    assert small.document("datasets")["description_problem"]
+    for path in ("diff?new=words@1.0.1", "storage?ref=words&path=a.txt", "lineage?ref=words"):
+        reply = small.ask(f"/-/{path}")
+        assert (reply.status, "could not be read" in reply.text) == (200, False), path
+    assert small.reports == []
+
+
+def test_long_texts_of_others_are_cut(small: Pages) -> None:
+    """In lists to some words; a run's own page has its beginning."""
+    now = datetime.now(UTC)
+    for number in range(20):
+        run = RunFacts(f"x:{number}", "0" * 32, 1, now, name=f"{number} " + "long <name>" * 40_000)
+        send(small.repo._core, [Event(new_event_id(), now, "a test", run)], {})
+    for path in ("runs", "datasets?q=long&search=1", "lineage?q=long", "compare?first=x:1&second=x:2"):
+        text = small.ask(f"/-/{path}").text
+        assert "long &lt;name" in text, path
+        assert len(text) < 60_000, (path, len(text))
+    assert 10_000 < len(small.page("run", key="x:1")) < 60_000
+    assert len(small.document("runs")["runs"][0]["name"]) > 400_000
+    small.repo.version("words@1.0.1").describe("word " * 100_000, owner="o" * 10_000)
+    for path in ("datasets", "version?ref=words@1.0.1"):
+        assert len(small.ask(f"/-/{path}").text) < 60_000, path
