@@ -50,21 +50,25 @@ _MAX_README: Final = 1 << 20
 _MAX_TREE: Final = 256 << 20  # of a million files
 
 
-def hub_source(place: str) -> "HubCache | HubRepo":
+def hub_source(place: str, name: str | None = None) -> "HubCache | HubRepo":
     """Return the source for a folder of a cache, or for the name or the address of a dataset on the Hub.
+
+    Args:
+        place: the folder, the name or the address.
+        name: the dataset that receives the versions; None names it after the one on the Hub.
 
     Raises:
         InvalidInput: it is neither, or a package is not installed.
     """
     folder, repo = Path(place).expanduser(), _REPO.fullmatch(place)
     if (folder / "snapshots").is_dir() or any(folder.glob("datasets--*/snapshots")):
-        return HubCache(str(folder), "yaml")
+        return HubCache(str(folder), "yaml", name)
     if repo is None or folder.is_dir():
         raise InvalidInput(
             f"{place} is neither a folder of a Hugging Face cache nor the name of a dataset on the Hub.",
             hint="give org/name, or a folder such as ~/.cache/huggingface/hub/datasets--org--name",
         )
-    return HubRepo(repo[1])
+    return HubRepo(repo[1], name)
 
 
 class _Hub:
@@ -79,10 +83,10 @@ class _Hub:
 
     kind = "hf"
 
-    def __init__(self, location: str, extra: str) -> None:
+    def __init__(self, location: str, extra: str, name: str | None = None) -> None:
         require_extra(extra, "an import from Hugging Face")
-        self.location = location
-        self.stores: dict[str, dict[str, Any]] = {}
+        self.location, self._name = location, name
+        self.stores: Mapping[str, Mapping[str, Any]] = {}
         self.problems: list[tuple[str, str]] = []
 
     def _history(self, commits: Iterable[SourceVersion], refs: Mapping[str, str]) -> Iterator[SourceVersion]:
@@ -132,7 +136,7 @@ class HubCache(_Hub):
             hidden = set(refs.values()) - set(shown.values())
             found = [each for each in (folder / "snapshots").iterdir() if each.name not in hidden]
             found.sort(key=lambda each: (each.name == refs.get("main"), each.stat().st_mtime_ns, each.name))
-            name = dataset_name(folder.name.removeprefix("datasets--").replace("--", "/"))
+            name = dataset_name(self._name or folder.name.removeprefix("datasets--").replace("--", "/"))
             keys = [each.name for each in found if _HEX.fullmatch(each.name)]
             yield from self._history(
                 (
@@ -195,8 +199,8 @@ def _start(path: Path, most: int) -> bytes:
 class HubRepo(_Hub):
     """A dataset on the Hub, or on the server that `HF_ENDPOINT` names; with the token of its client."""
 
-    def __init__(self, repo: str) -> None:
-        super().__init__(f"hf://datasets/{repo}", "import-hf")
+    def __init__(self, repo: str, name: str | None = None) -> None:
+        super().__init__(f"hf://datasets/{repo}", "import-hf", name)
         from huggingface_hub import HfApi, HfFileSystem
 
         self._repo, self._api = repo, HfApi()
@@ -220,7 +224,7 @@ class HubRepo(_Hub):
                 if each.commit_id not in seen:
                     yield SourceVersion(
                         key=each.commit_id,
-                        dataset=dataset_name(self._repo),
+                        dataset=dataset_name(self._name or self._repo),
                         files=partial(self._files, each.commit_id),
                         parents=parents,
                         message=f"{each.title}\n\n{each.message}".strip(),

@@ -15,7 +15,7 @@ them. Version N has the label N.0.0. Aliases become tags, but for vN and `latest
 import json
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -51,13 +51,16 @@ _States = Iterator[tuple[bytes | None, SourceVersion]]
 _Entries = dict[str, dict[str, Any]]
 
 
-def wandb_source(places: Sequence[str], kind: str = "dataset") -> "WandbOffline | WandbProject":
+def wandb_source(
+    places: Sequence[str], kind: str = "dataset", name: str | None = None
+) -> "WandbOffline | WandbProject":
     """Return the source for a project on the server, or for runs and manifests on this machine.
 
     Args:
         places: `entity/project` or `entity/project/artifact`; or folders of runs and manifests, the oldest
             first.
         kind: the type of the artifacts.
+        name: the dataset that receives the versions, of one artifact; None names it after the artifact.
 
     Raises:
         InvalidInput: a place is none of these, or the package is not installed.
@@ -70,8 +73,8 @@ def wandb_source(places: Sequence[str], kind: str = "dataset") -> "WandbOffline 
                 hint="give entity/project, a folder with offline runs, or a wandb_manifest.json",
             )
     if found is None or paths[0].exists():
-        return WandbOffline(paths, kind)
-    return WandbProject(found[1], found[2], kind)
+        return WandbOffline(paths, kind, name)
+    return WandbProject(found[1], found[2], kind, name)
 
 
 class WandbOffline:
@@ -86,13 +89,19 @@ class WandbOffline:
 
     kind = "wandb"
 
-    def __init__(self, paths: Sequence[Path], kind: str = "dataset", cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        kind: str = "dataset",
+        name: str | None = None,
+        cache: Path | None = None,
+    ) -> None:
         if any(each.is_dir() or each.suffix == ".wandb" for each in paths):
             require_extra("wandb", "reading the runs of Weights & Biases")
         self.location = ", ".join(map(str, paths))
         self.problems: list[tuple[str, str]] = []
-        self.stores: dict[str, dict[str, Any]] = {}
-        self._paths, self._kind = paths, kind
+        self.stores: Mapping[str, Mapping[str, Any]] = {}
+        self._paths, self._kind, self._name = paths, kind, name
         self._objects = (cache or Path(platformdirs.user_cache_dir("wandb"))) / "artifacts" / "obj"
 
     def versions(self) -> Iterator[SourceVersion]:
@@ -114,7 +123,7 @@ class WandbOffline:
             mark,
             SourceVersion(
                 key=f"{path.stem}:{mark.hex()[:32]}",
-                dataset=dataset_name(name),
+                dataset=dataset_name(self._name or name),
                 files=partial(self._files, path, partial(_manifest, path)),
                 label=f"{number}.0.0" if number else None,
             ),
@@ -133,7 +142,7 @@ class WandbOffline:
                     found.digest.encode(),
                     SourceVersion(
                         key=f"{found.name}:{found.run_id}:{number}",
-                        dataset=dataset_name(found.name),
+                        dataset=dataset_name(self._name or found.name),
                         files=partial(self._files, path, partial(_entries, path, number)),
                         message=found.description,
                         created=created,
@@ -162,12 +171,12 @@ class WandbProject:
 
     kind = "wandb"
 
-    def __init__(self, project: str, name: str | None, kind: str = "dataset") -> None:
+    def __init__(self, project: str, artifact: str | None, kind: str, name: str | None = None) -> None:
         require_extra("wandb", "an import from Weights & Biases")
-        self._project, self._name, self._kind = project, name, kind
-        self.location = f"wandb:{project}" + (f"/{name}" if name else "")
+        self._project, self._artifact, self._kind, self._name = project, artifact, kind, name
+        self.location = f"wandb:{project}" + (f"/{artifact}" if artifact else "")
         self.problems: list[tuple[str, str]] = []
-        self.stores: dict[str, dict[str, Any]] = {}
+        self.stores: Mapping[str, Mapping[str, Any]] = {}
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the versions; see `Source`."""
@@ -177,7 +186,7 @@ class WandbProject:
         import wandb
 
         for collection in wandb.Api().artifact_type(self._kind, self._project).collections():
-            if self._name in (None, collection.name):
+            if self._artifact in (None, collection.name):
                 found = [each for each in collection.artifacts() if each.state == "COMMITTED"]
                 for each in sorted(found, key=lambda each: int(each.version[1:])):
                     yield each.digest.encode(), self._version(each, collection.name)
@@ -186,7 +195,7 @@ class WandbProject:
         created, made = datetime.fromisoformat(artifact.created_at), artifact.logged_by()
         return SourceVersion(
             key=f"{self._project}/{name}:{artifact.version}",
-            dataset=dataset_name(name),
+            dataset=dataset_name(self._name or name),
             files=partial(self._files, artifact),
             message=artifact.description or "",
             created=created if created.tzinfo else created.replace(tzinfo=UTC),

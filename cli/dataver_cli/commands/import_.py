@@ -7,6 +7,10 @@ SECTIONS = {
         "dvc": "Import the history of a DVC repository, one version a change of the data.",
         "git-lfs": "Import the files of git-lfs, one version a change of them.",
     },
+    "Hubs and trackers": {
+        "hf": "Import a dataset of the Hugging Face Hub, one version a commit that changed files.",
+        "wandb": "Import artifacts of Weights & Biases, one version for each of theirs.",
+    },
     "Files": {
         "folders": "Import folders such as data_2026-01-03/, one version a folder.",
         "s3-versions": "Import the history that a versioned bucket keeps of its objects.",
