@@ -141,6 +141,13 @@ class DraftCore(DraftStore):
 
     # changing
 
+    def note(self, notes: Mapping[str, Any]) -> None:
+        """Replace the draft's notes (`DraftState.notes`)."""
+        with self.locked():
+            self.reload()
+            self.state.notes = dict(notes)
+            save_state(self.folder, self.state)
+
     def stream(self, spool: int) -> None:
         """Upload packs from now on while files are added; see `dataver.Draft.stream`."""
         check_spool(spool)

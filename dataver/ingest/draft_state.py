@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 _STATE = "draft.json"
-_YOUNG = {"spool", "mirrors", "location", "forked", "stated"}  # absent in drafts of an older dataver
+_YOUNG = {"spool", "mirrors", "location", "forked", "stated", "notes"}  # absent in drafts of an older dataver
 _STATUS = ("open", "sealed", "uploaded")
 _LOCK_WAIT = 600.0  # seconds to wait for another command on the same draft
 
@@ -87,6 +87,7 @@ class DraftState:
         location: the repository's `Store.location`: a copy of it, which has the same id, is another one.
         forked: whether it was forked, so that workers may have left parts in the repository.
         stated: for each tree that was forked, the tree of the entries that joined parts left as they were.
+        notes: JSON values that an interface of another tool keeps with the draft (`dataver.compat`).
     """
 
     id: str
@@ -109,6 +110,7 @@ class DraftState:
     location: str = ""
     forked: bool = False
     stated: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def draft_folder(workspace: Path, draft_id: str) -> Path:
