@@ -16,6 +16,7 @@ _PACKAGES: Final = {
     "yaml": ("yaml",),
     "wandb": ("wandb",),
     "import-hf": ("huggingface_hub", "yaml"),
+    "clearml": ("clearml",),
 }
 _DISTRIBUTIONS: Final = {"PIL": "Pillow", "yaml": "PyYAML"}  # whose names are not those of their packages
 
@@ -29,7 +30,7 @@ def require_extra(extra: str, what: str) -> None:
     """Raise an error if packages of an extra are not installed.
 
     Args:
-        extra: `tables`, `arrays`, `images`, `audio`, `hdf5`, `yaml`, `wandb` or `import-hf`.
+        extra: a key of the table above, such as `tables`.
         what: the operation that needs it, as the subject of a sentence: "the statistics of a table".
 
     Raises:

@@ -18,6 +18,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "git-lfs": (),
     "wandb": ("wandb>=0.20",),
     "hf": ("huggingface_hub>=1.0", "pyyaml>=6"),
+    "clearml": ("clearml>=2.1.7", "pandas>=2.3", "numpy>=1.26"),
 }
 
 

@@ -16,16 +16,14 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from dataver.compat.clearml.contents import DatasetContents
 from dataver.compat.clearml.facts import META
 from dataver.errors import InvalidInput
 from dataver.storage import open_store
 
-if TYPE_CHECKING:
-    from dataver.compat.clearml.dataset import Dataset
-
-# Imports in functions: pandas and NumPy, if the script uses them; `Dataset`, whose module needs this one.
+# Imports in functions: pandas and NumPy, if the script uses them.
 
 __all__ = ["DatasetTask", "Logger", "StorageManager", "Task", "current_task"]
 
@@ -84,9 +82,7 @@ class Task:
     @classmethod
     def get_task(cls, task_id: str, **_: object) -> "DatasetTask":
         """Return the task of a dataset, by the dataset's id."""
-        from dataver.compat.clearml.dataset import Dataset
-
-        return Dataset.get(dataset_id=task_id)._task
+        return DatasetTask(DatasetContents._by_id(task_id))
 
     def get_project_name(self) -> str:
         """Return the project."""
@@ -108,7 +104,7 @@ class Task:
 class DatasetTask(Task):
     """The task of a dataset, which ClearML stores it in."""
 
-    def __init__(self, dataset: "Dataset") -> None:
+    def __init__(self, dataset: DatasetContents) -> None:
         super().__init__(dataset.id, dataset.name, dataset.project)
         self._dataset = dataset
 
@@ -158,16 +154,16 @@ class StorageManager:
         """
         path = Path(remote_url.removeprefix("file://"))
         if "://" in str(path):
-            above, _, name = remote_url.rpartition("/")
+            above, name = remote_url.rsplit("/", 1)
             path = Path(tempfile.mkdtemp(prefix="dataver-")) / name
             path.write_bytes(open_store(above).get(name))
         if not extract_archive or not path.name.endswith((".zip", ".tar.gz", ".tgz")):
             return str(path)
         folder = tempfile.mkdtemp(prefix="dataver-")
         if path.suffix == ".zip":
-            shutil.unpack_archive(path, folder, "zip")
+            shutil.unpack_archive(str(path), folder, "zip")
         else:
-            shutil.unpack_archive(path, folder, "gztar", filter="data")
+            shutil.unpack_archive(str(path), folder, "gztar", filter="data")
         return folder
 
 

@@ -172,6 +172,19 @@ class DatasetContents(DatasetFacts):
 
     # inside
 
+    def _read(self, path: str) -> bytes:
+        if self._version:
+            return self._version.read(path)
+        with self._of_draft("the files of").open(path) as file:
+            return file.read()
+
+    def _write(self, path: str, suffix: str, data: bytes) -> None:
+        draft = self._of_draft("the metadata of")
+        for old in list(draft.tree.paths(path + ".")):
+            draft.remove(old)
+        with draft.open(path + suffix, "wb") as file:
+            file.write(data)
+
     def _entries(self) -> Iterator[Entry]:
         """Yield the entries of its files, in path order."""
         for entry in self._held.tree.iterate():

@@ -14,21 +14,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Self
 
 from dataver.compat.clearml.artifacts import DatasetTask, Logger, current_task
 from dataver.compat.clearml.contents import DatasetContents
 from dataver.compat.clearml.entries import matches
 from dataver.compat.clearml.facts import META, NOTE, label_of, repository
-from dataver.errors import DataverError, InvalidInput, PathNotFound
+from dataver.errors import Conflict, DataverError, InvalidInput, PathNotFound
 from dataver.formats.entry import Kind
 from dataver.formats.names import next_label
 from dataver.importers.names import dataset_name
 from dataver.tree import diff
 
+# Imports in functions: offline sessions are rarely imported.
+
 __all__ = ["Dataset"]
 
 _log = logging.getLogger("dataver.compat.clearml")
+_TRIES = 8  # others may take the next version first
 _ADDED, _REMOVED, _MODIFIED = "files added", "files removed", "files modified"
 
 
@@ -442,10 +445,17 @@ class Dataset(DatasetContents):
             return False
         kept = ("id", "project", "name", "tags", "version")
         note: dict[str, Any] = {key: self._note[key] for key in kept if key in self._note}
-        label = label_of(note["version"]) if "version" in note else None
         message = str(self._note.get("description", ""))
-        draft.finalize(message, label=label, metadata={NOTE: note}, allow_empty=True)
-        self._version = draft.upload(allow_fork=True).version
+        for left in reversed(range(_TRIES)):
+            known = self._repository._core.records.names(draft.dataset)
+            label = label_of(note.get("version") or next_label([*known.labels, *known.deleted]))
+            draft.finalize(message, label=label, metadata={NOTE: note}, allow_empty=True)
+            try:
+                self._version = draft.upload(allow_fork=True).version
+                break
+            except Conflict:
+                if "version" in note or not left:
+                    raise
         draft._core.forget()
         self._note = note
         self._point_tags(self.tags)
@@ -609,7 +619,7 @@ class Dataset(DatasetContents):
         found = [each if isinstance(each, Dataset) else cls.get(each) for each in dataset_ids or ()]
         found += [cls.get(None, *pair) for pair in dataset_project_name_pairs or ()]
         made = cls.create(dataset_name, found[0].project, parent_datasets=found)
-        parents = [each._version.parents for each in found if each._version]
+        parents = [each._version.parents for each in found if each._version and len(found) > 1] or [[]]
         core = made._of_draft("the state of")._core
         with core.changing():
             core.state.parents = [asdict(ref) for ref in parents[0] if all(ref in some for some in parents)]
@@ -650,28 +660,27 @@ class Dataset(DatasetContents):
     def import_offline_session(
         cls, session_folder_zip: str, upload: bool = True, finalize: bool = False
     ) -> str:
-        """Import an offline session of ClearML, and return its id.
+        """Import an offline session of ClearML as a version, whose id is that of the session; return it.
+
+        Args:
+            session_folder_zip: the folder of the session, or its zip file.
+            upload: has no effect: files are stored.
+            finalize: has no effect: it is finalized.
 
         Raises:
-            InvalidInput: it is no such session.
-            Incomplete: something in it could not be read.
+            InvalidInput: it is no such session, or cannot be read.
         """
-        raise NotImplementedError
+        from dataver.importers import import_versions
+        from dataver.importers.clearml import ClearMLSource, FolderReader
 
-    # inside
-
-    def _read(self, path: str) -> bytes:
-        if self._version:
-            return self._version.read(path)
-        with self._of_draft("the files of").open(path) as file:
-            return file.read()
-
-    def _write(self, path: str, suffix: str, data: bytes) -> None:
-        draft = self._of_draft("the metadata of")
-        for old in list(draft.tree.paths(path + ".")):
-            draft.remove(old)
-        with draft.open(path + suffix, "wb") as file:
-            file.write(data)
+        source = ClearMLSource(FolderReader(session_folder_zip))
+        problems = import_versions(repository(), source).problems
+        key = next((each.key for each in source.versions()), None)
+        if key is None:
+            raise InvalidInput(f"{session_folder_zip} cannot be imported: {problems[0][1]}")
+        for name, reason in problems:
+            warnings.warn(f"{name} was not imported: {reason}", stacklevel=2)
+        return key
 
 
 def _target(project: str, name: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 _VERSION = "2.31"
@@ -39,7 +40,10 @@ class Api:
 
     def auth_login(self, _: dict[str, Any]) -> dict[str, Any]:
         claims = {"exp": int(time.time()) + 3600, "iat": int(time.time()), "env": "", "api_version": _VERSION}
-        parts = [base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=").decode() for each in ({"alg": "HS256", "typ": "JWT"}, claims)]
+        parts = [
+            base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=").decode()
+            for each in ({"alg": "HS256", "typ": "JWT"}, claims)
+        ]
         return {"token": ".".join([*parts, "eHg"])}
 
     def projects_create(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -71,8 +75,27 @@ class Api:
 
     def tasks_create(self, given: dict[str, Any]) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat()
-        task = {"id": uuid.uuid4().hex, "status": "created", "created": now, "last_update": now, "user": "tester"}
-        task |= {"execution": {"queue": None, "parameters": {}, "artifacts": []}, "output": {"destination": ""}, "script": {"diff": "", "requirements": {}}, "runtime": {}, "hyperparams": {}, "configuration": {}, "tags": [], "system_tags": [], "status_reason": "", "status_message": "", "last_iteration": 0, "company": "c"}
+        task = {
+            "id": uuid.uuid4().hex,
+            "status": "created",
+            "created": now,
+            "last_update": now,
+            "user": "tester",
+        }
+        task |= {
+            "execution": {"queue": None, "parameters": {}, "artifacts": []},
+            "output": {"destination": ""},
+            "script": {"diff": "", "requirements": {}},
+            "runtime": {},
+            "hyperparams": {},
+            "configuration": {},
+            "tags": [],
+            "system_tags": [],
+            "status_reason": "",
+            "status_message": "",
+            "last_iteration": 0,
+            "company": "c",
+        }
         task |= {key: value for key, value in given.items() if value is not None}
         self.tasks[task["id"]] = task
         return {"id": task["id"]}
@@ -117,7 +140,13 @@ class Api:
 
     def tasks_delete(self, given: dict[str, Any]) -> dict[str, Any]:
         self.tasks.pop(given["task"])
-        return {"deleted": True}
+        return {
+            "deleted": True,
+            "updated_children": 0,
+            "updated_models": 0,
+            "events": 0,
+            "urls": {"model_urls": [], "event_urls": [], "artifact_urls": []},
+        }
 
     def tasks_move(self, given: dict[str, Any]) -> dict[str, Any]:
         project = given.get("project") or self.projects_create({"name": given["project_name"]})["id"]
@@ -127,10 +156,15 @@ class Api:
 
     def tasks_add_or_update_artifacts(self, given: dict[str, Any]) -> dict[str, Any]:
         execution = self.tasks[given["task"]]["execution"]
-        new = {each["key"]: each for each in given["artifacts"]}
+        new = {each["key"]: {"mode": "output", **each} for each in given["artifacts"]}
         kept = [each for each in execution.get("artifacts") or [] if each["key"] not in new]
         execution["artifacts"] = [*kept, *new.values()]
         return {"updated": 1}
+
+    def tasks_delete_artifacts(self, given: dict[str, Any]) -> dict[str, Any]:
+        execution, gone = self.tasks[given["task"]]["execution"], {each["key"] for each in given["artifacts"]}
+        execution["artifacts"] = [each for each in execution["artifacts"] if each["key"] not in gone]
+        return {"deleted": len(gone)}
 
     def tasks_edit_configuration(self, given: dict[str, Any]) -> dict[str, Any]:
         self.tasks[given["task"]]["configuration"] |= {each["name"]: each for each in given["configuration"]}
@@ -144,12 +178,25 @@ class Api:
     def tasks_get_configurations(self, given: dict[str, Any]) -> dict[str, Any]:
         return {
             "configurations": [
-                {"task": each, "configuration": list(self.tasks[each]["configuration"].values())} for each in given["tasks"]
+                {"task": each, "configuration": list(self.tasks[each]["configuration"].values())}
+                for each in given["tasks"]
             ]
         }
 
     def tasks_get_hyper_params(self, given: dict[str, Any]) -> dict[str, Any]:
         return {"params": [{"task": each, "hyperparams": []} for each in given["tasks"]]}
+
+    def models_get_all(self, _: Any) -> dict[str, Any]:
+        return {"models": []}
+
+    def events_get_task_plots(self, _: Any) -> dict[str, Any]:
+        return {"plots": [], "returned": 0, "total": 0}
+
+    def events_get_task_events(self, _: Any) -> dict[str, Any]:
+        return {"events": [], "returned": 0, "total": 0}
+
+    def events_debug_images(self, _: Any) -> dict[str, Any]:
+        return {"metrics": []}
 
     def events_add_batch(self, _: Any) -> dict[str, Any]:
         return {"added": 1, "errors": 0, "errors_info": {}}
@@ -163,7 +210,7 @@ def _meets(task: dict[str, Any], given: dict[str, Any]) -> bool:
         return False
     for key in ("tags", "system_tags"):
         wanted = given.get(key) or []
-        refused = {b for a, b in zip(wanted, wanted[1:], strict=False) if a == "__$not"}
+        refused = {each for before, each in pairwise(wanted) if before == "__$not"}
         needed = {each for each in wanted if not each.startswith("__$")} - refused
         if set(task[key]) & refused or (needed and not needed & set(task[key])):
             return False
@@ -189,7 +236,15 @@ def running(api: Api) -> Iterator[str]:
                 data, code = api.call(name, given if isinstance(given, dict) else {}), 200
             except KeyError as error:
                 data, code = {"missing": str(error)}, 400
-            meta = {"id": "x", "trx": "x", "endpoint": {"name": name, "requested_version": _VERSION, "actual_version": _VERSION}, "result_code": code, "result_subcode": 0, "result_msg": "OK" if code == 200 else "no such object", "error_stack": ""}
+            meta = {
+                "id": "x",
+                "trx": "x",
+                "endpoint": {"name": name, "requested_version": _VERSION, "actual_version": _VERSION},
+                "result_code": code,
+                "result_subcode": 0,
+                "result_msg": "OK" if code == 200 else "no such object",
+                "error_stack": "",
+            }
             answer = json.dumps({"meta": meta, "data": data}).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
@@ -197,7 +252,7 @@ def running(api: Api) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(answer)
 
-        do_GET = do_POST
+        do_GET = do_POST  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
