@@ -12,11 +12,12 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from dataver.importers.history import IMPORTED, ImportedHistory
 from dataver.importers.reading import Places, Ready, ready_batches
 from dataver.importers.runs import record_runs
 from dataver.importers.source import Source, SourceFile, SourceVersion
-from dataver.ingest.scan import Scan
+from dataver.ingest.scan import Scan, ScannedItem
 from dataver.machine.paths import workspace_of
 from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Published
@@ -44,6 +45,8 @@ __all__ = ["ImportReport", "import_versions"]
 
 _READ = "imported.jsonl"  # in the draft's folder: what was read
 _NAMED = 100  # paths that metadata names as left out
+_STEP = 4 << 30  # bytes of contents after which the draft is made durable
+_FILES = 50_000  # and their number
 _TICK = timedelta(microseconds=1)
 
 
@@ -276,22 +279,27 @@ class _Import:
             draft._core.edit(entries)
 
     def _read(self, draft: Draft, files: Sequence[SourceFile], problems: list[tuple[str, str]]) -> None:
-        """Add contents to the draft, a batch at a time."""
+        """Add contents to the draft; after each step what was read survives an interruption."""
         if not files:
             return
         folder = Path(tempfile.mkdtemp(prefix="import-", dir=draft._core.folder))
         try:
-            for batch in ready_batches(files, self._places, folder):
+            batches = ready_batches(sorted(files), self._places, folder)
+            while first := next(batches, None):
+                done: list[Ready] = []
                 how = Scan(checksum=True, default_ignore=False)
-                items = [ready.item for ready in batch if ready.item is not None]
-                report = draft._core.add_items([items], how, self._progress)
-                self.report.files += len(items)
+                report = draft._core.add_items(_step(chain([first], batches), done), how, self._progress)
+                self.report.files += report.files
                 self.report.size += report.size
                 self.report.stored += report.stored
-                problems += [(ready.file.path, ready.reason) for ready in batch if ready.item is None]
-                paths = {item.source: item.path for item in items}
+                problems += [(ready.file.path, ready.reason) for ready in done if ready.item is None]
+                paths = (
+                    {ready.item.source: ready.file.path for ready in done if ready.item}
+                    if how.problems
+                    else {}
+                )
                 problems += [(paths.get(source, source), reason) for source, reason in how.problems]
-                _note_read(draft, batch)
+                _note_read(draft, done)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -341,6 +349,18 @@ def _left_out(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
     if not problems:
         return {}
     return {"left_out": len(problems), "left_out_paths": dict(problems[:_NAMED])}
+
+
+def _step(batches: Iterator[list[Ready]], done: list[Ready]) -> Iterator[list[ScannedItem]]:
+    """Yield the items of batches up to the bounds of a step, and append to `done`."""
+    size = 0
+    for batch in batches:
+        done += batch
+        items = [ready.item for ready in batch if ready.item is not None]
+        yield items
+        size += sum(item.stat.size for item in items)
+        if size >= _STEP or len(done) >= _FILES:
+            return
 
 
 # what a draft has read already

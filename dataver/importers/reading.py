@@ -9,9 +9,9 @@ Keeps invariant 1: no content is added that does not have the checksum that its 
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http.client import HTTPException
-from itertools import count
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -31,6 +31,8 @@ __all__ = ["Places", "Ready", "local_path", "ready_batches"]
 _BATCH = 256 << 20  # bytes of contents that are copied before they are added
 _FILES = 4096  # contents of a batch
 _RANGE = 8 << 20  # bytes of one read of a remote object
+_PART = 1 << 20  # and of a local file
+_AT_ONCE = 64  # contents that a thread reads before it takes others: handing over one takes 0.1 ms
 
 
 class Ready(NamedTuple):
@@ -41,19 +43,25 @@ class Ready(NamedTuple):
     reason: str = ""
 
 
-def ready_batches(files: Iterable[SourceFile], places: "Places", folder: Path) -> Iterator[list[Ready]]:
+def ready_batches(files: Sequence[SourceFile], places: "Places", folder: Path) -> Iterator[list[Ready]]:
     """Verify contents, and copy those that are not local files to a folder, a batch at a time.
 
-    The copies of a batch are deleted before the next one is made.
+    The copies of a batch are deleted when the next one is asked for.
 
     Raises:
         StoreError: a store cannot be reached now.
     """
-    numbers = count()
-    with parallel.pool(parallel.REQUESTS, "import") as pool:
+    here = all(local_path(file) is not None for file in files)
+    threads = parallel.cores() if here else parallel.REQUESTS
+    with parallel.pool(threads, "import") as pool:
         for batch in _batches(files):
-            ready = list(pool.map(lambda file: _ready(file, places, folder / str(next(numbers))), batch))
-            yield ready
+            several = max(1, min(_AT_ONCE, len(batch) // (4 * threads)))
+            parts = [range(at, min(at + several, len(batch))) for at in range(0, len(batch), several)]
+
+            def ready(part: range, batch: list[SourceFile] = batch) -> list[Ready]:
+                return [_ready(batch[number], places, folder / str(number)) for number in part]
+
+            yield list(chain.from_iterable(pool.map(ready, parts)))
             for path in folder.iterdir():
                 path.unlink()
 
@@ -95,16 +103,20 @@ def local_path(file: SourceFile) -> Path | None:
 
 
 def _verified(file: SourceFile, path: Path) -> Ready:
-    if not stat.S_ISREG(path.stat().st_mode):
-        return Ready(file, None, f"{path} is not a file")
-    if file.check is not None:
-        with path.open("rb", buffering=0) as content:
-            other = hasher(file.check.algorithm, os.fstat(content.fileno()).st_size)
-            for data in iter(lambda: content.read(_RANGE >> 3), b""):
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not block
+    try:
+        now = os.fstat(fd)
+        if not stat.S_ISREG(now.st_mode):
+            return Ready(file, None, f"{path} is not a file")
+        if file.check is not None:
+            other = hasher(file.check.algorithm, now.st_size)
+            while data := os.read(fd, _PART):
                 other.update(data)
-        if wrong := file.check.difference(other.hexdigest()):
-            return Ready(file, None, wrong)
-    return Ready(file, _item(file, path))
+            if wrong := file.check.difference(other.hexdigest()):
+                return Ready(file, None, wrong)
+    finally:
+        os.close(fd)
+    return Ready(file, _item(file, path, now))
 
 
 def _copied(file: SourceFile, places: "Places", target: Path, copy: IO[bytes]) -> Ready:
@@ -119,11 +131,12 @@ def _copied(file: SourceFile, places: "Places", target: Path, copy: IO[bytes]) -
         if other is not None:
             other.update(data)
     copy.flush()
+    now = os.fstat(copy.fileno())
     if file.size is not None and done != file.size:
         return Ready(file, None, f"it has {done} bytes, and its source says {file.size}")
     if file.check and other and (wrong := file.check.difference(other.hexdigest())):
         return Ready(file, None, wrong)
-    return Ready(file, _item(file, target))
+    return Ready(file, _item(file, target, now))
 
 
 def _opened(file: SourceFile) -> tuple[int, Iterator[bytes]]:
@@ -133,13 +146,12 @@ def _opened(file: SourceFile) -> tuple[int, Iterator[bytes]]:
 
     def parts() -> Iterator[bytes]:
         with opened:
-            yield from iter(lambda: opened.read(_RANGE >> 3), b"")
+            yield from iter(lambda: opened.read(_PART), b"")
 
     return file.size or 0, parts()
 
 
-def _item(file: SourceFile, path: Path) -> ScannedItem:
-    now = path.stat()
+def _item(file: SourceFile, path: Path, now: os.stat_result) -> ScannedItem:
     return ScannedItem(
         file.path, str(path), file.kind, FileStat(now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
     )

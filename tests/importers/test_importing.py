@@ -144,6 +144,7 @@ def test_a_version_that_cannot_be_listed_is_left_out(repo: dataver.Repository) -
 def test_an_interrupted_import_continues(repo: dataver.Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """Contents that were read before the interruption are not read again."""
     monkeypatch.setattr("dataver.importers.reading._FILES", 2)
+    monkeypatch.setattr("dataver.importers.importing._FILES", 2)
     opened: list[int] = []
     down = [True]
 
