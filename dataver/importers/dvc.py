@@ -236,13 +236,13 @@ class DvcSource:
             content = f"{algorithm}:{md5}" if md5 else f"version:{version} {output.source}{below}"
             check = Checksum(algorithm, md5) if md5 else None
             try:
-                url = place(md5, below)
+                url, there = place(md5, below)
             except NotFound as error:
                 yield SourceFile(where + below, content, size, kind, missing=error.message)
                 continue
             of_object = version if "://" in url else None
             yield SourceFile(
-                *(where + below, content, size, kind, "", url, of_object),
+                *(where + below, content, there if size is None else size, kind, "", url, of_object),
                 check=check,
                 external=not md5,
             )

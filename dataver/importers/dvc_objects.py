@@ -8,6 +8,7 @@ remote with versions of objects keeps files under their own names instead.
 import configparser
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -100,24 +101,25 @@ class DvcObjects:
             self._listings.put(key, found)
         return found
 
-    def place(self, output: Output) -> Callable[[str, str], str]:
-        """Return a function that returns the path or URL of a file's object; the cache has priority.
+    def place(self, output: Output) -> Callable[[str, str], tuple[str, int | None]]:
+        """Return a function that returns the path or URL of a file's object, and its size if it is known.
 
-        Its arguments are the MD5 of the file, and for a file in a folder "/" and its path there. It raises
-        `NotFound` if the object is known to be nowhere.
+        Its arguments are the MD5 of the file, and for a file in a folder "/" and its path there. The cache
+        has priority. It raises `NotFound` if the object is known to be nowhere.
         """
         if not output.md5 and "://" in output.source:  # imported from a URL, and not downloaded
-            return lambda _, below: output.source.rstrip("/") + below
+            return lambda _, below: (output.source.rstrip("/") + below, None)
         remotes = self._remotes(output)
 
-        def find(md5: str, below: str) -> str:
+        def find(md5: str, below: str) -> tuple[str, int | None]:
             key = _key(output, md5)
             for remote in remotes:
-                if remote.is_folder and Path(path := f"{remote.url}/{key}").is_file():
-                    return path
                 if not remote.is_folder:
                     named = bool(output.files or output.version)
-                    return f"{remote.url}/{output.path}{below}" if named else f"{remote.url}/{key}"
+                    return f"{remote.url}/{output.path}{below}" if named else f"{remote.url}/{key}", None
+                with suppress(OSError):
+                    path = f"{remote.url}/{key}"
+                    return path, Path(path).stat().st_size
             raise NotFound(self._reason(output))
 
         return find
