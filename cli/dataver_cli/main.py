@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Use a version": {
         "fetch": "Fetch a version to this machine and verify every byte.",
         "cat": "Write files of a version to standard output.",
+        "export": "Write a version in the format of another tool.",
         "mount": "Mount a version as a read-only folder, without fetching it.",
         "serve": "Serve versions over HTTP to programs and browsers.",
         "lock": "Record which versions this code uses, in `dataver.lock`.",

@@ -63,7 +63,9 @@ def assert_fetched(home: Path) -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("page", ["finding", "moving", "operations", "profiles", "stores", "tables", "ui"])
+@pytest.mark.parametrize(
+    "page", ["finding", "importing", "moving", "operations", "profiles", "stores", "tables", "ui"]
+)
 def test_pages_of_reference(play: Play, bucket: dict[str, str], page: str) -> None:
     """The commands of the page run, and print what it shows."""
     play(f"docs/{page}.md", bucket)
