@@ -74,6 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, data: bytes) -> None:
         self.send_response(status)
+        self.send_header("Content-Type", "application/vnd.git-lfs+json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
