@@ -71,6 +71,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "pull": "Copy versions from another repository to this one.",
         "mirror": "Copy all versions, tags and lineage of a repository to another.",
         "import": "Import the history of another tool: folders, DVC, ClearML and others.",
+        "compat": "Run commands of other tools on a repository, with their names and options.",
     },
     "Maintenance": {
         "du": "Show the size of datasets and versions, and what deleting them would free.",

@@ -27,6 +27,7 @@ from dataver.importers.clearml_zips import MemberIndex, Opener, ranged
 from dataver.importers.names import dataset_name, tag_name
 from dataver.importers.source import Checksum, SourceFile, SourceVersion
 from dataver.lru import LRUCache
+from dataver.machine.configuration import options_for
 from dataver.storage import Store, open_store
 from dataver.storage.memory import MemoryStore
 
@@ -219,15 +220,16 @@ class FolderReader:
 
     Args:
         location: the folder, the zip file of a session, or a URL.
-        options: storage options of the URL.
     """
 
-    def __init__(self, location: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, location: str) -> None:
         self.location = location
         self._zipped = zipfile.is_zipfile(location) if Path(location).is_file() else False
         if Path(location).is_file() and not self._zipped:
             raise InvalidInput(f"{location} is not a zip file of an offline session of ClearML.")
-        self._store: Store = _unpacked(location) if self._zipped else open_store(location, options)
+        self._store: Store = (
+            _unpacked(location) if self._zipped else open_store(location, options_for(location))
+        )
 
     def tasks(self, problems: list[tuple[str, str]]) -> Iterator[ClearMLTask]:
         """Yield the tasks whose states are found; see `ClearMLReader.tasks`."""

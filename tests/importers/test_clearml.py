@@ -14,6 +14,7 @@ from dataver.errors import IntegrityError, InvalidInput
 from dataver.importers import import_versions
 from dataver.importers.clearml import ClearMLSource, FolderReader
 from dataver.importers.source import SourceFile
+from dataver_cli.main import main
 
 
 @pytest.fixture
@@ -245,3 +246,18 @@ def test_files_that_are_no_sessions_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.zip").write_bytes(data.getvalue()[:100] + data.getvalue()[130:])
     with pytest.raises(InvalidInput, match="cannot be read as a zip file"):
         FolderReader(str(tmp_path / "x.zip"))
+
+
+def test_the_command_imports_a_bucket(
+    repo: dataver.Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`dataver import clearml` shows a plan, and makes versions that old ids name."""
+    task(tmp_path / "bucket", "a1", [entry("a", b"1", "a1")], [], {"a": b"1"})
+    line = ["import", "clearml", str(tmp_path / "bucket"), "--repo", repo.url]
+    assert main([*line, "--plan"]) == 0
+    assert "versions  1 to make, 0 there" in capsys.readouterr().out
+    assert main([*line, "--project", "team"]) == 0
+    assert capsys.readouterr().out.startswith("team/cats@1.0.0  dv1:")
+    assert repo.version("team/cats").metadata["clearml"]["id"] == "a1"
+    assert main([*line, "--name", "dogs"]) == 1
+    assert "there are no ClearML datasets" in capsys.readouterr().err

@@ -8,6 +8,7 @@ SECTIONS = {
         "git-lfs": "Import the files of git-lfs, one version a change of them.",
     },
     "Hubs and trackers": {
+        "clearml": "Import datasets of ClearML, one version for each of theirs.",
         "hf": "Import a dataset of the Hugging Face Hub, one version a commit that changed files.",
         "wandb": "Import artifacts of Weights & Biases, one version for each of theirs.",
     },

@@ -20,7 +20,7 @@ from dataver.compat.clearml.artifacts import DatasetTask, Logger, current_task
 from dataver.compat.clearml.contents import DatasetContents
 from dataver.compat.clearml.entries import matches
 from dataver.compat.clearml.facts import META, NOTE, label_of, repository
-from dataver.errors import Conflict, DataverError, InvalidInput, PathNotFound
+from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, PathNotFound
 from dataver.formats.entry import Kind
 from dataver.formats.names import next_label
 from dataver.importers.names import dataset_name
@@ -550,10 +550,12 @@ class Dataset(DatasetContents):
         found = [cls._by_id(given)] if given else cls._named(project, name)
         found += [] if given else cls._named(project, name, drafts=True)
         found = [each for each in found if not version or each.version == version]
-        if not found or (len(found) > 1 and not all_):
+        if not found:
+            raise NotFound(f"there is no dataset '{project}/{name}', or no such version of it.")
+        if len(found) > 1 and not all_:
             raise InvalidInput(
-                f"{len(found)} datasets match '{project}/{name}'.",
-                hint="give a version, or entire_dataset=True",
+                f"{len(found)} versions of '{project}/{name}' match.",
+                hint="give the version, or entire_dataset with force",
             )
         if all_ and not force:
             raise InvalidInput("an entire dataset is deleted only with force=True.")

@@ -5,6 +5,7 @@ The package talks to `clearml_api` in place of ClearML's server.
 
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+from compat.test_clearml_data import OPTIONS
 
 import dataver
 from dataver.compat import clearml as ours
@@ -339,3 +341,12 @@ def test_the_drop_in_behaves_as_clearml(
         results.append(calls(dataset_class, folder, name))
     theirs, own = results
     assert str(theirs).replace("theirs", "ours") == str(own)
+
+
+def test_the_commands_have_the_options_of_clearml(clearml: Any) -> None:
+    """The table of options, which the drop-in is compared with, is that of `clearml-data`."""
+    for name, options in OPTIONS.items():
+        line = [sys.executable, "-m", "clearml.cli.data", name, "--help"]
+        shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        theirs = set(re.findall(r"^  (--[a-z-]+)", shown.partition("\noptions:")[2], re.MULTILINE))
+        assert theirs == set(options.split()), name

@@ -1,0 +1,1 @@
+"""The commands of `dataver compat`, one a program of another tool."""
