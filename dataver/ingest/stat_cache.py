@@ -1,7 +1,10 @@
 """The stat cache: digests of a folder's files, so that unchanged files are not read again.
 
-One flat file per scanned folder: path, size, mtime, ctime, inode and digest of each file, in columns. A file
-is unchanged only if all four stat values are equal.
+One file per scanned folder: blocks of 2,048 rows in path order, and an index of their first paths. A row is
+the path, size, mtime, ctime, inode and digest of a file, which is unchanged only if all four stat values are
+equal. Only the index, one block and a bounded number of new rows are in memory: a scan visits paths nearly in
+order, so each block is read about once. New rows go into blocks in a scratch file, and `save` writes one file
+of the blocks that are current.
 
 The racy case is handled as in git: a file whose mtime or ctime is within `RACY_NS` of the start of the scan
 could change again without its times changing, so it is not recorded and is read the next time.
@@ -19,28 +22,39 @@ Keeps invariant 5: the cache may be deleted, a damaged one is a miss, and a fail
 
 import errno
 import fcntl
+import itertools
+import math
 import os
 import signal
 import struct
 import sys
 import time
-from array import array
+import weakref
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from dataver.errors import IntegrityError
 from dataver.formats.compression import decompress_exactly, make_compressor, make_decompressor
-from dataver.hashing import checksum, digest
+from dataver.hashing import DIGEST_SIZE, checksum, digest
 from dataver.machine.paths import make_private
-from dataver.storage.durable import replace_file
+from dataver.storage.base import TEMPORARY
+from dataver.storage.durable import replace_file_from
 
 __all__ = ["RACY_NS", "FileStat", "StatCache"]
 
-_MAGIC = b"DVSTAT\x00\x01"
-_HEAD = struct.Struct("<8sQQQ")  # magic, rows, bytes of paths, checksum of the raw body
+_MAGIC = b"DVSTAT\x00\x02"
+_HEAD = struct.Struct("<8sQ")  # magic, stored length of the index; then the index and the blocks
+_BLOCK = struct.Struct("<QQ")  # raw size, checksum of the raw bytes; then these, compressed
+_LENGTH = struct.Struct("<Q")
+_STAT = struct.Struct("<qqqQ")
+_ROWS = 2048  # of a block at most
+_MOST = 1 << 15  # new rows in memory, some 300 bytes each
 RACY_NS = 2_000_000_000  # the coarsest common timestamp (FAT) is 2 s
 _MAPPED_NS = 60_000_000_000  # longer than Linux delays writing back a page (30 s, checked every 5 s)
-_LIMIT = 1 << 32
+_LIMIT = 1 << 28
 
 
 class FileStat(NamedTuple):
@@ -50,6 +64,11 @@ class FileStat(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     inode: int
+
+
+_Place: TypeAlias = tuple[int, int, int]  # descriptor, length and offset of a stored block
+_Near: TypeAlias = tuple[str, str | None, dict[str, bytes]]  # first path, first path behind it, rows
+_NOWHERE: _Near = ("", "", {})
 
 
 class StatCache:
@@ -66,21 +85,25 @@ class StatCache:
         self._path = folder / name[:2] / name
         self._began = time.time_ns()
         self._checksum = checksum
-        self._rows: dict[str, int] = {}
-        self._columns = [array("q") for _ in FileStat._fields]
-        self._digests = bytearray()
-        self._changed = False
+        self._firsts = [""]  # the first path that each block covers
+        self._places: list[_Place] = [(-1, 0, 0)]
+        self._near = _NOWHERE
+        self._new: dict[str, bytes] = {}  # stat values and digest by path; empty to drop the row
+        self._scratch: int | None = None
+        self._end = 0
         self._load()
 
     def get(self, path: str, stat: FileStat) -> bytes | None:
         """Return the digest of a file that is unchanged since it was recorded, else None."""
-        row = None if self._checksum else self._rows.get(path)
+        if self._checksum:
+            return None
+        row = self._new.get(path)
         if row is None:
-            return None
-        sizes, mtimes, ctimes, inodes = self._columns
-        if (sizes[row], mtimes[row], ctimes[row], inodes[row]) != stat:
-            return None
-        return bytes(self._digests[32 * row : 32 * row + 32])
+            lower, upper, rows = self._near
+            if path < lower or (upper is not None and path >= upper):
+                rows = self._approach(path)
+            row = rows.get(path, b"")
+        return row[_STAT.size :] if row[: _STAT.size] == _STAT.pack(*stat) else None
 
     def holds_still(self, fd: int, stat: FileStat) -> bool:
         """Return whether its times will reveal later changes of an open file; call before reading it."""
@@ -89,66 +112,110 @@ class StatCache:
 
     def put(self, path: str, stat: FileStat, file_digest: bytes, *, still: bool = True) -> None:
         """Record a file that was read; drop it if it was not stable before that."""
-        row = self._rows.get(path)
-        if not still or max(stat.mtime_ns, stat.ctime_ns) >= self._began - RACY_NS:
-            if row is not None:
-                self._columns[0][row] = -1
-                self._changed = True
-            return
-        self._changed = True
-        if row is None:
-            self._rows[path] = len(self._rows)
-            for column, value in zip(self._columns, stat, strict=True):
-                column.append(value)
-            self._digests += file_digest
-            return
-        for column, value in zip(self._columns, stat, strict=True):
-            column[row] = value
-        self._digests[32 * row : 32 * row + 32] = file_digest
+        stable = still and max(stat.mtime_ns, stat.ctime_ns) < self._began - RACY_NS
+        self._new[path] = _STAT.pack(*stat) + file_digest if stable else b""
+        if len(self._new) >= _MOST:
+            self._flush()
 
     def save(self) -> None:
         """Write the cache; after a failure the files are only read again."""
-        if not self._changed:
+        self._flush()
+        if self._scratch is None:
             return
         try:
-            make_private(self._path.parent)
-            replace_file(self._path, *self._encode())
+            replace_file_from(self._path, self._encode())
         except OSError:
             return
 
-    def _encode(self) -> tuple[bytes, bytes]:
-        """Return the header and the body."""
-        names = "\0".join(self._rows).encode("utf-8", "surrogateescape")
-        body = bytearray()
-        for column in self._columns:
-            body += memoryview(column).cast("B")
-        body += self._digests
-        body += names
-        return _HEAD.pack(_MAGIC, len(self._rows), len(names), checksum(body)), make_compressor(1)(body)
+    def _encode(self) -> Iterator[bytes]:
+        """Yield the header, the index and the blocks."""
+        index = _encode(
+            dict(zip(self._firsts, (_LENGTH.pack(each[1]) for each in self._places), strict=True))
+        )
+        yield _HEAD.pack(_MAGIC, len(index)) + index
+        yield from itertools.starmap(os.pread, self._places)
 
     def _load(self) -> None:
         try:
-            data = self._path.read_bytes()
-            magic, rows, names, check = _HEAD.unpack_from(data)
-            size = rows * (8 * len(self._columns) + 32) + names
-            if magic != _MAGIC or size > _LIMIT:
-                return
-            raw = decompress_exactly(
-                memoryview(data)[_HEAD.size :], size, make_decompressor(), "the stat cache"
-            )
-        except (OSError, struct.error, IntegrityError):
+            fd = os.open(self._path, os.O_RDONLY)
+            weakref.finalize(self, os.close, fd)
+            magic, length = _HEAD.unpack(os.pread(fd, _HEAD.size, 0))
+        except (OSError, struct.error):
             return
-        if checksum(raw) != check or not rows:
+        index = _parse((fd, min(length, _LIMIT), _HEAD.size), _LENGTH.size) if magic == _MAGIC else {}
+        if not index:
             return
-        body, behind = memoryview(raw), 8 * rows * len(self._columns)
-        text = str(body[behind + 32 * rows :], "utf-8", "surrogateescape")
-        paths = dict(zip(text.split("\0"), range(rows), strict=False))
-        if len(paths) != rows:
+        self._firsts, self._places, offset = list(index), [], _HEAD.size + length
+        for (stored,) in map(_LENGTH.unpack, index.values()):
+            self._places.append((fd, stored, offset))
+            offset += stored
+
+    def _approach(self, path: str) -> dict[str, bytes]:
+        """Read the block that covers a path."""
+        number = bisect_right(self._firsts, path) - 1
+        upper = self._firsts[number + 1] if number + 1 < len(self._firsts) else None
+        rows = _parse(self._places[number], _STAT.size + DIGEST_SIZE)
+        self._near = (self._firsts[number], upper, rows)
+        return rows
+
+    def _flush(self) -> None:
+        """Write blocks with the new rows to the scratch file; if that fails, the rows are lost."""
+        new, self._new = sorted(self._new.items()), {}
+        at = 0
+        try:
+            while at < len(new):
+                rows = self._approach(new[at][0])
+                upper = self._near[1]
+                end = len(new) if upper is None else bisect_left(new, upper, at, key=itemgetter(0))
+                changed = {path: row for path, row in (rows | dict(new[at:end])).items() if row}
+                if changed != rows:
+                    self._replace(sorted(changed.items()))
+                at = end
+        except OSError:
             return
-        for number, column in enumerate(self._columns):
-            column.frombytes(body[8 * rows * number : 8 * rows * (number + 1)])
-        self._digests += body[behind : behind + 32 * rows]
-        self._rows = paths
+        finally:
+            self._near = _NOWHERE
+
+    def _replace(self, rows: list[tuple[str, bytes]]) -> None:
+        """Write blocks with these rows in place of the one read last."""
+        number = bisect_left(self._firsts, self._near[0])
+        size = math.ceil(len(rows) / math.ceil(len(rows) / _ROWS)) if rows else 1
+        pieces = [rows[start : start + size] for start in range(0, len(rows), size)] or [[]]
+        self._places[number : number + 1] = [self._write(_encode(dict(piece))) for piece in pieces]
+        self._firsts[number + 1 : number + 1] = [piece[0][0] for piece in pieces[1:]]
+
+    def _write(self, data: bytes) -> _Place:
+        if self._scratch is None:
+            make_private(self._path.parent)
+            path = self._path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
+            self._scratch = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            weakref.finalize(self, os.close, self._scratch)
+            path.unlink()
+        self._end += len(data)
+        return self._scratch, os.pwrite(self._scratch, data, self._end - len(data)), self._end - len(data)
+
+
+def _encode(rows: dict[str, bytes]) -> bytes:
+    """Return a stored block of values of equal length by path."""
+    names = "\0".join(rows).encode("utf-8", "surrogateescape")
+    raw = b"".join((_LENGTH.pack(len(names)), names, *rows.values()))
+    return _BLOCK.pack(len(raw), checksum(raw)) + make_compressor(1)(raw)
+
+
+def _parse(place: _Place, width: int) -> dict[str, bytes]:
+    """Return the values of a stored block by path; none if it is damaged or absent."""
+    try:
+        data = os.pread(*place)
+        size, check = _BLOCK.unpack_from(data)
+        stored = memoryview(data)[_BLOCK.size :]
+        raw = decompress_exactly(stored, min(size, _LIMIT), make_decompressor(), "the stat cache")
+    except (OSError, struct.error, IntegrityError):
+        return {}
+    if checksum(raw) != check:
+        return {}
+    start = _LENGTH.size + _LENGTH.unpack_from(raw)[0]
+    paths = str(raw[_LENGTH.size : start], "utf-8", "surrogateescape").split("\0")
+    return dict(zip(paths, (raw[at : at + width] for at in range(start, size, width)), strict=False))
 
 
 def _is_written_elsewhere(fd: int) -> bool:

@@ -25,7 +25,7 @@ raised.
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dataver.storage.base import TEMPORARY, BytesLike
@@ -41,6 +41,7 @@ __all__ = [
     "make_folders",
     "name_new",
     "replace_file",
+    "replace_file_from",
     "temporary_copy",
     "temporary_file",
 ]
@@ -198,6 +199,11 @@ def replace_file(path: Path, *parts: BytesLike | str, durable: bool = False) -> 
     Raises:
         OSError: the write failed; the error names the file, and the old content stays.
     """
+    replace_file_from(path, parts, durable=durable)
+
+
+def replace_file_from(path: Path, parts: Iterable[BytesLike | str], *, durable: bool = False) -> None:
+    """Do `replace_file` with parts that are made while they are written."""
     temporary = path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
     try:
         with temporary.open("xb") as file:

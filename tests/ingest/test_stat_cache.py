@@ -2,6 +2,7 @@
 
 import email
 import mmap
+import random
 import sys
 import time
 import tracemalloc
@@ -11,6 +12,7 @@ import pytest
 
 import dataver
 from dataver.hashing import digest
+from dataver.ingest import stat_cache
 from dataver.ingest.stat_cache import FileStat, StatCache
 
 OLD = time.time_ns() - 10**11
@@ -96,6 +98,49 @@ def test_a_file_costs_little_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 400 * count
+
+
+def test_memory_does_not_grow_with_the_files(tmp_path, monkeypatch):
+    """While they are recorded, written and looked up again: a few blocks and the new rows are held."""
+    monkeypatch.setattr(stat_cache, "_MOST", 1000)
+    monkeypatch.setattr(stat_cache, "_ROWS", 250)
+
+    def peak(count):
+        paths = (f"{number // 1000:03d}/{number % 1000:06d}" for number in range(count))
+        tracemalloc.start()
+        try:
+            cache = StatCache(tmp_path, f"/{count}")
+            for number, path in enumerate(paths):
+                cache.put(path, FileStat(number, OLD, OLD, number), bytes(32))
+            cache.save()
+            cache = StatCache(tmp_path, f"/{count}")
+            for number in range(count):
+                path = f"{number // 1000:03d}/{number % 1000:06d}"
+                assert cache.get(path, FileStat(number, OLD, OLD, number)) is not None
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(16_000) < peak(4_000) + 100_000
+
+
+def test_any_order_of_files_gives_the_newest_rows(tmp_path, monkeypatch):
+    """With blocks that are split, and rows that are replaced and dropped, across several saves."""
+    monkeypatch.setattr(stat_cache, "_MOST", 50)
+    monkeypatch.setattr(stat_cache, "_ROWS", 7)
+    noise, expected = random.Random(1), {}
+    for _ in range(4):
+        cache = StatCache(tmp_path, "/data")
+        for _ in range(400):
+            path, size = f"{noise.randrange(500)}/é", noise.randrange(10**9)
+            still = noise.random() > 0.2
+            cache.put(path, stat(size=size), digest(b"%d" % size), still=still)
+            expected[path] = size if still else None
+        wanted = {path: size and digest(b"%d" % size) for path, size in expected.items()}
+        assert {path: cache.get(path, stat(size=expected[path] or 0)) for path in expected} == wanted
+        cache.save()
+        cache = StatCache(tmp_path, "/data")
+        assert {path: cache.get(path, stat(size=expected[path] or 0)) for path in expected} == wanted
 
 
 def test_a_checksum_reads_what_is_remembered_and_remembers_what_it_read(tmp_path):
