@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from pathlib import Path
 
-from dataver.errors import DataverError, InvalidInput
+from dataver.errors import DataverError
 from dataver.formats.block import Leaf
 from dataver.formats.entry import Entry, Kind
 from dataver.ingest.chunk_pipeline import Adder
 from dataver.ingest.dedup import KnownChunks
 from dataver.ingest.pack_writer import PackSession
+from dataver.ingest.remains import Remains
 from dataver.ingest.scan import Scan, ScannedItem, scan
 from dataver.ingest.stat_cache import StatCache
 from dataver.machine.cache_root import private_cache_root
@@ -29,7 +30,7 @@ from dataver.repository import RepositoryCore
 from dataver.short_repr import short_repr
 from dataver.tree import Tree, count_renames
 
-__all__ = ["AddOperation", "AddReport", "changes_with", "counted", "inside", "removals", "stat_cache_of"]
+__all__ = ["AddOperation", "AddReport", "changes_with", "counted", "inside", "stat_cache_of"]
 
 _FLUSH = 50_000  # changed files that are turned into tree blocks together: bounds memory
 _PATIENCE = 0.5  # seconds of work before a total is worth a second scan
@@ -115,8 +116,7 @@ class AddOperation:
         self._mirror = mirror
         self._progress = progress
         self._start = tree()
-        self._before = self._start.summary().entries
-        self._seen: set[str] | None = set() if mirror and self._before else None
+        self._remains = Remains(self._start) if mirror and self._start.summary().entries else None
         self.report = AddReport()
 
     def add(self, sources: Iterable[str | Path]) -> None:
@@ -141,8 +141,8 @@ class AddOperation:
             unchanged=self._hint is not None,
         ) as adder:
             for folder in found_folders:
-                if self._seen is not None:
-                    self._seen.update(found.path for found in folder)
+                if self._remains is not None:
+                    self._remains.found(each.path for each in folder)
                 for found in folder:
                     adder.add(found)
                 if adder.waiting >= _FLUSH:
@@ -163,9 +163,9 @@ class AddOperation:
         Raises:
             InvalidInput: fewer than half of the paths would remain, as when a disk is not mounted.
         """
-        if self._seen is None:
+        if self._remains is None:
             return
-        gone = removals(self._tree(), self._before, self._how, self._seen, allow_shrink=allow_shrink)
+        gone = self._remains.removals(self._tree(), self._how, allow_shrink=allow_shrink)
         if gone:
             self._edit(gone)
         self.report.removed += len(gone)
@@ -192,45 +192,6 @@ def stat_cache_of(repository: RepositoryCore, source: str | Path | None, how: Sc
         return StatCache(private_cache_root() / "stat", "", checksum=True)
     root = f"{repository.id}:{how.dest}:{os.path.realpath(_folder_of(source) or '.')}"
     return StatCache(private_cache_root() / "stat", root, checksum=how.checksum)
-
-
-def removals(
-    tree: Tree, before: int, how: Scan, seen: set[str], *, allow_shrink: bool
-) -> dict[str, Entry | None]:
-    """Return the removal of the paths that a mirror's source lacks, except those hidden by a problem.
-
-    Args:
-        tree: the tree that mirrors the source.
-        before: the number of its entries before the mirror began.
-        how: the finished scan.
-        seen: the paths that it found.
-        allow_shrink: accept that fewer than half of the paths remain.
-
-    Raises:
-        InvalidInput: fewer than half would remain.
-    """
-    hidden = tuple(how.unseen)
-    under = tuple(f"{path}/" if path else "" for path in hidden)
-    held = 0
-    gone: dict[str, Entry | None] = {}
-    for path in tree.paths(f"{how.dest}/" if how.dest else ""):
-        held += 1
-        if path not in seen and path not in hidden and not path.startswith(under):
-            gone[path] = None
-    there = before - (tree.summary().entries - held)
-    if not allow_shrink and (held - len(gone)) * 2 < there:
-        raise _shrinks(there, held - len(gone), how.dest)
-    return gone
-
-
-def _shrinks(before: int, after: int, dest: str) -> InvalidInput:
-    where = f" below '{dest}'" if dest else ""
-    return InvalidInput(
-        f"the folder would leave {after:,} of {before:,} files{where}; a mirror that removes more than half "
-        "is refused.",
-        hint="check that the folder is complete (is its disk mounted?); "
-        "--allow-shrink (allow_shrink=True) mirrors it all the same",
-    )
 
 
 def changes_with(

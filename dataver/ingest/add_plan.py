@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataver.formats.entry import Entry, Kind
-from dataver.ingest.add_operation import changes_with, removals, stat_cache_of
+from dataver.ingest.add_operation import changes_with, stat_cache_of
+from dataver.ingest.remains import Remains
 from dataver.ingest.scan import Scan, ScannedItem, require_sources, scan
 from dataver.repository import RepositoryCore
 from dataver.short_repr import short_repr
@@ -71,14 +72,15 @@ def plan_add(
         InvalidInput: the mirror would be refused.
     """
     require_sources(how, sources)
-    plan, seen = AddPlan(), set[str]()
-    held = 0 if tree is None else tree.summary().entries
-    filled = tree if held else None
+    plan = AddPlan()
+    filled = None if tree is None or not tree.summary().entries else tree
+    remains = Remains(filled) if mirror and filled is not None else None
     removed: dict[str, Entry | None] = {}
     for source in sources:
         stats = stat_cache_of(repository, source, how)
         for folder in scan(source, how):
-            seen.update(found.path for found in folder)
+            if remains is not None:
+                remains.found(found.path for found in folder)
             plan.files += len(folder)
             plan.size += sum(found.stat.size for found in folder)
             changes: dict[str, Entry | None] = {}
@@ -88,8 +90,8 @@ def plan_add(
             for found in folder:
                 if filled is None or found.path in changes:  # else it is refused
                     _classify(plan, filled, found, stats.get(found.path, found.stat))
-    if mirror and filled is not None:
-        removed |= removals(filled, held, how, seen, allow_shrink=allow_shrink)
+    if remains is not None and filled is not None:
+        removed |= remains.removals(filled, how, allow_shrink=allow_shrink)
     plan.removed = sorted(removed)
     plan.ignored, plan.left_out, plan.problems = how.ignored, sorted(how.left_out), how.problems
     return plan

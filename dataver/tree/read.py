@@ -78,6 +78,12 @@ class Tree:
         near = self._nearest(path)
         return near.rank + bisect_left(near.leaf.paths, path)
 
+    def number(self, path: str) -> int | None:
+        """Return the number of entries before the one at `path`, or None if there is no such entry."""
+        near = self._nearest(path)
+        place = near.leaf.find(path)
+        return None if place is None else near.rank + place
+
     def before(self, path: str) -> Totals:
         """Return the totals of the entries whose path sorts before `path`; loads the blocks on the way."""
         block = load_root(self.digest, self._load)

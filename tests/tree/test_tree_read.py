@@ -55,6 +55,7 @@ def test_an_entry_is_found_by_the_number_of_those_before_it(model, paths):
     order = sorted(model)
     for path in [*paths, *model, *order]:
         assert tree.rank(path) == sum(each < path for each in order)
+        assert tree.number(path) == (tree.rank(path) if path in order else None)
     for rank in [*reversed(range(len(order))), *range(0, len(order), 2)]:
         leaf, number = tree.at(rank)
         assert leaf.paths[number] == order[rank]
