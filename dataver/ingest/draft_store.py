@@ -12,6 +12,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import chain
 from pathlib import Path
 
 from dataver.errors import Conflict
@@ -23,12 +24,13 @@ from dataver.ingest.dedup import spooled
 from dataver.ingest.draft_state import DraftState, draft_folder, draft_lock, load_state, save_state
 from dataver.lru import LRUCache
 from dataver.repository import RepositoryCore
-from dataver.storage.durable import flush, replace_file
+from dataver.storage.durable import flush_file, replace_file_from
 from dataver.tree import Tree, edit
 
 __all__ = ["BlockLog", "DraftStore"]
 
 _KEPT = 32  # parsed blocks of the draft kept in memory
+_FRESH = 16 << 20  # bytes of new blocks in memory
 _HEAD = struct.Struct("<32sI")
 
 
@@ -208,6 +210,8 @@ class BlockLog:
         self._places: dict[bytes, tuple[int, int]] = {}
         self._end = 0
         self._fresh: dict[bytes, Encoded] = {}
+        self._fresh_size = 0
+        self._flushed = True
         self._scan()
 
     def __contains__(self, digest: bytes) -> bool:
@@ -221,6 +225,9 @@ class BlockLog:
         """
         if block.digest not in self or self.object(block.digest) != block.data:
             self._fresh[block.digest] = block
+            self._fresh_size += len(block.data)
+            if self._fresh_size > _FRESH:
+                self._append()
 
     def object(self, digest: bytes) -> bytes:
         """Return the object of a block that is in the log."""
@@ -231,35 +238,46 @@ class BlockLog:
             file.seek(start)
             return file.read(length)
 
+    def length(self, digest: bytes) -> int:
+        """Return the length of the object of a block that is in the log."""
+        return len(self._fresh[digest].data) if digest in self._fresh else self._places[digest][1]
+
     def load(self, digest: bytes, base: Callable[[bytes], bytes]) -> Leaf | Inner:
         """Return a parsed block of the log; `base` finds the objects of other blocks."""
         return parse_block(self.object(digest), digest, base)
 
     def commit(self) -> None:
         """Append new blocks and sync the file."""
-        if not self._fresh:
-            return
+        if self._fresh:
+            self._append()
+        if not self._flushed:
+            flush_file(self._path)
+            self._flushed = True
+
+    def _append(self) -> None:
         with self._path.open("ab") as file:
             file.truncate(self._end)
             file.seek(self._end)
+            self._flushed = False
             for digest, block in self._fresh.items():
                 file.write(_HEAD.pack(digest, len(block.data)))
                 file.write(block.data)
                 self._places[digest] = (self._end + _HEAD.size, len(block.data))
                 self._end += _HEAD.size + len(block.data)
-            file.flush()
-            flush(file.fileno())
         self._fresh.clear()
+        self._fresh_size = 0
 
     def keep_only(self, digests: Iterable[bytes]) -> None:
         """Drop all blocks except these; without any, remove the file."""
-        blocks = [(digest, self.object(digest)) for digest in digests]
-        if blocks:
-            parts = (part for digest, data in blocks for part in (_HEAD.pack(digest, len(data)), data))
-            replace_file(self._path, *parts)
-        else:
+        blocks = ((digest, self.object(digest)) for digest in digests)
+        parts = (part for digest, data in blocks for part in (_HEAD.pack(digest, len(data)), data))
+        first = next(parts, None)
+        if first is None:
             self._path.unlink(missing_ok=True)
+        else:
+            replace_file_from(self._path, chain((first,), parts))
         self._fresh.clear()
+        self._fresh_size = 0
         self._places.clear()
         self._end = 0
         self._scan()

@@ -181,9 +181,9 @@ class _Sending:
                 local = draft.local_packs()
         self.mine = {pack: path for pack, path in local.items() if pack in self._need.packs}
         self._sizes = {pack: path.stat().st_size for pack, path in self.mine.items()}
-        self._objects = [(block_key(name), draft.block_object(name)) for name in self._need.blocks]
-        self.blocks = len(self._objects)
-        self.size = sum(self._sizes.values()) + sum(len(data) for _, data in self._objects)
+        self._keys = {block_key(name): name for name in self._need.blocks}
+        self.blocks = len(self._keys)
+        self.size = sum(self._sizes.values()) + sum(map(draft.log.length, self._need.blocks))
         self._started = False
         self._written: set[str] = set()  # keys of blocks
 
@@ -217,8 +217,9 @@ class _Sending:
         self._repository.soundness.save()
         if any(map(is_external, need.packs)):
             mark_external_layouts(self._repository.store, sweeps)
-        there = set(self._repository.store.put_many_new(self._objects)) - self._written
-        self._written |= {key for key, _ in self._objects} - there
+        objects = ((key, self._draft.block_object(name)) for key, name in self._keys.items())
+        there = set(self._repository.store.put_many_new(objects)) - self._written
+        self._written |= self._keys.keys() - there
         self._repair_blocks(there)
         return need.keys()
 
@@ -229,11 +230,11 @@ class _Sending:
         external files.
         """
         if there:
-            objects = dict(self._objects)
             with parallel.pool(parallel.REQUESTS, "repair") as pool:
-                list(pool.map(lambda key: self._repair_block(key, objects[key]), there))
+                list(pool.map(self._repair_block, there))
 
-    def _repair_block(self, key: str, data: bytes) -> None:
+    def _repair_block(self, key: str) -> None:
+        data = self._draft.block_object(self._keys[key])
         store, soundness = self._repository.store, self._repository.soundness
         there = self._stored(key)
         packs = there.packs() if isinstance(there, Leaf) else set()
@@ -278,7 +279,7 @@ def parts_of_draft(draft: DraftCore) -> tuple[dict[bytes, int], dict[bytes, int]
     need = _needs(draft, root)
     packs = {pack: path.stat().st_size for pack, path in draft.local_packs().items()}
     mine = {pack: size for pack, size in packs.items() if pack in need.packs}
-    blocks = {name: len(draft.block_object(name)) for name in need.blocks}
+    blocks = {name: draft.log.length(name) for name in need.blocks}
     return mine, blocks, (need.packs - packs.keys()) | need.bases
 
 

@@ -14,7 +14,7 @@ from dataver.errors import AlreadyExists, Conflict, InvalidInput, NotFound, Path
 from dataver.formats.compression import make_decompressor
 from dataver.formats.frame import decode_frames
 from dataver.hashing import digest
-from dataver.ingest import pack_file, stat_cache
+from dataver.ingest import draft_store, pack_file, stat_cache
 
 
 @pytest.fixture(autouse=True)
@@ -379,6 +379,20 @@ def test_a_file_that_keeps_changing_is_refused_by_name(repo, source, monkeypatch
     report = repo.create("d").add(source)
     assert [(name, "kept changing" in why) for name, why in report.problems] == [(str(target), True)]
     assert report.files == 31
+
+
+def test_new_blocks_need_not_be_in_memory(repo, source, monkeypatch):
+    """Those beyond a limit are written before the command ends; the version is the same."""
+    expected = repo.sync(source, "expected").version
+    monkeypatch.setattr(draft_store, "_FRESH", 0)
+    draft = repo.create("d", parents=[])
+    draft.add(source)
+    draft.remove("sub0/**")
+    draft.add(source)
+    draft.finalize()
+    version = draft.upload().version
+    assert version.digest == expected.digest
+    assert stored(version) == contents(source)
 
 
 @pytest.mark.slow
