@@ -49,6 +49,7 @@ _SHORT = 900  # characters of a folder's path that leave room for any name withi
 DEFAULT_IGNORE = frozenset({".dvc", "__pycache__", ".ipynb_checkpoints", ".DS_Store"})
 CONFIG = "dataver.json"
 _MOST = 1 << 16  # bytes of a repository's configuration
+_TOGETHER = 8192  # items of a folder that are in memory
 
 
 class ScannedItem(NamedTuple):
@@ -135,7 +136,7 @@ class _Rule(NamedTuple):
 
 
 def scan(source: str | Path, how: Scan) -> Iterator[list[ScannedItem]]:
-    """Yield everything in `source`, one folder at a time; a folder's contents go below `how.dest`.
+    """Yield everything in `source`, each folder in one or more lists; its contents go below `how.dest`.
 
     Raises:
         PathNotFound: the source does not exist.
@@ -277,6 +278,9 @@ class _SourceWalk:
                 self._entry(entry, prefix + entry.name, rules, good, here, below)
             except OSError as error:
                 self._how.refuse(entry.path, f"it cannot be read: {error.strerror}", prefix + entry.name)
+            if len(here) == _TOGETHER:
+                yield here
+                here = []
         if here:
             yield here
         for entry in below:

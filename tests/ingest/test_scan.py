@@ -8,6 +8,7 @@ import pytest
 
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Kind, safe_link
+from dataver.ingest import scan as scanning
 from dataver.ingest.scan import Scan, scan
 from dataver.machine.deep_folders import remove_folder
 
@@ -38,6 +39,15 @@ def test_a_folders_contents_are_found_in_order(tmp_path):
         ("train/empty", Kind.DIRECTORY),
     ]
     assert found[1].target == "b.txt"
+
+
+def test_a_large_folder_comes_in_several_lists(tmp_path, monkeypatch):
+    """In the same order; none is longer than the limit."""
+    write(tmp_path, *(f"a/{number}" for number in range(8)), "a/b/c")
+    whole = walked(tmp_path)[0]
+    monkeypatch.setattr(scanning, "_TOGETHER", 3)
+    assert [len(some) for some in scan(tmp_path, Scan())] == [3, 3, 2, 1]
+    assert walked(tmp_path)[0] == whole
 
 
 def test_a_single_file_goes_into_the_destination(tmp_path):
