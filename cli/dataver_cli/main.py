@@ -70,7 +70,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "push": "Copy versions from this repository to another.",
         "pull": "Copy versions from another repository to this one.",
         "mirror": "Copy all versions, tags and lineage of a repository to another.",
-        "import": "Import the history of another tool: folders, DVC, ClearML and others.",
+        "import": "Import the history of another tool: DVC, ClearML and others.",
         "compat": "Run commands of other tools on a repository, with their names and options.",
     },
     "Maintenance": {

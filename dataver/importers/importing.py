@@ -16,7 +16,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ _READ = "imported.jsonl"  # in the draft's folder: what was read
 _NAMED = 100  # paths that metadata names as left out
 _STEP = 4 << 30  # bytes of contents after which the draft is made durable
 _FILES = 50_000  # and their number
+_SHORT = 1000  # characters of a message that cannot be kept
 _TICK = timedelta(microseconds=1)
 
 
@@ -186,28 +187,22 @@ class _Import:
             created = min(max([created, *earliest]), datetime.now(UTC))
         names = self._core.records.names(wanted.dataset)
         label = wanted.label if valid_label(wanted.label, {*names.labels, *names.deleted}) else None
-        draft.finalize(
-            wanted.message,
-            label=label,
-            author=wanted.author or None,
-            created=created,
-            allow_empty=True,
-            metadata={
-                **wanted.metadata,
-                IMPORTED: {
-                    "from": self._source.kind,
-                    "source": self._source.location,
-                    "id": wanted.key,
-                    **(
-                        {"created": wanted.created.isoformat()}
-                        if wanted.created not in (None, created)
-                        else {}
-                    ),
-                    **({"label": wanted.label} if wanted.label != label else {}),
-                    **_left_out(problems),
-                },
-            },
+        imported = {
+            "from": self._source.kind,
+            "source": self._source.location,
+            "id": wanted.key,
+            **({"created": wanted.created.isoformat()} if wanted.created not in (None, created) else {}),
+            **({"label": wanted.label} if wanted.label != label else {}),
+            **_left_out(problems),
+        }
+        seal = partial(
+            draft.finalize, label=label, author=wanted.author or None, created=created, allow_empty=True
         )
+        try:
+            seal(wanted.message, metadata={**wanted.metadata, IMPORTED: imported})
+        except InvalidInput as error:  # too long, or not JSON: the data is worth more
+            self.report.problems.append((f"message and metadata of {wanted.key}", error.message))
+            seal(wanted.message[:_SHORT], metadata={IMPORTED: imported})
         sent = draft.upload(allow_fork=True).version
         draft._core.forget()
         return sent._published()

@@ -241,3 +241,14 @@ def test_a_link_in_the_source_is_not_followed_to_a_device(repo: dataver.Reposito
     source.add("a", file("pipe", b"", url=str(tmp_path / "pipe")), file("fine", b"fine"))
     report = import_versions(repo, source)
     assert [name for name, _ in report.problems] == ["pipe in cats@1.0.0"]
+
+
+def test_facts_that_cannot_be_kept_do_not_lose_the_data(repo: dataver.Repository) -> None:
+    """Metadata that is too long, or is not JSON, is reported and left out."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"), metadata={"long": "x" * 2_000_000})
+    source.add("b", file("one", b"2"), metadata={"time": BEGAN})
+    report = import_versions(repo, source)
+    assert [name for name, _ in report.problems] == [f"message and metadata of {key}" for key in "ab"]
+    assert contents(repo, "cats@latest") == {"one": b"2"}
+    assert repo.version("cats@latest").metadata["imported"]["id"] == "b"
