@@ -95,7 +95,7 @@ def _show_plan(session: Session, source: "Source", *, in_place: bool) -> None:
 
 def _plan_lines(plan: "ImportPlan") -> list[str]:
     lines = [
-        f"{dataset}  {key[:12]}  {message.partition(chr(10))[0]}"[:100]
+        f"{dataset}  {key[:12] if key.isalnum() else key}  {message.partition(chr(10))[0]}"[:100]
         for dataset, key, message in plan.versions[:_SHOWN]
     ]
     if len(plan.versions) > _SHOWN:

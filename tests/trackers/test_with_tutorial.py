@@ -11,3 +11,8 @@ def test_the_chapter_is_typed_and_its_answers_are_right(play: Play) -> None:
 def test_the_page_of_the_trackers(play: Play) -> None:
     """Its code for MLflow runs."""
     play("docs/trackers.md")
+
+
+def test_the_page_for_users_of_mlflow(play: Play) -> None:
+    """Its commands and its code run."""
+    play("docs/coming-from/mlflow.md")

@@ -11,6 +11,7 @@ from dataver.errors import StoreError
 from dataver.importers import import_versions
 from dataver.importers.hf import hub_source
 from dataver.importers.source import SourceFile
+from first_hour.playing import Play
 
 from .hub import Hub
 
@@ -121,3 +122,13 @@ def test_bytes_that_were_damaged_are_left_out(hub: Hub, repo: dataver.Repository
     assert len(report.versions) == 4
     assert {name.split(" in ")[0] for name, _ in report.problems} == {"big.bin"}
     assert report.versions[0].read("data/a@b é.csv") == b"1\n"
+
+
+def test_the_page_for_users_of_the_hub(play: Play) -> None:
+    """Every command prints what the page shows."""
+    hub, table = Hub("org/cats"), b"a,b\n" * 9000
+    hub.tags["v1.0.0"] = hub.commit({"README.md": CARD, "train.csv": table}, "Add the photos of June")
+    hub.commit({"README.md": CARD, "train.csv": table + b"1,2\n"}, "Add July")
+    with hub.serving():
+        home = play("docs/coming-from/huggingface.md", {"HF_ENDPOINT": hub.url})
+    assert (home / "cats" / "README.md").read_bytes() == CARD

@@ -11,6 +11,7 @@ from dataver.errors import StoreError
 from dataver.importers import import_versions
 from dataver.importers.wandb import wandb_source
 from dataver.importers.wandb_log import records
+from first_hour.playing import Play
 
 from .wandb_server import WandbServer
 
@@ -194,3 +195,14 @@ def test_a_server_that_does_not_answer_is_a_clear_error(monkeypatch: pytest.Monk
         list(wandb_source(["team/proj"]).versions())
     assert "\n" not in caught.value.message
     assert "WANDB_API_KEY" in str(caught.value.hint)
+
+
+def test_the_page_for_users_of_wandb(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command prints what the page shows."""
+    server, photo = WandbServer(), b"1" * 90_000
+    files = {"labels.csv": b"a,b\n", "train/1.jpg": photo}
+    server.add(files, description="from the cameras", made="prepare", used=["first"], aliases=["best"])
+    files = {"labels.csv": b"a,b\n1,2\n", "train/1.jpg": photo}
+    server.add(files, description="cleaned", made="clean", used=["train"], aliases=["latest", "prod"])
+    with server.serving():
+        play("docs/coming-from/wandb.md", {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "a" * 40})

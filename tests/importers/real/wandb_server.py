@@ -197,7 +197,11 @@ class _Answer(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path != "/graphql":  # telemetry
+            self._send(404, b"")
+            return
+        asked = json.loads(body)
         found = re.search(r"\b(?:query|mutation)\s+(\w+)", asked.get("query", ""))
         name = asked.get("operationName") or (found[1] if found else "")
         data = self.wandb.answer(name, asked.get("variables") or {})
