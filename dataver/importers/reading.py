@@ -10,8 +10,9 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from http.client import HTTPException
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -28,8 +29,8 @@ from dataver.storage import Store
 
 __all__ = ["Places", "Ready", "local_path", "ready_batches"]
 
-_BATCH = 256 << 20  # bytes of contents that are copied before they are added
-_FILES = 4096  # contents of a batch
+_BATCH = 64 << 20  # bytes of contents that are copied before they are added
+_FILES = 1024  # contents of a batch
 _RANGE = 8 << 20  # bytes of one read of a remote object
 _PART = 1 << 20  # and of a local file
 _AT_ONCE = 64  # contents that a thread reads before it takes others: handing over one takes 0.1 ms
@@ -46,24 +47,36 @@ class Ready(NamedTuple):
 def ready_batches(files: Sequence[SourceFile], places: "Places", folder: Path) -> Iterator[list[Ready]]:
     """Verify contents, and copy those that are not local files to a folder, a batch at a time.
 
-    The copies of a batch are deleted when the next one is asked for.
+    A batch is read while the caller uses the one before, whose copies are deleted when it asks for the next.
 
     Raises:
         StoreError: a store cannot be reached now.
     """
     here = all(local_path(file) is not None for file in files)
     threads = parallel.cores() if here else parallel.REQUESTS
+    ahead: tuple[Path, Iterator[list[Ready]]] | None = None
     with parallel.pool(threads, "import") as pool:
-        for batch in _batches(files):
+        for number, batch in enumerate(_batches(files)):
+            copies = folder / str(number % 2)
+            copies.mkdir(exist_ok=True)
             several = max(1, min(_AT_ONCE, len(batch) // (4 * threads)))
-            parts = [range(at, min(at + several, len(batch))) for at in range(0, len(batch), several)]
+            parts = [batch[at : at + several] for at in range(0, len(batch), several)]
+            now = copies, pool.map(partial(_ready_part, places, copies), count(), parts)
+            if ahead is not None:
+                yield from _finished(*ahead)
+            ahead = now
+        if ahead is not None:
+            yield from _finished(*ahead)
 
-            def ready(part: range, batch: list[SourceFile] = batch) -> list[Ready]:
-                return [_ready(batch[number], places, folder / str(number)) for number in part]
 
-            yield list(chain.from_iterable(pool.map(ready, parts)))
-            for path in folder.iterdir():
-                path.unlink()
+def _finished(copies: Path, parts: Iterator[list[Ready]]) -> Iterator[list[Ready]]:
+    yield list(chain.from_iterable(parts))
+    for path in copies.iterdir():
+        path.unlink()
+
+
+def _ready_part(places: "Places", copies: Path, part: int, files: list[SourceFile]) -> list[Ready]:
+    return [_ready(file, places, copies / f"{part}-{number}") for number, file in enumerate(files)]
 
 
 def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
