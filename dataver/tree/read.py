@@ -125,6 +125,26 @@ class Tree:
             raise IndexError(rank)
         return near.leaf, rank - near.rank
 
+    def name_at(self, folder: str, rank: int) -> str:
+        """Return the path of the name in a folder that an entry belongs to; a subfolder's ends with `/`.
+
+        Raises:
+            IndexError: the tree has no more entries than that.
+        """
+        leaf, number = self.at(rank)
+        prefix = f"{folder}/" if folder else ""
+        name, slash, _ = leaf.paths[number][len(prefix) :].partition("/")
+        return prefix + name + slash
+
+    def names_back(self, folder: str, rank: int, count: int, least: int) -> int:
+        """Return the rank of the name that is `count` names before an entry of a folder, or `least`."""
+        for _ in range(count):
+            if rank <= least:
+                break
+            name = self.name_at(folder, rank - 1)
+            rank = self.rank(name) if name.endswith("/") else rank - 1
+        return max(rank, least)
+
     def is_folder(self, path: str) -> bool:
         """Return whether there are entries below `path`."""
         prefix = path + "/"

@@ -63,6 +63,20 @@ def test_an_entry_is_found_by_the_number_of_those_before_it(model, paths):
         tree.at(len(order))
 
 
+@given(MODELS, PREFIXES)
+def test_names_of_a_folder_are_found_by_the_number_of_an_entry(model, folder):
+    """Forwards and backwards, as they are listed."""
+    box, folder = BlockBox(), folder.strip("/")
+    tree, prefix = Tree(build_model(box, model).digest, box.load), f"{folder}/" if folder else ""
+    listed, first = list(tree.list(folder)), tree.rank(prefix)
+    ends = [*(each.rank for each in listed), first + tree.totals(prefix).entries]
+    for each, stop in zip(listed, ends[1:], strict=True):
+        path = prefix + each.name + "/" * (each.entry is None)
+        assert {tree.name_at(folder, rank) for rank in range(each.rank, stop)} == {path}
+    for count in range(len(ends) + 1):
+        assert tree.names_back(folder, ends[-1], count, first) == ends[-1 - min(count, len(listed))]
+
+
 @given(MODELS, PREFIXES, PATHS)
 def test_totals_are_those_of_the_entries(model, prefix, start):
     """Of the entries before a path and with a prefix; and a list goes on at any path."""
