@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-__all__ = ["FarReader", "FileReader", "Reader"]
+__all__ = ["FarReader", "FileReader", "Ranges", "Reader"]
 
 _FIRST: Final = 256 * 1024
 _LARGEST: Final = 8 * 1024 * 1024
@@ -225,6 +225,36 @@ class _Ahead(NamedTuple):
     start: int
     stop: int
     content: Future[bytes]
+
+
+class Ranges:
+    """A file of which only the ranges are read that are asked for.
+
+    Args:
+        load: returns bytes of it, from a position to before another.
+        size: bytes.
+    """
+
+    def __init__(self, load: Callable[[int, int], bytes], size: int) -> None:
+        self._load, self._size, self._position = load, size, 0
+
+    def read(self, size: int, /) -> bytes:
+        """Return `size` bytes, fewer at the end of the file."""
+        data = self._load(self._position, min(self._position + size, self._size))
+        self._position += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go to a position; return it."""
+        self._position = _moved(offset, whence, self._position, self._size)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class FarReader(io.BufferedIOBase):
