@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, Final, TypeVar
 
 from dataver import DatasetSummary, Repository, Version
+from dataver.documents import version_values
 from dataver.errors import InvalidInput, NotFound, StoreError
 from dataver.lineage.queries.overview import DatasetOverview
 
@@ -37,25 +38,21 @@ class Memory:
 
     def get(self, key: Hashable, make: Callable[[], _T], seconds: float = _FRESH) -> _T:
         """Return the value of a key, made now if it is missing or was made more than `seconds` ago."""
-        now = time.monotonic()
         with self._lock:
+            now = time.monotonic()
             self._made = {each: made for each, made in self._made.items() if now < made[1]}
             known = self._made.pop(key, None)
-            fresh = known is not None
-            value, until = known or (Future[Any](), math.inf)
-            self._made[key] = (value, until)
-            while len(self._made) > _KEPT:
+            value, _ = self._made[key] = known or (Future[Any](), math.inf)
+            if len(self._made) > _KEPT:
                 del self._made[next(iter(self._made))]
-        if not fresh:
+        if known is None:
             try:
                 value.set_result(make())
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # raised below
                 value.set_exception(error)
-                with self._lock:
-                    self._made.pop(key, None)
-                raise
+                seconds = 0.0
             with self._lock:
-                if key in self._made:
+                if self._made.get(key, (None,))[0] is value:
                     self._made[key] = (value, time.monotonic() + seconds)
         try:
             found: _T = value.result(_PATIENCE)
@@ -76,12 +73,16 @@ class Asked:
         repository: the repository.
         query: the query of the URL, of each name its last value.
         memory: values that several requests share.
+        as_json: whether the document is asked for, not the page.
     """
 
-    def __init__(self, repository: Repository, query: Mapping[str, str], memory: Memory) -> None:
+    def __init__(
+        self, repository: Repository, query: Mapping[str, str], memory: Memory, *, as_json: bool = False
+    ) -> None:
         self.repository = repository
         self.query = query
         self.memory = memory
+        self.as_json = as_json
 
     def text(self, name: str) -> str:
         """Return a value of the query; an empty text if it is missing."""
@@ -174,6 +175,11 @@ class Asked:
     def tags(self, dataset: str) -> dict[str, str]:
         """Return the label of each tag of a dataset."""
         return self.memory.get(("tags", dataset), lambda: self.repository.tagged(dataset))
+
+    def values(self, version: Version) -> dict[str, Any]:
+        """Return a version with its tags as JSON values."""
+        tags = self.tags(version.dataset).items()
+        return version_values(version, [tag for tag, label in tags if label == version.label])
 
     def page(self, items: Iterable[_T], total: int, size: int = _ROWS) -> tuple[list[_T], dict[str, int]]:
         """Return the items of the page that the query asks for, and its place: `page`, `pages`, `total`.

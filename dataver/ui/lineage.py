@@ -7,6 +7,7 @@ drawn by the template; more, and the whole repository, by `static/lineage.js`.
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, Final
 
 from dataver.documents import traced_values
@@ -24,7 +25,7 @@ __all__ = ["page"]
 
 _NODES: Final = 10_000
 _DRAWN: Final = 150
-_ROWS: Final = 50
+_STARTS: Final = 50  # datasets, runs
 _TALL: Final = 100  # rows of a large drawing
 _WIDTH, _HEIGHT, _ACROSS, _DOWN = 200, 44, 260, 60
 _SECONDS: Final = 30.0
@@ -39,7 +40,8 @@ def page(asked: Asked) -> dict[str, Any]:
 
     Further values: `hops`; `up=0` and `down=0` to leave out origins or results; `impact=1` to mark what is
     tainted, by the file `path` alone if there is one; `out`, the nodes taken out of groups; `at`, the node
-    that is shown in detail; `q` and `page` of the list of nodes, or of the members of a group.
+    that is shown in detail; `q` and `page` of the list of nodes, or of the members of a group. Of a large
+    drawing, nodes and edges are only in the document, which the page asks for.
     """
     here = {name: asked.text(name) for name in _STATE}
     if not (here["ref"] or here["run"] or here["all"]):
@@ -48,36 +50,26 @@ def page(asked: Asked) -> dict[str, Any]:
     at, words = asked.text("at"), asked.text("q").lower().split()
     listed = [each for each in made.groups.get(at, made.found) if not words or made.named(each, words)]
     rows, position = asked.page(reversed(listed), len(listed))
-    return {
-        "here": here,
-        "q": asked.text("q"),
-        **made.document,
-        "at": at,
-        "selected": made.details(at),
-        "listed": [made.node(each) | {"title": made.found[each].node().title} for each in rows],
-        "place": position,
-    }
+    known = {"here": here, "q": asked.text("q"), "at": at, "selected": made.details(at), "place": position}
+    drawn = {} if made.about["large"] and not asked.as_json else made.drawn
+    return {**known, **made.about, **drawn, "listed": [made.node(each, whole=True) for each in rows]}
 
 
 def _starts(asked: Asked) -> dict[str, Any]:
     """Return the datasets and runs that `q` finds, newest first, and what it names exactly."""
-    lineage, words = asked.repository.lineage, asked.text("q").strip()
-    chosen = [each for each in asked.datasets() if words.lower() in each.name.lower()]
-    chosen.sort(key=lambda each: each.latest.created, reverse=True)
-    exact = []
+    lineage, words, exact = asked.repository.lineage, asked.text("q").strip(), []
+    chosen = [each.latest for each in asked.datasets() if words.lower() in each.name.lower()]
+    chosen.sort(key=lambda each: each.created, reverse=True)
     for find in (lineage.version, lineage.run) if words else ():
         with suppress(InvalidInput, NotFound):
             found = find(words)
             exact.append((found.version if isinstance(found, VersionAnswer) else found.run).node()._asdict())
-    runs = lineage.runs(find=words or None, limit=_ROWS)
     return {
         "here": None,
         "q": words,
         "exact": exact,
-        "versions": [
-            {"ref": each.latest.ref, "created": each.latest.created.isoformat()} for each in chosen[:_ROWS]
-        ],
-        "runs": [row(each) for each in runs],
+        "versions": [{"ref": each.ref, "created": each.created.isoformat()} for each in chosen[:_STARTS]],
+        "runs": [row(each) for each in lineage.runs(find=words or None, limit=_STARTS)],
     }
 
 
@@ -87,7 +79,7 @@ class _Drawing:
     Attributes:
         found: versions and runs by node, oldest first.
         groups: the members of each group.
-        document: what is drawn.
+        about: what is drawn.
     """
 
     def __init__(self, asked: Asked) -> None:
@@ -98,32 +90,28 @@ class _Drawing:
         self._marks, impact = _impact(asked)
         out = [each for each in asked.text("out").split(",") if each in found]
         self.groups = {} if everything else groups(graph, out)
-        inside = {each: name for name, members in self.groups.items() for each in members}
-        nodes = list(dict.fromkeys(inside.get(each, each) for each in self.found))
-        numbers = {each: number for number, each in enumerate(nodes)}
-        at = {each: numbers[inside.get(each, each)] for each in found}
-        edges = sorted({(at[each.source], at[each.target], each.label) for each in graph.edges})
-        self.document = {
-            "start": graph.start,
-            "title": found[graph.start].node().title if graph.start else None,
-            "hops": hops,
-            **self._placed(nodes, [each for each in edges if each[0] != each[1]]),
-            "limit": _NODES if len(found) >= _NODES else None,
-            "impact": impact,
-            "out": out,
-        }
+        self._group = {each: name for name, members in self.groups.items() for each in members}
+        self._nodes = list(dict.fromkeys(self._group.get(each, each) for each in self.found))
+        title = found[graph.start].node().title if graph.start else None
+        self.about = {"start": graph.start, "title": title, "hops": hops, "impact": impact, "out": out}
+        self.about["large"] = len(self._nodes) > _DRAWN or not graph.start
+        self.about |= {"number": len(self._nodes), "limit": _NODES if len(found) >= _NODES else None}
 
-    def _placed(self, nodes: list[str], edges: list[tuple[int, int, str]]) -> dict[str, Any]:
-        large = len(nodes) > _DRAWN or not self._graph.start
-        how: dict[str, Any] = {"bends": 0, "tall": _TALL} if large else {}
-        layout = place(range(len(nodes)), [each[:2] for each in edges], **how)
+    @cached_property
+    def drawn(self) -> dict[str, Any]:
+        """Nodes and edges with their places; curves of a small drawing."""
+        numbers = {node: number for number, node in enumerate(self._nodes)}
+        at = {each: numbers[self._group.get(each, each)] for each in self.found}
+        edges = sorted({(at[each.source], at[each.target], each.label) for each in self._graph.edges})
+        edges = [each for each in edges if each[0] != each[1]]
+        how: dict[str, Any] = {"bends": 0, "tall": _TALL} if self.about["large"] else {}
+        layout = place(range(len(self._nodes)), [each[:2] for each in edges], **how)
         places = {slot: (x * _ACROSS, round(y * _DOWN)) for slot, (x, y) in layout.places.items()}
-        curves = ([places[slot] for slot in route] for route in layout.routes if not large)
+        curves = ([places[slot] for slot in route] for route in layout.routes if not how)
         return {
-            "large": large,
             "nodes": [
-                self.node(each) | {"x": places[number][0], "y": places[number][1]}
-                for number, each in enumerate(nodes)
+                self.node(each) | dict(zip("xy", places[number], strict=True))
+                for number, each in enumerate(self._nodes)
             ],
             "edges": edges,
             "paths": [curve(points, _WIDTH, _HEIGHT, _ACROSS) for points in curves],
@@ -132,8 +120,8 @@ class _Drawing:
             "height": max((y for _, y in places.values()), default=0) + _HEIGHT,
         }
 
-    def node(self, node: str) -> dict[str, Any]:
-        """Return what a drawing shows of a node or a group."""
+    def node(self, node: str, *, whole: bool = False) -> dict[str, Any]:
+        """Return what a drawing shows of a node or a group, with the `whole` title of a node in a list."""
         members = self.groups.get(node, ())
         found = self.found[members[0] if members else node]
         kind, title, text, key = found.node()
@@ -142,36 +130,34 @@ class _Drawing:
             bad = [each for each in marks if each != "mended"]
             affected = f", {len(bad)} {'' if 'tainted' in bad else 'perhaps '}affected" if bad else ""
             title, text, key = count(len(members), kind), f"{cut(family(found), 16)}{affected}", ""
-        return {
+        known = {
             "id": node,
             "kind": kind,
-            "title": cut(title, 26),
-            "text": cut(text, 36),
             "key": key,
-            "mark": min(marks, key=_MARKS.index, default=""),
             "cut": node in self._graph.cut,
             "members": len(members),
         }
+        title, mark = title if whole else cut(title, 26), min(marks, key=_MARKS.index, default="")
+        return {**known, "title": title, "text": cut(text, 36), "mark": mark}
 
     def details(self, node: str) -> dict[str, Any] | None:
         """Return what is known of a node or a group; None if it is not in the graph."""
-        if node in self.groups:
-            return {**self.node(node), "reason": None}
         if (found := self.found.get(node)) is None:
-            return None
+            return {**self.node(node), "reason": None} if node in self.groups else None
         values = traced_values(found) if isinstance(found, IndexedVersion) else row(found)
-        _, reason = self._marks.get(node, ("", None))
-        return {**self.node(node), "title": found.node().title, "values": values, "reason": reason}
+        reason = self._marks.get(node, ("", None))[1]
+        return {**self.node(node, whole=True), "values": values, "reason": reason}
 
     def named(self, node: str, words: Iterable[str]) -> bool:
         """Return whether the name of a version or a run contains all words."""
-        name = " ".join((self.found[node].node().title, self.found[node].node().key)).lower()
+        name = " ".join(self.found[node].node()[1::2]).lower()
         return all(word in name for word in words)
 
 
 def _graph(asked: Asked, depth: int | None) -> Graph:
-    lineage, both = asked.repository.lineage, ("up", "down")
-    how: dict[str, Any] = {name: asked.text(name) != "0" for name in both} | {"depth": depth, "limit": _NODES}
+    lineage = asked.repository.lineage
+    how: dict[str, Any] = {name: asked.text(name) != "0" for name in ("up", "down")}
+    how |= {"depth": depth, "limit": _NODES}
     if asked.text("run"):
         return lineage.graph_of_run(asked.text("run"), **how)
     return lineage.graph(asked.text("ref"), **how) if asked.text("ref") else lineage.graph_of_all(_NODES)

@@ -244,6 +244,13 @@ function draw(graph) {
     drawn = undefined;
     zoom(0);
     const start = nodes.find((node) => node.id === graph.start);
+    if (!start && shown.scale * graph.height < 100 && shown.scale < 0.2) {
+      // a long chain: its beginning, as large as its height permits
+      shown.scale = Math.min(0.7 * ratio, canvas.height / (graph.height + 80));
+      shown.x = -40;
+      shown.y = (graph.height - canvas.height / shown.scale) / 2;
+      show();
+    }
     if (start && shown.scale < 0.4) {
       shown.scale = 0.7 * ratio;
       shown.x = start.x + width / 2 - canvas.width / 2 / shown.scale;
