@@ -1,5 +1,5 @@
 """Pages of a repository for a browser, on the server of `dataver.web`."""
 
-from dataver.ui.site import PREFIX, Site, page_url
+from dataver.ui.site import PREFIX, STATIC, STATUS, Site, page_url
 
-__all__ = ["PREFIX", "Site", "page_url"]
+__all__ = ["PREFIX", "STATIC", "STATUS", "Site", "page_url"]

@@ -1,5 +1,6 @@
 """Two runs: the data that both read, what differs in it by content, and what differs in their facts."""
 
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -33,13 +34,14 @@ def page(asked: Asked) -> dict[str, Any]:
         "common": list(map(link_row, found.common[:_LINKS])),
         "pairs": list(map(_pair, found.pairs[:_LINKS])),
         "numbers": {"common": len(found.common), "pairs": len(found.pairs), "packages": len(packages)},
-        "commands": [
-            [{"text": word, "only": word not in other} for word in mine]
-            for mine, other in (words, reversed(words))
-        ],
+        "commands": [_words(*words), _words(*reversed(words))],
         "facts": _differing(list(map(facts, runs))),
         "packages": packages[:_ROWS],
     }
+
+
+def _words(mine: Sequence[str], others: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"text": word, "only": word not in others} for word in mine]
 
 
 def _differing(sides: list[dict[str, str]]) -> list[dict[str, str | None]]:
@@ -53,11 +55,7 @@ def _differing(sides: list[dict[str, str]]) -> list[dict[str, str | None]]:
 
 def _pair(pair: Pair) -> dict[str, Any]:
     diff = None if pair.changes is None else Diff.of(pair.changes)
-    return {
-        "dataset": pair.dataset,
-        "first": link_row(pair.first),
-        "second": link_row(pair.second),
-        "same_content": pair.same_content,
-        "summary": None if diff is None else diff.summary(),
-        "changes": [change_values(each) for each in islice(diff or (), _CHANGES)],
-    }
+    changes = [change_values(each) for each in islice(diff or (), _CHANGES)]
+    known = {"dataset": pair.dataset, "first": link_row(pair.first), "second": link_row(pair.second)}
+    summary = None if diff is None else diff.summary()
+    return {**known, "same_content": pair.same_content, "summary": summary, "changes": changes}

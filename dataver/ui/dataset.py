@@ -1,10 +1,11 @@
 """One dataset: its readme, and its versions with what changed in each, newest first."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from dataver import Version
-from dataver.documents import description_values, version_values
+from dataver.documents import description_values
 from dataver.errors import NotFound
 from dataver.formats.names import check_dataset_name
 from dataver.maintenance.usage import added_bytes
@@ -25,31 +26,25 @@ def page(asked: Asked) -> dict[str, Any]:
     """
     name = asked.required("name")
     check_dataset_name(name)
-    versions, tagged, numbers = asked.versions(name), asked.tags(name), asked.overview(name)
+    versions, numbers = asked.versions(name), asked.overview(name)
     shown, place = asked.page(versions, len(versions), _ROWS)
     described = asked.described(lambda: asked.repository.description(name))
     added = _added(asked, name, versions) if versions and asked.text("added") else {}
     drawn = lanes(versions)
-    start = (place["page"] - 1) * _ROWS
+    rows = []
+    for each, graph in zip(shown, drawn[(place["page"] - 1) * _ROWS :], strict=False):
+        known = {"runs": numbers.runs_of.get(each.label or "", 0), "added": added.get(each.ref)}
+        rows.append({**asked.values(each), **known, "changes": _changes(asked, each), "graph": graph})
     return {
         "dataset": name,
         "description": None if described is None else description_values(described),
         "readme": as_html(versions[0].readme or "") if versions and place["page"] == 1 else "",
-        "tags": tagged,
+        "tags": asked.tags(name),
         "runs": numbers.runs,
         "sizes": numbers.sizes,
         "place": place,
         "lanes": 1 + max((max([each["lane"], *each["to"], *each["past"]]) for each in drawn), default=0),
-        "versions": [
-            {
-                **version_values(each, [tag for tag, label in tagged.items() if label == each.label]),
-                "runs": numbers.runs_of.get(each.label or "", 0),
-                "changes": _changes(asked, each),
-                "added": added.get(each.ref),
-                "graph": drawn[start + number],
-            }
-            for number, each in enumerate(shown)
-        ],
+        "versions": rows,
     }
 
 
@@ -60,16 +55,13 @@ def _added(asked: Asked, name: str, versions: list[Version]) -> dict[str, int]:
 
 def _changes(asked: Asked, version: Version) -> dict[str, int] | None:
     """Return what changed since its first parent; None if that is deleted, or it has none."""
-    if not version.parents:
-        return None
 
     def count() -> dict[str, int] | None:
-        try:
-            return version.diff().summary()
-        except NotFound:
-            return None
+        return version.diff().summary() if version.parents else None
 
-    return asked.memory.get(("changes", version.record_id), count, _FOR_EVER)
+    with suppress(NotFound):
+        return asked.memory.get(("changes", version.record_id), count, _FOR_EVER)
+    return None
 
 
 def lanes(versions: Iterable[Version]) -> list[dict[str, Any]]:

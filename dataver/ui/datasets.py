@@ -6,6 +6,7 @@ from typing import Any, Final
 from dataver import DatasetSummary, parallel
 from dataver.documents import version_values
 from dataver.errors import DataverError
+from dataver.lineage.queries.overview import DatasetOverview
 from dataver.ui.asked import Asked
 
 __all__ = ["page"]
@@ -23,43 +24,27 @@ def page(asked: Asked) -> dict[str, Any]:
     found = asked.datasets()
     chosen = [each for each in found if all(part in each.name.lower() for part in words.lower().split())]
     shown, place = asked.page(chosen, len(chosen), _ROWS)
-    document = {
-        "repository": asked.repository.url,
-        "q": words,
-        "datasets": _listed(asked, shown),
-        "all": len(found),
-        "place": place,
-        "hits": None,
-    }
+    names = [each.name for each in shown]
+    with parallel.pool(parallel.REQUESTS, "tags") as pool:
+        rows = list(map(_row, shown, pool.map(asked.tags, names), map(asked.overview, names)))
+    hits = None
     if words and asked.text("search"):
-        named, hits = _named(asked, words), asked.repository.search(words, limit=_HITS)
-        document["hits"] = named + [each._asdict() for each in hits if each.ref != words]
-    return document
+        others = asked.repository.search(words, limit=_HITS)
+        hits = _named(asked, words) + [each._asdict() for each in others if each.ref != words]
+    known = {"repository": asked.repository.url, "q": words, "all": len(found), "place": place}
+    return {**known, "datasets": rows, "hits": hits}
 
 
 def _named(asked: Asked, words: str) -> list[dict[str, str]]:
     """Return the version that words are the name of, and the runs that they name, as results of a search."""
     found = []
-    with suppress(DataverError):
-        found = [{"ref": asked.repository.version(words).ref, "field": "version", "text": ""}] * (
-            "@" in words
-        )
+    if "@" in words:
+        with suppress(DataverError):
+            found.append({"ref": asked.repository.version(words).ref, "field": "version", "text": ""})
     runs = asked.repository.lineage.runs(find=words, limit=_HITS)
     return found + [{"ref": each.key, "field": "run", "text": each.name or ""} for each in runs]
 
 
-def _listed(asked: Asked, shown: list[DatasetSummary]) -> list[dict[str, Any]]:
-    with parallel.pool(parallel.REQUESTS, "tags") as pool:
-        tags = list(pool.map(asked.tags, [each.name for each in shown]))
-    numbers = [asked.overview(each.name) for each in shown]
-    return [
-        {
-            "name": each.name,
-            "versions": each.versions,
-            "latest": version_values(each.latest),
-            "tags": tagged,
-            "sizes": found.sizes,
-            "runs": found.runs,
-        }
-        for each, tagged, found in zip(shown, tags, numbers, strict=True)
-    ]
+def _row(each: DatasetSummary, tags: dict[str, str], numbers: DatasetOverview) -> dict[str, Any]:
+    known = {"name": each.name, "versions": each.versions, "latest": version_values(each.latest)}
+    return {**known, "tags": tags, "sizes": numbers.sizes, "runs": numbers.runs}

@@ -1,6 +1,6 @@
 """The difference of two versions: which paths changed, or what changed in one file."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 from dataver import Diff, Entry, Version
@@ -35,19 +35,11 @@ def page(asked: Asked) -> dict[str, Any]:
     new = asked.version("new")
     old = asked.before(new)
     diff = _difference(asked, old, new)
-    document = {
-        "old": None if old is None else version_values(old),
-        "new": version_values(new),
-        "choices": [
-            each.ref
-            for name in {new.dataset, (old or new).dataset}
-            for each in asked.versions(name)[:_CHOICES]
-        ],
-        "summary": diff.summary(),
-        "path": asked.text("path"),
-    }
-    part = _file(asked, diff, old, new) if document["path"] else _changes(asked, diff)
-    return document | part
+    part = _file(asked, diff, old, new) if asked.text("path") else _changes(asked, diff)
+    names = {new.dataset, (old or new).dataset}
+    choices = [each.ref for name in names for each in asked.versions(name)[:_CHOICES]]
+    known = {"old": old and version_values(old), "new": version_values(new), "path": asked.text("path")}
+    return {**known, "choices": choices, "summary": diff.summary(), **part}
 
 
 def _difference(asked: Asked, old: Version | None, new: Version) -> Diff:
@@ -73,21 +65,20 @@ def _changes(asked: Asked, diff: Diff) -> dict[str, Any]:
     under, kind = asked.text("under").strip("/"), asked.text("kind")
     if kind not in ("", *CHANGES):
         raise InvalidInput(f"there is no kind '{kind}' of changes.", hint=f"one of {', '.join(CHANGES)}")
-    folders: dict[str, Counter[str]] = {}
-    counts = Counter[str]()
+    folders, counts, none = defaultdict[str, Counter[str]](Counter), Counter[str](), dict.fromkeys(CHANGES, 0)
     for path, change in _below(diff, under):
         name, slash, _ = path[len(under) + bool(under) :].partition("/")
         counts[kind_of_change(change)] += 1
         if slash:
-            folders.setdefault(name, Counter())[kind_of_change(change)] += 1
+            folders[name][kind_of_change(change)] += 1
     found = (each for each in _below(diff, under) if kind in ("", kind_of_change(each[1])))
     shown, place = asked.page(found, counts[kind] if kind else counts.total(), _ROWS)
     largest = sorted(folders.items(), key=lambda each: -each[1].total())[:_FOLDERS]
     return {
         "under": under,
         "kind": kind,
-        "counts": dict.fromkeys(CHANGES, 0) | counts,
-        "folders": [{"name": name, **dict.fromkeys(CHANGES, 0), **some} for name, some in sorted(largest)],
+        "counts": none | counts,
+        "folders": [{"name": name, **none, **some} for name, some in sorted(largest)],
         "further_folders": len(folders) - len(largest),
         "changes": [change_values(change) for _, change in shown],
         "place": place,
@@ -110,12 +101,9 @@ def _file(asked: Asked, diff: Diff, old: Version | None, new: Version) -> dict[s
     change = next((each for each in diff if path in (each.path, each.new and each.new.path)), None)
     one = (old or new).entry(path) if change is None else change.old
     two = (old or new).entry(path) if change is None else change.new
-    document: dict[str, Any] = {
-        "kind": "unchanged" if change is None else kind_of_change(change),
-        "entries": {"old": one and entry_values(one), "new": two and entry_values(two)},
-        "limit": _READ,
-        "content": None,
-    }
+    kind = "unchanged" if change is None else kind_of_change(change)
+    document: dict[str, Any] = {"kind": kind, "limit": _READ, "content": None}
+    document["entries"] = {"old": one and entry_values(one), "new": two and entry_values(two)}
     if one is None or two is None or not {one.kind, two.kind} <= {Kind.FILE, Kind.EXECUTABLE}:
         return document
     if one.size + two.size > _READ or one.digest == two.digest:
@@ -134,7 +122,7 @@ def _file(asked: Asked, diff: Diff, old: Version | None, new: Version) -> dict[s
     except Exception as error:  # what libraries raise for hostile bytes is not documented
         if isinstance(error, StoreError):
             raise
-        document["content"] = {"kind": "problem", "summary": message_of(error)[:1_000]}
+        document["content"] = {"kind": "problem", "summary": message_of(error)}
     return document | {"key": key, "items": items}
 
 

@@ -35,11 +35,12 @@ def _table(found: TableDiff, values: dict[str, Any], most: int) -> dict[str, Any
     dropped = [each["name"] for each in columns["dropped"]] if found.rows["removed"] else []
     olds = {each["new"]: each["old"] for each in columns["renamed"]}
     all_names = found.added(0).column_names
-    names = list(dict.fromkeys([*found.key, *found.cells, *all_names, *dropped]))
+    cells = found.cells
+    names = list(dict.fromkeys([*found.key, *cells, *all_names, *dropped]))
     shown = {*names[:most], *(olds.get(name, name) for name in names[:most])}
     one_sided = {*olds, *(each["name"] for each in columns["added"])}
     drift = {name: value for name, value in values["drift"].items() if value >= _DRIFT}
-    moved = list(dict.fromkeys([*found.cells, *drift]))[:_NAMES]
+    moved = list(dict.fromkeys([*cells, *drift]))[:_NAMES]
     for each in values["changed"]:
         each |= {"key": _short(each["key"], shown), "row": _short(each["row"], shown)}
         each["cells"] = {name: _short(cell, cell) for name, cell in each["cells"].items() if name in shown}
@@ -51,9 +52,7 @@ def _table(found: TableDiff, values: dict[str, Any], most: int) -> dict[str, Any
         "further": len(names[most:]),
         "olds": olds,
         "keys": [name for name in all_names if name not in one_sided][:_NAMES],
-        "moved": [
-            {"name": each, "cells": found.cells.get(each, 0), "drift": drift.get(each)} for each in moved
-        ],
+        "moved": [{"name": each, "cells": cells.get(each, 0), "drift": drift.get(each)} for each in moved],
     }
 
 
@@ -61,17 +60,13 @@ def _numbered(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the lines of a unified diff with their numbers in the old and in the new text."""
     old = new = 0
     for line in lines:
-        mark = line[:1]
         if hunk := _HUNK.match(line):
             old, new = int(hunk[1]), int(hunk[2])
             yield {"mark": "@", "old": None, "new": None, "text": line}
             continue
-        yield {
-            "mark": mark,
-            "old": old if mark != "+" else None,
-            "new": new if mark != "-" else None,
-            "text": _cut(line[1:]),
-        }
+        mark = line[:1]
+        numbers = {"old": old if mark != "+" else None, "new": new if mark != "-" else None}
+        yield {"mark": mark, **numbers, "text": _cut(line[1:])}
         old, new = old + (mark != "+"), new + (mark != "-")
 
 

@@ -90,12 +90,10 @@ def change(repository: Repository, action: str, form: Mapping[str, str]) -> dict
 
 
 def _describe(version: Version, form: Mapping[str, str]) -> None:
-    now = version.description
-    fields: dict[str, Any] = {
-        name: form[name] for name in _TEXTS if name in form and form[name] != getattr(now, name, "")
-    }
-    typed = {key: form.get(f"={key}", typed_as(value)) for key, value in version.metadata.items()}
-    typed = {key: text for key, text in typed.items() if text != typed_as(version.metadata[key])}
+    now, shown = version.description, {key: typed_as(value) for key, value in version.metadata.items()}
+    texts = {name: form.get(name, getattr(now, name, "")) for name in _TEXTS}
+    fields: dict[str, Any] = {name: text for name, text in texts.items() if text != getattr(now, name, "")}
+    typed = {key: form[f"={key}"] for key, text in shown.items() if form.get(f"={key}", text) != text}
     unset = [key for key, text in typed.items() if not text]
     if key := form.get("key", "").strip():
         typed[key] = form.get("value", "") or '""'

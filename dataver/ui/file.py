@@ -1,5 +1,6 @@
 """A file by its content: the versions and paths that hold it, and the runs that saw it."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,9 +19,8 @@ def page(asked: Asked) -> dict[str, Any]:
     digest = asked.text("digest").lower()
     if digest and not all(each in "0123456789abcdef" for each in digest):
         raise InvalidInput("a digest has hexadecimal digits only.")
-    answer = asked.repository.lineage.file(
-        digest or asked.required("path"), by="digest" if digest else "path", limit=_RUNS
-    )
+    what, by = (digest, "digest") if digest else (asked.required("path"), "path")
+    answer = asked.repository.lineage.file(what, by=by, limit=_RUNS)
     holdings = answer.holdings[::-1]
     shown, place = asked.page(holdings, len(holdings))
     reads = sorted(answer.saw, key=lambda each: each.certain)
@@ -40,8 +40,7 @@ def page(asked: Asked) -> dict[str, Any]:
 
 def _entry(asked: Asked, found: ContentLocation) -> dict[str, Any] | None:
     """Return the entry that is meant, with the version's ref; None if the index is not up to date."""
-    try:
+    with suppress(NotFound):
         version = asked.repository.version(found.version.ref)
         return {"ref": version.ref, **entry_values(version.entry(found.path))}
-    except NotFound:
-        return None
+    return None

@@ -6,7 +6,7 @@ perhaps the beginning of the names (`begins`). The tree has the totals of a subf
 
 import re
 from contextlib import suppress
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.documents import entry_values, external_place
@@ -43,51 +43,25 @@ def listing(asked: Asked, version: "Version", folder: str) -> dict[str, Any]:
     if max(at, back - 1) >= max(totals.entries, 1):
         raise NotFound(f"there is no entry {max(at, back):,} in the folder; it has {totals.entries:,}.")
     if back:
-        at = _back(tree, prefix, first, first + back) - first
-    start = _child_at(tree, prefix, first + at) if at else prefix + begins
-    rows: list[dict[str, Any]] = []
-    after = totals.entries
-    for each in islice(tree.list(folder, start), _ROWS + 1):
-        if not each.name.startswith(begins):
-            break
-        if len(rows) == _ROWS:
-            after = each.rank - first
-            break
-        rows.append(_row(asked, tree, prefix, each))  # at once, while its blocks are at hand
+        at = tree.names_back(folder, first + back, _ROWS, first) - first
+    start = tree.name_at(folder, first + at) if at else prefix + begins
+    names = takewhile(lambda each: each.name.startswith(begins), tree.list(folder, start))
+    rows = [_row(asked, tree, prefix, each) for each in islice(names, _ROWS)]
+    behind = next(names, None)
+    after = None if behind is None else behind.rank - first
     images = sum(each["image"] for each in rows)
     grid = images > len(rows) / 2 if not asked.text("view") else asked.text("view") == "grid"
     if grid:
         _add_thumbnails(asked, version.dataset, rows)
-    place = {"first": tree.rank(start) - first + 1, "last": after, "entries": totals.entries}
+    place = {"first": tree.rank(start) - first + 1, "last": after or totals.entries, "next": after}
     known = {"begins": begins, "files": whole.files, "size": whole.size, "rows": rows, "images": images}
-    return {
-        **known,
-        "grid": grid,
-        "place": {**place, "next": after if after < totals.entries else None},
-    }
+    return {**known, "grid": grid, "place": {**place, "entries": totals.entries}}
 
 
 def thumbnail(profile: dict[str, Any]) -> str:
     """Return the thumbnail of a profile, a JPEG in base64; an empty text if it has no valid one."""
     found = str(profile.get("thumbnail", ""))
     return found if len(found) <= _THUMBNAIL and _BASE64.fullmatch(found) else ""
-
-
-def _child_at(tree: "Tree", prefix: str, rank: int) -> str:
-    """Return the first path of the name in a folder that the entry with a rank belongs to."""
-    leaf, number = tree.at(rank)
-    name, slash, _ = leaf.paths[number][len(prefix) :].partition("/")
-    return prefix + name + slash
-
-
-def _back(tree: "Tree", prefix: str, first: int, rank: int) -> int:
-    """Return the rank from which on a page of names ends before the entry with a rank."""
-    for _ in range(_ROWS):
-        if rank <= first:
-            break
-        child = _child_at(tree, prefix, rank - 1)
-        rank = tree.rank(child) if child.endswith("/") else rank - 1
-    return max(rank, first)
 
 
 def _row(asked: Asked, tree: "Tree", prefix: str, each: "Listed") -> dict[str, Any]:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO, Final, cast
 
@@ -17,6 +18,7 @@ from dataver.extras import require_extra
 from dataver.formats.profile import decode_profile
 from dataver.profiles.kinds import Head, Profile, Source, kind_of, make_profile
 from dataver.profiles.text import encoding_of
+from dataver.reading.stream import Ranges
 from dataver.ui.asked import Asked
 from dataver.ui.folder import IMAGES, thumbnail
 from dataver.ui.markdown import LONGEST, as_html
@@ -28,7 +30,7 @@ _AUDIO: Final = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3")
 _VIDEO: Final = (".mp4", ".m4v", ".webm", ".ogv", ".mov")
 _TEXT: Final = 64 << 10  # bytes of a page of text
 _LINES: Final = 1_000
-_LINE: Final = 2_000  # characters
+_PEAKS: Final = 2_000
 _JSON: Final = 8 << 20  # bytes that are parsed
 _NODES: Final = 2_000  # values of JSON that are shown
 _ITEMS: Final = 100  # of each
@@ -38,8 +40,6 @@ _PICTURES: Final = 2 << 20  # characters of a picture in a notebook
 _LISTED: Final = 200  # members of an archive, arrays
 _ARCHIVE: Final = 1 << 20  # bytes of a tar file that are read; packed, a quarter
 _HEX: Final = 512  # bytes
-_ENTRIES: Final = 20_000  # items of a list in a profile
-_VALUE: Final = 100_000  # characters of a value in a profile
 _OTHER: Final = {
     "kind", "full", "problem", "partial", "thumbnail", "peaks", "members", "arrays", "shape", "columns",
     "statistics", "sample", "rows",
@@ -53,77 +53,36 @@ def preview(asked: Asked, version: Version, entry: Entry) -> dict[str, Any]:
     kind, low = kind_of(entry.path), entry.path.lower()
     name = "notebook" if low.endswith(".ipynb") else kind.name if kind else ""
     name = "image" if low.endswith(IMAGES) else "video" if low.endswith(_VIDEO) else name
-    profile: Profile = {}
+    profile, found, problem = Profile(), dict[str, Any](), None
     try:
-        found: dict[str, Any] = {}
         if kind is not None:
-            source = Source(
-                entry.path,
-                entry.size,
-                entry.digest,
-                kind,
-                open=lambda: cast("BinaryIO", _Ranges(version, entry)),
-            )
-            profile = _bounded(_profile(asked, version, source))
+            read = partial(version.files().read, entry.path)
+            source = Source(entry.path, entry.size, entry.digest, kind)
+            source.open = lambda: cast("BinaryIO", Ranges(read, entry.size))
+            profile = _profile(asked, version, source)
             found = table(asked, version, source, profile) if name == "table" else {}
         if name in ("json", "notebook"):
             parsed = _parsed(version, entry)
-            found = _notebook(parsed) if name == "notebook" else {}
-            found = found or {"tree": _node("", parsed, iter(range(_NODES)), _DEEP)}
+            tree = name == "json" or not parsed["cells"]
+            found = {"tree": _node("", parsed, iter(range(_NODES)), _DEEP)} if tree else _notebook(parsed)
         found = found or _media(version, entry, profile) or _text(asked, version, entry)
     except Exception as error:  # noqa: BLE001  # what libraries raise for hostile bytes is not documented
+        problem = f"It cannot be shown as what its name says: {str(error)[:300]}"
         if isinstance(error, DataverError):
             problem = f"{error.message} {error.hint or ''}"
-        else:
-            problem = f"It cannot be shown as what its name says: {str(error)[:300]}"
-        profile, found = {**profile, "problem": problem}, {}
+        found = {}
         with suppress(DataverError):
             found = _text(asked, version, entry)
-    notes = (profile.get("problem"), profile.get("partial"), found.pop("note", None))
-    facts = {**profile, **(profile["exif"] if isinstance(profile.get("exif"), dict) else {})}
+    notes = (problem or profile.get("problem"), profile.get("partial"), found.pop("note", None))
+    exif = profile.get("exif")
+    facts = {**profile, **(exif if isinstance(exif, dict) else {})}
+    facts = {key: each for key, each in facts.items() if isinstance(each, str | int | float)}
     return {
         "kind": name,
-        "facts": {
-            str(key)[:40]: str(value)[:100]
-            for key, value in facts.items()
-            if key not in _OTHER and isinstance(value, str | int | float)
-        },
-        "note": " ".join(f"{str(each).rstrip('. ')}." for each in notes if each)[:600],
+        "facts": {key: each for key, each in facts.items() if key not in _OTHER},
+        "note": " ".join(f"{str(each).rstrip('. ')}." for each in notes if each),
         **found,
     }
-
-
-def _bounded(value: Any) -> Any:
-    """Return a value of a profile, which others may have written, with short lists and no huge numbers."""
-    if isinstance(value, dict):
-        return {str(key)[:_LINE]: _bounded(each) for key, each in islice(value.items(), _ENTRIES)}
-    if isinstance(value, list):
-        return [_bounded(each) for each in value[:_ENTRIES]]
-    if isinstance(value, str):
-        return value[:_VALUE]
-    return value if not isinstance(value, int) or abs(value) < 1 << 63 else 0
-
-
-class _Ranges:
-    """A file of which nothing is read ahead."""
-
-    def __init__(self, version: Version, entry: Entry) -> None:
-        self._files, self._path, self._size, self._at = version.files(), entry.path, entry.size, 0
-
-    def read(self, size: int) -> bytes:
-        data = self._files.read(self._path, self._at, min(self._at + size, self._size))
-        self._at += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = offset + (0, self._at, self._size)[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def _profile(asked: Asked, version: Version, source: Source) -> Profile:
@@ -150,30 +109,26 @@ def _media(version: Version, entry: Entry, profile: Profile) -> dict[str, Any]:
     found: dict[str, Any] = {}
     low = entry.path.lower()
     if arrays := profile.get("arrays"):
-        found["arrays"] = [
-            {
-                "name": str(each["name"]),
-                "dtype": str(each["dtype"]),
-                "shape": list(map(int, each["shape"][:_ITEMS])),
-            }
-            for each in arrays[:_LISTED]
-        ]
+        found["arrays"] = list(map(_array, arrays[:_LISTED]))
         found["more"] = profile["count"] - len(found["arrays"])
     if members := profile.get("members"):
-        found["members"] = [[str(name)[:_LINE], min(int(size), 1 << 63)] for name, size in members[:_LISTED]]
+        found["members"] = [[str(name), min(int(size), 1 << 63)] for name, size in members[:_LISTED]]
         found["more"] = profile["count"] - len(found["members"])
     if low.endswith(IMAGES + _VIDEO):
         found["shown"] = low.endswith(IMAGES)
     elif small := thumbnail(profile):
         found["thumbnail"] = small
     if profile.get("kind") == "audio":
-        found |= {
-            "playable": low.endswith(_AUDIO),
-            "peaks": list(map(float, profile.get("peaks", [])[:_LINE])),
-        }
+        peaks = list(map(float, profile.get("peaks", [])[:_PEAKS]))
+        found |= {"playable": low.endswith(_AUDIO), "peaks": peaks}
         if not profile["full"]:
             found["note"] = f"To see its waveform: dataver profile {version.ref}"
     return found
+
+
+def _array(each: Any) -> dict[str, Any]:
+    shape = list(map(int, each["shape"][:_ITEMS]))
+    return {"name": str(each["name"]), "dtype": str(each["dtype"]), "shape": shape}
 
 
 def _parsed(version: Version, entry: Entry) -> Any:
@@ -185,33 +140,24 @@ def _parsed(version: Version, entry: Entry) -> Any:
 def _node(name: str, value: Any, left: Iterator[int], deep: int) -> dict[str, Any]:
     """Return a value of JSON with those in it, as many as may be shown."""
     if not isinstance(value, dict | list):
-        text = json.dumps(value, ensure_ascii=False)
-        return {"name": name, "text": text if len(text) <= _LINE else text[:_LINE] + "…"}
+        return {"name": name, "text": json.dumps(value, ensure_ascii=False)}
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     some = islice(pairs, _ITEMS if deep else 0)
-    items = [
-        _node(str(key)[:200], each, left, deep - 1) for key, each in some if next(left, None) is not None
-    ]
+    items = [_node(str(key), each, left, deep - 1) for key, each in some if next(left, None) is not None]
     ends = "{}" if isinstance(value, dict) else "[]"
     return {"name": name, "ends": ends, "count": len(value), "items": items, "more": len(value) - len(items)}
 
 
 def _notebook(parsed: Any) -> dict[str, Any]:
-    cells, left = parsed["cells"], LONGEST
-    shown = []
-    for each in cells[:_CELLS]:
-        shown.append(_cell(each, parsed=left >= 0))
-        left -= len(_joined(each["source"]))
+    shown, left = list[dict[str, Any]](), LONGEST
+    for each in parsed["cells"][:_CELLS]:
+        source, outputs = _joined(each["source"]), each.get("outputs", ())[:20]
+        html = as_html(source) if each["cell_type"] == "markdown" and left >= 0 else ""
+        shown.append({"html": html, "source": "" if html else source, "outputs": list(map(_output, outputs))})
+        left -= len(source)
         if left < -_JSON // 16:
             break
-    return {"cells": shown, "more": len(cells) - len(shown)}
-
-
-def _cell(cell: dict[str, Any], *, parsed: bool) -> dict[str, Any]:
-    source = _joined(cell["source"])
-    if cell["cell_type"] == "markdown" and parsed:
-        return {"html": as_html(source), "source": "", "outputs": []}
-    return {"html": "", "source": source, "outputs": [_output(each) for each in cell.get("outputs", ())[:20]]}
+    return {"cells": shown, "more": len(parsed["cells"]) - len(shown)}
 
 
 def _output(output: dict[str, Any]) -> dict[str, Any]:
@@ -244,12 +190,8 @@ def _text(asked: Asked, version: Version, entry: Entry) -> dict[str, Any]:
         lines = [each.decode("utf-8-sig" if not at else "utf-8", "replace") for each in whole]
         at += sum(map(len, whole)) + len(whole)
         ended = at >= entry.size
-    found: dict[str, Any] = {
-        "kind": "text",
-        "line": number,
-        "lines": [each[:_LINE] + "…" * (len(each) > _LINE) for each in lines],
-        "next": None if ended else {"at": at, "line": number + len(lines)},
-    }
+    more = None if ended else {"at": at, "line": number + len(lines)}
+    found = {"kind": "text", "line": number, "lines": lines, "next": more}
     if entry.path.lower().endswith(".md") and number == 1:
         found["html"] = as_html(data.decode(encoding, "replace"))
     return found

@@ -12,7 +12,6 @@ __all__ = ["facts", "link_row", "page"]
 
 _LINKS: Final = 200
 _PACKAGES: Final = 1_000
-_COMMAND: Final = 4_000  # characters
 
 
 def page(asked: Asked) -> dict[str, Any]:
@@ -23,7 +22,7 @@ def page(asked: Asked) -> dict[str, Any]:
     return {
         **answer_values(answer),
         **row(answer.run),
-        "command": shlex.join(answer.command)[:_COMMAND],
+        "command": shlex.join(answer.command),
         "fetch": shlex.join(("dataver", "fetch", "--run", answer.run.key, "--dest", "FOLDER")),
         "about": facts(answer),
         "inputs": list(map(link_row, inputs[:_LINKS])),
@@ -37,15 +36,15 @@ def page(asked: Asked) -> dict[str, Any]:
 
 def facts(answer: RunAnswer) -> dict[str, str]:
     """Return the short facts of a run by name."""
-    git = answer.facts.get("git")
+    run, git = answer.run, answer.facts.get("git")
     code = git if isinstance(git, dict) else {}
     found = {
-        "commit": code.get("commit") or answer.run.commit,
+        "commit": code.get("commit") or run.commit,
         "branch": code.get("branch"),
         "uncommitted changes": "yes" if code.get("dirty") else None,
         "code": code.get("remote"),
-        "user": answer.run.user,
-        "host": answer.run.host,
+        "user": run.user,
+        "host": run.host,
         "python": answer.facts.get("python"),
         "platform": answer.facts.get("platform"),
         "processes": answer.processes if answer.processes > 1 else None,

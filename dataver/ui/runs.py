@@ -42,15 +42,10 @@ def page(asked: Asked) -> dict[str, Any]:
 
 def row(run: IndexedRun) -> dict[str, Any]:
     """Return a run as JSON values, with its duration and the pages of trackers that its contexts name."""
-    return {
-        **run_values(run),
-        "seconds": None if run.ended is None else max(0.0, (run.ended - run.started).total_seconds()),
-        "pages": [
-            {"system": each.system, "url": url}
-            for each in run.contexts
-            if _is_web(url := each.facts.get("url", ""))
-        ],
-    }
+    seconds = None if run.ended is None else max(0.0, (run.ended - run.started).total_seconds())
+    urls = ((each.system, each.facts.get("url")) for each in run.contexts)
+    pages = [{"system": system, "url": url} for system, url in urls if _is_web(url)]
+    return {**run_values(run), "seconds": seconds, "pages": pages}
 
 
 def _data(asked: Asked, key: str, about: str | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ filter `lines` is for long ones, `whole` for values). A page runs the scripts of
 others (`_POLICY`). Files are sent by `dataver.web.content`, sandboxed.
 """
 
-import gzip
 import json
 import secrets
 import shlex
@@ -29,48 +28,28 @@ from markupsafe import Markup, escape
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from dataver import Repository
 from dataver._about import __version__
 from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, StoreError
 from dataver.printable import count, duration, safe, size
-from dataver.ui import (
-    compare,
-    dataset,
-    datasets,
-    diff,
-    editing,
-    file,
-    lineage,
-    run,
-    runs,
-    storage,
-    version,
-)
+from dataver.ui import compare, dataset, datasets, diff, editing, file, lineage, run, runs, storage, version
 from dataver.ui.asked import Asked, Memory
 from dataver.ui.treemap import squares
 
-__all__ = ["PAGES", "PREFIX", "Page", "Site", "page_url"]
+__all__ = ["PAGES", "PREFIX", "STATIC", "STATUS", "Page", "Site", "page_url"]
 
 PREFIX: Final = "/-/"
 """The beginning of the addresses of all pages."""
 
+STATIC: Final = Path(__file__).parent / "static"
+"""The folder of the style and scripts, at `static/`."""
+
 Page = Callable[[Asked], dict[str, Any]]
 
-PAGES: Final[dict[str, Page]] = {
-    "datasets": datasets.page,
-    "dataset": dataset.page,
-    "version": version.page,
-    "diff": diff.page,
-    "lineage": lineage.page,
-    "runs": runs.page,
-    "run": run.page,
-    "compare": compare.page,
-    "file": file.page,
-    "storage": storage.page,
-}
-"""The pages by their names."""
+_MODULES: Final = (datasets, dataset, version, diff, lineage, runs, run, compare, file, storage)
+PAGES: Final[dict[str, Page]] = {each.__name__.rpartition(".")[2]: each.page for each in _MODULES}
+"""The pages by their names, which are those of their modules."""
 
 STATUS: Final = {
     editing.Refused: HTTPStatus.FORBIDDEN,
@@ -89,7 +68,6 @@ _WHOLE: Final = 20_000  # characters of a text with the filter `lines`
 _EDITED: Final = "version"  # the page with the forms
 _DESCRIBED: Final = ("datasets", "dataset", "version")
 _NO_LINEAGE: Final = ("diff", "storage")
-_STATIC: Final = Path(__file__).parent / "static"
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self';"
     " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -98,18 +76,7 @@ _HEADERS: Final = {
     "Content-Security-Policy": _POLICY,
     "Cache-Control": "private, no-cache",
     "Referrer-Policy": "same-origin",
-    "Vary": "Accept-Encoding",
 }
-
-
-class Static(StaticFiles):
-    """The style and scripts, which browsers keep: their addresses change with their contents."""
-
-    def file_response(self, *given: Any, **named: Any) -> Response:
-        """Return a file."""
-        found = super().file_response(*given, **named)
-        found.headers["Cache-Control"] = "private, max-age=31536000, immutable"
-        return found
 
 
 class Site:
@@ -121,23 +88,18 @@ class Site:
         edit: whether descriptions and tags may be changed.
     """
 
-    static: Final = Static(directory=_STATIC)
-
     def __init__(self, repository: Repository, report: Callable[[str], None], *, edit: bool = False) -> None:
         self._repository = repository
         self._report = report
         self._memory = Memory()
         self._secret = secrets.token_urlsafe(32)
-        self._known = {
-            "repository": repository.url,
-            "editing": edit,
-            "secret": self._secret if edit else None,
-        }
+        self._known: dict[str, Any] = {"repository": repository.url, "editing": edit}
+        self._known["secret"] = self._secret if edit else None
 
     def prepare(self) -> None:
         """Do what first requests would wait for: read the datasets, compile templates, import a reader."""
         with suppress(DataverError):
-            PAGES[_FIRST](self._asked({}))
+            PAGES[_FIRST](Asked(self._repository, {}, self._memory))
         for name in PAGES:
             _templates().get_template(f"{name}.html")
         with suppress(ImportError):
@@ -173,9 +135,6 @@ class Site:
             return self._page(request, _EDITED, {"ref": form.get("ref", "")}, problem, form)
         return RedirectResponse(f"{page_url(_EDITED, **done)}#edit", HTTPStatus.SEE_OTHER)
 
-    def _asked(self, query: dict[str, str]) -> Asked:
-        return Asked(self._repository, query, self._memory)
-
     def _page(
         self,
         request: Request,
@@ -185,12 +144,13 @@ class Site:
         form: Mapping[str, str] | None = None,
     ) -> Response:
         """Return a page, with the `problem` of a form that was sent; a problem without a form is the page."""
-        asked, template = self._asked(query), name
+        as_json, template = request.scope["path"].endswith(".json"), name
+        asked = Asked(self._repository, query, self._memory, as_json=as_json)
         try:
             if problem is not None and form is None:
                 raise problem
             if len(name) + len(request.scope["query_string"]) > _LONGEST:
-                name, asked = _FIRST, self._asked({})
+                query.clear()
                 raise InvalidInput("the address is too long.", hint="go to the list of datasets")
             if name not in PAGES:
                 raise NotFound(f"there is no page '{name}'.", hint="/-/ lists all datasets")
@@ -202,62 +162,41 @@ class Site:
         if problem is not None and status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self._report(problem.message)
         elif name in PAGES and name not in _NO_LINEAGE:
-            document["lineage_problem"] = asked.memory.get("lineage", self._repository.lineage.refresh)
+            document["lineage_problem"] = self._memory.get("lineage", self._repository.lineage.refresh)
         if name in _DESCRIBED:
             document["description_problem"] = self._memory.undescribed
-        if request.scope["path"].endswith(".json"):
-            return self._reply(request, _json(document), status, "application/json")
-        known = {"asked": asked, "page": template, "form": form or {}, "problem": problem}
-        json_url = _link(f"{name if name in PAGES else _FIRST}.json", **asked.query)
-        return self._reply(
-            request, _html(template, document, json_url=json_url, **known, **self._known), status
-        )
+        if as_json:
+            return Response(_json(document).encode("utf-8", "replace"), status, _HEADERS, "application/json")
+        known = {"asked": asked, "page": template, "form": form or {}, "problem": problem, **self._known}
+        known["json_url"] = _link(f"{name if name in PAGES else _FIRST}.json", **query)
+        return _html(template, status, document, **known)
 
     def locked(self, request: Request) -> Response:
         """Return the page that asks for the token; it tells nothing of the repository."""
         query = [pair for pair in request.query_params.multi_items() if pair[0] != "token"]
-        return self._reply(request, _html("token", {"query": query}), HTTPStatus.UNAUTHORIZED)
-
-    def _reply(
-        self, request: Request, text: str, status: HTTPStatus, kind: str = "text/html; charset=utf-8"
-    ) -> Response:
-        """Return a response, compressed on request unless its length could tell a token in it (BREACH)."""
-        body, headers = text.encode("utf-8", "replace"), dict(_HEADERS)
-        if not self._known["editing"] and "gzip" in request.headers.get("Accept-Encoding", ""):
-            body = gzip.compress(body, 1)
-            headers["Content-Encoding"] = "gzip"
-        return Response(body, status, headers, kind)
+        return _html("token", HTTPStatus.UNAUTHORIZED, {"query": query})
 
 
 def _status(error: DataverError) -> HTTPStatus:
     return next(status for kind, status in STATUS.items() if isinstance(error, kind))
 
 
-def _html(template: str, document: dict[str, Any], **known: object) -> str:
-    return _templates().get_template(f"{template}.html").render(document, **known)
+def _html(template: str, status: HTTPStatus, document: dict[str, Any], **known: object) -> Response:
+    text = _templates().get_template(f"{template}.html").render(document, **known)
+    return Response(text.encode("utf-8", "replace"), status, _HEADERS, "text/html; charset=utf-8")
 
 
 @cache
 def _templates() -> Environment:
-    made = Environment(
-        loader=PackageLoader("dataver.ui"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    made = Environment(loader=PackageLoader("dataver.ui"), autoescape=True, undefined=StrictUndefined)
+    made.finalize, made.trim_blocks, made.lstrip_blocks = _printable, True, True
+    made.filters.update(size=size, count=count, duration=duration, json=_json, repr=_repr, shell=_shell)
+    made.filters.update(lines=_lines, whole=_whole, typed=editing.typed_as)
+    stamp = zlib.crc32(b"".join(each.read_bytes() for each in sorted(STATIC.iterdir())))
+    made.globals.update(
+        url=_link, raw=_raw, squares=squares, urlencode=urlencode, version_of_dataver=__version__
     )
-    made.filters.update(size=size, count=count, when=_when, digest=_digest, duration=duration, json=_json)
-    made.filters.update(shell=_shell, repr=_repr, lines=_lines, whole=_whole, typed=editing.typed_as)
-    stamp = zlib.crc32(b"".join(each.read_bytes() for each in sorted(_STATIC.iterdir())))
-    made.globals |= {
-        "url": _link,
-        "raw": lambda ref, path: escape(quote(f"/{ref}/{path}", safe="/@:")),
-        "static": lambda name: f"{PREFIX}static/{name}?{stamp:x}",
-        "squares": squares,
-        "version_of_dataver": __version__,
-        "urlencode": urlencode,
-    }
+    made.globals["static"] = lambda name: f"{PREFIX}static/{name}?{stamp:x}"
     made.globals["drawing"] = made.get_template("drawings.html").module
     return made
 
@@ -270,6 +209,10 @@ def page_url(page: str, /, **query: object) -> str:
 
 def _link(page: str, /, **query: object) -> Markup:
     return escape(page_url(page, **query))
+
+
+def _raw(ref: str, path: str) -> Markup:
+    return escape(quote(f"/{ref}/{path}", safe="/@:"))
 
 
 def _printable(value: object) -> object:
@@ -302,20 +245,5 @@ def _repr(value: object) -> Markup:
     return escape(repr(value))
 
 
-def _when(text: str | None) -> Markup:
-    """Return a time of ISO 8601 for people, in UTC."""
-    if not text:
-        return Markup("&ndash;")
-    return Markup('<time datetime="{}">{}</time>').format(text, text[:16].replace("T", " "))
-
-
 def _json(value: object) -> str:
     return json.dumps(value, default=str, ensure_ascii=False)
-
-
-def _digest(text: str | None) -> Markup:
-    """Return a digest, shortened, with the whole one as its title."""
-    if not text:
-        return Markup("&ndash;")
-    start = text.find(":") + 1
-    return Markup('<code title="{}">{}…</code>').format(text, text[: start + 12])

@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import groupby, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from dataver.documents import entry_values, usage_report_values, usage_values, version_values
@@ -13,8 +13,6 @@ from dataver.tree import Totals, path_of
 from dataver.ui.asked import Asked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dataver import Version
     from dataver.formats.entry import Entry
     from dataver.maintenance.usage import UsageReport
@@ -27,7 +25,7 @@ _FOR_EVER: Final = 1e9
 _NAMES: Final = (1_000, 200)  # of a folder, and of each in it, that are looked at …
 _BOXES: Final = (40, 12)  # … and drawn
 _PACKS: Final = 64  # of a file, each of up to 100 MB
-_CELLS: Final = 400  # of the strip of a file
+_PARTS: Final = 2_000  # that are drawn of a file
 
 
 def page(asked: Asked) -> dict[str, Any]:
@@ -84,9 +82,8 @@ def _boxes(tree: "Tree", folder: str, depth: int = 0) -> dict[str, Any]:
     for name, entry, _ in islice(tree.list(folder), _NAMES[depth]):
         path, is_folder = prefix + name, entry is None
         inside = tree.totals(f"{path}/") if entry is None else Totals(1, int(bool(entry.digest)), entry.size)
-        found.append(
-            {"path": path, "folder": is_folder, "files": inside.files, "size": inside.size, "inside": []}
-        )
+        sizes = {"files": inside.files, "size": inside.size}
+        found.append({"path": path, "folder": is_folder, "inside": [], **sizes})
     found = sorted(found, key=lambda each: -each["size"])[: _BOXES[depth]]
     for each in found:
         if each["folder"] and depth + 1 < len(_BOXES) and each["size"] * 50 > totals.size:
@@ -101,30 +98,13 @@ def _file(asked: Asked, version: "Version", entry: "Entry") -> dict[str, Any]:
     """Return which bytes of a file are stored already for the file of that path in the version before."""
     before = asked.before(version)
     old = None if before is None else before.tree.get(entry.path)
-    packs = {each.pack for each in entry.extents} & {each.pack for each in (old.extents if old else ())}
+    packs = {each.pack for each in entry.extents}
     parts = None
-    if old is not None and len(packs) <= _PACKS:
+    if old is not None and len(packs.intersection(each.pack for each in old.extents)) <= _PACKS:
         parts = shared_bytes(asked.repository._core.packs, old, entry)
-    return {
-        "entry": entry_values(entry),
-        "before": before and before.ref,
-        "parents": version_values(version)["parents"],
-        "old": old and entry_values(old),
-        "packs": len({each.pack for each in entry.extents}),
-        "shared": None if parts is None else sum(stop - start for start, stop in parts),
-        "parts": None if parts is None else _cells(parts, entry.size),
-    }
-
-
-def _cells(parts: "Sequence[tuple[int, int]]", size: int) -> list[dict[str, float]]:
-    """Return a file in at most 400 parts, each with the share of its bytes that is in given ranges."""
-    covered, step = [0.0] * _CELLS, max(size, 1) / _CELLS
-    for start, stop in parts:
-        for cell in range(int(start / step), min(int(stop / step) + 1, _CELLS)):
-            covered[cell] += max(0.0, min(stop, (cell + 1) * step) - max(start, cell * step))
-    found, at = [], 0
-    for share, cells in groupby(round(each / step, 2) for each in covered):
-        width = len(list(cells))
-        found.append({"start": at / _CELLS, "length": width / _CELLS, "shared": share})
-        at += width
-    return found
+    known = {"before": before and before.ref, "parents": version_values(version)["parents"]}
+    known |= {"entry": entry_values(entry), "old": old and entry_values(old), "packs": len(packs)}
+    if parts is None:
+        return {**known, "shared": None, "parts": None}
+    shown = sorted(parts, key=lambda each: each[0] - each[1])[:_PARTS]
+    return {**known, "shared": sum(stop - start for start, stop in parts), "parts": shown}

@@ -49,35 +49,23 @@ def table(asked: Asked, version: Version, source: Source, profile: Profile) -> d
         if format_of(source.name) != "parquet":
             listed = {each.name: each._asdict() for each in arrow_columns(found.schema)}
             columns = dict(list(listed.items())[column:][:_COLUMNS])
-    shown = max(map(len, values.values()), default=0)
-    cells = [[values[name][at] if name in values else None for name in columns] for at in range(shown)]
+    length = max(map(len, values.values()), default=0)
+    cells = [[values[name][at] if name in values else None for name in columns] for at in range(length)]
     measured = profile.get("statistics", {}).get("statistics", ())
     drawn = {each["column_name"]: _drawn(each) for each in measured if each["column_name"] in columns}
     if not profile.get("full"):
         hint = f"To see histograms of the columns: dataver profile {version.ref}"
         note = f"{note} {hint}" if note else hint
     if 0 < len(values) < len(columns):
-        note = (
-            f"{len(values):,} of {len(columns):,} columns are read, as a page reads few bytes. {note or ''}"
-        )
-    after = row + len(cells)
-    more = len(cells) == _ROWS if rows is None else after < rows
-    return {
-        "kind": "table",
-        "columns": [
-            {**each, "drawn": drawn.get(name), "unread": name not in values}
-            for name, each in columns.items()
-        ],
-        "rows": cells,
-        "read": spent,
-        "note": note,
-        "place": {
-            "row": row, "rows": rows, "previous": max(0, row - _ROWS) if row else None,
-            "next": after if more and cells else None, "column": column, "columns": len(listed),
-            "before": max(0, column - _COLUMNS) if column else None,
-            "after": column + len(columns) if column + len(columns) < len(listed) and not only else None,
-        },
-    }  # fmt: skip
+        read = f"{len(values):,} of {len(columns):,} columns are read, as a page reads few bytes."
+        note = f"{read} {note or ''}"
+    more = len(cells) == _ROWS if rows is None else row + len(cells) < rows
+    after = column + len(columns) if column + len(columns) < len(listed) and not only else None
+    place = {"row": row, "rows": rows, "next": row + len(cells) if more and cells else None, "after": after}
+    place |= {"column": column, "columns": len(listed), "previous": max(0, row - _ROWS) if row else None}
+    place["before"] = max(0, column - _COLUMNS) if column else None
+    shown = [{**columns[name], "drawn": drawn.get(name), "unread": name not in values} for name in columns]
+    return {"kind": "table", "columns": shown, "rows": cells, "read": spent, "note": note, "place": place}
 
 
 def _values(column: Any) -> list[Any]:

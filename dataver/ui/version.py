@@ -5,10 +5,11 @@ its beginning (`dataver.ui.previews`), and kinds of files are counted at once on
 """
 
 from collections import Counter
+from contextlib import suppress
 from typing import Any, Final
 
 from dataver import Version
-from dataver.documents import entry_values, run_values, version_values
+from dataver.documents import entry_values, run_values
 from dataver.errors import NotFound, PathNotFound
 from dataver.formats.entry import Kind
 from dataver.tables import format_of
@@ -29,22 +30,18 @@ _LONG: Final = 600.0  # seconds: kinds of files change only when profiles are ma
 def page(asked: Asked) -> dict[str, Any]:
     """Return a version (`ref`) with a folder or a file in it (`path`)."""
     version, path = asked.version(), path_of(asked.text("path"))
-    tags = [tag for tag, label in asked.tags(version.dataset).items() if label == version.label]
-    values = version_values(version, tags)
+    values = asked.values(version)
     document: dict[str, Any] = {"version": values, "path": path, "about": None, "readme": "", "folder": None}
     entry = version.tree.get(path) if path else None
     real = version.files().folders.real(path) if path and entry is None else path
     entry = entry or (version.tree.get(real) if real else None)  # a link in the middle of the path
     if entry is not None and entry.kind != Kind.DIRECTORY:
         leads = _leads(version, path) if entry.target else None
-        shown = preview(asked, version, entry) if entry.digest else None
-        example = {"path": entry.path, "format": format_of(entry.path)} if entry.digest else None
-        return {
-            **document, "file": {**entry_values(entry), "leads": leads}, "preview": shown, "example": example,
-        }  # fmt: skip
+        document["preview"] = preview(asked, version, entry) if entry.digest else None
+        document["example"] = _example([entry.path] if entry.digest else [])
+        return {**document, "file": {**entry_values(entry), "leads": leads}}
     shown = listing(asked, version, real)
-    tables = [each["path"] for each in shown["rows"] if format_of(each["name"])]
-    example = {"path": tables[0], "format": format_of(tables[0])} if tables else None
+    example = _example([each["path"] for each in shown["rows"] if format_of(each["name"])])
     if not path:
         document["about"] = _about(asked, version)
         for parent, found in zip(values["parents"], asked.parents(version, _LISTED), strict=False):
@@ -55,10 +52,13 @@ def page(asked: Asked) -> dict[str, Any]:
 
 def _leads(version: Version, path: str) -> str | None:
     """Return the path that a link leads to; None if that is not in the version."""
-    try:
+    with suppress(PathNotFound):
         return version.files().folders.real(path)
-    except PathNotFound:
-        return None
+    return None
+
+
+def _example(paths: list[str]) -> dict[str, str | None] | None:
+    return {"path": paths[0], "format": format_of(paths[0])} if paths else None
 
 
 def _about(asked: Asked, version: Version) -> dict[str, Any]:

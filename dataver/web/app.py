@@ -10,23 +10,24 @@ and a response permits no other site to read it, and no browser to guess its typ
 from collections.abc import Callable, Collection
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataver import Repository
 from dataver._about import __version__
 from dataver.errors import DataverError, StoreError
-from dataver.ui import PREFIX, Site
-from dataver.ui.site import STATUS
+from dataver.ui import PREFIX, STATIC, STATUS, Site
 from dataver.web.access import Access, TokenCheck
 from dataver.web.catalogue import Catalogue
 from dataver.web.content import METHODS, Content
@@ -82,6 +83,8 @@ def make_app(
 
     content = Content(Catalogue(repository), report)
     pages, files = Threads(_PAGES), Threads(_FILES)
+    # the length of a compressed page could tell the secret of its forms (BREACH)
+    packed = [] if editing else [Middleware(GZipMiddleware, compresslevel=1)]
 
     async def page(request: Request) -> Response:
         try:
@@ -106,8 +109,8 @@ def make_app(
 
     app = Starlette(
         routes=[
-            Mount(f"{PREFIX}static", Site.static),
-            Route(f"{PREFIX}{{page:path}}", page),
+            Mount(f"{PREFIX}static", _Static(directory=STATIC), middleware=packed),
+            Route(f"{PREFIX}{{page:path}}", page, middleware=packed),
             *([Route(f"{PREFIX}{{action}}", site.change, methods=["POST"])] if editing else ()),
             Route("/{address:path}", file, methods=METHODS),
         ],
@@ -118,6 +121,15 @@ def make_app(
         exception_handlers={DataverError: refuse, HTTPException: _unrouted, Exception: fail},
     )
     return SafeHeaders(app)
+
+
+class _Static(StaticFiles):
+    """The style and scripts of the pages, which browsers keep: their addresses change with their contents."""
+
+    def file_response(self, *given: Any, **named: Any) -> Response:
+        found = super().file_response(*given, **named)
+        found.headers["Cache-Control"] = "private, max-age=31536000, immutable"
+        return found
 
 
 def _unrouted(request: Request, error: Exception) -> Response:

@@ -1,5 +1,7 @@
 """What a person does on the lists of datasets and versions."""
 
+import re
+
 from playwright.sync_api import expect
 
 
@@ -30,6 +32,26 @@ def test_two_versions_are_compared(open_page):
     page.get_by_label(f"from {label}", exact=True).check()
     page.get_by_role("button", name="Compare").click()
     page.wait_for_url(f"**/diff?new=*&old=*{label}")
+
+
+def test_new_bytes_of_versions_come_later(open_page):
+    """Each shown version has them after a request that the page does not wait for; a choice stays."""
+    page = open_page("dataset?name=log/events&page=2")
+    page.get_by_label("from").nth(20).check()
+    expect(page.locator("[data-late]")).to_have_count(0)
+    texts = page.locator("tbody td[id^=added-]").all_inner_texts()
+    assert len(texts) == 30
+    assert all(each.endswith((" B", " kB")) for each in texts)
+    expect(page.get_by_label("from").nth(20)).to_be_checked()
+
+
+def test_new_bytes_that_cannot_be_measured_are_a_dash(open_page, said):
+    """The page says nothing wrong, and the rest of it stays."""
+    page = open_page("datasets")
+    page.route(re.compile("added=1"), lambda route: route.fulfill(status=502, body="no"))
+    page.goto("/-/dataset?name=log/events")
+    expect(page.locator("tbody td[id^=added-]").first).to_have_text("\u2013")
+    said[:] = [each for each in said if "502" not in each]
 
 
 def test_pages_of_versions_turn_by_keys_and_links(open_page):

@@ -1,5 +1,7 @@
 """What datasets, versions, folders and files take."""
 
+from itertools import pairwise
+
 import pytest
 
 from dataver.ui.treemap import squares
@@ -59,10 +61,11 @@ def test_shared_parts_of_a_file(pages):
     found = pages.document("storage", ref="lab/mixed", path="large.bin")["file"]
     assert found["before"] == "lab/mixed@1.0.0"
     assert 0.9 < found["shared"] / found["entry"]["size"] < 1
-    shares = [each["shared"] for each in found["parts"]]
-    assert shares[0] == shares[-1] == 1
-    assert 0 in shares
-    assert sum(each["length"] for each in found["parts"]) == pytest.approx(1)
+    parts = sorted(found["parts"])
+    assert (parts[0][0], parts[-1][1]) == (0, found["entry"]["size"])
+    assert all(stop < start for (_, stop), (start, _) in pairwise(parts))
+    assert len(parts) > 1
+    assert sum(stop - start for start, stop in parts) == found["shared"]
     assert "% is shared with lab/mixed@1.0.0" in pages.page("storage", ref="lab/mixed", path="large.bin")
 
 
