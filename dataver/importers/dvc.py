@@ -5,6 +5,7 @@ commit has of data; files that git keeps are not data.
 """
 
 import re
+from collections import ChainMap
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from posixpath import basename, dirname, join
@@ -15,17 +16,7 @@ import platformdirs
 from dataver.errors import DataverError, IntegrityError, InvalidInput, NotFound, StoreError
 from dataver.extras import require_extra
 from dataver.formats.entry import Kind
-from dataver.importers.dvc_files import (
-    FOLDER,
-    Listed,
-    Output,
-    Table,
-    artifacts,
-    locked,
-    outputs,
-    parse_yaml,
-    stages,
-)
+from dataver.importers.dvc_files import FOLDER, Listed, Output, artifacts, locked, outputs
 from dataver.importers.dvc_objects import DvcObjects
 from dataver.importers.git import (
     Blob,
@@ -40,14 +31,12 @@ from dataver.importers.git import (
 from dataver.importers.git_program import GitProgram
 from dataver.importers.names import dataset_name, tag_name
 from dataver.importers.source import Checksum, SourceFile, SourceVersion
-from dataver.lru import LRUCache
 
 __all__ = ["DvcSource"]
 
 _PATTERNS: Final = ("*.dvc", "*dvc.lock", "*dvc.yaml", "*Dvcfile")
 _LOCK, _STAGES = "dvc.lock", "dvc.yaml"
 _MOST: Final = 64 << 20  # bytes of one of these files
-_KEPT: Final = 1_000_000  # outputs in memory
 _GTO: Final = re.compile(r"([^@#]+)[@#]([^@#!]+)(!?)(?:#(\d+))?")
 _NO_STATES: Final = {"created", "deprecated"}
 
@@ -80,7 +69,7 @@ class DvcSource:
         self._name = dataset_name(name or basename(self._root.rstrip("/")) or self._git.name, "dvc")
         self._blobs: dict[str, bytes] = {}
         self._reported: set[tuple[str, str]] = set()
-        self._parsed: LRUCache[tuple[str, ...], list[Output]] = LRUCache(size=_KEPT, size_of=_weight)
+        self._parsed: dict[tuple[str, str, str], list[Output]] = {}
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the versions, every parent before its children.
@@ -167,22 +156,17 @@ class DvcSource:
                     yield output
 
     def _parse(self, path: str, oid: str, definitions: Blob | None) -> list[Output]:
-        beside = definitions.oid if definitions is not None and basename(path) == _LOCK else ""
-        found = self._parsed.get(key := (path, oid, beside))
-        if found is None:
-            content = self._yaml(path, oid)
-            if basename(path) == _LOCK:
-                known = stages(_STAGES, self._yaml(_STAGES, beside)) if beside else {}
-                found = list(locked(path, content, known))
-            else:
-                found = list(outputs(path, content))
-            self._parsed.put(key, found)
-        return found
+        is_lock = basename(path) == _LOCK
+        key = (path, oid, definitions.oid if definitions and is_lock else "")
+        if key not in self._parsed:
+            data, beside = self._bytes(path, oid), self._bytes(_STAGES, key[2]) if key[2] else b""
+            self._parsed[key] = locked(path, data, beside) if is_lock else outputs(path, data)
+        return self._parsed[key]
 
-    def _yaml(self, path: str, oid: str) -> Table:
+    def _bytes(self, path: str, oid: str) -> bytes:
         if oid not in self._blobs:
             raise IntegrityError(f"{path} is missing from git, or has more than {_MOST} bytes.")
-        return parse_yaml(path, self._blobs[oid])
+        return self._blobs[oid]
 
     def _report(self, commit: Commit | None, path: str, reason: str) -> None:
         if commit is not None and (path, reason) not in self._reported:
@@ -195,12 +179,9 @@ class DvcSource:
 
     def _artifacts(self, files: Files) -> dict[str, Any]:
         """Return the artifacts that `dvc.yaml` describes, as metadata."""
-        found: dict[str, Any] = {}
-        for path, blob in files.items():
-            if basename(path) == _STAGES:
-                with suppress(IntegrityError):
-                    found |= artifacts(self._yaml(path, blob.oid))
-        return {"artifacts": found} if found else {}
+        definitions = (blob.oid for path, blob in files.items() if basename(path) == _STAGES)
+        found = [artifacts(self._blobs.get(oid, b"")) for oid in definitions]
+        return {"artifacts": dict(ChainMap(*found))} if any(found) else {}
 
     # the files of outputs
 
@@ -246,10 +227,6 @@ class DvcSource:
                 check=check,
                 external=not md5,
             )
-
-
-def _weight(found: list[Output]) -> int:
-    return 1 + sum(len(each.files) for each in found)
 
 
 def _tags(names: Iterable[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from dataver.errors import DataverError, IntegrityError, InvalidInput
 from dataver.formats.entry import Kind
 from dataver.importers import import_versions
 from dataver.importers.dvc import DvcSource
-from dataver.importers.dvc_files import listed, locked, outputs, parse_yaml, stages
+from dataver.importers.dvc_files import artifacts, listed, locked, outputs
 from dataver.importers.source import SourceFile, SourceVersion
 from importers.git_repository import GitRepository
 
@@ -160,18 +161,15 @@ def test_outputs_of_stages_are_those_that_dvc_keeps(made: DvcFolder) -> None:
         "p/sub/local.bin": "it is not in the cache, and `push: false` keeps it out of remotes",
     }
     assert one.metadata["artifacts"] == {"model": {"path": "p/sub/out.csv", "type": "model"}}
-    content = parse_yaml("dvc.lock", lock)
-    flat = {"make": content["stages"]["make"]}  # as DVC 1 wrote it
-    known = stages("dvc.yaml", parse_yaml("dvc.yaml", STAGES))
-    assert [each.path for each in locked("dvc.lock", flat, known)] == ["sub/out.csv", "sub/local.bin"]
+    flat = b"\n".join(line[2:] for line in lock.splitlines()[3:])  # as DVC 1 wrote it
+    found = [each.path for each in locked("dvc.lock", flat, STAGES)]
+    assert found == ["sub/out.csv", "sub/local.bin", "no.csv"]
 
 
 def test_names_that_look_like_other_values_are_texts() -> None:
     """`no` is not false, `1_0` no number."""
     for name in ("no", "1_0", "2020-01-01", "~", "1e3", "0x1f", "12:30"):
-        (output,) = outputs(
-            "d.dvc", parse_yaml("d.dvc", f"outs:\n- path: {name}\n  md5: {'1' * 32}\n".encode())
-        )
+        (output,) = outputs("d.dvc", f"outs:\n- path: {name}\n  md5: {'1' * 32}\n".encode())
         assert (output.path, output.md5) == (name, "1" * 32)
 
 
@@ -354,7 +352,7 @@ def test_damage_is_reported_and_loses_nothing_else(made: DvcFolder) -> None:
     }
     reasons = {name.removesuffix(f" at commit {sha[:10]}"): reason for name, reason in source.problems}
     assert reasons == {
-        "cut.dvc": "cut.dvc is damaged: it has no path.",
+        "cut.dvc": "cut.dvc is damaged: its structure is not that of DVC.",
         "yaml.dvc": "yaml.dvc is damaged: could not find expected ':'.",
         "../../etc/passwd": "it is outside of the repository",
         "s3://bucket/x": "it is outside of the repository",
@@ -385,18 +383,18 @@ HOSTILE = [
 def test_a_hostile_pointer_is_an_error(data: bytes) -> None:
     """One of ours, and nothing of it is run."""
     with pytest.raises(IntegrityError):
-        list(outputs("x.dvc", parse_yaml("x.dvc", data)))
+        outputs("x.dvc", data)
 
 
 @pytest.mark.parametrize("data", HOSTILE)
 def test_hostile_stages_are_an_error(data: bytes) -> None:
     """Of `dvc.lock` as of `dvc.yaml`."""
-    try:
-        content = parse_yaml("dvc.yaml", b"stages:\n  a:\n    outs: " + data)
-        list(locked("dvc.lock", content, {}))
-        stages("dvc.yaml", content)
-    except IntegrityError:
-        pass
+    nested = b"stages:\n  a:\n    outs: " + data.replace(b"\n", b"\n    ")
+    lock = b"schema: '2.0'\nstages: {a: {outs: [{path: x}]}}"
+    for first, second in ((nested, b""), (b"schema: 1\n" + nested, b""), (lock, nested), (lock, data)):
+        with suppress(IntegrityError):
+            locked("dvc.lock", first, second)
+    artifacts(b"artifacts: " + data)
 
 
 @pytest.mark.parametrize(
