@@ -12,18 +12,20 @@ are bounded and parsed strictly, and only a session on this machine may name loc
 
 import json
 import re
+import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote
 
 from dataver.errors import DataverError, IntegrityError, InvalidInput
-from dataver.importers.clearml_zips import MemberIndex, Opener, ranged
+from dataver.importers.clearml_zips import MemberIndex, Opener
 from dataver.importers.names import dataset_name, tag_name
 from dataver.importers.source import Checksum, SourceFile, SourceVersion
 from dataver.lru import LRUCache
@@ -34,6 +36,8 @@ from dataver.storage.memory import MemoryStore
 __all__ = ["ClearMLReader", "ClearMLSource", "ClearMLTask", "FolderReader"]
 
 _MOST: Final = 1 << 30  # bytes of a state: some three million files
+_KEPT: Final = 64  # parsed states
+_ITEMS: Final = 1_000_000  # and their files
 _STATE: Final = re.compile(r"(?:(.*)/)?\.datasets/([^/]+)/[^/]*\.([^/.]+)/artifacts/state/[^/]+")
 _ZIP: Final = re.compile(r"(.*/artifacts/)([^/]+)/[^/]+\.zip")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -87,12 +91,21 @@ class Item(NamedTuple):
     at: str
 
 
-class State(NamedTuple):
+@dataclass(frozen=True)
+class State:
     """A parsed state: parents, and files and links by path."""
 
     parents: tuple[str, ...]
     files: dict[str, Item]
     links: dict[str, Item]
+
+    @cached_property
+    def by_hash(self) -> dict[str, list[Item]]:
+        """Its files by their hashes."""
+        found: dict[str, list[Item]] = {}
+        for item in self.files.values():
+            found.setdefault(item.hash, []).append(item)
+        return found
 
 
 class ClearMLSource:
@@ -112,7 +125,8 @@ class ClearMLSource:
         self.problems: list[tuple[str, str]] = []
         self._reader, self._project, self._name = reader, project, name
         self._tasks: dict[str, ClearMLTask] = {}
-        self._states: LRUCache[str, State] = LRUCache(4)
+        self._states: LRUCache[str, State] = LRUCache(_KEPT, _ITEMS, lambda state: len(state.files))
+        self._parsing = threading.Lock()  # `_open` is called on several threads
         self._members = MemberIndex()
 
     def versions(self) -> Iterator[SourceVersion]:
@@ -166,28 +180,24 @@ class ClearMLSource:
                 del parents[key]
 
     def _state(self, task: ClearMLTask) -> State:
-        found = self._states.get(task.id)
-        if found is None:
-            found = parse_state(task.state(), task.id)
-            self._states.put(task.id, found)
-        return found
+        with self._parsing:
+            found = self._states.get(task.id)
+            if found is None:
+                found = parse_state(task.state(), task.id)
+                self._states.put(task.id, found)
+            return found
 
     def _files(self, task: ClearMLTask) -> Iterator[SourceFile]:
         state = self._state(task)
-        for item in state.files.values():
-            yield SourceFile(
-                item.path,
-                f"sha256:{item.hash}",
-                item.size,
-                check=Checksum("sha256", item.hash),
-                **self._at(task, item),
-            )
+        for item in sorted(state.files.values(), key=lambda each: (each.owner, each.artifact)):
+            check = Checksum("sha256", item.hash)
+            yield SourceFile(item.path, f"sha256:{item.hash}", item.size, check=check, **self._at(task, item))
         for item in state.links.values():
             if item.path not in state.files:
-                check = Checksum("sha256", item.hash) if item.hash else None
+                linked = Checksum("sha256", item.hash) if item.hash else None
                 content = f"sha256:{item.hash}" if item.hash else f"link:{item.at}:{item.size}"
-                url = item.at.removeprefix("file://")
-                yield SourceFile(item.path, content, item.size, check=check, url=url, external=True)
+                url, size = item.at.removeprefix("file://"), item.size or None  # ClearML may not know it
+                yield SourceFile(item.path, content, size, check=linked, url=url, external=True)
 
     def _at(self, task: ClearMLTask, item: Item) -> dict[str, Any]:
         """Return where the bytes of a file are, as arguments of `SourceFile`."""
@@ -205,7 +215,7 @@ class ClearMLSource:
         """
         same = [item]
         with suppress(DataverError):
-            same += [each for each in self._state(owner).files.values() if each.hash == item.hash]
+            same += self._state(owner).by_hash.get(item.hash, ())
         artifacts = dict.fromkeys([*(each.artifact for each in same), *owner.zips])
         openers = [
             (f"{owner.id}/{name}/{n}", each)
@@ -233,41 +243,38 @@ class FolderReader:
 
     def tasks(self, problems: list[tuple[str, str]]) -> Iterator[ClearMLTask]:
         """Yield the tasks whose states are found; see `ClearMLReader.tasks`."""
-        infos = {each.key: each for each in self._store.list()}
         zips: dict[str, dict[str, list[Opener]]] = {}
-        for key, info in infos.items():
-            if found := _ZIP.fullmatch(key):
-                zips.setdefault(found[1], {}).setdefault(found[2], []).append(
-                    partial(ranged, self._store, key, info.size)
-                )
-        for key, info in infos.items():
-            if not (found := _STATE.fullmatch(key)):
-                continue
-            task = ClearMLTask(
-                found[3],
-                unquote(found[1] or ""),
-                unquote(found[2]),
-                partial(self._store.get_bounded, key, _MOST),
-                zips.get(key.rpartition("state/")[0], {}),
-                info.modified,
-            )
-            root = next((at for at in _above(key) if f"{at}task.json" in infos), None)
+        states: list[tuple[re.Match[str], datetime | None]] = []
+        sessions: set[str] = set()
+        for info in self._store.list():
+            if found := _ZIP.fullmatch(info.key):
+                opener = partial(_place, self._store, info.key)
+                zips.setdefault(found[1], {}).setdefault(found[2], []).append(opener)
+            elif found := _STATE.fullmatch(info.key):
+                states.append((found, info.modified))
+            elif info.key.rpartition("/")[2] == "task.json":
+                sessions.add(info.key.removesuffix("task.json"))
+        for found, modified in states:
+            key, project = found[0], unquote(found[1] or "")
+            there = zips.get(key.rpartition("state/")[0], {})
+            read = partial(self._store.get_bounded, key, _MOST)
+            task = ClearMLTask(found[3], project, unquote(found[2]), read, there, modified)
+            root = next((at for at in _above(key) if at in sessions), None)
             if root is None:
                 yield task
                 continue
             try:
-                facts = json.loads(self._store.get_bounded(f"{root}task.json", _MOST))
-                yield task._replace(
-                    project=task.project.removeprefix(f"{root}data").lstrip("/"),
-                    session=self._is_local,
-                    facts=_of_session(facts),
-                )
+                facts = _of_session(json.loads(self._store.get_bounded(f"{root}task.json", _MOST)))
             except (DataverError, ValueError, RecursionError, AttributeError) as error:
                 problems.append((f"{root}task.json", f"it is damaged: {error}"))
+                continue
+            project = project.removeprefix(f"{root}data").lstrip("/")
+            local = self._zipped or self._store.local_root is not None
+            yield task._replace(project=project, session=local, facts=facts)
 
-    @property
-    def _is_local(self) -> bool:
-        return self._zipped or self._store.local_root is not None
+
+def _place(store: Store, key: str) -> tuple[Store, str]:
+    return store, key
 
 
 def parse_state(data: bytes, task: str) -> State:
@@ -315,13 +322,9 @@ def _text(values: Mapping[str, Any], key: str) -> str:
 
 
 def _tags(task: ClearMLTask) -> list[str]:
-    given = [
-        *(task.facts.get("tags") or ()),
-        *(["published"] if task.facts.get("status") == "published" else []),
-    ]
-    return list(
-        dict.fromkeys(tag for each in given if each != _AUTOMATIC[1] and (tag := tag_name(str(each))))
-    )
+    given = [*task.facts.get("tags", ()), *(["published"] if task.facts.get("status") == "published" else [])]
+    found = (tag_name(str(each)) for each in given if each != _AUTOMATIC[1])
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _comment(task: ClearMLTask) -> str:
@@ -337,12 +340,9 @@ def _note(task: ClearMLTask) -> dict[str, Any]:
 
 def _of_session(task: Mapping[str, Any]) -> dict[str, Any]:
     version = ((task.get("hyperparams") or {}).get("properties") or {}).get("version") or {}
-    return {
-        "version": version.get("value"),
-        "tags": task.get("tags"),
-        "comment": task.get("comment"),
-        "user": task.get("user"),
-    }
+    tags, words = task.get("tags"), ("comment", "user")
+    facts: dict[str, Any] = {key: task.get(key) for key in words} | {"version": version.get("value")}
+    return facts | {"tags": [str(each) for each in tags] if isinstance(tags, list) else []}
 
 
 def _above(key: str) -> Iterator[str]:

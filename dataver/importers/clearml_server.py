@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import IO, Any
+from typing import Any
 
 from dataver.errors import StoreError
 from dataver.extras import require_extra
 from dataver.importers.clearml import ClearMLTask
+from dataver.storage import Store, open_store
 
 # Imports in functions: ClearML's package is optional.
 
@@ -49,7 +50,7 @@ def _task(task: Any, version: str | None) -> ClearMLTask:
     project, _, name = task.get_project_name().partition("/.datasets/")
     urls = {key: artifact.url for key, artifact in task.artifacts.items()}
     zips = {
-        key: [partial(_opened, url)] for key, url in urls.items() if key == "data" or key.startswith("data_")
+        key: [partial(_place, url)] for key, url in urls.items() if key == "data" or key.startswith("data_")
     }
     facts = {
         "version": version,
@@ -62,15 +63,17 @@ def _task(task: Any, version: str | None) -> ClearMLTask:
     return ClearMLTask(task.id, project, name or task.name, state, zips, task.data.created, facts)
 
 
-def _opened(url: str) -> IO[bytes]:
+def _place(url: str) -> tuple[Store, str]:
+    """Return the place of a downloaded object, as a store and a key."""
     from clearml import StorageManager
 
     path = StorageManager.get_local_copy(remote_url=url, extract_archive=False)
     if not path:
         raise StoreError(f"{url} cannot be downloaded by ClearML's package.")
-    return open(path, "rb")
+    folder, _, name = str(path).rpartition("/")
+    return open_store(folder), name
 
 
 def _content(url: str) -> bytes:
-    with _opened(url) as file:
-        return file.read()
+    store, name = _place(url)
+    return store.get(name)

@@ -1,32 +1,38 @@
 """Members of zip files in a store, read one by one, without a copy of the zip file.
 
-The idea: a zip file is opened over ranged reads, and a member is found by its name and size, or by its size
-and SHA-256. What is read of a member is bounded by the size that is expected of it.
+The idea: the directory of a zip file is read once, and then each small member with a single ranged read, on
+many threads. A member is found by its name and size, or by its size and SHA-256. What is read of a member is
+bounded by the size that is expected of it.
 """
 
 import io
 import lzma
+import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from dataver.errors import IntegrityError
 from dataver.lru import LRUCache
+from dataver.storage import Store
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-    from dataver.storage import Store
+__all__ = ["MemberIndex", "Opener"]
 
-__all__ = ["MemberIndex", "Opener", "ranged"]
-
-Opener = Callable[[], IO[bytes]]
+Opener = Callable[[], tuple[Store, str]]
+"""Returns the store and the key of a zip file."""
 
 _RANGE: Final = 1 << 20  # bytes of one read
+_RANGES: Final = 8  # of a zip file that are kept
 _SMALL: Final = 4 << 20  # bytes of a member that is kept in memory
 _OPEN: Final = 8  # zip files kept open
+_HEADER: Final = struct.Struct("<26xHH")  # of a member: the lengths of its name and extra field
+_EXTRA: Final = 256  # bytes by which that field may be longer than the directory's
 _DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -36,19 +42,26 @@ _DAMAGE: Final = (
     RuntimeError,
     ValueError,
     OSError,
+    struct.error,
 )
 
 
-def ranged(store: "Store", key: str, size: int) -> IO[bytes]:
-    """Return an object as a file that reads ranges of it."""
-    return io.BufferedReader(_Ranged(store, key, size), _RANGE)
+class _Zip(NamedTuple):
+    """An open zip file."""
+
+    archive: zipfile.ZipFile
+    store: Store
+    key: str
+    size: int
 
 
 class MemberIndex:
-    """Open zip files, by name."""
+    """Open zip files by name, and members of a size by SHA-256."""
 
     def __init__(self) -> None:
-        self._zips: LRUCache[str, zipfile.ZipFile] = LRUCache(_OPEN)
+        self._opening = threading.RLock()  # so that threads do not read the same directory or member each
+        self._zips: LRUCache[str, _Zip] = LRUCache(_OPEN)
+        self._hashes: LRUCache[tuple[str, int], dict[str, zipfile.ZipInfo]] = LRUCache(_OPEN)
 
     def open(
         self, zips: Sequence[tuple[str, Opener]], names: Sequence[str], size: int, digest: str
@@ -60,47 +73,87 @@ class MemberIndex:
             StoreError: the store failed.
         """
         damage = ""
-        for exact in (True, False):
+        for by_name in (True, False):
             for name, opener in zips:
                 try:
-                    archive = self._opened(name, opener)
-                    for info in archive.infolist() if not exact else _named(archive, names):
-                        if info.file_size == size and (found := _checked(archive, info, digest)):
-                            return found
+                    found = self._opened(name, opener)
+                    chosen = _named(found, names) if by_name else self._hashed(name, found, size, digest)
+                    for info in chosen:
+                        if info.file_size == size and (member := _checked(found, info, digest)):
+                            return member
                 except _DAMAGE as error:
                     damage = f"; {name} is damaged: {error}"
         raise IntegrityError(f"no zip file of ClearML has '{names[0]}' with its SHA-256{damage}.")
 
-    def _opened(self, name: str, opener: Opener) -> zipfile.ZipFile:
-        found = self._zips.get(name)
-        if found is None:
-            found = zipfile.ZipFile(opener())
-            self._zips.put(name, found)
-        return found
+    def _opened(self, name: str, opener: Opener) -> _Zip:
+        with self._opening:
+            found = self._zips.get(name)
+            if found is None:
+                store, key = opener()
+                size = store.stat(key).size
+                archive = zipfile.ZipFile(io.BufferedReader(_Ranged(store, key, size)))
+                found = _Zip(archive, store, key, size)
+                self._zips.put(name, found)
+            return found
+
+    def _hashed(self, name: str, there: _Zip, size: int, digest: str) -> list[zipfile.ZipInfo]:
+        """Return the member with a size and a SHA-256; all members of that size are read once."""
+        with self._opening:
+            found = self._hashes.get((name, size))
+            if found is None:
+                same = [each for each in there.archive.infolist() if each.file_size == size]
+                found = {_sha256(there, each): each for each in same}
+                self._hashes.put((name, size), found)
+        return [found[digest]] if digest in found else []
 
 
-def _named(archive: zipfile.ZipFile, names: Sequence[str]) -> list[zipfile.ZipInfo]:
-    there = archive.NameToInfo
-    return [there[name] for name in dict.fromkeys(names) if name in there]
+def _named(there: _Zip, names: Sequence[str]) -> list[zipfile.ZipInfo]:
+    known = there.archive.NameToInfo
+    return [known[name] for name in dict.fromkeys(names) if name in known]
 
 
-def _checked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, digest: str) -> IO[bytes] | None:
+def _checked(there: _Zip, info: zipfile.ZipInfo, digest: str) -> IO[bytes] | None:
     """Return a member, read once if it is small, or None if it has another SHA-256."""
     if info.file_size <= _SMALL:
-        data = archive.read(info)
+        data = _content(there, info)
         return io.BytesIO(data) if sha256(data).hexdigest() == digest else None
+    return there.archive.open(info) if _sha256(there, info) == digest else None
+
+
+def _content(there: _Zip, info: zipfile.ZipInfo) -> bytes:
+    """Return a small member, read in a single range if its compression permits."""
+    if (
+        info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        or info.compress_size > 2 * _SMALL
+    ):
+        return there.archive.read(info)
+    start, extra = info.header_offset, len(info.filename.encode()) + len(info.extra) + _EXTRA
+    length = min(_HEADER.size + extra + info.compress_size, there.size - start)
+    data = there.store.get(there.key, start, length)
+    begin = _HEADER.size + sum(_HEADER.unpack_from(data))
+    packed = data[begin : begin + info.compress_size]
+    if len(packed) < info.compress_size:
+        return there.archive.read(info)
+    if info.compress_type == zipfile.ZIP_STORED:
+        return packed
+    most = info.file_size  # where 0 means no limit to zlib
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most) if most else b""
+
+
+def _sha256(there: _Zip, info: zipfile.ZipInfo) -> str:
     hasher = sha256()
-    with archive.open(info) as member:
+    with there.archive.open(info) as member:
         while data := member.read(_RANGE):
             hasher.update(data)
-    return archive.open(info) if hasher.hexdigest() == digest else None
+    return hasher.hexdigest()
 
 
 class _Ranged(io.RawIOBase):
-    """An object of a store as a file."""
+    """An object of a store as a file, whose last ranges are kept: members are read by several threads."""
 
     def __init__(self, store: "Store", key: str, size: int) -> None:
         self._store, self._key, self._size, self._at = store, key, size, 0
+        self._ranges: LRUCache[int, bytes] = LRUCache(_RANGES)
 
     def readable(self) -> bool:
         return True
@@ -119,8 +172,15 @@ class _Ranged(io.RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer).cast("B")
-        length = max(0, min(len(view), self._size - self._at))
-        if length:
-            view[:length] = self._store.get(self._key, self._at, length)
-            self._at += length
+        start, skip = divmod(self._at, _RANGE)
+        if self._at >= self._size:
+            return 0
+        data = self._ranges.get(start)
+        if data is None:
+            begin = start * _RANGE
+            data = self._store.get(self._key, begin, min(_RANGE, self._size - begin))
+            self._ranges.put(start, data)
+        length = min(len(view), len(data) - skip)
+        view[:length] = data[skip : skip + length]
+        self._at += length
         return length
