@@ -153,6 +153,7 @@ class NeededObjects:
         moved = frozenset(info.key for info in self._store.list(RETIRED))
         held = {hold.tree for hold in holds.values() if hold is not None and hold.tree is not None}
         versions = [*{*repo.records.everything(), *more}]
+        repo.records.prepare(version for version in versions if version not in self._published)
         roots = self._trees_of(versions, self._published, self._tree_of_version)
         young = [(*ref, info) for ref, info in repo.records.deleted().items() if not self._is_old(info)]
         dying = self._trees_of(young, self._buried, self._tree_of_deleted)

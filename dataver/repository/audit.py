@@ -113,6 +113,7 @@ def read_audit(repo: RepositoryCore, dataset: str | None = None, *, since: datet
         and (since is None or info.modified is None or info.modified >= since)
     ]
     found = Audit()
+    repo.records.prepare((*name, info) for info in wanted if (name := parse_record_key(info.key)))
 
     def read(info: ObjectInfo) -> list[Change] | tuple[str, str]:
         try:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.histories import NAME, CountingStore, Maker, TaggedStore
 from dataver.errors import StoreError
 from dataver.formats.config import RepositoryConfig
 from dataver.repository import RepositoryCore, record_copies
+from dataver.repository.audit import read_audit
 from dataver.repository.layout import copies_key, copies_prefix, record_key
 from dataver.storage import MemoryStore
 from dataver.storage.base import Data
@@ -82,6 +84,18 @@ def test_a_long_history_takes_few_requests(
     repo = begin()
     assert labels(repo) == everything
     assert asked(repo) == 3
+
+
+@pytest.mark.parametrize("command", ["plan_gc", "audit", "lineage"])
+def test_maintenance_reads_copies(begin: Callable[..., dataver.Repository], command: str) -> None:
+    """A plan of gc, the audit and the lineage index read records from copies, not one by one."""
+    repo = begin()
+    store = repo._core.store
+    assert isinstance(store, CountingStore)
+    audit = partial(read_audit, repo._core)
+    {"plan_gc": repo.plan_gc, "audit": audit, "lineage": repo.lineage.sync}[command]()
+    records = [each for each in store.requests if each.method == "get" and each.key.endswith(".json")]
+    assert len([each for each in records if "/versions/" in each.key]) == COUNT % 16
 
 
 def test_copies_are_hints(

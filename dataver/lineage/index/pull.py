@@ -246,6 +246,7 @@ def _pull_versions(repo: RepositoryCore, index: LineageIndex, report: PullReport
         for key, each in versions.items()
         if key not in known or known[key].deleted != each[1] or _mark(each[0][2]) not in seen
     ]
+    repo.records.prepare(listed for listed, deleted in fresh if not deleted)
     for some in _batches(fresh, _RECORDS):
         _pull_records(repo, index, report, some, known)
     lost = sorted(each.number for key, each in known.items() if key not in versions)
