@@ -37,6 +37,7 @@ from dataver.formats.record import ParentRef, Record, record_id
 from dataver.formats.tag import TagMove
 from dataver.hashing import digest
 from dataver.repository import RepositoryCore
+from dataver.repository.audit import read_audit
 from dataver.repository.layout import CONFIG, block_key, copies_key, event_key, pack_key, record_key, tag_key
 from dataver.repository.record_copies import ADDED
 from dataver.storage import LocalStore, MemoryStore, ObjectInfo, Store, open_store
@@ -217,6 +218,9 @@ def _commands_on_names(world: _World) -> Iterator[_Command]:
     yield "create with 50 parents", lambda repo: _merge(world, repo, 50)
     yield "delete of a version", lambda repo: repo.delete(world.ref(middle))
     yield "delete of a version, its plan", lambda repo: repo.plan_delete(world.ref(middle + 1))
+    yield "plan_gc", lambda repo: repo.plan_gc()
+    yield "audit", lambda repo: read_audit(repo._core)
+    yield "lineage sync", lambda repo: repo.lineage.sync()
     yield "lineage compact", lambda repo: repo.lineage.compact()
 
 
@@ -232,7 +236,6 @@ def _commands(world: _World) -> Iterator[_Command]:
     world.open().fetch(NAME, dest=source)
     (source / "new.bin").write_bytes(os.urandom(1000))
     yield "sync of one new file", lambda repo: repo.sync(source, NAME, workspace=world.root / "work")
-    yield "plan_gc", lambda repo: repo.plan_gc()
     yield "plan_repack", lambda repo: repo.plan_repack()
     yield "repack", lambda repo: repo.repack()
     world.cache()
