@@ -1,5 +1,7 @@
 """`dataver.compat.clearml.Dataset`: what it does beside the calls that are compared with ClearML itself."""
 
+import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 import dataver
 from dataver.compat.clearml import Dataset, set_repository
+from servers import Server
 
 PLACE = {"dataset_project": "Vision & co", "dataset_name": "Cats"}
 
@@ -82,6 +85,14 @@ def test_a_child_of_an_old_version_has_exactly_its_files(repo: dataver.Repositor
     assert side.version == "1.0.2"
     assert repo.version("Vision-co/Cats@latest").label == "1.0.1"
     assert Dataset.get(**PLACE).id == side.id
+
+
+def test_a_version_without_parents_is_the_latest(repo: dataver.Repository) -> None:
+    """A version that starts from nothing follows the others, with just its files."""
+    made({"a": "1"})
+    fresh = made({"b": "2"})
+    assert fresh.list_files() == ["b"]
+    assert repo.version("Vision-co/Cats@latest").label == fresh.version == "1.0.1"
 
 
 def test_drafts_of_the_same_version_get_different_ones(repo: dataver.Repository) -> None:
@@ -260,3 +271,21 @@ def test_offline_mode_is_a_word(repo: dataver.Repository) -> None:
         assert made({"a": "1"}).get_offline_mode_folder() is None
     finally:
         Dataset.set_offline(False)
+
+
+@pytest.mark.servers
+def test_a_bucket_gets_the_bytes_while_files_are_added(
+    seaweedfs_server: Server, repo: dataver.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a bucket a draft streams: its packs are there after add_files, and no copy stays in the folder."""
+    for name, value in seaweedfs_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("DATAVER_REPO", seaweedfs_server.url(f"clearml/{secrets.token_hex(6)}"))
+    bucket = dataver.init(os.environ["DATAVER_REPO"])
+    dataset, data = Dataset.create(**PLACE), os.urandom(1 << 20)
+    Path("big.bin").write_bytes(data)
+    dataset.add_files("big.bin")
+    assert sum(path.stat().st_size for path in Path(".dataver").rglob("*") if path.is_file()) < len(data)
+    dataset.finalize(auto_upload=True)
+    assert bucket.version("Vision-co/Cats").read("big.bin") == data
+    assert (Path(Dataset.get(dataset.id).get_local_copy()) / "big.bin").read_bytes() == data

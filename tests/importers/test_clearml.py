@@ -164,6 +164,20 @@ def test_members_are_bounded_by_the_state(tmp_path: Path) -> None:
         read(files_of(tmp_path, "a1")["a"])
 
 
+@pytest.mark.parametrize(
+    "how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_every_compression_is_read(tmp_path: Path, how: int) -> None:
+    """Small, large and empty members are read in each compression that ClearML's upload takes."""
+    members = {"empty": b"", "small": b"s" * 5000, "ä.bin": bytes(range(256)) * 20_000}
+    artifacts = task(tmp_path, "a1", [entry(name, data, "a1") for name, data in members.items()])
+    (artifacts / "data").mkdir()
+    with zipfile.ZipFile(artifacts / "data/x.zip", "w", how) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert {path: read(file) for path, file in files_of(tmp_path, "a1").items()} == members
+
+
 def test_missing_and_broken_zips_are_named(tmp_path: Path) -> None:
     """A file whose zip file is gone says so without a read; a cut zip file is an error of its files only."""
     task(tmp_path, "a1", [entry("a", b"1", "a1")])

@@ -446,12 +446,13 @@ class Dataset(DatasetContents):
         kept = ("id", "project", "name", "tags", "version")
         note: dict[str, Any] = {key: self._note[key] for key in kept if key in self._note}
         message = str(self._note.get("description", ""))
+        inherits = any(each["dataset"] == draft.dataset for each in draft._core.state.parents)
         for left in reversed(range(_TRIES)):
             known = self._repository._core.records.names(draft.dataset)
             label = label_of(note.get("version") or next_label([*known.labels, *known.deleted]))
             draft.finalize(message, label=label, metadata={NOTE: note}, allow_empty=True)
             try:
-                self._version = draft.upload(allow_fork=True).version
+                self._version = draft.upload(allow_fork=inherits).version
                 break
             except Conflict:
                 if "version" in note or not left:
