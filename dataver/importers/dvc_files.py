@@ -76,7 +76,7 @@ def outputs(path: str, data: bytes) -> list[Output]:
         content = _yaml(data)
         folder = join(dirname(path), content.get("wdir", "."))
         dep = (content.get("deps") or [{}])[0]
-        source = str(dep["repo"]["url"]) if "repo" in dep else ""
+        source = _text(dep["repo"]["url"]) if "repo" in dep else ""
         for table in content.get("outs") or ():
             output = _output(table, folder)._replace(source=source)
             if not (source or output.md5 or output.files) and "://" in dep.get("path", ""):  # not downloaded
@@ -129,29 +129,29 @@ def listed(md5: str, data: bytes) -> list[Listed]:
         rows = json.loads(data)
         if not isinstance(rows, list):
             raise TypeError
-        found += (_listed(table, str(table["relpath"])) for table in rows)
+        found += (_listed(table, _text(table["relpath"])) for table in rows)
     return found
 
 
 def _listed(table: Mapping[str, Any], path: str) -> Listed:
-    md5, size, version = table.get("md5", ""), str(table.get("size")), table.get("version_id")
+    md5, size, version = table.get("md5", ""), _text(table.get("size")), table.get("version_id")
     for cloud in table.get("cloud", {}).values():
         version = cloud.get("version_id")
     if not _MD5.fullmatch(md5):
         raise ValueError(f"the MD5 {md5!r:.50} of {path!r:.50} is malformed")
     bytes_ = int(size) if size.isdecimal() and len(size) < 20 else None
-    return Listed(path, md5, bytes_, str(table.get("isexec")).lower() == "true", version and str(version))
+    return Listed(path, md5, bytes_, _text(table.get("isexec")).lower() == "true", version and _text(version))
 
 
 def _output(table: Mapping[str, Any], folder: str) -> Output:
-    file = _listed(table, str(table["path"]))
+    file = _listed(table, _text(table["path"]))
     return Output(
         file.path if "://" in file.path else normpath(join(folder, file.path)),
         file.md5,
         "md5" if table.get("hash") == "md5" else "md5-dos2unix",
         *file[2:],
-        tuple(_listed(each, str(each["relpath"])) for each in table.get("files") or ()),
-        str(next(iter(table.get("cloud", {})), table.get("remote", ""))),
+        tuple(_listed(each, _text(each["relpath"])) for each in table.get("files") or ()),
+        _text(next(iter(table.get("cloud", {})), table.get("remote", ""))),
         table.get("push") != "false",
     )
 
@@ -162,6 +162,12 @@ def _patterns(definition: Mapping[str, Any]) -> Iterator[tuple[re.Pattern[str], 
         for path, options in (each if isinstance(each, dict) else {each: {}}).items():
             pattern = re.compile(".*".join(map(re.escape, _TEMPLATE.split(path))))
             yield pattern, options if isinstance(options, dict) else {}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | dict):  # by references between its parts, its text may be endless
+        raise TypeError
+    return str(value)
 
 
 def _yaml(data: bytes) -> Mapping[str, Any]:

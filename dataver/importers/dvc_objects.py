@@ -66,8 +66,11 @@ class DvcObjects:
             self._read(text, folder)
         self._listings: LRUCache[tuple[str, str], list[Listed]] = LRUCache(size=_KEPT, size_of=len)
 
-    def remote(self, name: str = "") -> Remote | None:
-        """Return a remote; without a name, the default one or the only one. None if it is not configured."""
+    def remote(self, name: str = "", above: tuple[str, ...] = ()) -> Remote | None:
+        """Return a remote; without a name, the default one or the only one. None if it is not configured.
+
+        `above` are remotes that are defined by this one.
+        """
         names = [section[7:] for section in self._sections if section.startswith("remote ")]
         default = self._sections.get("core", {}).get("remote") or (names[0] if len(names) == 1 else "")
         name = (name or default).lower()
@@ -75,8 +78,8 @@ class DvcObjects:
         protocol, parted, rest = section.get("url", "").rstrip("/").partition("://")
         if protocol == "remote":  # a place below another remote
             base, _, below = rest.partition("/")
-            above = self.remote(base) if base.lower() != name else None
-            return above and Remote(f"{above.url}/{below}", above.options)
+            found = None if name in above else self.remote(base, (*above, name))
+            return found and Remote(f"{found.url}/{below}", found.options)
         words = (word.partition("=") for word in _OPTIONS.get(protocol, "").split())
         options = {ours or theirs: section[theirs] for theirs, _, ours in words if theirs in section}
         return Remote(_PROTOCOLS.get(protocol, protocol) + parted + rest, options) if protocol else None

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,14 @@ def test_objects_outside_the_cache_are_in_the_remote_of_their_output(made: DvcFo
     assert source.stores == {"s3://bucket/x": up, "s3://bucket/x/sub": up, "az://container/x": {}}
 
 
+def test_remotes_in_a_circle_are_none(made: DvcFolder) -> None:
+    """Each is defined by the other."""
+    text = b"['remote \"a\"']\nurl = remote://b/x\n['remote \"b\"']\nurl = remote://a/x\n"
+    made.commit("one", {"x.dvc": pointer("x", "1" * 32, remote="a"), ".dvc/config": text})
+    (one,) = versions(made)
+    assert contents(one) == {"x": "it is not in the cache, and the remote a is not configured"}
+
+
 def test_the_cache_may_be_elsewhere(made: DvcFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the user's configuration, then by that of the repository, and its local one."""
     home = Path.home() / ".config" / "dvc"
@@ -359,6 +368,10 @@ def test_damage_is_reported_and_loses_nothing_else(made: DvcFolder) -> None:
     }
 
 
+_LETTERS = "bcdefghijklmnopqrstuvwxyz"
+BOMB = "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairwise(_LETTERS)
+).encode()  # two to nine of each, nested
 HOSTILE = [
     b"\xff\xfa",
     b"- a",
@@ -374,6 +387,8 @@ HOSTILE = [
     b"[" * 100_000,
     b"wdir: [1]\nouts: [{path: x}]",
     b"a: &a [x]\nouts: *b",
+    b"a: &a [x]\nb: &b [*a, *a]\n" + BOMB + b"outs: [{path: *z}]",
+    b"a: &a [x]\nb: &b [*a, *a]\n" + BOMB + b"outs: [{path: x, size: *z}]",
     b"!!python/object/apply:os.system [ls]",
     b"? [a]\n: b",
 ]
