@@ -25,6 +25,7 @@ from dataver.importers.git import (
     Files,
     changes,
     commits,
+    cut_off,
     data_versions,
     source_version,
 )
@@ -80,6 +81,7 @@ class DvcSource:
             StoreError: the repository cannot be read.
         """
         history = commits(self._git, self._refs)
+        self.problems += cut_off(self._git)
         changed = {
             sha: {path.removeprefix(self._root): blob for path, blob in files.items() if self._is_dvc(path)}
             for sha, files in changes(self._git, history, _PATTERNS).items()

@@ -15,7 +15,7 @@ from dataver.importers.git_program import GitProgram
 from dataver.importers.source import SourceFile, SourceVersion
 
 __all__ = ["Blob", "Commit", "DataVersion", "Files", "changes", "commits", "data_versions"]
-__all__ += ["source_version"]
+__all__ += ["cut_off", "source_version"]
 
 _FIELDS: Final = "%H%x00%P%x00%T%x00%an%x00%ae%x00%at%x00%B%x00"
 _NUMBER: Final = _FIELDS.count("%x00")
@@ -147,6 +147,13 @@ def data_versions(
             found[version].tags.extend(tags.get(commit.sha, ()))
         states[commit.sha] = (files, data, version)
     return found
+
+
+def cut_off(git: GitProgram) -> list[tuple[str, str]]:
+    """Return what a shallow clone lacks, as problems of a source."""
+    if git.lines("rev-parse", "--is-shallow-repository") != ["true"]:
+        return []
+    return [("history", "the clone is shallow and lacks older commits; `git fetch --unshallow` gets them")]
 
 
 def source_version(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from dataver.errors import InvalidInput
 from dataver.formats.entry import Kind
-from dataver.importers.git import DataVersion, changes, commits, data_versions, source_version
+from dataver.importers.git import DataVersion, changes, commits, cut_off, data_versions, source_version
 from dataver.importers.git_lfs_objects import LfsObjects
 from dataver.importers.git_program import GitProgram
 from dataver.importers.names import dataset_name, tag_name
@@ -63,6 +63,7 @@ class GitLfsSource:
             StoreError: the repository cannot be read.
         """
         history = commits(self._git, self._refs)
+        self.problems += cut_off(self._git)
         changed = changes(self._git, history, [f":(literal){self._path}"] if self._path else [])
         oids = {blob.oid for files in changed.values() for blob in files.values() if blob}
         for oid, data in self._git.read(oids, _MOST):

@@ -429,6 +429,18 @@ def test_a_malformed_configuration_is_an_error(made: DvcFolder, text: bytes) -> 
         list(DvcSource(str(made.folder)).versions())
 
 
+def test_a_shallow_clone_says_what_it_lacks(made: DvcFolder, tmp_path: Path) -> None:
+    """Its commits are imported, and the others are named."""
+    for number in (b"1", b"2"):
+        made.commit("one", {"x.dvc": pointer("x", made.keep(number))})
+    made.run("clone", "-q", "--depth=1", f"file://{made.folder}", str(tmp_path / "shallow"))
+    source = DvcSource(str(tmp_path / "shallow"))
+    assert len(list(source.versions())) == 1
+    (problem,) = source.problems
+    assert problem[0] == "history"
+    assert "git fetch --unshallow" in problem[1]
+
+
 def test_a_repository_without_dvc_is_refused(made: DvcFolder) -> None:
     """It is likely the wrong folder."""
     made.commit("one", {"x": b"1"})
