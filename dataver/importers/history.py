@@ -2,7 +2,7 @@
 
 The idea: a record says where it came from (`imported` in its metadata), so the repository itself is the list.
 A version that was deleted since, or that the source cannot list, has no version: its children follow its
-parents.
+parents. After the deletion of a whole dataset everything is brought again.
 """
 
 from collections.abc import Mapping
@@ -84,7 +84,8 @@ class ImportedHistory:
         if name not in self._there:
             records = self._repository.records
             listed = records.names(name)
-            gone = filter(None, (records.tombstone(name, label) for label in listed.deleted))
+            deleted = listed.deleted if listed.labels else ()  # nothing is left: all is brought again
+            gone = filter(None, (records.tombstone(name, label) for label in deleted))
             found: dict[str, Published | None] = {
                 key: None for each in gone if each.was and (key := self._key(each.was.metadata))
             }

@@ -223,6 +223,15 @@ def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
     assert parents(repo, "cats@latest") == ["cats@1.0.0"]
 
 
+def test_a_deleted_dataset_is_imported_again(repo: dataver.Repository) -> None:
+    """Its versions get new labels, as labels are never reused."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"))
+    import_versions(repo, source)
+    repo.delete("cats@1.0.0", reason="incomplete")
+    assert [each.label for each in import_versions(repo, source).versions] == ["1.0.1"]
+
+
 def test_labels_of_the_source_are_kept_where_they_are_free(repo: dataver.Repository) -> None:
     """A label that is taken or invalid is noted, and the next free one is used."""
     source = WrittenSource()

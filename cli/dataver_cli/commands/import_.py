@@ -25,7 +25,11 @@ command = LazyGroup(
     help="Import the history of another tool, one version for each of its versions.\n\n"
     "--plan shows what would be read and stored. A repeated import brings only what is new, and an "
     "interrupted one continues. What cannot be brought is named, and the exit code is 3.",
-    examples=("$ dataver import folders 'data_*/' --name vision/cats --plan",),
+    examples=(
+        "$ dataver import dvc . --plan",
+        "$ dataver import clearml s3://ml-data/clearml --project vision",
+        "$ dataver import folders 'data_*/' --name vision/cats",
+    ),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
