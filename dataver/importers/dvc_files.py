@@ -15,6 +15,7 @@ from posixpath import dirname, join, normpath
 from typing import Any, Final, NamedTuple
 
 from dataver.errors import IntegrityError
+from dataver.importers.git_program import without_login
 
 # Imports in functions: PyYAML is optional.
 
@@ -76,7 +77,7 @@ def outputs(path: str, data: bytes) -> list[Output]:
         content = _yaml(data)
         folder = join(dirname(path), content.get("wdir", "."))
         dep = (content.get("deps") or [{}])[0]
-        source = _text(dep["repo"]["url"]) if "repo" in dep else ""
+        source = without_login(_text(dep["repo"]["url"])) if "repo" in dep else ""
         for table in content.get("outs") or ():
             output = _output(table, folder)._replace(source=source)
             if not (source or output.md5 or output.files) and "://" in dep.get("path", ""):  # not downloaded

@@ -285,7 +285,8 @@ def test_an_import_from_another_repository_says_where_its_bytes_are(made: DvcFol
         "one",
         {
             ".dvc/config": CONFIG.encode(),
-            "i.dvc": b"deps:\n- path: x\n  repo:\n    url: https://example.org/r\n" + pointer("i", "1" * 32),
+            "i.dvc": b"deps:\n- path: x\n  repo:\n    url: https://ana:secret@example.org/r\n"
+            + pointer("i", "1" * 32),
         },
     )
     (one,) = versions(made)
