@@ -156,6 +156,10 @@ def test_external_files_stay_where_they_are(repo: dataver.Repository, tmp_path: 
     dataset.finalize(auto_upload=True)
     assert (Path(dataset.get_local_copy()) / "one/a.csv").read_text() == "a"
     assert dataset.file_entries == []
+    other = Dataset.create(**PLACE)
+    assert other.add_external_files(url, recursive=False) == 1
+    assert other.add_external_files(url, wildcard=["*.txt", "*.csv"]) == 1
+    assert other.list_files() == ["a.csv", "sub/b.txt"]
 
 
 def test_parts_cover_a_dataset_once(repo: dataver.Repository) -> None:

@@ -307,16 +307,17 @@ class Dataset(DatasetContents):
             raise InvalidInput(f"{len(folders)} dataset paths are given for {len(urls)} URLs.")
         wild = [wildcard] if isinstance(wildcard, str) else wildcard or ([] if recursive else ["*"])
         include = [f"**/{each}" if recursive else f"/{each}" for each in wild]
-        return self._changed(self._externals(urls, folders, include))[0]
+        exclude = [] if recursive else [f"{each}/" for each in include]
+        return self._changed(self._externals(urls, folders, include, exclude))[0]
 
     def _externals(
-        self, urls: Sequence[str], folders: Sequence[str], include: Sequence[str]
+        self, urls: Sequence[str], folders: Sequence[str], include: Sequence[str], exclude: Sequence[str]
     ) -> Iterator[object]:
         draft = self._of_draft("files of")
         for url, folder in zip(urls, folders, strict=True):
             path, dest = url.removeprefix("file://"), folder.strip("/")
             try:
-                yield draft.add_external(path, dest=dest, include=include)
+                yield draft.add_external(path, dest=dest, include=include, exclude=exclude)
             except PathNotFound as error:
                 warnings.warn(f"{url} was not added: {error.message}", stacklevel=4)
 
