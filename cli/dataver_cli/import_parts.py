@@ -64,6 +64,7 @@ def run_import(session: Session, source: "Source", *, plan: bool, in_place: bool
             "files": report.files,
             "size": report.size,
             "stored": report.stored,
+            "places": report.places,
             "tags": [{"tag": tag, "ref": ref} for tag, ref in report.tags],
             "seconds": round(report.seconds, 3),
             "problems": _named(report.problems),
@@ -76,6 +77,8 @@ def run_import(session: Session, source: "Source", *, plan: bool, in_place: bool
         f"Imported {count(len(report.versions), 'version')}{known} from {source.location}: "
         f"{count(report.files, 'file')} read, {size(report.size)}{stored}, {duration(report.seconds)}."
     )
+    for place in report.places:
+        session.out.note(f"Reading {place} is now allowed on this machine.")
     for tag, ref in report.tags:
         session.out.note(f"Tagged {ref} as {tag}.")
     session.finish(report.problems, "could not be imported")

@@ -62,6 +62,7 @@ class ImportReport:
         size: their bytes.
         stored: bytes stored for them, compressed.
         tags: `(tag, version)` of tags that were set.
+        places: URLs that this machine is now allowed to read.
         seconds: wall time.
         problems: `(name, reason)` of everything that could not be brought.
     """
@@ -72,6 +73,7 @@ class ImportReport:
     size: int = 0
     stored: int = 0
     tags: list[tuple[str, str]] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
     seconds: float = 0.0
     problems: list[tuple[str, str]] = field(default_factory=list)
 
@@ -302,7 +304,8 @@ class _Import:
         """Record contents that stay where they are."""
         for outside in self._places.outsides(files, problems):
             if self._in_place:
-                allow(outside.place, self._core.url)
+                if allow(outside.place, self._core.url) is not None:
+                    self.report.places.append(outside.place)
             elif not is_allowed(outside.place, self._core.url):
                 reason = f"it stays at {outside.place}, which this machine may not read; --in-place allows it"
                 problems += [(file.path, reason) for file in outside.files]

@@ -193,6 +193,7 @@ def test_objects_can_stay_in_place(repo: dataver.Repository, tmp_path: Path) -> 
     assert plan.places == [f"file://{remote}"]
     report = import_versions(repo, source, in_place=True)
     assert [name for name, _ in report.problems] == ["wrong in cats@1.0.0"]
+    assert report.places == plan.places
     assert contents(repo, "cats@latest") == {"one": b"a" * 100_000, "again": b"a" * 100_000}
     (remote / "o1").unlink()
     with pytest.raises(DataverError):
