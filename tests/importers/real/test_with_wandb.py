@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 import wandb
 
@@ -12,6 +13,7 @@ from dataver.importers import import_versions
 from dataver.importers.wandb import wandb_source
 from dataver.importers.wandb_log import records
 from first_hour.playing import Play
+from servers import Server
 
 from .wandb_server import WandbServer
 
@@ -74,6 +76,36 @@ def test_offline_runs_are_versions(machine: Path, data: Path, repo: dataver.Repo
     assert made == {f"wandb:team/proj/{each}": "prepare" for each in (first, again)}
     assert [run.key for run, _ in repo.lineage.version(two.ref).produced] == [f"wandb:team/proj/{last}"]
     assert import_versions(repo, wandb_source([str(machine / "wandb")])).known == 2
+
+
+def test_references_to_a_bucket_are_read_in_their_versions(
+    machine: Path, moto_server: Server, repo: dataver.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place, the version has the bytes that the object had when it was logged."""
+    for name, value in moto_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_S3_ENDPOINT_URL", moto_server.endpoint)
+    bucket = boto3.resource("s3").create_bucket(Bucket="references")
+    bucket.Versioning().enable()
+    versions = []
+    for data in (b"one", b"three"):
+        bucket.put_object(Key="data/a b.bin", Body=data)
+        with wandb.init(mode="offline", entity="team", project="proj") as run:
+            artifact = wandb.Artifact("cats", type="dataset")
+            artifact.add_reference("s3://references/data")
+            run.log_artifact(artifact)
+        wandb.teardown()
+    bucket.put_object(Key="data/a b.bin", Body=b"later")
+    source = wandb_source([str(machine / "wandb")])
+    versions = [list(each.files()) for each in source.versions()]
+    assert [(file.url, file.size, file.external) for [file] in versions] == [
+        ("s3://references/data/a b.bin", 3, True),
+        ("s3://references/data/a b.bin", 5, True),
+    ]
+    report = import_versions(repo, wandb_source([str(machine / "wandb")]), in_place=True)
+    assert report.problems == []
+    assert [contents(each) for each in report.versions] == [{"a b.bin": b"one"}, {"a b.bin": b"three"}]
+    assert report.stored == 0
 
 
 def test_a_large_manifest_is_in_a_file(machine: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
