@@ -10,7 +10,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from http.client import HTTPException
 from itertools import chain, count
 from pathlib import Path
@@ -212,7 +212,7 @@ class Places:
         for file in files:
             path = local_path(file)
             try:
-                url = os.path.realpath(path) if path is not None else place_of(file.url or "")
+                url = place_of(file.url or "") if path is None else _real_path(path)
             except DataverError as error:
                 problems.append((file.path, error.message))
                 continue
@@ -232,6 +232,15 @@ class Places:
             ]
             place = place_of(root or "/")
             yield Outside(place, self.store(place), sorted(found), [])
+
+
+def _real_path(path: Path) -> str:
+    return os.path.realpath(path) if path.is_symlink() else f"{_real_folder(path.parent)}/{path.name}"
+
+
+@lru_cache(1024)  # many objects are in few folders
+def _real_folder(path: Path) -> str:
+    return os.path.realpath(path).rstrip("/")
 
 
 def _common_folder(urls: list[str]) -> str:
