@@ -13,6 +13,7 @@ them. Version N has the label N.0.0. Aliases become tags, but for vN and `latest
 """
 
 import json
+import os
 import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -102,7 +103,9 @@ class WandbOffline:
         self.problems: list[tuple[str, str]] = []
         self.stores: Mapping[str, Mapping[str, Any]] = {}
         self._paths, self._kind, self._name = paths, kind, name
-        self._objects = (cache or Path(platformdirs.user_cache_dir("wandb"))) / "artifacts" / "obj"
+        cache = cache or Path(os.environ.get("WANDB_CACHE_DIR") or platformdirs.user_cache_dir("wandb"))
+        self._objects = cache / "artifacts" / "obj"
+        self._types: set[str] = set()  # of all artifacts
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the versions; see `Source`."""
@@ -116,8 +119,15 @@ class WandbOffline:
                     yield from self._logged(log) if log.suffix == ".wandb" else self._listed(log)
                 except _DAMAGE as error:
                     self.problems.append((str(log), f"it is damaged: {error}"))
+        if self._kind not in self._types and not self.problems:
+            there = ", ".join(sorted(self._types))
+            raise InvalidInput(
+                f"{self.location} has no artifact of the type '{self._kind}'.",
+                hint=f"--type selects one of: {there}" if there else "name a folder with offline runs",
+            )
 
     def _listed(self, path: Path) -> _States:
+        self._types.add(self._kind)
         mark, (name, number) = _mark(_manifest(path)), _NAME.fullmatch(path.stem).groups()  # type: ignore[union-attr]
         yield (
             mark,
@@ -136,8 +146,10 @@ class WandbOffline:
                 run = record.run
                 key = "/".join(filter(None, (run.entity, run.project, run.run_id)))
                 runs, created = (SourceRun(f"wandb:{key}", run.display_name),), run.start_time.ToDatetime(UTC)
-            if record.HasField("artifact") and record.artifact.type == self._kind:
-                found = record.artifact
+            found = record.artifact if record.HasField("artifact") else None
+            if found is not None:
+                self._types.add(found.type)
+            if found is not None and found.type == self._kind:
                 yield (
                     found.digest.encode(),
                     SourceVersion(

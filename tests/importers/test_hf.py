@@ -4,10 +4,13 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import dataver
 from dataver.errors import InvalidInput
 from dataver.importers.hf import HubCache, front_matter, hub_source
 from dataver.importers.source import SourceVersion
@@ -172,3 +175,24 @@ def test_the_start_of_a_readme_is_metadata(cache: Cache) -> None:
     [(name, reason)] = source.problems
     assert name == "team/cats, README.md of 111111111111"
     assert "not valid" in reason
+
+
+def test_the_command_imports_a_cache(cache: Cache, tmp_path: Path) -> None:
+    """With the name that was asked for; a file that is missing makes the exit code 3."""
+    cache.snapshot(FIRST, {"a": b"1", "README.md": CARD}, "v1.0.0")
+    cache.snapshot(SECOND, {"a": b"1", "b": b"2"}, "main")
+    (cache.folder / "snapshots" / SECOND / "b").resolve().unlink()
+    dataver.init(tmp_path / "repo")
+    run = [sys.executable, "-m", "dataver_cli", "import", "hf", str(cache.folder), "--name", "cats", "--json"]
+    environment = {**os.environ, "DATAVER_REPO": str(tmp_path / "repo")}
+    done = subprocess.run(run, env=environment, capture_output=True, cwd=tmp_path, check=False)
+    assert done.returncode == 3
+    values = json.loads(done.stdout)
+    assert [each["ref"] for each in values["versions"]] == ["cats@1.0.0", "cats@1.0.1"]
+    assert values["tags"] == [{"tag": "v1.0.0", "ref": "cats@1.0.0"}]
+    [problem] = values["problems"]
+    assert problem["name"] == "b in cats@1.0.1"
+    assert "not in the cache" in problem["reason"]
+    repo = dataver.open(tmp_path / "repo")
+    assert repo.version("cats@1.0.0").metadata["license"] == "mit"
+    assert repo.version("cats").read("a") == b"1"

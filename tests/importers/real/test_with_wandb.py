@@ -8,7 +8,7 @@ import pytest
 import wandb
 
 import dataver
-from dataver.errors import StoreError
+from dataver.errors import InvalidInput, StoreError
 from dataver.importers import import_versions
 from dataver.importers.wandb import wandb_source
 from dataver.importers.wandb_log import records
@@ -76,6 +76,18 @@ def test_offline_runs_are_versions(machine: Path, data: Path, repo: dataver.Repo
     assert made == {f"wandb:team/proj/{each}": "prepare" for each in (first, again)}
     assert [run.key for run, _ in repo.lineage.version(two.ref).produced] == [f"wandb:team/proj/{last}"]
     assert import_versions(repo, wandb_source([str(machine / "wandb")])).known == 2
+
+
+def test_a_type_that_no_artifact_has_is_a_clear_error(machine: Path, data: Path) -> None:
+    """The hint names the types that there are."""
+    log(data, kind="raw-data")
+    with pytest.raises(InvalidInput, match="no artifact of the type 'dataset'") as caught:
+        list(wandb_source([str(machine / "wandb")]).versions())
+    assert caught.value.hint == "--type selects one of: raw-data"
+    [version] = wandb_source([str(machine / "wandb")], "raw-data").versions()
+    assert version.dataset == "cats"
+    with pytest.raises(InvalidInput, match="no artifact"):
+        list(wandb_source([str(data)]).versions())
 
 
 def test_references_to_a_bucket_are_read_in_their_versions(
