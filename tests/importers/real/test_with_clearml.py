@@ -350,3 +350,31 @@ def test_the_commands_have_the_options_of_clearml(clearml: Any) -> None:
         shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
         theirs = set(re.findall(r"^  (--[a-z-]+)", shown.partition("\noptions:")[2], re.MULTILINE))
         assert theirs == set(options.split()), name
+
+
+TRACKED = """
+from clearml import Task
+from dataver.compat.clearml import Dataset
+Task.set_offline(True)
+task = Task.init("P", "train", auto_connect_frameworks=False, auto_resource_monitoring=False)
+made = Dataset.create("cats")  # in the task's project
+made.finalize()
+Dataset.get(dataset_project="P", dataset_name="cats", alias="raw")
+print("found:", task.get_parameters()["Datasets/raw"] == made.id, made.project)
+task.close()
+"""
+
+
+def test_an_alias_is_a_parameter_of_the_task(repo: dataver.Repository, tmp_path: Path) -> None:
+    """With ClearML's own task, the project is its, and an alias gets the id as in ClearML."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("CLEARML")}
+    place = {"CLEARML_CONFIG_FILE": str(tmp_path / "none"), "CLEARML_CACHE_DIR": str(tmp_path / "cm")}
+    done = subprocess.run(
+        [sys.executable, "-c", TRACKED],
+        env=clean | place,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "found: True P" in done.stdout, done.stderr
