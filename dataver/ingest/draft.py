@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DraftCore"]
 
+_TOGETHER = 50_000  # paths that are removed from the tree in one edit: bounds memory
+
 
 class DraftCore(DraftStore):
     """The commands of one draft in a workspace; the public `dataver.Draft` holds one."""
@@ -264,7 +266,8 @@ class DraftCore(DraftStore):
         """Remove every path that a pattern matches; see `dataver.Draft.remove`."""
         with self.changing():
             gone = self.plan_remove(*patterns, exclude=exclude)
-            self.edit_tree(dict.fromkeys(gone))
+            for start in range(0, len(gone), _TOGETHER):
+                self.edit_tree(dict.fromkeys(gone[start : start + _TOGETHER]))
             self.commit()
         return gone
 

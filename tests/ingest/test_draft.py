@@ -395,6 +395,19 @@ def test_new_blocks_need_not_be_in_memory(repo, source, monkeypatch):
     assert stored(version) == contents(source)
 
 
+def test_many_paths_are_removed_in_several_edits(repo, source, monkeypatch):
+    """The tree is that of one edit."""
+    monkeypatch.setattr("dataver.ingest.draft._TOGETHER", 3)
+    draft = repo.create("d")
+    draft.add(source)
+    draft.remove("sub0/**")
+    other = repo.create("e")
+    other.add(source / "sub1", dest="sub1")
+    other.add(source / "sub2", dest="sub2")
+    other.add(source / "big.bin", source / "empty.txt")
+    assert draft.tree.digest == other.tree.digest
+
+
 @pytest.mark.slow
 def test_a_crash_after_any_write_leaves_the_draft_as_before_or_after(repo, source, tmp_path):
     """Kill -9 at moments spread over an `add`: the next command works, nothing earlier is lost."""
