@@ -282,10 +282,11 @@ def front_matter(text: str) -> dict[str, Any]:
 
     found = _FRONT.match(text)
     front = found[1] if found else ""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # that in Python takes a minute for some damage
     try:
-        if any(isinstance(each, yaml.AliasEvent) for each in yaml.parse(front, yaml.SafeLoader)):
+        if any(isinstance(each, yaml.AliasEvent) for each in yaml.parse(front, loader)):
             raise ValueError("its YAML has aliases")  # of which few lines make gigabytes
-        values = yaml.safe_load(front)
+        values = yaml.load(front, loader)  # noqa: S506  # both loaders are safe
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"its YAML is not valid: {' '.join(str(error).split())[:200]}") from error
     kept = {name: values[name] for name in _KEPT & set(values)} if isinstance(values, dict) else {}
