@@ -137,7 +137,14 @@ class Tree:
         return prefix + name + slash
 
     def names_back(self, folder: str, rank: int, count: int, least: int) -> int:
-        """Return the rank of the name that is `count` names before an entry of a folder, or `least`."""
+        """Return the rank of the name that is `count` names before an entry of a folder.
+
+        Args:
+            folder: the folder.
+            rank: the number of the entry.
+            count: how many names it goes back.
+            least: the smallest rank that is returned.
+        """
         for _ in range(count):
             if rank <= least:
                 break
