@@ -31,7 +31,7 @@ from dataver.storage.url import check_spelling
 __all__ = ["Examination", "examine", "extra_of", "machine_checks"]
 _LITTLE: Final = 1_000_000_000  # bytes; less cannot hold the spool and indexes of larger versions
 _REQUIREMENT: Final = re.compile(
-    r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?>=([0-9.]+)(?:;.*extra == ['\"](\w+)['\"])?"
+    r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?>=([0-9.]+)(?:;.*extra == ['\"]([\w-]+)['\"])?"
 )
 _EXTRAS: Final = {
     "gs": "gcs", "gcs": "gcs",

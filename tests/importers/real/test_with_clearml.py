@@ -203,7 +203,7 @@ def test_an_offline_session_is_brought_over(repo: dataver.Repository, tmp_path: 
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # ClearML waits 25 s by itself
     )
     folder = done.stdout.partition("folder: ")[2].partition("\n")[0]
     assert folder, done.stderr
@@ -375,6 +375,6 @@ def test_an_alias_is_a_parameter_of_the_task(repo: dataver.Repository, tmp_path:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # ClearML waits 25 s by itself
     )
     assert "found: True P" in done.stdout, done.stderr
