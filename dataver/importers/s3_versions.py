@@ -58,7 +58,7 @@ class S3VersionsSource:
         """Yield the states, oldest first; one without a change is none."""
         options = {**self.stores[self.location], **(options_for(self.location) or {})}
         found = object_versions(open_place(self.location, self.location, options))
-        if not any(each.id for each in found):
+        if all(each.id == "null" for each in found):
             raise InvalidInput(
                 f"{self.location} has no objects with versions.",
                 hint="does the bucket keep versions? `dataver sync` makes a version of its present state",
@@ -101,7 +101,7 @@ class S3VersionsSource:
             if not each.deleted:
                 yield SourceFile(
                     each.key,
-                    f"{each.key}?{each.id or each.modified.isoformat()}",
+                    f"{each.key}?{each.id} {each.modified.isoformat()}",
                     size=each.size,
                     url=f"{self.location}/{each.key}",
                     object_version=each.id,

@@ -274,7 +274,7 @@ class S3Store(FsspecStore):
         wanted = self._target(key) | ({"VersionId": version} if version is not None else {})
         found = self._ask("look at", key, "head_object", wanted)
         info = _info(key, found["ContentLength"], found)
-        return Pin(info.size, info.etag, _version(found), info.modified)
+        return Pin(info.size, info.etag, version or _version(found), info.modified)
 
     def get_pinned(self, key: str, pin: Pin, start: int, length: int) -> bytes:
         """See `Store.get_pinned`; conditions let the server compare, and its reply is compared as well."""

@@ -17,14 +17,14 @@ class ObjectVersion(NamedTuple):
 
     Attributes:
         key: the object's key.
-        id: the version id; None of an object written before the bucket kept versions.
+        id: the version id; "null" of an object written while the bucket kept no versions.
         size: bytes.
         modified: the time at which it was written.
         deleted: whether it marks a deletion.
     """
 
     key: str
-    id: str | None
+    id: str
     size: int
     modified: datetime
     deleted: bool
@@ -56,9 +56,8 @@ def _pages(store: S3Store) -> Iterator[ObjectVersion]:
         for one, deleted in rows:
             key = one["Key"].removeprefix(store._prefix)
             if key and not key.endswith("/"):
-                version = None if one["VersionId"] == "null" else one["VersionId"]
                 modified = one["LastModified"].astimezone(UTC)
-                yield ObjectVersion(key, version, int(one.get("Size", 0)), modified, deleted)
+                yield ObjectVersion(key, one["VersionId"], int(one.get("Size", 0)), modified, deleted)
         if not page.get("IsTruncated"):
             return
         request["KeyMarker"] = page["NextKeyMarker"]

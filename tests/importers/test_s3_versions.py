@@ -74,6 +74,20 @@ def test_the_states_of_a_bucket_are_versions(client: Any, tmp_path: Path) -> Non
     assert repo.tagged("picked") == {"v1": "1.0.0"}
 
 
+def test_objects_older_than_the_versioning_of_their_bucket_are_kept(client: Any, tmp_path: Path) -> None:
+    """Their version is "null": the bytes that they had are read, during the import and afterwards."""
+    client.create_bucket(Bucket="late")
+    client.put_object(Bucket="late", Key="raw/a", Body=b"early")
+    client.put_bucket_versioning(Bucket="late", VersioningConfiguration={"Status": "Enabled"})
+    next_second(client)
+    client.put_object(Bucket="late", Key="raw/a", Body=b"later")
+    repo = dataver.init(tmp_path / "repo")
+    source = S3VersionsSource("s3://late/raw", gap=timedelta(0))
+    report = import_versions(repo, source, in_place=True, workspace=tmp_path)
+    assert report.problems == []
+    assert [version.read("a") for version in report.versions] == [b"early", b"later"]
+
+
 def test_a_bucket_without_versions_says_so(client: Any, tmp_path: Path) -> None:
     """The sentence names what can be done instead."""
     client.put_object(Bucket="plain", Key="raw/a", Body=b"a")
