@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dataver.importers.planning import ImportPlan
     from dataver.importers.source import Source
 
-__all__ = ["import_options", "in_place_option", "name_option", "path_option", "ref_option", "run_import"]
+__all__ = ["git_options", "import_options", "name_option", "run_import"]
 
 _SHOWN = 20  # versions that a plan names
 
 name_option = click.option(
     "--name", metavar="NAME", help="Dataset that receives the versions. Default: named after the source."
 )
-ref_option = click.option(
+_ref_option = click.option(
     "--ref",
     "refs",
     multiple=True,
@@ -29,10 +29,10 @@ ref_option = click.option(
     help="Branch, tag or commit of git whose history is imported, that of the main line first. Repeatable. "
     "Default: all branches and tags.",
 )
-path_option = click.option(
+_path_option = click.option(
     "--path", default="", metavar="PATH", help="Import only data at or below this path of the repository."
 )
-in_place_option = click.option(
+_in_place_option = click.option(
     "--in-place",
     is_flag=True,
     help="Leave objects where they are: read each once to hash it, store no bytes, and allow this machine "
@@ -42,7 +42,19 @@ in_place_option = click.option(
 
 def import_options(function: Callable[..., object]) -> Callable[..., object]:
     """Declare `--in-place` and `--plan`."""
-    return in_place_option(plan_option("imported")(function))
+    return _in_place_option(plan_option("imported")(function))
+
+
+def git_options(function: Callable[..., object]) -> Callable[..., object]:
+    """Declare what an import from git takes: the repository, `--ref`, `--path` and `--name`."""
+    for option in (
+        name_option,
+        _path_option,
+        _ref_option,
+        click.argument("repository", metavar="FOLDER|URL"),
+    ):
+        function = option(function)
+    return function
 
 
 def run_import(session: Session, source: "Source", *, plan: bool, in_place: bool) -> None:

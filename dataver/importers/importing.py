@@ -34,6 +34,7 @@ from dataver.importers.history import IMPORTED, ImportedHistory
 from dataver.importers.reading import Places, Ready, ready_batches
 from dataver.importers.runs import record_runs
 from dataver.importers.source import Source, SourceFile, SourceVersion
+from dataver.ingest.external import ExternalReport, record_outside
 from dataver.ingest.scan import Scan, ScannedItem
 from dataver.machine.paths import workspace_of
 from dataver.progress import SILENT, Progress, receiver
@@ -311,7 +312,10 @@ class _Import:
                 problems += [(file.path, reason) for file in outside.files]
                 continue
             how = Scan(default_ignore=False)
-            report = draft._core.add_outside(outside, how, self._progress)
+            report, core = ExternalReport(), draft._core
+            with core.changing():
+                record_outside(core, core.edit_tree, outside, how, report, self._progress)
+                core.commit()
             self.report.files += report.files
             self.report.size += report.read
             keys = {f"{outside.place}/{file.key}": file.path for file in outside.files}

@@ -52,7 +52,6 @@ from dataver.tree import Change, Given, Selection, diff, path_of, walk
 if TYPE_CHECKING:
     from dataver.ingest.add_processes import AddProcesses
     from dataver.ingest.external import ExternalReport
-    from dataver.ingest.external_listing import Outside
 
 # Imports in functions: external files and worker processes are options of few adds.
 
@@ -242,16 +241,6 @@ class DraftCore(DraftStore):
 
         with self.changing():
             report = add_external(self, self.repository, self.edit_tree, urls, how, progress)
-            self.commit()
-        return report
-
-    def add_outside(self, outside: "Outside", how: Scan, progress: Progress) -> "ExternalReport":
-        """Record external files that the caller found, with any paths; see `ingest.external`."""
-        from dataver.ingest.external import ExternalReport, record_outside
-
-        report = ExternalReport()
-        with self.changing():
-            record_outside(self, self.edit_tree, outside, how, report, progress)
             self.commit()
         return report
 

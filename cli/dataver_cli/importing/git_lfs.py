@@ -1,9 +1,9 @@
 """`dataver import git-lfs`."""
 
-import click
+from typing import Any
 
 from dataver_cli.command import subcommand
-from dataver_cli.import_parts import import_options, name_option, path_option, ref_option, run_import
+from dataver_cli.import_parts import git_options, import_options, run_import
 from dataver_cli.session import Session
 
 
@@ -14,20 +14,9 @@ from dataver_cli.session import Session
         dataver import git-lfs https://github.com/org/cats --ref main --path images
     """,
 )
-@click.argument("repository", metavar="FOLDER|URL")
-@ref_option
-@path_option
-@name_option
+@git_options
 @import_options
-def command(
-    session: Session,
-    repository: str,
-    refs: tuple[str, ...],
-    path: str,
-    name: str | None,
-    in_place: bool,
-    plan: bool,
-) -> None:
+def command(session: Session, repository: str, in_place: bool, plan: bool, **how: Any) -> None:
     """Import the files of git-lfs, one version a change of them.
 
     FOLDER|URL is a git repository. A version has the message, author and time of its commit, its parents are
@@ -37,5 +26,4 @@ def command(
     """
     from dataver.importers.git_lfs import GitLfsSource
 
-    source = GitLfsSource(repository, refs=refs, path=path, name=name)
-    run_import(session, source, plan=plan, in_place=in_place)
+    run_import(session, GitLfsSource(repository, **how), plan=plan, in_place=in_place)
