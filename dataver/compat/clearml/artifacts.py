@@ -25,7 +25,15 @@ from dataver.storage import open_store
 
 # Imports in functions: pandas and NumPy, if the script uses them.
 
-__all__ = ["DatasetTask", "Logger", "StorageManager", "Task", "current_task"]
+__all__ = [
+    "DatasetTask",
+    "Logger",
+    "StorageManager",
+    "Task",
+    "current_task",
+    "on_agent",
+    "project_and_name",
+]
 
 _log = logging.getLogger("dataver.compat.clearml")
 _TABLE, _ARRAY, _JSON = ".table.json", ".npy", ".json"
@@ -195,3 +203,35 @@ def _decoded(path: str, data: bytes) -> Any:
 
         return np.load(io.BytesIO(data), allow_pickle=False)
     return json.loads(data)
+
+
+def project_and_name(
+    project: str | None, name: str | None, last: tuple[str, str] | None, *, use_task: bool
+) -> tuple[str, str]:
+    """Return the project and the name of a new dataset.
+
+    Args:
+        project: the given project.
+        name: the given name.
+        last: project and name of the last parent; None without parents.
+        use_task: take what is not given from the current task.
+
+    Raises:
+        InvalidInput: one of them is not known.
+    """
+    task = current_task()
+    if task and (use_task or (project is None and name is None)):
+        project, name = project or task.get_project_name(), name or task.name
+    if name and not project:
+        project = task.get_project_name() if task else last and last[0]
+    if project and name is None and last:
+        name = last[1]
+    if not project or not name:
+        raise InvalidInput("a dataset needs a project and a name.", hint="give dataset_project, dataset_name")
+    return project, name
+
+
+def on_agent() -> bool:
+    """Return whether ClearML's agent runs this process."""
+    running = getattr(sys.modules.get("clearml.config"), "running_remotely", None)
+    return bool(running and running())

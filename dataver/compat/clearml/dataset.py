@@ -8,23 +8,18 @@ threads are accepted and have no effect.
 import logging
 import os
 import re
-import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from dataver.compat.clearml.artifacts import DatasetTask, Logger, current_task
-from dataver.compat.clearml.contents import DatasetContents
-from dataver.compat.clearml.entries import matches
+from dataver.compat.clearml.artifacts import current_task, on_agent, project_and_name
+from dataver.compat.clearml.changes import DatasetChanges
 from dataver.compat.clearml.facts import META, NOTE, label_of, repository
-from dataver.errors import Conflict, DataverError, InvalidInput, NotFound, PathNotFound
-from dataver.formats.entry import Kind
+from dataver.errors import Conflict, DataverError, InvalidInput, NotFound
 from dataver.formats.names import next_label
 from dataver.importers.names import dataset_name
-from dataver.tree import diff
 
 # Imports in functions: offline sessions are rarely imported.
 
@@ -32,10 +27,9 @@ __all__ = ["Dataset"]
 
 _log = logging.getLogger("dataver.compat.clearml")
 _TRIES = 8  # others may take the next version first
-_ADDED, _REMOVED, _MODIFIED = "files added", "files removed", "files modified"
 
 
-class Dataset(DatasetContents):
+class Dataset(DatasetChanges):
     """A version of a dataset, or a draft of one. Use `create` or `get`."""
 
     _offline: ClassVar[bool] = False
@@ -72,7 +66,8 @@ class Dataset(DatasetContents):
         """
         parents = [each if isinstance(each, Dataset) else cls.get(each) for each in parent_datasets or ()]
         versions = [each._final("start from") for each in parents]
-        project, name = _place(cls, parents, dataset_project, dataset_name, use_current_task)
+        last = (parents[-1].project, parents[-1].name) if parents else None
+        project, name = project_and_name(dataset_project, dataset_name, last, use_task=use_current_task)
         repo = repository()
         target = _target(project, name)
         known = repo._core.records.names(target)
@@ -142,7 +137,7 @@ class Dataset(DatasetContents):
             raise InvalidInput(f"Dataset.get has no arguments {unknown}.")
         _require_choice(dataset_id, dataset_project, dataset_name, dataset_tags)
         task = current_task()
-        if alias and overridable and task and _on_agent():
+        if alias and overridable and task and on_agent():
             dataset_id = task.get_parameter(f"Datasets/{alias}") or dataset_id
         if dataset_id:
             found = cls._by_id(dataset_id)
@@ -151,11 +146,7 @@ class Dataset(DatasetContents):
                 dataset_project, dataset_name, dataset_tags, dataset_version, only_completed, only_published
             )
             if not choice and not auto_create:
-                wanted = "/".join(filter(None, (dataset_project, dataset_name)))
-                raise InvalidInput(
-                    f"there is no dataset '{wanted}' with version {dataset_version or 'any'} and tags "
-                    f"{list(dataset_tags or ())} in {repository().url}."
-                )
+                raise _no_dataset(dataset_project, dataset_name, dataset_version, dataset_tags)
             found = choice or cls.create(dataset_name, dataset_project, dataset_tags)
         if writable_copy:
             found = cls.create(found.name, found.project, found.tags, [found])
@@ -225,184 +216,6 @@ class Dataset(DatasetContents):
             and each._tagged(tags)
             and (not ids or each.id in ids)
         ]
-
-    # changing
-
-    def add_files(
-        self,
-        path: str | Path,
-        wildcard: str | Sequence[str] | None = None,
-        local_base_folder: str | None = None,
-        dataset_path: str | None = None,
-        recursive: bool = True,
-        verbose: bool = False,
-        max_workers: int | None = None,
-    ) -> int:
-        """Add a file, or the files of a folder; return how many paths are new.
-
-        Args:
-            path: the file or folder.
-            wildcard: only files that match it, or one of several.
-            local_base_folder: the folder to which paths in the dataset are relative; None means `path`.
-            dataset_path: the folder in the dataset.
-            recursive: whether folders below are included.
-            verbose: has no effect.
-            max_workers: has no effect.
-
-        Raises:
-            InvalidInput: it does not exist, or the dataset is finalized.
-        """
-        draft, source = self._of_draft("files of"), Path(path).absolute()
-        if not source.exists():
-            raise InvalidInput(f"there is no file or folder '{path}'.")
-        base = Path(local_base_folder).absolute() if local_base_folder else source
-        below = source.relative_to(base if base.is_dir() else base.parent).as_posix()
-        target = PurePosixPath((dataset_path or "").strip("/")) / below
-        wild = [wildcard] if isinstance(wildcard, str) else wildcard or ()
-        found = [each for each in wild if source.is_dir() and next(source.rglob(each), None)]
-        jobs: list[tuple[list[Path], PurePosixPath, list[str]]]
-        if source.is_file():
-            jobs = [([source], target.parent, [])]
-        elif recursive:
-            jobs = [([source], target, [f"**/{each}" for each in found])] if found or not wild else []
-        else:
-            files = sorted({each for one in wild or ["*"] for each in source.glob(one) if each.is_file()})
-            folders = [(at, list(some)) for at, some in groupby(files, key=lambda each: each.parent)]
-            jobs = [(some, target / at.relative_to(source).as_posix(), []) for at, some in folders]
-        return self._changed(
-            draft.add(*some, dest=_folder(at), include=include, follow_links=True, default_ignore=False)
-            for some, at, include in jobs
-        )[0]
-
-    def add_external_files(
-        self,
-        source_url: str | Sequence[str],
-        wildcard: str | Sequence[str] | None = None,
-        dataset_path: str | Sequence[str] | None = None,
-        recursive: bool = True,
-        verbose: bool = False,
-        max_workers: int | None = None,
-        read_hash: bool = False,
-    ) -> int:
-        """Record files that stay where they are; return how many paths are new.
-
-        Each is read once, so that later changes of it are found.
-
-        Args:
-            source_url: a URL or path of a file or folder, or several.
-            wildcard: only files that match it, or one of several.
-            dataset_path: the folder in the dataset, or one for each URL.
-            recursive: whether folders below are included.
-            verbose: has no effect.
-            max_workers: has no effect.
-            read_hash: has no effect: the bytes are hashed.
-
-        Raises:
-            InvalidInput: the numbers of folders and URLs differ, or the dataset is finalized.
-        """
-        urls = [source_url] if isinstance(source_url, str) else list(source_url)
-        one = dataset_path is None or isinstance(dataset_path, str)
-        folders = [str(dataset_path or "")] * len(urls) if one else list(dataset_path or ())
-        if len(folders) != len(urls):
-            raise InvalidInput(f"{len(folders)} dataset paths are given for {len(urls)} URLs.")
-        wild = [wildcard] if isinstance(wildcard, str) else wildcard or ([] if recursive else ["*"])
-        include = [f"**/{each}" if recursive else f"/{each}" for each in wild]
-        exclude = [] if recursive else [f"{each}/" for each in include]
-        return self._changed(self._externals(urls, folders, include, exclude))[0]
-
-    def _externals(
-        self, urls: Sequence[str], folders: Sequence[str], include: Sequence[str], exclude: Sequence[str]
-    ) -> Iterator[object]:
-        draft = self._of_draft("files of")
-        for url, folder in zip(urls, folders, strict=True):
-            path, dest = url.removeprefix("file://"), folder.strip("/")
-            try:
-                yield draft.add_external(path, dest=dest, include=include, exclude=exclude)
-            except PathNotFound as error:
-                warnings.warn(f"{url} was not added: {error.message}", stacklevel=4)
-
-    def remove_files(
-        self, dataset_path: str | None = None, recursive: bool = True, verbose: bool = False
-    ) -> int:
-        """Remove the files, or external files by their URL, that a wildcard matches; return their number.
-
-        Args:
-            dataset_path: the wildcard, a folder, or the URL; None means all files.
-            recursive: whether the wildcard matches in all folders below.
-            verbose: has no effect.
-
-        Raises:
-            InvalidInput: the dataset is finalized.
-        """
-        draft, wanted = self._of_draft("files of"), dataset_path
-        gone = self.list_files(wanted, recursive)
-        if wanted and "://" in wanted:
-            links = {each.relative_path or "": each.link or "" for each in self.link_entries}
-            gone += [path for path, url in links.items() if matches(url, wanted, recursive=recursive)]
-        if not gone:
-            return 0
-        return self._changed(draft.remove(*some) for some in [gone])[1]
-
-    def sync_folder(
-        self, local_path: str | Path, dataset_path: str | Path | None = None, verbose: bool = False
-    ) -> tuple[int, int, int]:
-        """Make the dataset, or a folder of it, a mirror of a folder.
-
-        Args:
-            local_path: the folder.
-            dataset_path: the folder in the dataset.
-            verbose: has no effect.
-
-        Returns:
-            How many files were removed, added and modified.
-
-        Raises:
-            InvalidInput: it is not a folder, or the dataset is finalized.
-        """
-        draft = self._of_draft("files of")
-        kept = list(draft.tree.iterate(META + "/"))
-        dest = _folder(PurePosixPath(Path(dataset_path or "").as_posix().strip("/")))
-
-        def sync() -> Iterator[object]:
-            yield draft.sync(local_path, dest, allow_shrink=True, follow_links=True, default_ignore=False)
-            with draft._core.changing():
-                draft._core.edit_tree({each.path: each for each in kept})
-                draft._core.commit()
-
-        added, removed, modified = self._changed(sync())
-        return removed, added, modified
-
-    def _changed(self, steps: Iterable[object]) -> tuple[int, int, int]:
-        """Make the steps of a change; return how many files it added, removed and modified."""
-        core = self._of_draft("files of")._core
-        before = bytes.fromhex(core.state.tree)
-        for name, reason in (problem for step in steps for problem in getattr(step, "problems", ())):
-            warnings.warn(f"{name} was not added: {reason}", stacklevel=3)
-        counts = dict.fromkeys((_ADDED, _REMOVED, _MODIFIED), 0)
-        for each in diff(before, bytes.fromhex(core.state.tree), core.load_block, extents=False):
-            if Kind.DIRECTORY not in (each.old and each.old.kind, each.new and each.new.kind):
-                counts[_REMOVED if not each.new else _MODIFIED if each.old else _ADDED] += 1
-        self.update_changed_files(counts[_ADDED], counts[_MODIFIED], counts[_REMOVED])
-        self._save(dirty=True)
-        return counts[_ADDED], counts[_REMOVED], counts[_MODIFIED]
-
-    @property
-    def changed_files(self) -> dict[str, int]:
-        """How many files were added, removed and modified so far."""
-        return {
-            name: int(self._note.get("changes", {}).get(name, 0)) for name in (_ADDED, _REMOVED, _MODIFIED)
-        }
-
-    def update_changed_files(
-        self,
-        num_files_added: int | None = None,
-        num_files_modified: int | None = None,
-        num_files_removed: int | None = None,
-    ) -> None:
-        """Add to the numbers of `changed_files`."""
-        now = self.changed_files
-        more = {_ADDED: num_files_added, _REMOVED: num_files_removed, _MODIFIED: num_files_modified}
-        self._save(changes={name: now[name] + (count or 0) for name, count in more.items()})
 
     # publishing
 
@@ -481,26 +294,6 @@ class Dataset(DatasetContents):
     def is_dirty(self) -> bool:
         """Return whether files were changed since the last `upload`."""
         return bool(self._note.get("dirty"))
-
-    def set_description(self, description: str) -> None:
-        """Describe it; for a draft this becomes the message of the version."""
-        if self._version:
-            self._version.describe(description)
-        else:
-            self._save(description=description)
-
-    def set_metadata(self, metadata: Any, metadata_name: str = "metadata", ui_visible: bool = True) -> None:
-        """Store JSON values, a NumPy array or a pandas DataFrame in it.
-
-        Raises:
-            InvalidInput: it is something else, or the dataset is finalized.
-        """
-        self._task.upload_artifact(metadata_name, metadata)
-
-    def get_metadata(self, metadata_name: str = "metadata") -> Any:
-        """Return what `set_metadata` stored, None if there is nothing."""
-        found = self._task.artifacts.get(metadata_name)
-        return found.get() if found else None
 
     # whole datasets
 
@@ -638,14 +431,6 @@ class Dataset(DatasetContents):
         """Return the URL of the repository."""
         return self._repository.url
 
-    def get_logger(self) -> Logger:
-        """Return a receiver of texts, which leaves out plots."""
-        return Logger()
-
-    @property
-    def _task(self) -> DatasetTask:
-        return DatasetTask(self)
-
     @classmethod
     def is_offline(cls) -> bool:
         """Return what `set_offline` was called with; there is no server in either mode."""
@@ -691,32 +476,14 @@ def _target(project: str, name: str) -> str:
     return dataset_name(f"{project}/{name}")
 
 
-def _folder(path: PurePosixPath) -> str:
-    return "" if str(path) == "." else str(path)
-
-
-def _place(
-    kind: type[Dataset],
-    parents: Sequence[Dataset],
-    project: str | None,
-    name: str | None,
-    use_task: bool,
-) -> tuple[str, str]:
-    """Return the project and the name of a new dataset.
-
-    Raises:
-        InvalidInput: one of them is not known.
-    """
-    task = current_task()
-    if task and (use_task or (project is None and name is None)):
-        project, name = project or task.get_project_name(), name or task.name
-    if name and not project:
-        project = task.get_project_name() if task else parents[-1].project if parents else None
-    if project and name is None and parents:
-        name = parents[-1].name
-    if not project or not name:
-        raise InvalidInput("a dataset needs a project and a name.", hint="give dataset_project, dataset_name")
-    return project, name
+def _no_dataset(
+    project: str | None, name: str | None, version: str | None, tags: Sequence[str] | None
+) -> InvalidInput:
+    wanted = "/".join(filter(None, (project, name)))
+    return InvalidInput(
+        f"there is no dataset '{wanted}' with version {version or 'any'} and tags {list(tags or ())} in "
+        f"{repository().url}."
+    )
 
 
 def _require_choice(given: object, *others: object) -> None:
@@ -724,8 +491,3 @@ def _require_choice(given: object, *others: object) -> None:
         raise InvalidInput("no dataset is selected.", hint="give dataset_id, or a project and a name")
     if given and any(others[:2]):
         raise InvalidInput("dataset_id cannot be combined with dataset_project or dataset_name.")
-
-
-def _on_agent() -> bool:
-    running = getattr(sys.modules.get("clearml.config"), "running_remotely", None)
-    return bool(running and running())
