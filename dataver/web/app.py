@@ -77,10 +77,6 @@ def make_app(
             report(error.message)
         return sentence(request, status, error.message, error.hint)
 
-    def fail(request: Request, error: Exception) -> Response:
-        defect(report, request.scope["path"], error)
-        return sentence(request, HTTPStatus.INTERNAL_SERVER_ERROR, "this is a defect of dataver.")
-
     content = Content(Catalogue(repository), report)
     pages, files = Threads(_PAGES), Threads(_FILES)
     # the length of a compressed page could tell the secret of its forms (BREACH)
@@ -96,17 +92,6 @@ def make_app(
     async def file(request: Request) -> Response:
         return await files.run(request.scope["path"], partial(content.answer, request))
 
-    def locked(request: Request) -> Response:
-        if "text/html" in request.headers.get("Accept", ""):
-            found = site.locked(request)
-        else:
-            message = "this server answers only requests with its token."
-            found = sentence(request, HTTPStatus.UNAUTHORIZED, message, _UNLOCK)
-        found.headers["WWW-Authenticate"] = "Bearer"
-        if request.method not in METHODS:
-            found.headers["Connection"] = "close"  # a body may follow
-        return found
-
     app = Starlette(
         routes=[
             Mount(f"{PREFIX}static", _Static(directory=STATIC), middleware=packed),
@@ -116,11 +101,32 @@ def make_app(
         ],
         middleware=[
             Middleware(HostCheck, names=names),
-            Middleware(TokenCheck, access=access, cookie=cookie, refuse=locked),
+            Middleware(TokenCheck, access=access, cookie=cookie, refuse=partial(_locked, site)),
         ],
-        exception_handlers={DataverError: refuse, HTTPException: _unrouted, Exception: fail},
+        exception_handlers={
+            DataverError: refuse,
+            HTTPException: _unrouted,
+            Exception: partial(_fail, report),
+        },
     )
     return SafeHeaders(app)
+
+
+def _locked(site: Site, request: Request) -> Response:
+    if "text/html" in request.headers.get("Accept", ""):
+        found = site.locked(request)
+    else:
+        message = "this server answers only requests with its token."
+        found = sentence(request, HTTPStatus.UNAUTHORIZED, message, _UNLOCK)
+    found.headers["WWW-Authenticate"] = "Bearer"
+    if request.method not in METHODS:
+        found.headers["Connection"] = "close"  # a body may follow
+    return found
+
+
+def _fail(report: Callable[[str], None], request: Request, error: Exception) -> Response:
+    defect(report, request.scope["path"], error)
+    return sentence(request, HTTPStatus.INTERNAL_SERVER_ERROR, "this is a defect of dataver.")
 
 
 class _Static(StaticFiles):
