@@ -14,7 +14,7 @@ import xxhash
 __all__ = ["Checksum", "Hasher", "hasher"]
 
 _TEXT = frozenset(b"\n\r\t\f\b") | frozenset(range(32, 127))
-_LOOKED_AT = 512  # bytes at the start of a file by which DVC tells text
+_LOOKED_AT = 512  # bytes at the start of a file by which DVC recognises text
 _MOST_OTHERS = 0.3  # the share of other bytes in a text
 
 
@@ -33,7 +33,7 @@ class Checksum(NamedTuple):
         """Return the problem if the bytes have another checksum, as the end of a sentence."""
         if found == self.value:
             return None
-        return f"its {self.algorithm} is {found}, and its source says {self.value}"
+        return f"its {self.algorithm} is {found}, and the source states {self.value}"
 
 
 class Hasher(Protocol):

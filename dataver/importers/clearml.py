@@ -5,7 +5,7 @@ has the bytes in zip files, and its parents) and `data`, `data_001` … (zip fil
 storage location a task is the folder `<project>/.datasets/<name>/<task name>.<id>/artifacts/`; an offline
 session has the same layout below `data/`, and the task's facts in `task.json`.
 
-The idea: a reader says which tasks there are, and everything else follows from the states. A bucket has no
+The idea: a reader lists the tasks, and everything else follows from the states. A bucket has no
 labels, tags and descriptions of versions; a server and a session have. States are hostile until checked: they
 are bounded and parsed strictly, and only a session on this machine may name local files.
 """

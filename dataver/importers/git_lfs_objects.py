@@ -1,6 +1,6 @@
 """Objects of git-lfs: in the repository, in another one on this machine, or on a server.
 
-The idea: a server tells the addresses of a hundred objects in one request (the batch API of git-lfs). They
+The idea: a server returns the addresses of a hundred objects in one request (the batch API of git-lfs). They
 expire, so they are asked for when an object is read.
 """
 

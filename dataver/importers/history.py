@@ -1,6 +1,6 @@
 """What earlier imports brought: the version that belongs to each version of the source.
 
-The idea: a record says where it came from (`imported` in its metadata), so the repository itself is the list.
+The idea: a record names its origin (`imported` in its metadata), so the repository itself is the list.
 A version that was deleted since, or that the source cannot list, has no version: its children follow its
 parents. After the deletion of a whole dataset everything is brought again.
 """
@@ -17,7 +17,7 @@ from dataver.repository import Published, RepositoryCore
 __all__ = ["IMPORTED", "ImportedHistory"]
 
 IMPORTED = "imported"
-"""Key of the metadata that says where a version came from."""
+"""Key of the metadata that names the origin of a version."""
 
 _KEPT = 4  # versions whose contents are kept by name: a parent is needed by its next children
 

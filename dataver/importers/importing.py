@@ -1,11 +1,11 @@
 """Importing the history of another tool: compare, read, publish.
 
-The idea: each version of the source becomes a child of its parents' versions, and its record says which one
-it was. So an import that is repeated knows what is there and brings only the rest; one that was interrupted
-continues, also inside a large version: its draft stays, with a list of what was read.
+The idea: each version of the source becomes a child of its parents' versions, and its record names it as in
+the source. So a repeated import finds what is there and brings only the rest; an interrupted one continues,
+also inside a large version: its draft stays, with a list of what was read.
 
 Write order for each batch (invariant 4): the draft's tree, then the list. What cannot be brought is left out
-of its version, whose metadata says so, and reported (invariant 10).
+of its version, whose metadata lists it, and reported (invariant 10).
 """
 
 import json
@@ -347,7 +347,7 @@ def valid_label(label: str | None, taken: Container[str]) -> bool:
 
 
 def _left_out(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Return the part of the metadata that says what the version lacks."""
+    """Return the part of the metadata that lists what the version lacks."""
     if not problems:
         return {}
     return {"left_out": len(problems), "left_out_paths": dict(problems[:_NAMED])}

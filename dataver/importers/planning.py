@@ -24,8 +24,8 @@ class ImportPlan:
         versions: `(dataset, key, message)` of versions to be made.
         known: versions that an earlier import brought.
         files: contents to be read.
-        size: their bytes, as far as the source says.
-        unsized: contents among them of which the source does not say the size.
+        size: their bytes, as far as the source states them.
+        unsized: contents among them whose size the source does not state.
         stored: the most that is stored of them; nothing is stored of contents that stay in place.
         places: URLs that this machine would be allowed to read.
         seconds: expected time; None if the speed is unknown.

@@ -139,14 +139,14 @@ def _copied(file: SourceFile, places: "Places", target: Path, copy: IO[bytes]) -
     for data in parts:
         done += len(data)
         if file.size is not None and done > file.size:
-            return Ready(file, None, f"it has more than the {file.size} bytes that its source says")
+            return Ready(file, None, f"it has more than the {file.size} bytes that the source states")
         copy.write(data)
         if other is not None:
             other.update(data)
     copy.flush()
     now = os.fstat(copy.fileno())
     if file.size is not None and done != file.size:
-        return Ready(file, None, f"it has {done} bytes, and its source says {file.size}")
+        return Ready(file, None, f"it has {done} bytes, and the source states {file.size}")
     if file.check and other and (wrong := file.check.difference(other.hexdigest())):
         return Ready(file, None, wrong)
     return Ready(file, _item(file, target, now))

@@ -1,7 +1,7 @@
 """Runs that a source names, recorded in the lineage of the repository.
 
 The idea: another tool ran them, so nothing of this process belongs to them. Each is one event that has ended
-with an unknown outcome, and that tells which version the run made or read. Links have an identity, so an
+with an unknown outcome, and that names the version that the run made or read. Links have an identity, so an
 event that is written twice adds nothing.
 """
 

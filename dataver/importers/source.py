@@ -1,6 +1,6 @@
 """What an importer reads from another tool: versions, parents first, and the files of each.
 
-The idea: a source only says what there is. `dataver.importers.importing` compares each version with its
+The idea: a source only lists what there is. `dataver.importers.importing` compares each version with its
 parents by the names that the source gives to contents, reads what is new, verifies it by the source's own
 checksums, and publishes. So a source never writes, and never sees a repository.
 """
@@ -24,7 +24,7 @@ class SourceFile(NamedTuple):
     Attributes:
         path: its path in the version, with "/" as the separator.
         content: a name of its bytes within the source, such as "md5:…": equal names mean equal bytes.
-        size: bytes; None if the source does not say.
+        size: bytes; None if unknown.
         kind: file, executable, symbolic link or empty folder.
         target: the target of a symbolic link.
         url: a local path, or the URL of an object, whose bytes are exactly the file's.

@@ -5,7 +5,7 @@
     wandb_manifest.json                     the files of one version, as the server has them
 
 Files that a run logged stay in a staging folder until they are sent. The digest of a file is the MD5 in
-Base64, or the XXH128 where the entry says so. That of a reference is an ETag or the URL itself, and not a
+Base64, or the XXH128 where the entry states it. That of a reference is an ETag or the URL itself, and not a
 checksum of the bytes.
 
 Files from the server pass through the cache, as with W&B's own client: `wandb artifact cache cleanup` deletes

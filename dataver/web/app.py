@@ -79,7 +79,7 @@ def make_app(
 
     content = Content(Catalogue(repository), report)
     pages, files = Threads(_PAGES), Threads(_FILES)
-    # the length of a compressed page could tell the secret of its forms (BREACH)
+    # the length of a compressed page could reveal the secret of its forms (BREACH)
     packed = [] if editing else [Middleware(GZipMiddleware, compresslevel=1)]
 
     async def page(request: Request) -> Response:
