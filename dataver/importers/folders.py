@@ -72,6 +72,7 @@ class FoldersSource:
                 created=_time(folder),
                 label=label,
                 tags=(tag,) if tag and tag != label else (),
+                lasting=False,  # a file may change where it is
             )
             before = (folder.name,)
 

@@ -6,6 +6,7 @@ parents. After the deletion of a whole dataset everything is brought again.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from dataver.errors import DataverError
@@ -72,11 +73,11 @@ class ImportedHistory:
     def _names_of(self, key: str) -> Mapping[str, str]:
         names = self._names.get(key)
         if names is None:
-            tree = self._repository.tree(self._published[key].record.tree)
-            try:
-                names = names_of(checked_files(self._sources[key].files(), []), tree)
-            except DataverError:
-                names = {}  # its children read all their files
+            names, source = {}, self._sources[key]  # without names its children read all their files
+            with suppress(DataverError):
+                if source.lasting:
+                    tree = self._repository.tree(self._published[key].record.tree)
+                    names = names_of(checked_files(source.files(), []), tree)
             self._names.put(key, names)
         return names
 

@@ -81,6 +81,7 @@ class SourceVersion:
         metadata: further facts, as JSON values.
         produced_by: runs that made it.
         used_by: runs that read it.
+        lasting: whether the names of its contents stand for the same bytes in a later import.
     """
 
     key: str
@@ -95,6 +96,7 @@ class SourceVersion:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     produced_by: tuple[SourceRun, ...] = ()
     used_by: tuple[SourceRun, ...] = ()
+    lasting: bool = True
 
 
 class Source(Protocol):

@@ -53,6 +53,18 @@ def test_hard_links_are_read_once(tmp_path: Path) -> None:
     assert (report.files, [version.file_count for version in report.versions]) == (2, [1, 2])
 
 
+def test_a_file_that_changed_after_its_import_is_read_again(tmp_path: Path) -> None:
+    """A hard link to it in the next folder has its present bytes, not those that were imported."""
+    make(tmp_path / "d1", a="before")
+    repo = dataver.init(tmp_path / "repo")
+    import_versions(repo, FoldersSource([tmp_path / "d*"]), workspace=tmp_path)
+    (tmp_path / "d1" / "a").write_text("since")
+    make(tmp_path / "d2")
+    os.link(tmp_path / "d1" / "a", tmp_path / "d2" / "a")
+    import_versions(repo, FoldersSource([tmp_path / "d*"]), workspace=tmp_path)
+    assert [repo.version(f"d@1.0.{number}").read("a") for number in (0, 1)] == [b"before", b"since"]
+
+
 def test_wrong_arguments_say_so(tmp_path: Path) -> None:
     """A pattern without a folder, and two folders of one name, are refused."""
     with pytest.raises(PathNotFound, match="there is no folder"):
