@@ -160,19 +160,23 @@ def test_an_interrupted_import_continues(repo: dataver.Repository, monkeypatch: 
         return file(f"f{number}", data, read=read)
 
     source = WrittenSource()
-    source.add("a", *(reader(number) for number in range(8)))
+    source.add("before", file("removed", b"r"), file("renamed", b"n"))
+    source.add("a", file("new name", b"n"), *(reader(number) for number in range(8)))
     with pytest.raises(StoreError, match="the network is down") as caught:
         import_versions(repo, source)
     assert caught.value.hint == "repeat the import to continue"
-    assert repo.datasets() == []
+    assert labels(repo) == ["1.0.0"]
     first = set(opened)
     assert first >= {0, 1, 2, 3}
     down[0] = False
     opened.clear()
     report = import_versions(repo, source)
     assert not {0, 1, 2, 3} & set(opened)
-    assert report.versions[0].file_count == 8
-    assert contents(repo, "cats@latest") == {f"f{number}": b"%d" % number for number in range(8)}
+    assert report.versions[0].file_count == 9
+    assert contents(repo, "cats@latest") == {
+        "new name": b"n",
+        **{f"f{number}": b"%d" % number for number in range(8)},
+    }
 
 
 def test_objects_can_stay_in_place(repo: dataver.Repository, tmp_path: Path) -> None:
