@@ -23,7 +23,7 @@ from dataver.ingest.dedup import KnownChunks
 from dataver.ingest.pack_writer import PackSession
 from dataver.ingest.remains import Remains
 from dataver.ingest.scan import Scan, ScannedItem, scan
-from dataver.ingest.stat_cache import StatCache
+from dataver.ingest.stat_cache import NoStatCache, StatCache
 from dataver.machine.cache_root import private_cache_root
 from dataver.progress import Progress
 from dataver.repository import RepositoryCore
@@ -128,7 +128,7 @@ class AddOperation:
     def add_found(self, home: str | Path | None, found_folders: Iterable[list[ScannedItem]]) -> None:
         """Add scanned items; `home` is the source whose stat cache is used, None to use none."""
         how, trees = self._how, [self._tree(), *([self._hint] if self._hint else [])]
-        stats = stat_cache_of(self._repository, home, how)
+        stats = NoStatCache() if home is None else stat_cache_of(self._repository, home, how)
         trees = [tree for tree in trees if tree.summary().entries]
         with self._adder(
             locate=inside(trees, self._known) if trees else None,
@@ -148,8 +148,7 @@ class AddOperation:
                 if adder.waiting >= _FLUSH:
                     self._apply(adder.entries())
             self._apply(adder.entries())
-        if home is not None:
-            stats.save()
+        stats.save()
         report, counts = self.report, adder.counts
         report.files += counts.files
         report.size += counts.size
@@ -183,13 +182,8 @@ class AddOperation:
             self.report.removed += sum(entry is None for entry in changes.values())
 
 
-def stat_cache_of(repository: RepositoryCore, source: str | Path | None, how: Scan) -> StatCache:
-    """Return the stat cache of a source, or of its folder, that is added to a folder of a version.
-
-    Without a source it is an empty one.
-    """
-    if source is None:
-        return StatCache(private_cache_root() / "stat", "", checksum=True)
+def stat_cache_of(repository: RepositoryCore, source: str | Path, how: Scan) -> StatCache:
+    """Return the stat cache of a source, or of its folder, that is added to a folder of a version."""
     root = f"{repository.id}:{how.dest}:{os.path.realpath(_folder_of(source) or '.')}"
     return StatCache(private_cache_root() / "stat", root, checksum=how.checksum)
 

@@ -43,7 +43,7 @@ from dataver.machine.paths import make_private
 from dataver.storage.base import TEMPORARY
 from dataver.storage.durable import replace_file_from
 
-__all__ = ["RACY_NS", "FileStat", "StatCache"]
+__all__ = ["RACY_NS", "FileStat", "NoStatCache", "StatCache"]
 
 _MAGIC = b"DVSTAT\x00\x02"
 _HEAD = struct.Struct("<8sQ")  # magic, stored length of the index; then the index and the blocks
@@ -193,6 +193,27 @@ class StatCache:
             path.unlink()
         self._end += len(data)
         return self._scratch, os.pwrite(self._scratch, data, self._end - len(data)), self._end - len(data)
+
+
+class NoStatCache(StatCache):
+    """A cache of nothing: every file is read, and none is recorded."""
+
+    def __init__(self) -> None:
+        """Read nothing."""
+
+    def get(self, path: str, stat: FileStat) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def holds_still(self, fd: int, stat: FileStat) -> bool:  # noqa: ARG002
+        """Return True: nothing depends on it."""
+        return True
+
+    def put(self, path: str, stat: FileStat, file_digest: bytes, *, still: bool = True) -> None:
+        """Do nothing."""
+
+    def save(self) -> None:
+        """Do nothing."""
 
 
 def _encode(rows: dict[str, bytes]) -> bytes:
