@@ -15,13 +15,13 @@ from dataver.importers.s3_versions import S3VersionsSource
 
 @pytest.fixture
 def client(moto_server: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of a server whose bucket `kept` keeps versions, and `plain` does not."""
+    """A client of a server whose bucket `history` keeps versions, and `no-history` does not."""
     for name, value in moto_server.environment.items():
         monkeypatch.setenv(name, value)
     found = botocore.session.get_session().create_client("s3", endpoint_url=moto_server.endpoint)
-    found.create_bucket(Bucket="kept")
-    found.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
-    found.create_bucket(Bucket="plain")
+    found.create_bucket(Bucket="history")
+    found.put_bucket_versioning(Bucket="history", VersioningConfiguration={"Status": "Enabled"})
+    found.create_bucket(Bucket="no-history")
     return found
 
 
@@ -29,8 +29,8 @@ def next_second(client: Any) -> None:
     """Wait until the server's clock, which states whole seconds, has moved on."""
 
     def now() -> Any:
-        client.put_object(Bucket="plain", Key="clock", Body=b"")
-        return client.head_object(Bucket="plain", Key="clock")["LastModified"]
+        client.put_object(Bucket="no-history", Key="clock", Body=b"")
+        return client.head_object(Bucket="no-history", Key="clock")["LastModified"]
 
     began = now()
     while now() == began:
@@ -39,17 +39,17 @@ def next_second(client: Any) -> None:
 
 def test_the_states_of_a_bucket_are_versions(client: Any, tmp_path: Path) -> None:
     """Overwritten and deleted objects are there in the versions of their time; no byte is stored."""
-    client.put_object(Bucket="kept", Key="raw/a", Body=b"first")
+    client.put_object(Bucket="history", Key="raw/a", Body=b"first")
     next_second(client)
-    client.put_object(Bucket="kept", Key="raw/sub/b", Body=b"b")
+    client.put_object(Bucket="history", Key="raw/sub/b", Body=b"b")
     next_second(client)
-    client.put_object(Bucket="kept", Key="raw/a", Body=b"second")
+    client.put_object(Bucket="history", Key="raw/a", Body=b"second")
     next_second(client)
-    client.delete_object(Bucket="kept", Key="raw/sub/b")
+    client.delete_object(Bucket="history", Key="raw/sub/b")
     repo = dataver.init(tmp_path / "repo")
-    source = S3VersionsSource("s3://kept/raw", "nights", gap=timedelta(0))
+    source = S3VersionsSource("s3://history/raw", "nights", gap=timedelta(0))
     plan = plan_import(repo, source, in_place=True)
-    assert (len(plan.versions), plan.files, plan.stored, plan.places) == (4, 3, 0, ["s3://kept/raw"])
+    assert (len(plan.versions), plan.files, plan.stored, plan.places) == (4, 3, 0, ["s3://history/raw"])
     report = import_versions(repo, source, in_place=True, workspace=tmp_path)
     assert report.problems == []
     states = [
@@ -65,7 +65,9 @@ def test_the_states_of_a_bucket_are_versions(client: Any, tmp_path: Path) -> Non
     again = import_versions(repo, source, in_place=True, workspace=tmp_path)
     assert (again.known, again.versions) == (4, [])
     moment = report.versions[1].created + timedelta(milliseconds=1)
-    at = S3VersionsSource("s3://kept/raw", "picked", at=[("v1", moment), (None, report.versions[3].created)])
+    at = S3VersionsSource(
+        "s3://history/raw", "picked", at=[("v1", moment), (None, report.versions[3].created)]
+    )
     picked = import_versions(repo, at, in_place=True, workspace=tmp_path)
     assert [version.digest for version in picked.versions] == [
         report.versions[1].digest,
@@ -76,13 +78,13 @@ def test_the_states_of_a_bucket_are_versions(client: Any, tmp_path: Path) -> Non
 
 def test_objects_older_than_the_versioning_of_their_bucket_are_kept(client: Any, tmp_path: Path) -> None:
     """Their version is "null": the bytes that they had are read, during the import and afterwards."""
-    client.create_bucket(Bucket="late")
-    client.put_object(Bucket="late", Key="raw/a", Body=b"early")
-    client.put_bucket_versioning(Bucket="late", VersioningConfiguration={"Status": "Enabled"})
+    client.create_bucket(Bucket="late-history")
+    client.put_object(Bucket="late-history", Key="raw/a", Body=b"early")
+    client.put_bucket_versioning(Bucket="late-history", VersioningConfiguration={"Status": "Enabled"})
     next_second(client)
-    client.put_object(Bucket="late", Key="raw/a", Body=b"later")
+    client.put_object(Bucket="late-history", Key="raw/a", Body=b"later")
     repo = dataver.init(tmp_path / "repo")
-    source = S3VersionsSource("s3://late/raw", gap=timedelta(0))
+    source = S3VersionsSource("s3://late-history/raw", gap=timedelta(0))
     report = import_versions(repo, source, in_place=True, workspace=tmp_path)
     assert report.problems == []
     assert [version.read("a") for version in report.versions] == [b"early", b"later"]
@@ -90,8 +92,8 @@ def test_objects_older_than_the_versioning_of_their_bucket_are_kept(client: Any,
 
 def test_a_bucket_without_versions_says_so(client: Any, tmp_path: Path) -> None:
     """The sentence names what can be done instead."""
-    client.put_object(Bucket="plain", Key="raw/a", Body=b"a")
+    client.put_object(Bucket="no-history", Key="raw/a", Body=b"a")
     with pytest.raises(InvalidInput, match="no objects with versions"):
-        import_versions(dataver.init(tmp_path / "repo"), S3VersionsSource("s3://plain/raw"))
+        import_versions(dataver.init(tmp_path / "repo"), S3VersionsSource("s3://no-history/raw"))
     with pytest.raises(InvalidInput, match="not the URL of an S3 bucket"):
         S3VersionsSource(str(tmp_path))
