@@ -15,8 +15,9 @@ writer that withdrew puts no new claim before it has seen a listing without any.
 store, every listing would contain a claim, and no writer would continue.
 
 Assumptions of the lock: a listing includes every object that was put before it began, and a writer that holds
-a claim writes within a minute. A claim is ignored after two minutes, in case its writer died; so a writer
-that is stopped for longer, between claim and write, can still replace another's object.
+a claim writes within a minute. A claim is deleted by whoever has seen it for two minutes, because its writer
+must have died; so a writer that is stopped for longer, between claim and write, can still replace another's
+object.
 """
 
 import contextlib
@@ -121,7 +122,7 @@ def claimed(store: Store, key: str) -> Iterator[None]:
                     break
                 _pause()
         finally:
-            with contextlib.suppress(DataverError):  # it expires
+            with contextlib.suppress(DataverError):  # another writer deletes it
                 store.delete(mine)
         _pause()
         while _living(store, key, mine, seen):
@@ -134,12 +135,16 @@ def _pause() -> None:
 
 
 def _living(store: Store, key: str, mine: str, seen: dict[str, float]) -> list[str]:
-    """Return the claims of other writers, except those seen for longer than `PATIENCE`."""
+    """Return the claims of other writers; delete those seen for longer than `PATIENCE`."""
     now = time.monotonic()
     there = [info.key for info in store.list(claim_prefix(key)) if info.key != mine]
     for gone in seen.keys() - set(there):
         del seen[gone]
-    return [other for other in there if now - seen.setdefault(other, now) < PATIENCE]
+    living = [other for other in there if now - seen.setdefault(other, now) < PATIENCE]
+    for abandoned in seen.keys() - set(living):
+        with contextlib.suppress(DataverError):  # if it stays, each writer waits for it anew
+            store.delete(abandoned)
+    return living
 
 
 def probe_exclusive_create(store: Store) -> bool:
