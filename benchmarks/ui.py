@@ -61,8 +61,13 @@ _PAN = """async () => {
   const mean = times.reduce((sum, each) => sum + each) / times.length;
   return [1000 / mean, times[Math.floor(times.length * 0.95)]];
 }"""
-
-
+_TURN = """async (rel) => {
+  const link = document.querySelector(`.pager [rel="${rel}"]`), began = performance.now();
+  link.click();
+  while (link.isConnected) await new Promise(requestAnimationFrame);
+  await new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));
+  return performance.now() - began;
+}"""
 _SERVE = """
 import dataver, sys
 from dataver.serving import serve
@@ -111,18 +116,20 @@ def _fill_datasets(repository: dataver.Repository, folder: Path) -> None:
 
 
 def names(browser: Browser, folder: Path, runs: int) -> Iterator[Row]:
-    """Pages of a folder of 1,000,000 files: the first one, and pages anywhere in it."""
-    first, later = list[float](), list[float]()
+    """Pages of a folder of 1,000,000 files: the first one, pages anywhere in it, and turning them."""
+    first, later, turned = list[float](), list[float](), list[float]()
     _fill(folder / "names", _fill_names)
     chance = random.Random(3)
     for _ in range(runs):
         with _serving(folder / "names") as url, _page(browser, f"{url}/-/datasets") as page:
             for number in range(6):  # in one browser, which keeps the style and scripts
-                at = chance.randrange(1_000_000) if number else 0
+                at = chance.randrange(990_000) if number else 0
                 page.goto(f"{url}/-/version?ref=many@2&path=files&from={at}")
                 (later if number else first).append(_painted(page))
+                turned += [page.evaluate(_TURN, rel) for rel in ("next", "next", "prev")]
     yield Row("folder of 1,000,000 files: first page of a new server", first, "ms", "")
-    yield Row("folder of 1,000,000 files: a page anywhere in it", later, "ms", "< 150")
+    yield Row("folder of 1,000,000 files: an address anywhere in it", later, "ms", "")
+    yield Row("folder of 1,000,000 files: turning a page, until it is drawn", turned, "ms", "< 150")
 
 
 def _fill_names(repository: dataver.Repository, folder: Path) -> None:

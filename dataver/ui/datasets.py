@@ -25,7 +25,8 @@ def page(asked: Asked) -> dict[str, Any]:
     chosen = [each for each in found if all(part in each.name.lower() for part in words.lower().split())]
     shown, place = asked.page(chosen, len(chosen), _ROWS)
     names = [each.name for each in shown]
-    with parallel.pool(parallel.REQUESTS, "tags") as pool:
+    near = asked.repository._core.store.local_root is not None
+    with parallel.pool(1 if near else parallel.REQUESTS, "tags") as pool:
         rows = list(map(_row, shown, pool.map(asked.tags, names), map(asked.overview, names)))
     hits = None
     if words and asked.text("search"):

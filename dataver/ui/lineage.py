@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
+from threading import Lock, Thread
 from typing import Any, Final
 
 from dataver.documents import traced_values
@@ -51,7 +52,9 @@ def page(asked: Asked) -> dict[str, Any]:
     listed = [each for each in made.groups.get(at, made.found) if not words or made.named(each, words)]
     rows, position = asked.page(reversed(listed), len(listed))
     known = {"here": here, "q": asked.text("q"), "at": at, "selected": made.details(at), "place": position}
-    drawn = {} if made.about["large"] and not asked.as_json else made.drawn
+    drawn = made.drawn if asked.as_json or not made.about["large"] else {}
+    if not drawn:  # the page asks for it
+        Thread(target=lambda: made.drawn, name="dataver-drawing", daemon=True).start()
     return {**known, **made.about, **drawn, "listed": [made.node(each, whole=True) for each in rows]}
 
 
@@ -96,10 +99,16 @@ class _Drawing:
         self.about = {"start": graph.start, "title": title, "hops": hops, "impact": impact, "out": out}
         self.about["large"] = len(self._nodes) > _DRAWN or not graph.start
         self.about |= {"number": len(self._nodes), "limit": _NODES if len(found) >= _NODES else None}
+        self._lock = Lock()
 
-    @cached_property
+    @property
     def drawn(self) -> dict[str, Any]:
         """Nodes and edges with their places; curves of a small drawing."""
+        with self._lock:  # one thread makes it
+            return self._drawn
+
+    @cached_property
+    def _drawn(self) -> dict[str, Any]:
         numbers = {node: number for number, node in enumerate(self._nodes)}
         at = {each: numbers[self._group.get(each, each)] for each in self.found}
         edges = sorted({(at[each.source], at[each.target], each.label) for each in self._graph.edges})

@@ -13,6 +13,7 @@ others (`_POLICY`). Files are sent by `dataver.web.content`, sandboxed.
 import json
 import secrets
 import shlex
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from functools import cache
 from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -65,6 +67,8 @@ _FIRST: Final = "datasets"
 _LONGEST: Final = 16_384  # bytes of an address: a path has at most 4,096, each of which may be encoded
 _SHORT: Final = 300  # characters of a text among others
 _WHOLE: Final = 20_000  # characters of a text with the filter `lines`
+_UNASKED: Final = 5.0  # seconds without a request
+_DRAWING: Final = 0.5  # seconds from an answer until a browser has drawn it
 _EDITED: Final = "version"  # the page with the forms
 _DESCRIBED: Final = ("datasets", "dataset", "version")
 _NO_LINEAGE: Final = ("diff", "storage")
@@ -92,14 +96,21 @@ class Site:
         self._repository = repository
         self._report = report
         self._memory = Memory()
+        self._answered = Event()
         self._secret = secrets.token_urlsafe(32)
         self._known: dict[str, Any] = {"repository": repository.url, "editing": edit}
         self._known["secret"] = self._secret if edit else None
 
     def prepare(self) -> None:
-        """Do what first requests would wait for: read the datasets, compile templates, import a reader."""
+        """Do what first requests would wait for: read the datasets, compile templates, import a reader.
+
+        All but the first page waits until a browser has drawn a page, as both would be slower together.
+        """
         with suppress(DataverError):
             PAGES[_FIRST](Asked(self._repository, {}, self._memory))
+        _templates().get_template(f"{_FIRST}.html")
+        if self._answered.wait(_UNASKED):
+            time.sleep(_DRAWING)
         for name in PAGES:
             _templates().get_template(f"{name}.html")
         with suppress(ImportError):
@@ -108,7 +119,9 @@ class Site:
     def answer(self, request: Request) -> Response:
         """Return a page, its document, or an error as one of both."""
         name = request.scope["path"].removeprefix(PREFIX) or _FIRST
-        return self._page(request, name.removesuffix(".json"), dict(request.query_params))
+        found = self._page(request, name.removesuffix(".json"), dict(request.query_params))
+        self._answered.set()
+        return found
 
     def failed(self, request: Request, error: DataverError) -> Response:
         """Return an error as a page or a document; reads nothing from the repository."""

@@ -24,6 +24,36 @@ def test_names_turn_and_filter(open_page):
     expect(page.locator(".lines li")).to_have_text(["427"])
 
 
+def test_a_turned_page_replaces_the_list_alone(open_page):
+    """The rest of the page stays; the focus is on the same link, and the browser's buttons go back and on."""
+    page = open_page(MANY)
+    page.evaluate("document.querySelector('main').dataset.before = 'yes'")
+    following = page.get_by_role("link", name="Next")
+    for first in ("00100.txt", "00200.txt"):
+        following.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name=first)).to_be_visible()
+        expect(following).to_be_focused()
+    expect(page.locator("main[data-before]")).to_have_count(1)
+    assert (
+        page.locator("#names").bounding_box()["y"] > -1
+    )  # not above the window, whose bottom was seen before
+    page.go_back()
+    page.wait_for_url("**from=100")
+    expect(page.get_by_role("link", name="00100.txt")).to_be_visible()
+    page.go_forward()
+    expect(page.get_by_role("link", name="00200.txt")).to_be_visible()
+
+
+def test_a_page_that_cannot_be_had_says_so(open_page, said):
+    """The list does not stay silently as it is."""
+    page = open_page(MANY)
+    page.locator("[rel=next]").evaluate("link => link.href = link.href.replace('from=100', 'from=9999')")
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_text("there is no entry 9,999")).to_be_visible()
+    said[:] = [each for each in said if "404" not in each]
+
+
 def test_pictures_open_in_a_lightbox(open_page):
     """Arrow keys go on, Escape closes, and the focus is back on the picture that was shown last."""
     page = open_page(CATS)

@@ -26,6 +26,26 @@ document.addEventListener("input", (event) => {
   }, 120);
 });
 
+/** Pages of a list: a link in a `.pager` replaces the part around it, so that nothing else is drawn again. */
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest(".pager a");
+  const part = link?.closest("[id]:not(main)");
+  if (!part || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  clearTimeout(waiting);
+  const mine = ++latest;
+  const [[, fresh]] = (await parts(link.href, [part])) ?? [[]];
+  if (mine !== latest) return;
+  if (!fresh) return location.assign(link.href); // it says why
+  part.replaceWith(fresh);
+  history.pushState(null, "", link.href);
+  shown = location.search;
+  (fresh.querySelector(`[rel="${link.rel}"]`) ?? fresh.querySelector(".pager a"))?.focus({ preventScroll: true });
+  if (fresh.getBoundingClientRect().top < 0) fresh.scrollIntoView();
+});
+let shown = location.search;
+addEventListener("popstate", () => location.search !== shown && location.reload());
+
 /** What takes time: the elements with `data-late` are those of the page in `data-load`. */
 for (const place of document.querySelectorAll("[data-load]")) {
   const late = place.querySelectorAll("[data-late]");
