@@ -262,6 +262,7 @@ class Repository(Upkeep):
         return [
             DatasetSummary(name, len(labels), Version.of(self._core, newest[name], described))
             for name, labels in found.items()
+            if name in newest
         ]
 
     def versions(self, name: str) -> list[Version]:
@@ -370,7 +371,7 @@ class Repository(Upkeep):
         described = self._core.descriptions.lookup(prefix)
         return [
             Version.of(self._core, each, described)
-            for each in self._core.records.many((*each, None) for each in found)
+            for each in self._core.records.there((*each, None) for each in found)
         ]
 
     # fetching

@@ -106,13 +106,9 @@ class DataverDatasetSource(DatasetSource):
         """Return the ref of the newest version of the dataset with this content."""
         from dataver.errors import NotFound
 
-        labels = opened._core.records.listed(self.dataset)
         wanted = bytes.fromhex(self.tree)
-        found = [
-            each
-            for each in opened._core.records.many((self.dataset, *one) for one in labels.items())
-            if each.record.tree == wanted
-        ]
+        versions = opened._core.records.versions(self.dataset)
+        found = [each for each in versions if each.record.tree == wanted]
         if found:
             return max(found, key=lambda each: each.record.created).ref
         try:

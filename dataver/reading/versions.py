@@ -148,11 +148,7 @@ class Versions:
         if found.record.dataset == name:
             return found
         records = self.repository.records
-        same = [
-            each
-            for each in records.many((name, *one) for one in records.listed(name).items())
-            if each.record.tree == found.record.tree
-        ]
+        same = [each for each in records.versions(name) if each.record.tree == found.record.tree]
         if not same:
             raise NotFound(
                 f"{name} has no version with the digest {selector} in {self.repository.url}.",

@@ -90,20 +90,35 @@ def latest(records: Records, dataset: str, labels: Labels) -> Published:
 
     It is the newest among the highest numbered label and all labels without a number. Forks are ignored
     unless there is no other version.
+
+    Raises:
+        NotFound: all of them were deleted since they were listed.
     """
-    return latest_of_each(records, {dataset: labels})[dataset]
+    found = latest_of_each(records, {dataset: labels}).get(dataset)
+    return found or records.get(dataset, max(labels))  # which says what is missing
 
 
 def latest_of_each(records: Records, datasets: Mapping[str, Labels]) -> dict[str, Published]:
-    """Return the latest version of each of some datasets, given their labels."""
+    """Return the latest version of each of some datasets, given their labels.
+
+    Versions that were deleted since they were listed do not count.
+    """
     refs: list[Listed] = []
     for dataset, labels in datasets.items():
         chosen = [label for label in labels if parse_semver(label) is None]
         chosen += [label for _, label in _numbered(labels)[:1]]
         refs += [(dataset, label, labels[label]) for label in chosen]
     found: dict[str, list[Published]] = defaultdict(list)
-    for each in records.many(refs):
+    for each in records.there(refs):
         found[each.record.dataset].append(each)
+    if sum(map(len, found.values())) < len(refs):
+        there = {(name, each.record.label) for name in found for each in found[name]}
+        gone = {(name, label) for name, label, _ in refs} - there
+        left = {
+            name: {label: info for label, info in labels.items() if (name, label) not in gone}
+            for name, labels in datasets.items()
+        }
+        return latest_of_each(records, {name: labels for name, labels in left.items() if labels})
     return {dataset: _newest(records, datasets[dataset], each) for dataset, each in found.items()}
 
 
@@ -112,7 +127,7 @@ def _newest(records: Records, labels: Labels, candidates: list[Published]) -> Pu
         if not candidates[-1].record.line:
             break
         # the candidate is a fork
-        candidates.append(records.get(candidates[-1].record.dataset, label, labels[label]))
+        candidates += records.there([(candidates[-1].record.dataset, label, labels[label])])
     return max([each for each in candidates if not each.record.line] or candidates, key=_age)
 
 
@@ -195,11 +210,10 @@ def _before(records: Records, names: VersionNames, label: str | None) -> Publish
     if number is None or not numbered or number > numbered[0][0]:
         return latest(records, names.dataset, names.labels) if names.labels else None
     for other, lower in numbered:
-        if (
-            other < number
-            and not (found := records.get(names.dataset, lower, names.labels[lower])).record.line
-        ):
-            return found
+        if other < number:
+            for found in records.there([(names.dataset, lower, names.labels[lower])]):
+                if not found.record.line:
+                    return found
     return None
 
 

@@ -322,6 +322,16 @@ class Records:
         """Return several records in the given order; read concurrently from a remote store."""
         return self._each(refs, self.get)
 
+    def there(self, refs: Iterable[Listed]) -> list[Published]:
+        """Do what `many` does, without the versions that were deleted since they were listed."""
+        found = []
+        for each in self.attempts(refs):
+            if isinstance(each, Published):
+                found.append(each)
+            elif not isinstance(each, NotFound):
+                raise each
+        return found
+
     def attempts(self, refs: Iterable[Listed]) -> list[Published | DataverError]:
         """Do what `many` does, with an error in place of each record that cannot be read."""
 
@@ -343,7 +353,7 @@ class Records:
 
     def versions(self, dataset: str) -> list[Published]:
         """Return all versions of a dataset, oldest first."""
-        found = self.many((dataset, *one) for one in self.listed(dataset).items())
+        found = self.there((dataset, *one) for one in self.listed(dataset).items())
         return sorted(found, key=lambda each: (each.record.created, each.record.label))
 
     def everything(self, *, uncached: bool = False) -> list[Listed]:

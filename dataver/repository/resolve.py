@@ -155,7 +155,7 @@ def _by_digest(records: Records, ref: str, where: str) -> Published:
             f"'{ref}' is not a digest: dv1: and {_SHORTEST} to 64 hexadecimal characters.",
             hint="`dataver list NAME` prints the digests",
         )
-    everything = records.many(records.everything())
+    everything = records.there(records.everything())
     found = [each for each in everything if each.record.tree.hex().startswith(prefix)]
     contents = {each.record.tree for each in found}
     if not found:
