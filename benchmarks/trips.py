@@ -30,7 +30,7 @@ root, out, before, call = sys.argv[1:5]
 seen = set()
 def note(frame, event, _):
     code = frame.f_code
-    if event != "call" or not code.co_filename.startswith(root):
+    if event != "call" or not code.co_filename.startswith((f"{root}cli/", f"{root}dataver/")):
         return
     name = code.co_qualname.partition(".<")[0]  # of a lambda or a nested function: the function around it
     if code.co_flags & inspect.CO_OPTIMIZED and name[0] != "<":  # not the body of a module or a class
