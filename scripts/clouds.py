@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from environments import ROOT, main
+from environments import main
 
 PACKAGES: dict[str, tuple[str, ...]] = {
     "gcs": ("gcsfs>=2025.3", "gcp-storage-emulator>=2024.8"),
@@ -27,19 +27,16 @@ TESTS = (
 )
 
 
-def check(name: str, python: Path, arguments: list[str]) -> int:
-    """Run the tests against an emulator; return pytest's exit code."""
+def tests(name: str, python: Path) -> tuple[list[str], dict[str, str]]:
+    """Install an emulator; return the arguments of its tests, and their environment variables."""
     home = python.parent.parent
     for package in NODE_PACKAGES.get(name, ()):
         subprocess.run(
             [shutil.which("npm") or "npm", "install", "--silent", "--prefix", home, package], check=True
         )
     path = f"{home / 'node_modules' / '.bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "DATAVER_TEST_SERVERS": name, "PATH": path}
-    command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings"]
-    command += ["-m", "not faults", "-k", name, *arguments, *TESTS]
-    return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
+    return ["-m", "not faults", "-k", name, *TESTS], {"DATAVER_TEST_SERVERS": name, "PATH": path}
 
 
 if __name__ == "__main__":
-    sys.exit(main(PACKAGES, check))
+    sys.exit(main(PACKAGES, tests))

