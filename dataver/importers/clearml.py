@@ -27,7 +27,7 @@ from urllib.parse import unquote
 from dataver.errors import DataverError, IntegrityError, InvalidInput
 from dataver.importers.clearml_zips import MemberIndex, Opener
 from dataver.importers.names import dataset_name, tag_name
-from dataver.importers.source import Checksum, SourceFile, SourceVersion
+from dataver.importers.source import Checksum, Source, SourceFile, SourceVersion
 from dataver.lru import LRUCache
 from dataver.machine.configuration import options_for
 from dataver.storage import Store, open_store
@@ -108,7 +108,7 @@ class State:
         return found
 
 
-class ClearMLSource:
+class ClearMLSource(Source):
     """The datasets that a reader finds.
 
     Args:
@@ -118,11 +118,9 @@ class ClearMLSource:
     """
 
     kind = "clearml"
-    stores: Mapping[str, Mapping[str, Any]] = {}
 
     def __init__(self, reader: ClearMLReader, project: str | None = None, name: str | None = None) -> None:
-        self.location = reader.location
-        self.problems: list[tuple[str, str]] = []
+        super().__init__(reader.location)
         self._reader, self._project, self._name = reader, project, name
         self._tasks: dict[str, ClearMLTask] = {}
         self._states: LRUCache[str, State] = LRUCache(_KEPT, _ITEMS, lambda state: len(state.files))

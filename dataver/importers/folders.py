@@ -7,17 +7,16 @@ as backups by `rsync --link-dest` have it, is not read again.
 import glob
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Kind
 from dataver.formats.names import parse_semver
 from dataver.importers.names import dataset_name, tag_name
-from dataver.importers.source import SourceFile, SourceVersion
+from dataver.importers.source import Source, SourceFile, SourceVersion
 from dataver.ingest.scan import Scan, ScannedItem, scan
 
 __all__ = ["FoldersSource"]
@@ -27,7 +26,7 @@ _DATE = re.compile(
 )
 
 
-class FoldersSource:
+class FoldersSource(Source):
     """Folders as the versions of a dataset; a version's key and tag are the name of its folder.
 
     Args:
@@ -52,9 +51,7 @@ class FoldersSource:
                 )
         common = os.path.commonprefix([path.name for path in self._folders])  # noqa: RUF071  # of characters
         self._name = name or dataset_name(common.rstrip("0123456789-_. "))
-        self.location = str(Path(os.path.commonpath([path.parent for path in self._folders])))
-        self.problems: list[tuple[str, str]] = []
-        self.stores: Mapping[str, Mapping[str, Any]] = {}
+        super().__init__(os.path.commonpath([path.parent for path in self._folders]))
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield a version for each folder."""

@@ -31,7 +31,7 @@ from dataver.formats.names import parse_semver
 from dataver.hashing.digest import digest
 from dataver.importers.asking import ask
 from dataver.importers.names import dataset_name, tag_name
-from dataver.importers.source import Checksum, SourceFile, SourceVersion
+from dataver.importers.source import Checksum, Source, SourceFile, SourceVersion
 from dataver.importers.unchanged import join_unchanged
 
 # Imports in functions: the packages are optional.
@@ -71,23 +71,15 @@ def hub_source(place: str, name: str | None = None) -> "HubCache | HubRepo":
     return HubRepo(repo[1], name)
 
 
-class _Hub:
-    """The common part of both sources: which commits are versions, and their metadata.
-
-    Attributes:
-        kind: "hf".
-        location: what it reads.
-        problems: commits and READMEs that could not be read.
-        stores: empty.
-    """
+class _Hub(Source):
+    """The common part of both sources: which commits are versions, and their metadata."""
 
     kind = "hf"
 
     def __init__(self, location: str, extra: str, name: str | None = None) -> None:
         require_extra(extra, "an import from Hugging Face")
-        self.location, self._name = location, name
-        self.stores: Mapping[str, Mapping[str, Any]] = {}
-        self.problems: list[tuple[str, str]] = []
+        super().__init__(location)
+        self._name = name
 
     def _history(self, commits: Iterable[SourceVersion], refs: Mapping[str, str]) -> Iterator[SourceVersion]:
         """Yield the commits whose files differ from those of their parents."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from dataver.errors import InvalidInput
 from dataver.importers.names import dataset_name
-from dataver.importers.source import SourceFile, SourceVersion
+from dataver.importers.source import Source, SourceFile, SourceVersion
 from dataver.machine.configuration import options_for
 from dataver.repository.external_trust import open_place, place_of
 from dataver.storage.s3_versions import ObjectVersion, object_versions
@@ -20,7 +20,7 @@ from dataver.storage.s3_versions import ObjectVersion, object_versions
 __all__ = ["S3VersionsSource"]
 
 
-class S3VersionsSource:
+class S3VersionsSource(Source):
     """The states of a bucket, or of a prefix in it, as the versions of a dataset.
 
     Args:
@@ -46,13 +46,12 @@ class S3VersionsSource:
         gap: timedelta = timedelta(hours=1),
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.location = place_of(url)
+        super().__init__(place_of(url))
         if not self.location.startswith("s3://"):
             raise InvalidInput(f"{url} is not the URL of an S3 bucket.", hint="write s3://bucket/prefix")
         self._name = name or dataset_name(self.location.rpartition("/")[2])
         self._at, self._gap = sorted(at, key=lambda each: each[1]), gap
-        self.problems: list[tuple[str, str]] = []
-        self.stores: Mapping[str, Mapping[str, Any]] = {self.location: options or {}}
+        self.stores = {self.location: options or {}}
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the states, oldest first; one without a change is none."""

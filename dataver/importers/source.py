@@ -100,7 +100,7 @@ class SourceVersion:
 
 
 class Source(Protocol):
-    """The history of a dataset, or of several, in another tool.
+    """The history of a dataset, or of several, in another tool; a base class for its implementations.
 
     Attributes:
         kind: the tool: "dvc", "clearml", "git-lfs", "wandb", "hf", "folders", "s3-versions".
@@ -114,7 +114,10 @@ class Source(Protocol):
     kind: str
     location: str
     problems: list[tuple[str, str]]
-    stores: Mapping[str, Mapping[str, Any]]
+    stores: Mapping[str, Mapping[str, Any]] = {}
+
+    def __init__(self, location: str) -> None:
+        self.location, self.problems = location, []
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the versions, every parent before its children.

@@ -16,7 +16,7 @@ import json
 import os
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ from dataver.extras import require_extra
 from dataver.hashing.digest import digest
 from dataver.importers.asking import ask
 from dataver.importers.names import dataset_name, tag_name
-from dataver.importers.source import Checksum, SourceFile, SourceRun, SourceVersion
+from dataver.importers.source import Checksum, Source, SourceFile, SourceRun, SourceVersion
 from dataver.importers.unchanged import join_unchanged
 from dataver.importers.wandb_log import entries_of, records
 
@@ -78,15 +78,8 @@ def wandb_source(
     return WandbProject(found[1], found[2], kind, name)
 
 
-class WandbOffline:
-    """Artifacts of runs that were not sent, and of manifests, with the files on this machine.
-
-    Attributes:
-        kind: "wandb".
-        location: what it reads.
-        problems: logs and manifests that could not be read.
-        stores: empty.
-    """
+class WandbOffline(Source):
+    """Artifacts of runs that were not sent, and of manifests, with the files on this machine."""
 
     kind = "wandb"
 
@@ -99,9 +92,7 @@ class WandbOffline:
     ) -> None:
         if any(each.is_dir() or each.suffix == ".wandb" for each in paths):
             require_extra("wandb", "reading the runs of Weights & Biases")
-        self.location = ", ".join(map(str, paths))
-        self.problems: list[tuple[str, str]] = []
-        self.stores: Mapping[str, Mapping[str, Any]] = {}
+        super().__init__(", ".join(map(str, paths)))
         self._paths, self._kind, self._name = paths, kind, name
         cache = cache or Path(os.environ.get("WANDB_CACHE_DIR") or platformdirs.user_cache_dir("wandb"))
         self._objects = cache / "artifacts" / "obj"
@@ -171,24 +162,15 @@ class WandbOffline:
             raise StoreError(f"{place} is damaged: {error}.") from error
 
 
-class WandbProject:
-    """Artifacts of a project on a server of W&B, with the key and the address that its package uses.
-
-    Attributes:
-        kind: "wandb".
-        location: what it reads.
-        problems: always empty.
-        stores: empty.
-    """
+class WandbProject(Source):
+    """Artifacts of a project on a server of W&B, with the key and the address that its package uses."""
 
     kind = "wandb"
 
     def __init__(self, project: str, artifact: str | None, kind: str, name: str | None = None) -> None:
         require_extra("wandb", "an import from Weights & Biases")
         self._project, self._artifact, self._kind, self._name = project, artifact, kind, name
-        self.location = f"wandb:{project}" + (f"/{artifact}" if artifact else "")
-        self.problems: list[tuple[str, str]] = []
-        self.stores: Mapping[str, Mapping[str, Any]] = {}
+        super().__init__(f"wandb:{project}" + (f"/{artifact}" if artifact else ""))
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the versions; see `Source`."""
