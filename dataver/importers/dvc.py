@@ -6,8 +6,9 @@ commit has of data; files that git keeps are not data.
 
 import re
 from collections import ChainMap
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from posixpath import basename, dirname, join
 from typing import Any, Final
 
@@ -18,20 +19,9 @@ from dataver.extras import require_extra
 from dataver.formats.entry import Kind
 from dataver.importers.dvc_files import FOLDER, Listed, Output, artifacts, locked, outputs
 from dataver.importers.dvc_objects import DvcObjects
-from dataver.importers.git import (
-    Blob,
-    Commit,
-    DataVersion,
-    Files,
-    changes,
-    commits,
-    cut_off,
-    data_versions,
-    source_version,
-)
-from dataver.importers.git_program import GitProgram
-from dataver.importers.names import dataset_name, tag_name
-from dataver.importers.source import Checksum, SourceFile, SourceVersion
+from dataver.importers.git import Blob, Changed, Commit, Files, GitSource, changes
+from dataver.importers.names import tag_name
+from dataver.importers.source import Checksum, SourceFile
 
 __all__ = ["DvcSource"]
 
@@ -42,14 +32,8 @@ _GTO: Final = re.compile(r"([^@#]+)[@#]([^@#!]+)(!?)(?:#(\d+))?")
 _NO_STATES: Final = {"created", "deprecated"}
 
 
-class DvcSource:
-    """The versions of the data in a git repository with DVC.
-
-    Args:
-        where: a folder in the repository, or the URL of a git repository.
-        refs: branches, tags or commits, that of the main line first; all branches and tags without any.
-        path: only data at or below this path.
-        name: of the dataset; by default that of the repository.
+class DvcSource(GitSource):
+    """The versions of the data in a git repository with DVC; arguments as for `GitSource`.
 
     Raises:
         InvalidInput: it is no git repository, or a package is not installed.
@@ -62,26 +46,12 @@ class DvcSource:
         self, where: str, *, refs: Iterable[str] = (), path: str = "", name: str | None = None
     ) -> None:
         require_extra("yaml", "the import from DVC")
-        self.problems: list[tuple[str, str]] = []
-        self.stores: Mapping[str, Mapping[str, Any]] = {}
-        self._git = GitProgram(where)
-        self.location = self._git.location
-        self._refs, self._path, self._root = list(refs), path.strip("/"), self._find_root()
-        self._name = dataset_name(name or basename(self._root.rstrip("/")) or self._git.name, "dvc")
+        super().__init__(where, refs=refs, path=path, name=name)
         self._blobs: dict[str, bytes] = {}
         self._reported: set[tuple[str, str]] = set()
         self._parsed: dict[tuple[str, str, str], list[Output]] = {}
 
-    def versions(self) -> Iterator[SourceVersion]:
-        """Yield the versions, every parent before its children.
-
-        Raises:
-            InvalidInput: DVC tracks nothing there.
-            NotFound: there is no such ref.
-            StoreError: the repository cannot be read.
-        """
-        history = commits(self._git, self._refs)
-        self.problems += cut_off(self._git)
+    def _changes(self, history: Sequence[Commit]) -> Changed:
         changed = {
             sha: {path.removeprefix(self._root): blob for path, blob in files.items() if self._is_dvc(path)}
             for sha, files in changes(self._git, history, _PATTERNS).items()
@@ -94,18 +64,19 @@ class DvcSource:
         self._blobs = dict(self._git.read(oids, _MOST))
         self._objects = DvcObjects(self._configurations())
         self.stores = self._objects.options()
-        found = data_versions(self._git, history, changed, self._data)
-        tags = _tags(tag for version in found for tag in version.tags)
-        for version in found:
-            yield source_version(version, self._name, self._files, tags, **self._artifacts(version.files))
+        return changed
 
-    def _find_root(self) -> str:
-        """Return the folder of the DVC repository in that of git: "", or a path that ends in "/"."""
+    @cached_property
+    def _root(self) -> str:
+        """The folder of the DVC repository in that of git: "", or a path that ends in "/"."""
         root = self._git.prefix
         while root and self._git.home and not (self._git.home / root / ".dvc").is_dir():
             root = dirname(root.rstrip("/"))
             root = root and root + "/"
         return root
+
+    def _default_name(self) -> str:
+        return basename(self._root.rstrip("/")) or self._git.name
 
     def _is_dvc(self, path: str) -> bool:
         name = basename(path)
@@ -128,8 +99,7 @@ class DvcSource:
 
     # what commits name
 
-    def _data(self, commit: Commit, files: Files) -> Hashable:
-        """Return the data of a commit, comparable."""
+    def _data(self, commit: Commit, files: Files) -> frozenset[Any]:
         return frozenset(self._identity(each) for each in self._outputs(files, commit))
 
     def _identity(self, output: Output) -> Hashable:
@@ -179,16 +149,36 @@ class DvcSource:
         here, wanted = f"{path}/", f"{self._path}/"
         return not self._path or here.startswith(wanted) or wanted.startswith(here)
 
-    def _artifacts(self, files: Files) -> dict[str, Any]:
+    def _metadata(self, files: Files) -> dict[str, Any]:
         """Return the artifacts that `dvc.yaml` describes, as metadata."""
         definitions = (blob.oid for path, blob in files.items() if basename(path) == _STAGES)
         found = [artifacts(self._blobs.get(oid, b"")) for oid in definitions]
         return {"artifacts": dict(ChainMap(*found))} if any(found) else {}
 
+    def _tag_names(self, tags: Sequence[str]) -> dict[str, str]:
+        """Return tags of dataver by tags of git.
+
+        Of GTO's tags, `cats@v1.2.0` is a version and `cats#prod#3` the third change of a stage. The last
+        change of each counts, and "!" undoes it.
+        """
+        found: dict[str, str] = {}
+        last: dict[tuple[str, str], tuple[int, str, bool]] = {}
+        for name in tags:
+            if match := _GTO.fullmatch(name):
+                artifact, state, undone, number = match.groups()
+                key, change = (artifact, state), (int(number or 0), name, bool(undone))
+                last[key] = max(change, last.get(key, change))
+            elif tag := tag_name(name):
+                found[name] = tag
+        for (artifact, state), (_, name, undone) in last.items():
+            if not undone and state not in _NO_STATES and (tag := tag_name(f"{artifact}-{state}")):
+                found[name] = tag
+        return found
+
     # the files of outputs
 
-    def _files(self, version: DataVersion) -> Iterator[SourceFile]:
-        for output in self._outputs(version.files):
+    def _files(self, files: Files) -> Iterator[SourceFile]:
+        for output in self._outputs(files):
             yield from self._output_files(output)
 
     def _output_files(self, output: Output) -> Iterator[SourceFile]:
@@ -229,24 +219,3 @@ class DvcSource:
                 check=check,
                 external=not md5,
             )
-
-
-def _tags(names: Iterable[str]) -> dict[str, str]:
-    """Return tags of dataver by tags of git.
-
-    Of GTO's tags, `cats@v1.2.0` is a version and `cats#prod#3` the third change of a stage. The last change
-    of each counts, and "!" undoes it.
-    """
-    found: dict[str, str] = {}
-    last: dict[tuple[str, str], tuple[int, str, bool]] = {}
-    for name in names:
-        if match := _GTO.fullmatch(name):
-            artifact, state, undone, number = match.groups()
-            key, change = (artifact, state), (int(number or 0), name, bool(undone))
-            last[key] = max(change, last.get(key, change))
-        elif tag := tag_name(name):
-            found[name] = tag
-    for (artifact, state), (_, name, undone) in last.items():
-        if not undone and state not in _NO_STATES and (tag := tag_name(f"{artifact}-{state}")):
-            found[name] = tag
-    return found

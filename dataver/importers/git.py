@@ -4,18 +4,20 @@ The idea: a version of the data is a commit at which the data changed, or at whi
 were merged. Any other commit stands for the version before it: its tags and its children belong to that one.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial, reduce
-from operator import or_
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from dataver.errors import NotFound, StoreError
 from dataver.importers.git_program import GitProgram
-from dataver.importers.source import SourceFile, SourceVersion
+from dataver.importers.names import dataset_name, tag_name
+from dataver.importers.source import Source, SourceFile, SourceVersion
+from dataver.importers.unchanged import join_unchanged
 
-__all__ = ["Blob", "Commit", "DataVersion", "Files", "changes", "commits", "data_versions"]
-__all__ += ["cut_off", "source_version"]
+__all__ = ["Blob", "Changed", "Commit", "Files", "GitSource", "changes", "commits"]
 
 _FIELDS: Final = "%H%x00%P%x00%T%x00%an%x00%ae%x00%at%x00%B%x00"
 _NUMBER: Final = _FIELDS.count("%x00")
@@ -44,20 +46,104 @@ class Commit(NamedTuple):
     message: str
 
 
-class DataVersion(NamedTuple):
-    """A commit that is a version of the data.
+class GitSource(Source):
+    """A git repository whose commits name data; a tool says what they name.
 
-    Attributes:
-        commit: the commit.
-        parents: the commits of the parents' versions, the nearest first.
-        files: the files of the commit that name data, by path.
-        tags: git tags on it, and on commits that stand for it.
+    Args:
+        where: a folder in the repository, or its URL.
+        refs: branches, tags or commits, that of the main line first; all branches and tags without any.
+        path: only data at or below this path.
+        name: of the dataset; by default that of the repository.
+
+    Raises:
+        InvalidInput: it is no git repository.
+        StoreError: the repository cannot be read.
     """
 
-    commit: Commit
-    parents: tuple[str, ...]
-    files: Files
-    tags: list[str]
+    largest: str | None = None  # size of files that are left out of a clone; see `GitProgram`
+
+    def __init__(
+        self, where: str, *, refs: Iterable[str] = (), path: str = "", name: str | None = None
+    ) -> None:
+        self._git = GitProgram(where, self.largest)
+        super().__init__(self._git.location)
+        self._refs, self._path = list(refs), path.strip("/")
+        self._name = dataset_name(name or self._default_name(), self.kind)
+        self._files_of: dict[str, Files] = {}  # by commit: the files that name data
+
+    def versions(self) -> Iterator[SourceVersion]:
+        """Yield the versions, every parent before its children.
+
+        Raises:
+            InvalidInput: the tool keeps nothing there.
+            NotFound: there is no such ref.
+            StoreError: the repository cannot be read.
+        """
+        history = commits(self._git, self._refs)
+        if self._git.lines("rev-parse", "--is-shallow-repository") == ["true"]:
+            reason = "the clone is shallow and lacks older commits; `git fetch --unshallow` gets them"
+            self.problems.append(("history", reason))
+        states = self._states(history, self._changes(history))
+        found = list(join_unchanged(states, frozenset()))
+        names = self._tag_names([tag for version in found for tag in version.tags])
+        for version in found:
+            yield replace(
+                version,
+                tags=tuple(filter(None, map(names.get, version.tags))),
+                metadata={"git_commit": version.key, **self._metadata(self._files_of[version.key])},
+            )
+
+    def _states(
+        self, history: Iterable[Commit], changed: Changed
+    ) -> Iterator[tuple[frozenset[Any], SourceVersion]]:
+        """Yield the data that each commit names, and its facts."""
+        tags, data = _tags(self._git), dict[str, frozenset[Any]]()
+        for commit in history:
+            first = next((sha for sha in commit.parents if sha in data), "")
+            files, named = self._files_of.get(first, {}), data.get(first, frozenset())
+            if changed[commit.sha]:
+                merged = {**files, **changed[commit.sha]}
+                files = {path: blob for path, blob in merged.items() if blob is not None}
+                named = self._data(commit, files)
+            self._files_of[commit.sha], data[commit.sha] = files, named
+            version = SourceVersion(
+                key=commit.sha,
+                dataset=self._name,
+                files=partial(self._files, files),
+                parents=commit.parents,
+                message=commit.message,
+                author=commit.author,
+                created=commit.created,
+                tags=tuple(tags.get(commit.sha, ())),
+            )
+            yield named, version
+
+    def _default_name(self) -> str:
+        return self._git.name
+
+    @abstractmethod
+    def _changes(self, history: Sequence[Commit]) -> Changed:
+        """Return, by commit, the files that name data and differ from those of its first parent.
+
+        Raises:
+            InvalidInput: there are none.
+        """
+
+    @abstractmethod
+    def _files(self, files: Files) -> Iterator[SourceFile]:
+        """Yield the data that files name."""
+
+    def _data(self, _: Commit, files: Files) -> frozenset[Any]:
+        """Return the data that the files of a commit name, comparable."""
+        return frozenset(files.items())
+
+    def _tag_names(self, tags: Sequence[str]) -> Mapping[str, str | None]:
+        """Return tags of dataver by tags of git."""
+        return {tag: tag_name(tag) for tag in tags}
+
+    def _metadata(self, _: Files) -> Mapping[str, Any]:
+        """Return further facts of a version with these files."""
+        return {}
 
 
 def commits(git: GitProgram, refs: Iterable[str] = ()) -> list[Commit]:
@@ -114,82 +200,6 @@ def changes(git: GitProgram, history: Iterable[Commit], patterns: Iterable[str] 
             _, mode, _, oid, _ = last.split(" ")
             current[next(parts)] = Blob(oid, mode == "100755") if mode.startswith("100") else None
     return {sha: found.get(pair, {}) for sha, pair in pairs.items()}
-
-
-def data_versions(
-    git: GitProgram, history: Iterable[Commit], changed: Changed, content: Callable[[Commit, Files], Hashable]
-) -> list[DataVersion]:
-    """Return the versions of the data, parents first.
-
-    Args:
-        git: the repository.
-        history: commits, parents first.
-        changed: of each commit, the files that name data and differ from its first parent's.
-        content: returns the data that the files of a commit name, comparable; a false value without data.
-    """
-    states: dict[str, tuple[Files, Hashable, int | None]] = {"": ({}, None, None)}
-    found, contents, lines, tags = list[DataVersion](), list[Hashable](), list[int](), _tags(git)
-    for commit in history:
-        above = [states[sha] for sha in commit.parents if sha in states] or [states[""]]
-        files, data, _ = above[0]
-        if changed[commit.sha]:
-            merged = {**files, **changed[commit.sha]}
-            files = {path: blob for path, blob in merged.items() if blob is not None}
-            data = content(commit, files) or None
-        parents = _heads([number for *_, number in above if number is not None], lines)
-        version = parents[0] if parents else None
-        if len(parents) > 1 or data != (None if version is None else contents[version]):
-            version = len(found)
-            found.append(DataVersion(commit, tuple(found[each].commit.sha for each in parents), files, []))
-            contents.append(data)
-            lines.append(reduce(or_, (lines[each] for each in parents), 1 << version))
-        if version is not None:
-            found[version].tags.extend(tags.get(commit.sha, ()))
-        states[commit.sha] = (files, data, version)
-    return found
-
-
-def cut_off(git: GitProgram) -> list[tuple[str, str]]:
-    """Return what a shallow clone lacks, as problems of a source."""
-    if git.lines("rev-parse", "--is-shallow-repository") != ["true"]:
-        return []
-    return [("history", "the clone is shallow and lacks older commits; `git fetch --unshallow` gets them")]
-
-
-def source_version(
-    version: DataVersion,
-    dataset: str,
-    files: Callable[[DataVersion], Iterable[SourceFile]],
-    tags: Mapping[str, str | None],
-    **metadata: Any,
-) -> SourceVersion:
-    """Return a version for the engine, with the facts of its commit.
-
-    Args:
-        version: the version.
-        dataset: its dataset.
-        files: returns its files.
-        tags: tags of dataver by tags of git.
-        metadata: further facts.
-    """
-    commit = version.commit
-    return SourceVersion(
-        key=commit.sha,
-        dataset=dataset,
-        files=partial(files, version),
-        parents=version.parents,
-        message=commit.message,
-        author=commit.author,
-        created=commit.created,
-        tags=tuple(filter(None, map(tags.get, version.tags))),
-        metadata={"git_commit": commit.sha, **metadata},
-    )
-
-
-def _heads(numbers: Iterable[int], lines: Sequence[int]) -> list[int]:
-    """Return those versions that no other one contains; `lines` has a bit for each version on a line."""
-    numbers = list(dict.fromkeys(numbers))
-    return [one for one in numbers if not any(lines[each] >> one & 1 for each in numbers if each != one)]
 
 
 def _all_tips(git: GitProgram) -> list[str]:

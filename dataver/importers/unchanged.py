@@ -1,7 +1,10 @@
 """States of a source without a change of the data: they belong to the version before."""
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import or_
 
 from dataver.importers.source import SourceVersion
 
@@ -9,37 +12,49 @@ __all__ = ["join_unchanged"]
 
 
 def join_unchanged(
-    states: Iterable[tuple[bytes | None, SourceVersion]], empty: bytes
+    states: Iterable[tuple[Hashable, SourceVersion]], empty: Hashable
 ) -> Iterator[SourceVersion]:
-    """Yield the states whose data differ from those of their first parent.
+    """Yield the states whose data differ from those of their first parent, or that merge different data.
 
-    A state with the data of its parent, and one whose data are unknown, gives its tags, label and runs to the
-    parent, and its children, too. A tag of several states belongs to the last.
+    Any other state, and one whose data are unknown, gives its tags, label and runs to the version of its
+    first parent, and its children, too. A tag of several states belongs to the last.
 
     Args:
         states: a mark that is equal for equal data (None: unknown), and the state, parents first.
         empty: the mark of no data, which make no version without a parent.
     """
-    key_of: dict[str, str | None] = {}  # of a state, the version with its data
-    marks: dict[str | None, bytes | None] = {None: empty}
-    kept: dict[str, SourceVersion] = {}
-    tags: dict[tuple[str, str], str] = {}
+    number_of: dict[str, int | None] = {}  # of a state, the version with its data
+    found, marks, lines = list[SourceVersion](), list[Hashable](), list[int]()
+    tags: dict[tuple[str, str], int] = {}
     for mark, state in states:
-        parent = next((key_of[each] for each in state.parents if each in key_of), None)
-        if mark not in (None, marks[parent]):
-            marks[state.key] = mark
-            kept[state.key] = replace(state, parents=(parent,) if parent else ())
-            parent = state.key
-        elif parent is not None:
-            old = kept[parent]
-            kept[parent] = replace(
+        above = [number_of.get(key) for key in state.parents]
+        parents = _heads([each for each in above if each is not None], lines)
+        number = parents[0] if parents else None
+        before = empty if number is None else marks[number]
+        if mark is not None and (len(parents) > 1 or mark != before):
+            number = len(found)
+            found.append(replace(state, parents=tuple(found[each].key for each in parents)))
+            marks.append(mark)
+            lines.append(reduce(or_, (lines[each] for each in parents), 1 << number))
+        elif number is not None:
+            old = found[number]
+            found[number] = replace(
                 old,
                 label=old.label or state.label,
                 produced_by=old.produced_by + state.produced_by,
                 used_by=old.used_by + state.used_by,
             )
-        key_of[state.key] = parent
-        if parent is not None:
-            tags |= {(state.dataset, tag): parent for tag in state.tags}
-    for key, version in kept.items():
-        yield replace(version, tags=tuple(tag for (_, tag), at in tags.items() if at == key))
+        number_of[state.key] = number
+        if number is not None:
+            tags |= {(state.dataset, tag): number for tag in state.tags}
+    tags_of: dict[int, list[str]] = defaultdict(list)
+    for (_, tag), number in tags.items():
+        tags_of[number].append(tag)
+    for number, version in enumerate(found):
+        yield replace(version, tags=tuple(tags_of[number]))
+
+
+def _heads(numbers: Iterable[int], lines: Sequence[int]) -> list[int]:
+    """Return those versions that no other one contains; `lines` has a bit for each version on a line."""
+    numbers = list(dict.fromkeys(numbers))
+    return [one for one in numbers if not any(lines[each] >> one & 1 for each in numbers if each != one)]

@@ -1,13 +1,16 @@
 """The history of a git repository: order, changes, and the commits that are versions of data."""
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from dataver.errors import InvalidInput, NotFound, StoreError
-from dataver.importers.git import DataVersion, changes, commits, data_versions
+from dataver.formats.entry import Kind
+from dataver.importers.git import Changed, Commit, Files, GitSource, changes, commits
 from dataver.importers.git_program import GitProgram
+from dataver.importers.source import SourceFile, SourceVersion
 from importers.git_repository import BEGAN, GitRepository
 
 
@@ -20,12 +23,25 @@ def messages(where: Path, *refs: str) -> list[str]:
     return [commit.message for commit in commits(GitProgram(str(where)), refs)]
 
 
-def versions(made: GitRepository, *refs: str) -> list[DataVersion]:
-    """Return the versions of files named `*.data`."""
-    git = GitProgram(str(made.folder))
-    history = commits(git, refs)
-    data = lambda _, files: frozenset(files.items())  # noqa: E731
-    return data_versions(git, history, changes(git, history, ["*.data"]), data)
+class DataSource(GitSource):
+    """The versions of files named `*.data`."""
+
+    kind = "data"
+
+    def _changes(self, history: Sequence[Commit]) -> Changed:
+        return changes(self._git, history, ["*.data"])
+
+    def _files(self, files: Files) -> Iterator[SourceFile]:
+        for path, blob in files.items():
+            yield SourceFile(path, blob.oid, kind=Kind.EXECUTABLE if blob.executable else Kind.FILE)
+
+
+def versions(made: GitRepository) -> list[SourceVersion]:
+    return list(DataSource(str(made.folder)).versions())
+
+
+def paths(version: SourceVersion) -> list[str]:
+    return [file.path for file in version.files()]
 
 
 def test_a_commit_has_its_author_time_and_message(made: GitRepository) -> None:
@@ -71,10 +87,10 @@ def test_a_version_is_a_commit_that_changes_the_data(made: GitRepository) -> Non
     made.run("tag", "v2")
     gone = made.commit("gone", {"sub/y z.data": None})
     one, two, three = versions(made)
-    assert [one.commit.sha, two.commit.sha, three.commit.sha] == [first, second, gone]
+    assert [one.key, two.key, three.key] == [first, second, gone]
     assert [one.parents, two.parents, three.parents] == [(), (first,), (second,)]
-    assert [list(one.files), list(two.files), list(three.files)] == [["x.data"], ["sub/y z.data"], []]
-    assert [one.tags, two.tags, three.tags] == [["v1"], ["v2"], []]
+    assert [paths(one), paths(two), paths(three)] == [["x.data"], ["sub/y z.data"], []]
+    assert [one.tags, two.tags, three.tags] == [("v1",), ("v2",), ()]
 
 
 def test_a_merge_is_a_version_if_both_sides_have_data_of_their_own(made: GitRepository) -> None:
@@ -95,10 +111,10 @@ def test_a_merge_is_a_version_if_both_sides_have_data_of_their_own(made: GitRepo
     made.merge("ahead", files={"a.data": b"1"})
     made.run("tag", "merged")
     found = versions(made)
-    assert [each.commit.sha for each in found] == [base, left, side, both, ahead]
+    assert [each.key for each in found] == [base, left, side, both, ahead]
     assert [each.parents for each in found] == [(), (base,), (base,), (left, side), (both,)]
-    assert found[-1].tags == ["merged"]
-    assert sorted(found[3].files) == ["l.data", "s.data", "x.data"]
+    assert found[-1].tags == ("merged",)
+    assert sorted(paths(found[3])) == ["l.data", "s.data", "x.data"]
 
 
 def test_links_and_submodules_are_no_files(made: GitRepository) -> None:
@@ -108,7 +124,10 @@ def test_links_and_submodules_are_no_files(made: GitRepository) -> None:
     (made.folder / "l.data").symlink_to("x.data")
     made.commit("one")
     (one,) = versions(made)
-    assert {path: blob.executable for path, blob in one.files.items()} == {"x.data": False, "run.data": True}
+    assert {file.path: file.kind for file in one.files()} == {
+        "x.data": Kind.FILE,
+        "run.data": Kind.EXECUTABLE,
+    }
 
 
 def test_files_are_read_by_their_objects(made: GitRepository) -> None:
