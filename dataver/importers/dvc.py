@@ -29,6 +29,8 @@ _PATTERNS: Final = ("*.dvc", "*dvc.lock", "*dvc.yaml", "*Dvcfile")
 _LOCK, _STAGES = "dvc.lock", "dvc.yaml"
 _MOST: Final = 64 << 20  # bytes of one of these files
 _GTO: Final = re.compile(r"([^@#]+)[@#]([^@#!]+)(!?)(?:#(\d+))?")
+_NO_FOLDER: Final = "the `wdir` of its stage is a template, whose value is unknown"
+_UNKNOWN: Final = "its commit has neither a checksum nor a version of it, so that its bytes are unknown"
 _NO_STATES: Final = {"created", "deprecated"}
 
 
@@ -124,7 +126,9 @@ class DvcSource(GitSource):
             for output in found:
                 if "://" in output.path or output.path.startswith(("/", "../")):
                     self._report(commit, output.path, "it is outside of the repository")
-                elif (output.md5 or output.files or "://" in output.source) and self._is_chosen(output.path):
+                elif basename(path) == _LOCK and "${" in output.path:  # paths in it have no templates
+                    self._report(commit, output.path, _NO_FOLDER)
+                elif self._is_chosen(output.path):
                     yield output
 
     def _parse(self, path: str, oid: str, definitions: Blob | None) -> list[Output]:
@@ -208,6 +212,9 @@ class DvcSource(GitSource):
             kind = Kind.EXECUTABLE if executable else Kind.FILE
             content = f"{algorithm}:{md5}" if md5 else f"version:{version} {output.source}{below}"
             check = Checksum(algorithm, md5) if md5 else None
+            if not (md5 or version):
+                yield SourceFile(where + below, content, size, kind, missing=_UNKNOWN)
+                continue
             try:
                 url, there = place(md5, below)
             except NotFound as error:

@@ -26,6 +26,7 @@ FOLDER: Final = ".dir"
 
 _MD5: Final = re.compile(r"([0-9a-f]{32}(\.dir)?)?")
 _TEMPLATE: Final = re.compile(r"\$\{.*?\}")
+_ITEM: Final = re.compile(r"\$\{\s*item\s*\}")
 
 
 class Listed(NamedTuple):
@@ -52,6 +53,7 @@ class Output(NamedTuple):
         remote: the name of the remote that keeps it; "" for the default.
         pushed: whether a remote keeps it at all.
         source: the repository or URL from which it was imported; "" for none.
+        url: the URL at which its bytes are, if the import left them there.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Output(NamedTuple):
     remote: str
     pushed: bool
     source: str = ""
+    url: str = ""
 
 
 def outputs(path: str, data: bytes) -> list[Output]:
@@ -81,7 +84,8 @@ def outputs(path: str, data: bytes) -> list[Output]:
         for table in content.get("outs") or ():
             output = _output(table, folder)._replace(source=source)
             if not (source or output.md5 or output.files) and "://" in dep.get("path", ""):  # not downloaded
-                output = _output({**dep, "path": table["path"]}, folder)._replace(source=dep["path"])
+                place = {"source": dep["path"], "url": dep["path"]}
+                output = _output({**dep, "path": table["path"]}, folder)._replace(**place)
             if table.get("cache") != "false":  # else the file is in git
                 found.append(output)
     return found
@@ -100,7 +104,7 @@ def locked(path: str, data: bytes, definitions: bytes) -> list[Output]:
             definition = defined.get(name) or defined.get(name.split("@")[0]) or {}
             definition = definition.get("do", definition)
             patterns = list(_patterns(definition))
-            folder = join(dirname(path), definition.get("wdir", "."))
+            folder = join(dirname(path), _place(defined, name, definition.get("wdir", ".")))
             for table in stage.get("outs") or ():
                 options = [each for pattern, each in patterns if pattern.fullmatch(table["path"])]
                 if options and options[0].get("cache") != "false":
@@ -155,6 +159,13 @@ def _output(table: Mapping[str, Any], folder: str) -> Output:
         _text(next(iter(table.get("cloud", {})), table.get("remote", ""))),
         table.get("push") != "false",
     )
+
+
+def _place(defined: Mapping[str, Any], name: str, folder: str) -> str:
+    """Return the folder of a stage, with the item of a list for which it was made."""
+    base, _, item = name.partition("@")
+    several = (defined.get(base) or {}).get("foreach")
+    return _ITEM.sub(lambda _: item, folder) if isinstance(several, list) else folder
 
 
 def _patterns(definition: Mapping[str, Any]) -> Iterator[tuple[re.Pattern[str], Mapping[str, Any]]]:

@@ -110,8 +110,8 @@ class DvcObjects:
         Its arguments are the MD5 of the file, and for a file in a folder "/" and its path there. The cache
         has priority. It raises `NotFound` if the object is known to be nowhere.
         """
-        if not output.md5 and "://" in output.source:  # imported from a URL, and not downloaded
-            return lambda _, below: (output.source.rstrip("/") + below, None)
+        if not output.md5 and output.url:
+            return lambda _, below: (output.url.rstrip("/") + below, None)
         remotes = self._remotes(output)
 
         def find(md5: str, below: str) -> tuple[str, int | None]:

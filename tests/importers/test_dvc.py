@@ -295,6 +295,39 @@ def test_an_import_from_another_repository_says_where_its_bytes_are(made: DvcFol
     }
 
 
+PARTIAL = {
+    "data.dvc": b"deps: [{path: x, repo: {url: https://example.org/r, rev_lock: a}}]\nouts: [{path: data}]",
+    "csv.dvc": b"deps: [{path: 'https://example.org/c', etag: e}]\nouts: [{path: csv}]",
+    "local.dvc": b"deps: [{path: /data/x}]\nouts: [{path: local}]",
+    "new.dvc": b"outs: [{path: new, hash: md5}]",
+}
+
+
+def test_data_without_a_checksum_is_named(made: DvcFolder) -> None:
+    """The page of a repository is not its data, and what a URL has today is not what the commit had."""
+    made.commit("one", PARTIAL)
+    (one,) = versions(made)
+    reason = "its commit has neither a checksum nor a version of it, so that its bytes are unknown"
+    assert contents(one) == dict.fromkeys(("data", "csv", "local", "new"), reason)
+
+
+def test_the_folder_of_a_stage_may_be_a_template(made: DvcFolder) -> None:
+    """The items of a list are known; of others the outputs are named, since their folders are not."""
+    stage = "  {0}:\n    foreach: {1}\n    do: {{wdir: {2}, cmd: x, outs: [m.pkl]}}\n"
+    rows = (("a", "[us, uk]", "'in/${ item }'"), ("b", "{us: 1, uk: 2}", "'${key}'"))
+    stages = "stages:\n" + "".join(stage.format(*row) for row in rows)
+    lock = "schema: '2.0'\nstages:\n"
+    for name in ("a@us", "a@uk", "b@us", "b@uk"):
+        md5 = made.keep(name.encode())
+        lock += f"  {name}:\n    cmd: x\n    outs: [{{path: m.pkl, hash: md5, md5: {md5}}}]\n"
+    sha = made.commit("one", {"dvc.yaml": stages.encode(), "dvc.lock": lock.encode()})
+    source = DvcSource(str(made.folder))
+    (one,) = source.versions()
+    assert contents(one) == {"in/us/m.pkl": b"a@us", "in/uk/m.pkl": b"a@uk"}
+    reason = "the `wdir` of its stage is a template, whose value is unknown"
+    assert source.problems == [(f"${{key}}/m.pkl at commit {sha[:10]}", reason)]
+
+
 def test_only_data_below_the_path_counts(made: DvcFolder) -> None:
     """Commits that change other data are no versions, inside of one tracked folder, too."""
     x = pointer("x", made.keep(b"1"))
