@@ -188,7 +188,7 @@ def changes(git: GitProgram, history: Iterable[Commit], patterns: Iterable[str] 
         before = trees.get(commit.parents[0], nothing) if commit.parents else nothing
         pairs[commit.sha] = f"{before} {commit.tree}"
     command = ("diff-tree", "--stdin", "-r", "-z", "--no-renames", "--", *patterns)
-    printed = git.run(*command, lines=dict.fromkeys(pairs.values())).decode("utf-8", "replace")
+    printed = git.run(*command, lines=dict.fromkeys(pairs.values())).decode("utf-8", "surrogateescape")
     found: dict[str, dict[str, Blob | None]] = {}
     current: dict[str, Blob | None] = {}
     parts = iter(printed.split("\0"))

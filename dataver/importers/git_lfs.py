@@ -17,9 +17,9 @@ from dataver.importers.source import Checksum, SourceFile
 __all__ = ["GitLfsSource"]
 
 _POINTER: Final = re.compile(
-    rb"version https://(?:git-lfs|hawser)\.github\.com/spec/v1\n((?:ext-.+\n)*)"
-    rb"oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n?"
-)
+    rb"\s*version (?:https://(?:git-lfs|hawser)\.github\.com/spec/v1|http://git-media\.io/v/2)[\r\n]+"
+    rb"((?:ext-.+[\r\n]+)*)oid sha256:([0-9a-f]{64})[\r\n]+size (\d{1,18})\s*"
+)  # as git-lfs reads them: also with line ends of Windows
 _EXTENDED: Final = "an extension of git-lfs changed its bytes"
 _MOST: Final = 1023  # bytes of a pointer
 

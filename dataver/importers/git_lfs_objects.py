@@ -9,8 +9,10 @@ import json
 import threading
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from http.client import HTTPException, HTTPResponse
+from pathlib import Path
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import unquote
@@ -38,7 +40,8 @@ class LfsObjects:
         remote = git.url or self._setting("remote.origin.url")
         place = git.common / unquote(remote.removeprefix("file://"))
         own = git.common / (git.setting("lfs.storage") or "lfs")
-        self._folders = [each / "objects" for each in (own, place / "lfs", place / ".git" / "lfs")]
+        places = (own, place / "lfs", place / ".git" / "lfs", *self._borrowed())
+        self._folders = [each / "objects" for each in places]
         server = self._setting("lfs.url") or self._setting("remote.origin.lfsurl")
         self._server = server or f"{remote.rstrip('/').removesuffix('.git')}.git/info/lfs"
         self._order: list[tuple[str, int]] = []
@@ -58,6 +61,14 @@ class LfsObjects:
             self._position[sha256] = len(self._order)
             self._order.append((sha256, size))
         return {"read": partial(self._open, sha256)}
+
+    def _borrowed(self) -> list[Path]:
+        """Return where repositories keep files whose objects this one uses (`git clone --reference`)."""
+        objects = self._git.common / "objects"
+        with suppress(OSError):
+            lines = (objects / "info" / "alternates").read_text("utf-8", "surrogateescape").splitlines()
+            return [(objects / line).parent / "lfs" for line in lines]
+        return []
 
     def _open(self, sha256: str) -> HTTPResponse:
         with self._turn:

@@ -1,6 +1,7 @@
 """Files of git-lfs, with pointers written by hand: found in the history, read from a folder or a server."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +74,24 @@ def test_pointers_of_each_commit_are_files(made: GitRepository) -> None:
     assert (contents(only), only.dataset, only.parents) == ({"sub/b.bin": b"22"}, "x", ())
 
 
+def test_pointers_are_recognised_as_git_lfs_does(made: GitRepository) -> None:
+    """With line ends of Windows, blank lines, and the name of an early version."""
+    text = kept(made.folder / ".git", b"1")
+    early = text.replace(b"https://git-lfs.github.com/spec/v1", b"http://git-media.io/v/2")
+    made.commit("one", {"crlf": text.replace(b"\n", b"\r\n"), "blank": b"\n" + text + b"\n", "early": early})
+    (one,) = versions(made)
+    assert contents(one) == dict.fromkeys(("crlf", "blank", "early"), b"1")
+
+
+def test_names_that_are_not_unicode_stay_two(made: GitRepository) -> None:
+    """Neither takes the place of the other; an import reports them."""
+    for name, data in ((b"a\xfe", b"1"), (b"a\xff", b"2")):
+        (made.folder / os.fsdecode(name)).write_bytes(kept(made.folder / ".git", data))
+    made.commit("one")
+    (one,) = versions(made)
+    assert sorted(contents(one).values()) == [b"1", b"2"]
+
+
 def test_objects_of_a_clone_are_where_it_came_from(made: GitRepository, tmp_path: Path) -> None:
     """In a folder on this machine, and in the folder that git-lfs is told to use."""
     made.commit("one", {"a.bin": kept(made.folder / ".git", b"1")})
@@ -80,6 +99,10 @@ def test_objects_of_a_clone_are_where_it_came_from(made: GitRepository, tmp_path
     assert contents(one) == {"a.bin": b"1"}
     made.run("clone", "-q", str(made.folder), str(tmp_path / "clone"))
     (one,) = versions(made, str(tmp_path / "clone"))
+    assert contents(one) == {"a.bin": b"1"}
+    made.run("clone", "-q", "--shared", str(made.folder), str(tmp_path / "shared"))
+    made.run("-C", str(tmp_path / "shared"), "remote", "remove", "origin")
+    (one,) = versions(made, str(tmp_path / "shared"))
     assert contents(one) == {"a.bin": b"1"}
     (made.folder / ".git" / "lfs").rename(tmp_path / "lfs")
     made.run("config", "lfs.storage", str(tmp_path / "lfs"))
