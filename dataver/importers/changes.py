@@ -38,7 +38,12 @@ class Changes:
 
 def checked_files(files: Iterable[SourceFile], problems: list[tuple[str, str]]) -> dict[str, SourceFile]:
     """Return files by path; those that a version cannot have become problems."""
-    found = {each.path: each for each in files}
+    found: dict[str, SourceFile] = {}
+    problems += [
+        (each.path, "its source has several files at this path, and only one is brought")
+        for each in files
+        if name_of(found.setdefault(each.path, each)) != name_of(each)
+    ]
     for path, file in list(found.items()):
         reason = file.missing or _invalid(file) or _inside_file(path, found)
         if reason is not None:
@@ -93,7 +98,8 @@ def changes_since(
     changes = Changes()
     for path, file in files.items():
         name = name_of(file)
-        if read.get(path) == name or (parents and all(each.names.get(path) == name for each in parents)):
+        there = {read[path]} if path in read else {each.names.get(path) for each in parents}
+        if there == {name}:
             continue
         owner = next((each for each in parents if each.names.get(path) == name), None)
         if owner is not None:
@@ -103,7 +109,9 @@ def changes_since(
         else:
             changes.new.setdefault(file.content, []).append(file)
     _take_from_parents(parents, changes)
-    for path in {path for each in parents for path in each.names} - files.keys():
+    for path in {
+        path for names in (*(each.names for each in parents), read) for path in names
+    } - files.keys():
         if len(parents) == 1 or tree.get(path) is not None:
             changes.entries[path] = None
     return changes

@@ -15,7 +15,7 @@ from pathlib import Path
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Kind
 from dataver.formats.names import parse_semver
-from dataver.importers.names import dataset_name, tag_name
+from dataver.importers.names import as_unicode, dataset_name, tag_name
 from dataver.importers.source import Source, SourceFile, SourceVersion
 from dataver.ingest.scan import Scan, ScannedItem, scan
 
@@ -59,19 +59,19 @@ class FoldersSource(Source):
         for folder in self._folders:
             number = folder.name.removeprefix("v")
             label = number if parse_semver(number) else None
-            tag = tag_name(folder.name)
+            tag, key = tag_name(folder.name), as_unicode(folder.name)
             yield SourceVersion(
-                key=folder.name,
+                key=key,
                 dataset=self._name,
                 files=partial(_files, folder),
                 parents=before,
-                message=folder.name,
+                message=key,
                 created=_time(folder),
                 label=label,
                 tags=(tag,) if tag and tag != label else (),
                 lasting=False,  # a file may change where it is
             )
-            before = (folder.name,)
+            before = (key,)
 
 
 def _matching(given: str | Path) -> list[str]:

@@ -31,10 +31,12 @@ from dataver.formats.names import check_label
 from dataver.formats.record import ParentRef
 from dataver.importers.changes import Changes, Parent, changes_since, checked_files, copies, name_of, names_of
 from dataver.importers.history import IMPORTED, ImportedHistory
+from dataver.importers.names import as_unicode
 from dataver.importers.reading import Places, Ready, ready_batches
 from dataver.importers.runs import record_runs
 from dataver.importers.source import Source, SourceFile, SourceVersion
 from dataver.ingest.external import ExternalReport, record_outside
+from dataver.ingest.external_listing import Outside
 from dataver.ingest.scan import Scan, ScannedItem
 from dataver.machine.paths import workspace_of
 from dataver.progress import SILENT, Progress, receiver
@@ -48,7 +50,7 @@ _READ = "imported.jsonl"  # in the draft's folder: what was read
 _NAMED = 100  # paths that metadata names as left out
 _STEP = 4 << 30  # bytes of contents after which the draft is made durable
 _FILES = 50_000  # and their number
-_SHORT = 1000  # characters of a message that cannot be kept
+_SHORT = 1000  # characters of a message that cannot be kept, and of a path that is left out
 _TICK = timedelta(microseconds=1)
 
 
@@ -192,20 +194,21 @@ class _Import:
         label = wanted.label if valid_label(wanted.label, {*names.labels, *names.deleted}) else None
         imported = {
             "from": self._source.kind,
-            "source": self._source.location,
+            "source": as_unicode(self._source.location),
             "id": wanted.key,
             **({"created": wanted.created.isoformat()} if wanted.created not in (None, created) else {}),
             **({"label": wanted.label} if wanted.label != label else {}),
             **_left_out(problems),
         }
-        seal = partial(
-            draft.finalize, label=label, author=wanted.author or None, created=created, allow_empty=True
-        )
+        seal = partial(draft.finalize, label=label, created=created, allow_empty=True)
         try:
-            seal(wanted.message, metadata={**wanted.metadata, IMPORTED: imported})
+            seal(
+                wanted.message, author=wanted.author or None, metadata={**wanted.metadata, IMPORTED: imported}
+            )
         except InvalidInput as error:  # too long, or not JSON: the data is worth more
-            self.report.problems.append((f"message and metadata of {wanted.key}", error.message))
-            seal(wanted.message[:_SHORT], metadata={IMPORTED: imported})
+            self.report.problems.append((f"message, author and metadata of {wanted.key}", error.message))
+            author = _bounded(wanted.author) or None
+            seal(_bounded(wanted.message), author=author, metadata={IMPORTED: imported})
         sent = draft.upload(allow_fork=True).version
         draft._core.forget()
         return sent._published()
@@ -308,8 +311,7 @@ class _Import:
                 if allow(outside.place, self._core.url) is not None:
                     self.report.places.append(outside.place)
             elif not is_allowed(outside.place, self._core.url):
-                reason = f"it stays at {outside.place}, which this machine may not read; --in-place allows it"
-                problems += [(file.path, reason) for file in outside.files]
+                problems += refused(outside)
                 continue
             how = Scan(default_ignore=False)
             report, core = ExternalReport(), draft._core
@@ -337,6 +339,12 @@ def listed(wanted: SourceVersion, problems: list[tuple[str, str]]) -> dict[str, 
         return None
 
 
+def refused(outside: Outside) -> list[tuple[str, str]]:
+    """Return the problems of files in a place that this machine may not read."""
+    reason = f"it stays at {outside.place}, which this machine may not read; --in-place allows it"
+    return [(file.path, reason) for file in outside.files]
+
+
 def valid_label(label: str | None, taken: Container[str]) -> bool:
     """Return whether a version can have a label."""
     try:
@@ -350,7 +358,12 @@ def _left_out(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return the part of the metadata that lists what the version lacks."""
     if not problems:
         return {}
-    return {"left_out": len(problems), "left_out_paths": dict(problems[:_NAMED])}
+    named = {_bounded(path): _bounded(reason) for path, reason in problems[:_NAMED]}
+    return {"left_out": len(problems), "left_out_paths": named}
+
+
+def _bounded(text: str) -> str:
+    return as_unicode(text)[:_SHORT]
 
 
 def _step(batches: Iterator[list[Ready]], done: list[Ready]) -> Iterator[list[ScannedItem]]:

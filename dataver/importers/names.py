@@ -5,7 +5,7 @@ import re
 from dataver.errors import InvalidInput
 from dataver.formats.names import MAX_NAME, check_dataset_name, check_tag
 
-__all__ = ["dataset_name", "tag_name"]
+__all__ = ["as_unicode", "dataset_name", "tag_name"]
 
 _INVALID = re.compile(r"[^A-Za-z0-9._-]+", re.ASCII)
 
@@ -32,6 +32,11 @@ def tag_name(text: str) -> str | None:
     except InvalidInput:
         return None
     return name
+
+
+def as_unicode(text: str) -> str:
+    """Return text in which bytes and halves of characters that are not Unicode are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _cleaned(text: str) -> str:

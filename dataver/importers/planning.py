@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from dataver.api.repository import Repository
 from dataver.errors import DataverError
 from dataver.importers.history import ImportedHistory
-from dataver.importers.importing import listed
+from dataver.importers.importing import listed, refused
 from dataver.importers.reading import Places, local_path
 from dataver.importers.source import Source, SourceFile
 from dataver.machine.speeds import Rate, recent_rate
@@ -55,18 +55,21 @@ def plan_import(repo: Repository, source: Source, *, in_place: bool = False) -> 
     plan = ImportPlan()
     staying: list[SourceFile] = []
     for file in _new_contents(repo, source, plan):
-        plan.files += 1
         size = _size(file)
-        plan.size += size or 0
-        plan.unsized += size is None
         if file.external or (in_place and file.url is not None):
-            staying.append(file)
+            staying.append(file._replace(size=size))
         else:
+            _count(plan, size)
             plan.stored += size or 0
     plan.problems += source.problems
-    if in_place:
-        places = (each.place for each in Places(source.stores).outsides(staying, plan.problems))
-        plan.places = [place for place in places if not is_allowed(place, repo.url)]
+    for outside in Places(source.stores).outsides(staying, plan.problems):
+        if not is_allowed(outside.place, repo.url):
+            if not in_place:
+                plan.problems += refused(outside)
+                continue
+            plan.places.append(outside.place)
+        for each in outside.files:
+            _count(plan, each.size or None)  # a size that is unknown is 0 here
     plan.speed = recent_rate(repo._core.local_name, "upload")
     if plan.speed is not None:
         plan.seconds = plan.size / plan.speed.speed
@@ -91,6 +94,12 @@ def _new_contents(repo: Repository, source: Source, plan: ImportPlan) -> Iterato
                     yield file
         if not known:
             plan.problems += [(f"{name} in {wanted.key}", reason) for name, reason in problems]
+
+
+def _count(plan: ImportPlan, size: int | None) -> None:
+    plan.files += 1
+    plan.size += size or 0
+    plan.unsized += size is None
 
 
 def _size(file: SourceFile) -> int | None:

@@ -65,6 +65,42 @@ def test_a_file_that_changed_after_its_import_is_read_again(tmp_path: Path) -> N
     assert [repo.version(f"d@1.0.{number}").read("a") for number in (0, 1)] == [b"before", b"since"]
 
 
+def test_what_changes_during_an_interruption_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was read before, and deleted or replaced by a folder since, is not in the version."""
+    monkeypatch.setattr("dataver.importers.reading._FILES", 2)
+    monkeypatch.setattr("dataver.importers.importing._FILES", 2)
+    make(tmp_path / "d1", a="1", b="2", c="3")
+    repo = dataver.init(tmp_path / "repo")
+    monkeypatch.setattr("dataver.importers.importing._Import._share", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        import_versions(repo, FoldersSource([tmp_path / "d1"], "cats"), workspace=tmp_path)
+    monkeypatch.undo()
+    for name in "ab":
+        (tmp_path / "d1" / name).unlink()
+    make(tmp_path / "d1" / "b", inside="4")
+    import_versions(repo, FoldersSource([tmp_path / "d1"], "cats"), workspace=tmp_path)
+    version = repo.version("cats")
+    assert {each.path: version.read(each.path) for each in version.entries()} == {"b/inside": b"4", "c": b"3"}
+
+
+def _stop(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_names_that_are_not_unicode_are_reported(tmp_path: Path) -> None:
+    """Of files, which the version lacks, and of folders, whose version is recognised later."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d\xff"))
+    make(folder, a="1", **{os.fsdecode(b"b\xff"): "2"})
+    repo = dataver.init(tmp_path / "repo")
+    report = import_versions(repo, FoldersSource([folder], "cats"), workspace=tmp_path)
+    assert [each.path for each in repo.version("cats").entries()] == ["a"]
+    assert len(report.problems) == 1
+    again = import_versions(repo, FoldersSource([folder], "cats"), workspace=tmp_path)
+    assert (again.versions, again.known) == ([], 1)
+
+
 def test_wrong_arguments_say_so(tmp_path: Path) -> None:
     """A pattern without a folder, and two folders of one name, are refused."""
     with pytest.raises(PathNotFound, match="there is no folder"):

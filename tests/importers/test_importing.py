@@ -210,8 +210,11 @@ def test_references_need_permission(repo: dataver.Repository, tmp_path: Path) ->
     secret.write_bytes(b"secret")
     source = WrittenSource()
     source.add("a", file("s", b"secret", url=str(secret), external=True), file("fine", b"fine"))
+    plan = plan_import(repo, source)
+    assert (plan.files, plan.size, plan.stored, plan.places) == (1, 4, 4, [])
     report = import_versions(repo, source)
     assert contents(repo, "cats@latest") == {"fine": b"fine"}
+    assert [reason for _, reason in plan.problems] == [reason for _, reason in report.problems]
     assert "--in-place allows it" in report.problems[0][1]
 
 
@@ -261,8 +264,30 @@ def test_facts_that_cannot_be_kept_do_not_lose_the_data(repo: dataver.Repository
     """Metadata that is too long, or is not JSON, is reported and left out."""
     source = WrittenSource()
     source.add("a", file("one", b"1"), metadata={"long": "x" * 2_000_000})
-    source.add("b", file("one", b"2"), metadata={"time": BEGAN})
+    source.add("b", file("one", b"2"), metadata={"time": BEGAN}, author="ana\udcff")
     report = import_versions(repo, source)
-    assert [name for name, _ in report.problems] == [f"message and metadata of {key}" for key in "ab"]
+    assert [name for name, _ in report.problems] == [f"message, author and metadata of {key}" for key in "ab"]
     assert contents(repo, "cats@latest") == {"one": b"2"}
-    assert repo.version("cats@latest").metadata["imported"]["id"] == "b"
+    last = repo.version("cats@latest")
+    assert (last.metadata["imported"]["id"], last.author) == ("b", "ana\\udcff")
+
+
+def test_names_that_a_record_cannot_hold_do_not_stop_the_import(repo: dataver.Repository) -> None:
+    """They are shortened and escaped where the version says what it lacks."""
+    source = WrittenSource()
+    names = ("a\udcff", *(f"{number}{'x' * 20_000}" for number in range(100)))
+    source.add("a", file("fine", b"fine"), *(file(name, b"1") for name in names))
+    report = import_versions(repo, source)
+    assert len(report.problems) == 101
+    imported = repo.version("cats@latest").metadata["imported"]
+    assert imported["left_out"] == 101
+    assert "a\\udcff" in imported["left_out_paths"]
+
+
+def test_two_files_at_one_path_are_reported(repo: dataver.Repository) -> None:
+    """A version has one of them; the same content twice is one file."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"), file("one", b"2"), file("same", b"3"), file("same", b"3"))
+    report = import_versions(repo, source)
+    assert contents(repo, "cats@latest") == {"one": b"1", "same": b"3"}
+    assert [name for name, _ in report.problems] == ["one in cats@1.0.0"]
