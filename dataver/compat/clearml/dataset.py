@@ -142,39 +142,25 @@ class Dataset(DatasetChanges):
         if dataset_id:
             found = cls._by_id(dataset_id)
         else:
-            choice = cls._matching(
-                dataset_project, dataset_name, dataset_tags, dataset_version, only_completed, only_published
-            )
-            if not choice and not auto_create:
-                raise _no_dataset(dataset_project, dataset_name, dataset_version, dataset_tags)
-            found = choice or cls.create(dataset_name, dataset_project, dataset_tags)
+            choice = cls._matching(dataset_project, dataset_name, dataset_version, dataset_tags)
+            final = [each for each in choice if each.is_final()]
+            if only_published:
+                final = [each for each in final if each._status == "published"]
+            elif not only_completed:
+                final = final or choice
+            best = max(final, key=lambda each: each._order, default=None)
+            if best is None and not auto_create:
+                wanted = "/".join(filter(None, (dataset_project, dataset_name)))
+                raise InvalidInput(
+                    f"there is no dataset '{wanted}' with version {dataset_version or 'any'} and tags "
+                    f"{list(dataset_tags or ())} in {repository().url}."
+                )
+            found = best or cls.create(dataset_name, dataset_project, dataset_tags)
         if writable_copy:
             found = cls.create(found.name, found.project, found.tags, [found])
         if alias and hasattr(task, "set_parameter"):
             task.set_parameter(f"Datasets/{alias}", found.id)
         return found
-
-    @classmethod
-    def _matching(
-        cls,
-        project: str | None,
-        name: str | None,
-        tags: Sequence[str] | None,
-        version: str | None,
-        completed: bool,
-        published: bool,
-    ) -> Self | None:
-        for drafts in (False, True):
-            found = [
-                each
-                for each in cls._named(project, name, drafts=drafts)
-                if each._tagged(tags)
-                and (not version or version in (each.version, each._version and each._version.label))
-                and (not published or each._status == "published")
-            ]
-            if found or completed or published:
-                return max(found, key=lambda each: each._order, default=None)
-        return None
 
     @classmethod
     def list_datasets(
@@ -198,7 +184,7 @@ class Dataset(DatasetChanges):
             recursive_project_search: include projects below `dataset_project`.
             include_archived: has no effect.
         """
-        found = cls._named(None, None) + ([] if only_completed else cls._named(None, None, drafts=True))
+        found = sorted(cls._matching(None, None, tags=tags), key=lambda each: each._held.created)
         below = f"{dataset_project}/" if recursive_project_search else "\0"
         return [
             {
@@ -210,10 +196,10 @@ class Dataset(DatasetChanges):
                 "version": each.version,
                 "status": each._status,
             }
-            for each in sorted(found, key=lambda each: each._held.created)
-            if (not dataset_project or each.project == dataset_project or each.project.startswith(below))
+            for each in found
+            if (each.is_final() or not only_completed)
+            and (not dataset_project or each.project == dataset_project or each.project.startswith(below))
             and (not partial_name or re.search(partial_name, each.name))
-            and each._tagged(tags)
             and (not ids or each.id in ids)
         ]
 
@@ -342,8 +328,7 @@ class Dataset(DatasetChanges):
         force: bool,
         all_: bool,
     ) -> None:
-        found = [cls._by_id(given)] if given else cls._named(project, name)
-        found += [] if given else cls._named(project, name, drafts=True)
+        found = [cls._by_id(given)] if given else cls._matching(project, name)
         found = [each for each in found if not version or each.version == version]
         if not found:
             raise NotFound(f"there is no dataset '{project}/{name}', or no such version of it.")
@@ -474,16 +459,6 @@ class Dataset(DatasetChanges):
 
 def _target(project: str, name: str) -> str:
     return dataset_name(f"{project}/{name}")
-
-
-def _no_dataset(
-    project: str | None, name: str | None, version: str | None, tags: Sequence[str] | None
-) -> InvalidInput:
-    wanted = "/".join(filter(None, (project, name)))
-    return InvalidInput(
-        f"there is no dataset '{wanted}' with version {version or 'any'} and tags {list(tags or ())} in "
-        f"{repository().url}."
-    )
 
 
 def _require_choice(given: object, *others: object) -> None:

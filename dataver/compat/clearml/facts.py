@@ -203,19 +203,30 @@ class DatasetFacts:
         return cls(repo, version=dataver.Version.of(repo._core, newest))
 
     @classmethod
-    def _named(cls, project: str | None, name: str | None, *, drafts: bool = False) -> list[Self]:
-        """Return the versions, or the drafts of this folder, with a project and a name; None means any."""
+    def _matching(
+        cls,
+        project: str | None,
+        name: str | None,
+        version: str | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> list[Self]:
+        """Return the versions, then the drafts of this folder, that match what is given; None means any."""
         repo, wanted = repository(), dataset_name(f"{project}/{name}") if project and name else ""
-        if drafts:
-            found = [cls(repo, draft=draft) for draft in repo.drafts()]
-        else:
-            records, described = repo._core.records, repo._core.descriptions.lookup(wanted)
-            refs = [(at, *one) for at, labels in records.datasets(wanted).items() for one in labels.items()]
-            every = records.many(each for each in refs if wanted in ("", each[0]))
-            found = [cls(repo, version=dataver.Version.of(repo._core, each, described)) for each in every]
+        records, described = repo._core.records, repo._core.descriptions.lookup(wanted)
+        refs = [(at, *one) for at, labels in records.datasets(wanted).items() for one in labels.items()]
+        every = records.many(each for each in refs if wanted in ("", each[0]))
+        found = [cls(repo, version=dataver.Version.of(repo._core, each, described)) for each in every]
+        found += [cls(repo, draft=draft) for draft in repo.drafts()]
         if wanted:
-            return [each for each in found if each._held.dataset == wanted]
-        return [each for each in found if project in (None, each.project) and name in (None, each.name)]
+            found = [each for each in found if each._held.dataset == wanted]
+        else:
+            found = [each for each in found if project in (None, each.project) and name in (None, each.name)]
+        return [
+            each
+            for each in found
+            if each._tagged(tags)
+            and (not version or version in (each.version, each._version and each._version.label))
+        ]
 
     def _tagged(self, tags: Sequence[str] | None) -> bool:
         """Return whether it has one of the tags, and none that are given with a `-` before them."""
