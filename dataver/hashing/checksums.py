@@ -48,36 +48,34 @@ class Hasher(Protocol):
 
 
 class _DosToUnix:
-    """MD5 over text with Unix line ends; blocks have any size, so a CR at the end of one waits."""
+    """MD5 over text with Unix line ends.
+
+    Blocks have any size, so the first bytes wait until they decide, and a CR at the end of a block waits.
+    """
 
     def __init__(self) -> None:
         self._md5 = hashlib.md5(usedforsecurity=False)
-        self._start: bytes | None = b""  # the first bytes, until they decide
-        self._text = False
-        self._kept = b""
+        self._text: bool | None = None  # not decided
+        self._waiting = b""
 
     def update(self, data: bytes, /) -> None:
-        if self._start is not None:
-            self._start += data
-            if len(self._start) < _LOOKED_AT:
-                return
-            data, self._start = self._start, None
+        data = self._waiting + data
+        if self._text is None and len(data) >= _LOOKED_AT:
             self._text = _is_text(data[:_LOOKED_AT])
-        self._take(data)
+        if self._text is None:
+            self._waiting = data
+            return
+        self._waiting = b"\r" if self._text and data.endswith(b"\r") else b""
+        self._md5.update(_unix(data.removesuffix(self._waiting)) if self._text else data)
 
     def hexdigest(self) -> str:
-        md5, rest = self._md5.copy(), self._kept
-        if self._start is not None:
-            rest = self._start.replace(b"\r\n", b"\n") if _is_text(self._start) else self._start
-        md5.update(rest)
+        md5, text = self._md5.copy(), self._text is None and _is_text(self._waiting)
+        md5.update(_unix(self._waiting) if text else self._waiting)
         return md5.hexdigest()
 
-    def _take(self, data: bytes) -> None:
-        if self._text:
-            data = self._kept + data
-            self._kept = b"\r" if data.endswith(b"\r") else b""
-            data = data[: len(data) - len(self._kept)].replace(b"\r\n", b"\n")
-        self._md5.update(data)
+
+def _unix(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n")
 
 
 def _is_text(start: bytes) -> bool:
@@ -86,15 +84,11 @@ def _is_text(start: bytes) -> bool:
     return sum(byte not in _TEXT for byte in start) <= _MOST_OTHERS * len(start)
 
 
-def _git_blob(size: int) -> Hasher:
-    return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-
-
 _HASHERS: dict[str, Callable[[int], Hasher]] = {
     "md5": lambda _: hashlib.md5(usedforsecurity=False),
     "md5-dos2unix": lambda _: _DosToUnix(),
     "sha256": lambda _: hashlib.sha256(),
-    "git-sha1": _git_blob,
+    "git-sha1": lambda size: hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False),
     "xxh128": lambda _: xxhash.xxh3_128(),
 }
 
