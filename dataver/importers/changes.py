@@ -11,14 +11,16 @@ from typing import NamedTuple
 from dataver.errors import InvalidInput
 from dataver.formats.entry import Entry, Kind, check_path, safe_link
 from dataver.importers.source import SourceFile
+from dataver.repository import Published
 from dataver.tree import Tree
 
 __all__ = ["Changes", "Parent", "changes_since", "checked_files", "copies", "name_of", "names_of"]
 
 
 class Parent(NamedTuple):
-    """An imported parent: its tree, and the names of the contents that the tree has, by path."""
+    """An imported parent, its tree, and the names of the contents that the tree has, by path."""
 
+    published: Published
     tree: Tree
     names: Mapping[str, str]
 

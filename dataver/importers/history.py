@@ -10,10 +10,11 @@ from contextlib import suppress
 from typing import Any
 
 from dataver.errors import DataverError
-from dataver.importers.changes import checked_files, names_of
+from dataver.importers.changes import Parent, checked_files, names_of
 from dataver.importers.source import SourceVersion
 from dataver.lru import LRUCache
 from dataver.repository import Published, RepositoryCore
+from dataver.tree import Tree
 
 __all__ = ["IMPORTED", "ImportedHistory"]
 
@@ -60,23 +61,25 @@ class ImportedHistory:
         """Record that a version of the source has none here."""
         self._instead[wanted.key] = wanted.parents
 
-    def parents(self, wanted: SourceVersion) -> list[tuple[Published, Mapping[str, str]]]:
-        """Return the versions of the parents, each with the names of its contents."""
-        keys = dict.fromkeys(key for parent in wanted.parents for key in self._versions_of(parent))
-        return [(self._published[key], self._names_of(key)) for key in keys]
+    def parents(self, wanted: SourceVersion) -> list[Parent]:
+        """Return the versions of the parents."""
+        found = []
+        for key in dict.fromkeys(key for parent in wanted.parents for key in self._versions_of(parent)):
+            tree = self._repository.tree(self._published[key].record.tree)
+            found.append(Parent(self._published[key], tree, self._names_of(key, tree)))
+        return found
 
     def _versions_of(self, key: str) -> list[str]:
         if key in self._published:
             return [key]
         return [each for parent in self._instead.get(key, ()) for each in self._versions_of(parent)]
 
-    def _names_of(self, key: str) -> Mapping[str, str]:
+    def _names_of(self, key: str, tree: Tree) -> Mapping[str, str]:
         names = self._names.get(key)
         if names is None:
             names, source = {}, self._sources[key]  # without names its children read all their files
             with suppress(DataverError):
                 if source.lasting:
-                    tree = self._repository.tree(self._published[key].record.tree)
                     names = names_of(checked_files(source.files(), []), tree)
             self._names.put(key, names)
         return names

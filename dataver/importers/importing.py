@@ -12,11 +12,11 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,9 @@ from dataver.api.repository import Repository
 from dataver.api.version import Version
 from dataver.errors import Conflict, DataverError, InvalidInput, StoreError
 from dataver.formats.entry import Entry
-from dataver.formats.names import check_label
-from dataver.formats.record import ParentRef
 from dataver.importers.changes import Changes, Parent, changes_since, checked_files, copies, name_of, names_of
 from dataver.importers.history import IMPORTED, ImportedHistory
-from dataver.importers.names import as_unicode
+from dataver.importers.names import as_unicode, tag_name
 from dataver.importers.reading import Places, Ready, ready_batches
 from dataver.importers.runs import record_runs
 from dataver.importers.source import Source, SourceFile, SourceVersion
@@ -121,14 +119,11 @@ class _Import:
     ) -> None:
         self._repo, self._core, self._source = repo, repo._core, source
         self._in_place, self._home, self._progress = in_place, home, progress
+        self._places = Places(source)
         self._history = ImportedHistory(self._core, source.kind)
         self._tags: dict[str, dict[str, str]] = {}
         self._total = (0, 0)
         self.report = ImportReport()
-
-    @cached_property
-    def _places(self) -> Places:
-        return Places(self._source.stores)
 
     def run(self) -> None:
         """Bring every version of the source that is not there."""
@@ -169,29 +164,35 @@ class _Import:
     ) -> Published:
         """Make a version."""
         parents = self._history.parents(wanted)
+        above = [each.published for each in parents]
         mirrors = f"{self._source.kind} {wanted.key}"
         drafts = OneStepDrafts(
             self._core, self._repo._given_url, self._home, wanted.dataset, mirrors, spool=None
         )
         try:
-            draft = self._draft(drafts, [published for published, _ in parents])
-            trees = [Parent(self._core.tree(each.record.tree), names) for each, names in parents]
-            self._fill(draft, files, trees, problems)
-            published = self._publish(draft, wanted, problems)
+            draft = self._draft(drafts, above)
+            self._fill(draft, files, parents, problems)
+            published = self._publish(draft, wanted, above, problems)
         finally:
             drafts.release()
         self._history.add(wanted, published, names_of(files, self._core.tree(published.record.tree)))
         return published
 
-    def _publish(self, draft: Draft, wanted: SourceVersion, problems: Sequence[tuple[str, str]]) -> Published:
+    def _publish(
+        self,
+        draft: Draft,
+        wanted: SourceVersion,
+        parents: Sequence[Published],
+        problems: Sequence[tuple[str, str]],
+    ) -> Published:
         """Seal and publish a draft with the facts of the source."""
-        parents = [self._core.records.of_parent(ParentRef(**each)) for each in draft._core.state.parents]
         created = wanted.created
         if created is not None:
-            earliest = [each.record.created + _TICK for each in parents if each is not None]
+            earliest = [each.record.created + _TICK for each in parents]
             created = min(max([created, *earliest]), datetime.now(UTC))
-        names = self._core.records.names(wanted.dataset)
-        label = wanted.label if valid_label(wanted.label, {*names.labels, *names.deleted}) else None
+        names, label = self._core.records.names(wanted.dataset), wanted.label
+        if label is not None and (tag_name(label) != label or label in {*names.labels, *names.deleted}):
+            label = None  # labels have the rules of tags
         imported = {
             "from": self._source.kind,
             "source": as_unicode(self._source.location),
@@ -253,11 +254,9 @@ class _Import:
         new = [each[0] for each in changes.new.values()]
         self._total = (self._total[0] + len(new), self._total[1] + sum(file.size or 0 for file in new))
         self._progress.start(*self._total)
-        stays = [file for file in new if file.external or (self._in_place and file.url is not None)]
-        staying = {file.path for file in stays}
         failed: list[tuple[str, str]] = []
-        self._record(draft, stays, failed)
-        self._read(draft, [file for file in new if file.path not in staying], failed)
+        self._record(draft, [file for file in new if file.stays(self._in_place)], failed)
+        self._read(draft, [file for file in new if not file.stays(self._in_place)], failed)
         self._share(draft, changes, dict(failed), problems)
 
     def _share(
@@ -294,11 +293,7 @@ class _Import:
                 self.report.size += report.size
                 self.report.stored += report.stored
                 problems += [(ready.file.path, ready.reason) for ready in done if ready.item is None]
-                paths = (
-                    {ready.item.source: ready.file.path for ready in done if ready.item}
-                    if how.problems
-                    else {}
-                )
+                paths = {ready.item.source: ready.file.path for ready in done if ready.item}
                 problems += [(paths.get(source, source), reason) for source, reason in how.problems]
                 _note_read(draft, done)
         finally:
@@ -343,15 +338,6 @@ def refused(outside: Outside) -> list[tuple[str, str]]:
     """Return the problems of files in a place that this machine may not read."""
     reason = f"it stays at {outside.place}, which this machine may not read; --in-place allows it"
     return [(file.path, reason) for file in outside.files]
-
-
-def valid_label(label: str | None, taken: Container[str]) -> bool:
-    """Return whether a version can have a label."""
-    try:
-        check_label(label or "")
-    except InvalidInput:
-        return False
-    return label not in taken
 
 
 def _left_out(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -56,13 +56,13 @@ def plan_import(repo: Repository, source: Source, *, in_place: bool = False) -> 
     staying: list[SourceFile] = []
     for file in _new_contents(repo, source, plan):
         size = _size(file)
-        if file.external or (in_place and file.url is not None):
+        if file.stays(in_place):
             staying.append(file._replace(size=size))
         else:
             _count(plan, size)
             plan.stored += size or 0
     plan.problems += source.problems
-    for outside in Places(source.stores).outsides(staying, plan.problems):
+    for outside in Places(source).outsides(staying, plan.problems):
         if not is_allowed(outside.place, repo.url):
             if not in_place:
                 plan.problems += refused(outside)

@@ -9,17 +9,17 @@ Keeps invariant 1: no content is added that does not have the checksum that its 
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from http.client import HTTPException
 from itertools import chain, count
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from dataver import parallel
 from dataver.errors import DataverError, NotFound, StoreError
 from dataver.hashing.checksums import Hasher, hasher
-from dataver.importers.source import SourceFile
+from dataver.importers.source import Source, SourceFile
 from dataver.ingest.external_listing import ExternalFile, Outside
 from dataver.ingest.scan import ScannedItem
 from dataver.ingest.stat_cache import FileStat
@@ -174,16 +174,16 @@ class Places:
     """The stores in which a source has contents.
 
     Args:
-        options: storage options of URLs and of all below, as the source has them.
+        source: the source.
     """
 
-    def __init__(self, options: Mapping[str, Mapping[str, Any]]) -> None:
-        self._options = options
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._open: dict[tuple[str, str], Store] = {}
 
     def store(self, place: str) -> Store:
         """Return the store of a place."""
-        given = next((each for url, each in self._options.items() if below(place, url)), {})
+        given = next((each for url, each in self._source.stores.items() if below(place, url)), {})
         options = {**given, **(options_for(place) or {})}
         found = self._open.get(key := (place, repr(options)))
         if found is None:
@@ -193,7 +193,7 @@ class Places:
     def parts(self, file: SourceFile) -> tuple[int, Iterator[bytes]]:
         """Return the size of an object, and its parts."""
         url = file.url or ""
-        place = next((each for each in self._options if below(url, each)), url.rpartition("/")[0])
+        place = next((each for each in self._source.stores if below(url, each)), url.rpartition("/")[0])
         store, key = self.store(place), url[len(place) + 1 :]
         pin = store.pin(key, file.object_version)
         starts = range(0, pin.size, _RANGE)
@@ -218,7 +218,8 @@ class Places:
                 continue
             groups["" if path is not None else "/".join(url.split("/")[:3])].append((url, file))
         for group in groups.values():
-            root = _common_folder([url for url, _ in group])
+            common = os.path.commonprefix([url for url, _ in group])  # noqa: RUF071  # of characters
+            root = common.rpartition("/")[0]
             found = [
                 ExternalFile(
                     file.path,
@@ -241,10 +242,3 @@ def _real_path(path: Path) -> str:
 @lru_cache(1024)  # many objects are in few folders
 def _real_folder(path: Path) -> str:
     return os.path.realpath(path).rstrip("/")
-
-
-def _common_folder(urls: list[str]) -> str:
-    """Return the folder that contains all of some URLs or paths."""
-    first, last = min(urls).split("/")[:-1], max(urls).split("/")[:-1]
-    same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), None)
-    return "/".join(first[: min(len(first), len(last)) if same is None else same])

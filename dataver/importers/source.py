@@ -48,6 +48,10 @@ class SourceFile(NamedTuple):
     external: bool = False
     missing: str | None = None
 
+    def stays(self, in_place: bool) -> bool:
+        """Return whether the file is recorded where it is; `in_place` is what the user asked for."""
+        return self.external or (in_place and self.url is not None)
+
 
 class SourceRun(NamedTuple):
     """A run of a tracker that the source links to a version.
