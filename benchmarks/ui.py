@@ -76,6 +76,7 @@ server.prepare()
 print(server.url, flush=True)
 sys.stdin.read()
 """
+_LOOKING = 2_000  # milliseconds that a person looks at the first page at least
 _PAINTED = "performance.getEntriesByName('first-contentful-paint').map(each => each.startTime)[0]"
 _RECEIVED = """[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
   .reduce((sum, each) => sum + each.encodedBodySize, 0) / 1000"""
@@ -100,6 +101,7 @@ def datasets(browser: Browser, folder: Path, runs: int) -> Iterator[Row]:
                 with _page(browser, f"{url}/-/datasets") as page:
                     times.append(_painted(page))
                     size.append(page.evaluate(_RECEIVED))
+                    page.wait_for_timeout(_LOOKING)
     yield Row("first page of 100 datasets, with its style and script, compressed", size, "kB", "≤ 60")
     yield Row("first page of 100 datasets: drawn, by a new server", cold, "ms", "< 300")
     yield Row("first page of 100 datasets: drawn, later", warm, "ms", "< 300")
@@ -159,6 +161,7 @@ def table(browser: Browser, folder: Path, runs: int) -> Iterator[Row]:
         with _serving(folder / "table") as url:
             with _page(browser, f"{url}/-/datasets") as page:
                 _painted(page)
+                page.wait_for_timeout(_LOOKING)
             query = "ref=wide&path=wide.parquet"
             for times in (first, later):
                 with _page(browser, f"{url}/-/version?{query}") as page:
