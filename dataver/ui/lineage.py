@@ -7,8 +7,8 @@ drawn by the template; more, and the whole repository, by `static/lineage.js`.
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cached_property
-from threading import Lock, Thread
+from functools import partial
+from threading import Thread
 from typing import Any, Final
 
 from dataver.documents import traced_values
@@ -52,9 +52,10 @@ def page(asked: Asked) -> dict[str, Any]:
     listed = [each for each in made.groups.get(at, made.found) if not words or made.named(each, words)]
     rows, position = asked.page(reversed(listed), len(listed))
     known = {"here": here, "q": asked.text("q"), "at": at, "selected": made.details(at), "place": position}
-    drawn = made.drawn if asked.as_json or not made.about["large"] else {}
+    draw = partial(asked.memory.get, ("drawing", *here.values()), made.draw, _SECONDS)
+    drawn = draw() if asked.as_json or not made.about["large"] else {}
     if not drawn:  # the page asks for it
-        Thread(target=lambda: made.drawn, name="dataver-drawing", daemon=True).start()
+        Thread(target=draw, name="dataver-drawing", daemon=True).start()
     return {**known, **made.about, **drawn, "listed": [made.node(each, whole=True) for each in rows]}
 
 
@@ -99,16 +100,9 @@ class _Drawing:
         self.about = {"start": graph.start, "title": title, "hops": hops, "impact": impact, "out": out}
         self.about["large"] = len(self._nodes) > _DRAWN or not graph.start
         self.about |= {"number": len(self._nodes), "limit": _NODES if len(found) >= _NODES else None}
-        self._lock = Lock()
 
-    @property
-    def drawn(self) -> dict[str, Any]:
-        """Nodes and edges with their places; curves of a small drawing."""
-        with self._lock:  # one thread makes it
-            return self._drawn
-
-    @cached_property
-    def _drawn(self) -> dict[str, Any]:
+    def draw(self) -> dict[str, Any]:
+        """Return nodes and edges with their places, and the curves of a small drawing."""
         numbers = {node: number for number, node in enumerate(self._nodes)}
         at = {each: numbers[self._group.get(each, each)] for each in self.found}
         edges = sorted({(at[each.source], at[each.target], each.label) for each in self._graph.edges})
