@@ -321,8 +321,7 @@ def _text(values: Mapping[str, Any], key: str) -> str:
 
 def _tags(task: ClearMLTask) -> list[str]:
     given = [*task.facts.get("tags", ()), *(["published"] if task.facts.get("status") == "published" else [])]
-    found = (tag_name(str(each)) for each in given if each != _AUTOMATIC[1])
-    return list(dict.fromkeys(filter(None, found)))
+    return list(dict.fromkeys(str(each) for each in given if each != _AUTOMATIC[1]))
 
 
 def _comment(task: ClearMLTask) -> str:

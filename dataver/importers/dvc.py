@@ -20,7 +20,6 @@ from dataver.formats.entry import Kind
 from dataver.importers.dvc_files import FOLDER, Listed, Output, artifacts, locked, outputs
 from dataver.importers.dvc_objects import DvcObjects
 from dataver.importers.git import Blob, Changed, Commit, Files, GitSource, changes
-from dataver.importers.names import tag_name
 from dataver.importers.source import Checksum, SourceFile
 
 __all__ = ["DvcSource"]
@@ -160,7 +159,7 @@ class DvcSource(GitSource):
         return {"artifacts": dict(ChainMap(*found))} if any(found) else {}
 
     def _tag_names(self, tags: Sequence[str]) -> dict[str, str]:
-        """Return tags of dataver by tags of git.
+        """Return the names for tags of git; those without a name are left out.
 
         Of GTO's tags, `cats@v1.2.0` is a version and `cats#prod#3` the third change of a stage. The last
         change of each counts, and "!" undoes it.
@@ -172,11 +171,11 @@ class DvcSource(GitSource):
                 artifact, state, undone, number = match.groups()
                 key, change = (artifact, state), (int(number or 0), name, bool(undone))
                 last[key] = max(change, last.get(key, change))
-            elif tag := tag_name(name):
-                found[name] = tag
+            else:
+                found[name] = name
         for (artifact, state), (_, name, undone) in last.items():
-            if not undone and state not in _NO_STATES and (tag := tag_name(f"{artifact}-{state}")):
-                found[name] = tag
+            if not undone and state not in _NO_STATES:
+                found[name] = f"{artifact}-{state}"
         return found
 
     # the files of outputs

@@ -15,7 +15,7 @@ from pathlib import Path
 from dataver.errors import InvalidInput, PathNotFound
 from dataver.formats.entry import Kind
 from dataver.formats.names import parse_semver
-from dataver.importers.names import as_unicode, dataset_name, tag_name
+from dataver.importers.names import as_unicode, dataset_name
 from dataver.importers.source import Source, SourceFile, SourceVersion
 from dataver.ingest.scan import Scan, ScannedItem, scan
 
@@ -59,7 +59,7 @@ class FoldersSource(Source):
         for folder in self._folders:
             number = folder.name.removeprefix("v")
             label = number if parse_semver(number) else None
-            tag, key = tag_name(folder.name), as_unicode(folder.name)
+            key = as_unicode(folder.name)
             yield SourceVersion(
                 key=key,
                 dataset=self._name,
@@ -68,7 +68,7 @@ class FoldersSource(Source):
                 message=key,
                 created=_time(folder),
                 label=label,
-                tags=(tag,) if tag and tag != label else (),
+                tags=(key,),
                 lasting=False,  # a file may change where it is
             )
             before = (key,)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from dataver.errors import NotFound, StoreError
 from dataver.importers.git_program import GitProgram
-from dataver.importers.names import dataset_name, tag_name
+from dataver.importers.names import dataset_name
 from dataver.importers.source import Source, SourceFile, SourceVersion
 from dataver.importers.unchanged import join_unchanged
 
@@ -137,9 +137,9 @@ class GitSource(Source):
         """Return the data that the files of a commit name, comparable."""
         return frozenset(files.items())
 
-    def _tag_names(self, tags: Sequence[str]) -> Mapping[str, str | None]:
-        """Return tags of dataver by tags of git."""
-        return {tag: tag_name(tag) for tag in tags}
+    def _tag_names(self, tags: Sequence[str]) -> Mapping[str, str]:
+        """Return the names for tags of git; those without a name are left out."""
+        return {tag: tag for tag in tags}
 
     def _metadata(self, _: Files) -> Mapping[str, Any]:
         """Return further facts of a version with these files."""

@@ -30,7 +30,7 @@ from dataver.extras import require_extra
 from dataver.formats.names import parse_semver
 from dataver.hashing.digest import digest
 from dataver.importers.asking import ask
-from dataver.importers.names import dataset_name, tag_name
+from dataver.importers.names import dataset_name
 from dataver.importers.source import Checksum, Source, SourceFile, SourceVersion
 from dataver.importers.unchanged import join_unchanged
 
@@ -92,7 +92,6 @@ class _Hub(Source):
         for commit in commits:
             names = [ref for ref, key in refs.items() if ref != "main" and key == commit.key]
             labels = filter(parse_semver, (ref.removeprefix("v") for ref in names))
-            tags = tuple(filter(None, map(tag_name, names)))
             mark = None
             try:
                 mark = _mark(commit.files())
@@ -100,7 +99,7 @@ class _Hub(Source):
                 if error.transient:
                     raise
                 self.problems.append((f"{commit.dataset}, commit {commit.key[:12]}", error.message))
-            yield mark, replace(commit, label=next(labels, None), tags=tags)
+            yield mark, replace(commit, label=next(labels, None), tags=tuple(names))
 
     def _card(self, version: SourceVersion) -> dict[str, Any]:
         for each in version.files():

@@ -122,6 +122,7 @@ class _Import:
         self._places = Places(source)
         self._history = ImportedHistory(self._core, source.kind)
         self._tags: dict[str, dict[str, str]] = {}
+        self._names: dict[tuple[str, str], str] = {}  # by dataset and tag, the name in the source
         self._total = (0, 0)
         self.report = ImportReport()
 
@@ -216,18 +217,28 @@ class _Import:
 
     def _set_tags(self, wanted: SourceVersion, published: Published) -> None:
         """Point the tags of the source at its version, unless they do."""
-        dataset = published.record.dataset
+        dataset, label = published.record.dataset, published.record.label
         if wanted.tags and dataset not in self._tags:
             self._tags[dataset] = self._repo.tagged(dataset)
-        for tag in wanted.tags:
-            if self._tags[dataset].get(tag) != published.record.label:
-                try:
-                    self._repo.tag(published.ref, tag)
-                except (Conflict, InvalidInput) as error:
-                    self.report.problems.append((f"tag {tag} of {published.ref}", error.message))
-                else:
-                    self._tags[dataset][tag] = published.record.label
-                    self.report.tags.append((tag, published.ref))
+        for name in wanted.tags:
+            tag = tag_name(name) or ""
+            first = self._names.setdefault((dataset, tag), name)
+            if tag == label:
+                continue
+            if not tag or first != name:
+                reason = f"it would be the same tag as {first}" if tag else "it is not a valid name of a tag"
+                self.report.problems.append((f"tag {name} of {published.ref}", reason))
+            elif self._tags[dataset].get(tag) != label:
+                self._set_tag(tag, published)
+
+    def _set_tag(self, tag: str, published: Published) -> None:
+        try:
+            self._repo.tag(published.ref, tag)
+        except (Conflict, InvalidInput) as error:
+            self.report.problems.append((f"tag {tag} of {published.ref}", error.message))
+        else:
+            self._tags[published.record.dataset][tag] = published.record.label
+            self.report.tags.append((tag, published.ref))
 
     def _draft(self, drafts: OneStepDrafts, parents: Sequence[Published]) -> Draft:
         """Return the draft of an interrupted call, or a new one."""

@@ -81,7 +81,7 @@ class SourceVersion:
         author: the author; "" if unknown.
         created: the time, aware; None if unknown.
         label: the preferred label; None, an invalid or a taken one means the next free one.
-        tags: names that point at this version now.
+        tags: names that point at this version now, as the source has them.
         metadata: further facts, as JSON values.
         produced_by: runs that made it.
         used_by: runs that read it.

@@ -32,7 +32,7 @@ from dataver.errors import InvalidInput, StoreError
 from dataver.extras import require_extra
 from dataver.hashing.digest import digest
 from dataver.importers.asking import ask
-from dataver.importers.names import dataset_name, tag_name
+from dataver.importers.names import dataset_name
 from dataver.importers.source import Checksum, Source, SourceFile, SourceRun, SourceVersion
 from dataver.importers.unchanged import join_unchanged
 from dataver.importers.wandb_log import entries_of, records
@@ -269,7 +269,7 @@ def _mark(entries: _Entries) -> bytes:
 
 
 def _tags(aliases: Iterable[str]) -> tuple[str, ...]:
-    return tuple(filter(None, (tag_name(each) for each in aliases if not _NO_TAG.fullmatch(each))))
+    return tuple(each for each in aliases if not _NO_TAG.fullmatch(each))
 
 
 def _runs(runs: Iterable[Any]) -> tuple[SourceRun, ...]:

@@ -360,7 +360,7 @@ def test_tags_of_gto_are_the_last_change_of_each(made: DvcFolder) -> None:
     for tag in ("m@v1.1.0", "m#prod#3", "m#dev!#4"):
         made.run("tag", tag)
     one, two = versions(made)
-    assert sorted(one.tags) == ["m-v1.0.0", "release-1"]
+    assert sorted(one.tags) == ["m-v1.0.0", "release/1"]
     assert sorted(two.tags) == ["m-prod", "m-v1.1.0"]
 
 

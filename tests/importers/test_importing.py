@@ -218,6 +218,22 @@ def test_references_need_permission(repo: dataver.Repository, tmp_path: Path) ->
     assert "--in-place allows it" in report.problems[0][1]
 
 
+def test_tags_become_valid_names(repo: dataver.Repository) -> None:
+    """One that cannot, or that has the name of another one then, is reported; a label needs no tag."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"), tags=("release/1", "latest", "猫"), label="2.0.0")
+    source.add("b", file("one", b"2"), tags=("release-1", "2.0.1", "2.0.0"))
+    for _ in range(2):
+        report = import_versions(repo, source)
+        assert repo.tagged("cats") == {"release-1": "2.0.0"}
+        assert [name for name, _ in report.problems] == [
+            "tag latest of cats@2.0.0",
+            "tag 猫 of cats@2.0.0",
+            "tag release-1 of cats@2.0.1",
+            "tag 2.0.0 of cats@2.0.1",
+        ]
+
+
 def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
     """An import does not bring back what a person has deleted."""
     source = WrittenSource()
