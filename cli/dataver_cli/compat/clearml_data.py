@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # Imports in functions: help needs none of it.
 
+_MARKS = {"!": "required", "*": "multiple", "?": "is_flag"}  # at the end of an option of `_command`
 _RENAMED = {"--id": ("key",), "--filter": ("filters",)}  # names that Python has
 
 Shown = tuple[dict[str, Any], list[str]]  # the value for --json, and the lines
@@ -51,12 +52,8 @@ def _command(name: str, options: str) -> Callable[[Callable[..., Shown]], click.
 
     def decorate(function: Callable[..., Shown]) -> click.Command:
         for word in reversed(options.split()):
-            kind: dict[str, Any] = {
-                "required": word[-1] == "!",
-                "multiple": word[-1] == "*",
-                "is_flag": word[-1] == "?",
-            }
-            plain = word.rstrip("!*?")
+            plain, mark = word.rstrip("!*?"), word[-1]
+            kind: dict[str, Any] = {_MARKS[mark]: True} if mark in _MARKS else {}
             function = click.option(plain, *_RENAMED.get(plain, ()), **kind)(function)
         return group.command(name, cls=_Words)(function)
 
@@ -75,32 +72,29 @@ def _dataset(given: str | None) -> "Dataset":
     return _datasets().get(given or repository().draft().id)
 
 
+def _new(
+    parents: Sequence[str], project: str, name: str, version: str, tags: Sequence[str], **_: Any
+) -> "Dataset":
+    return _datasets().create(name, project, tags, parents, dataset_version=version)
+
+
 def _said(line: str, **values: Any) -> Shown:
     return values, [line]
 
 
 @_command("create", "--parents* --project --name! --version --output-uri --storage --tags*")
-def _create(
-    parents: Sequence[str], project: str, name: str, version: str, tags: Sequence[str], **_: Any
-) -> Shown:
+def _create(**new: Any) -> Shown:
     """Create a new dataset."""
-    made = _datasets().create(name, project, tags, parents, dataset_version=version)
+    made = _new(**new)
     return _said(f"New dataset created id={made.id}", id=made.id)
 
 
 @_command(
     "add", "--id --dataset-folder --files* --wildcard* --links* --non-recursive? --verbose? --max-workers"
 )
-def _add(
-    key: str,
-    dataset_folder: str,
-    files: Sequence[str],
-    wildcard: Sequence[str],
-    links: Sequence[str],
-    **how: Any,
-) -> Shown:
+def _add(key: str, files: Sequence[str], links: Sequence[str], dataset_folder: str, **how: Any) -> Shown:
     """Add files or links to the dataset."""
-    dataset, wild, recursive = _dataset(key), list(wildcard), not how["non_recursive"]
+    dataset, wild, recursive = _dataset(key), list(how["wildcard"]), not how["non_recursive"]
     number = sum(dataset.add_files(each, wild, None, dataset_folder, recursive) for each in files)
     number += sum(dataset.add_external_files(each, wild, dataset_folder, recursive) for each in links)
     return _said(f"{number} file{'' if number == 1 else 's'} added", added=number)
@@ -121,12 +115,7 @@ def _set_description(description: str, key: str) -> Shown:
 def _sync(key: str, dataset_folder: str, folder: str, skip_close: bool, **new: Any) -> Shown:
     """Sync a local folder with the dataset."""
     created = bool(new["parents"] or (new["project"] and new["name"]))
-    if created:
-        dataset = _datasets().create(
-            new["name"], new["project"], new["tags"], new["parents"], dataset_version=new["version"]
-        )
-    else:
-        dataset = _dataset(key)
+    dataset = _new(**new) if created else _dataset(key)
     removed, added, modified = dataset.sync_folder(folder, dataset_folder)
     values = {"id": dataset.id, "removed": removed, "added": added, "modified": modified}
     lines = [f"New dataset created id={dataset.id}"] if created else []
@@ -241,19 +230,16 @@ def _verify(key: str, folder: str, filesize: bool, **_: Any) -> Shown:
 @_command("list", "--id --project --name --version --filter* --modified?")
 def _list(key: str, project: str, name: str, version: str, filters: Sequence[str], modified: bool) -> Shown:
     """List the files of the dataset."""
-    dataset = (
-        _datasets().get(None, project, name, dataset_version=version) if project or name else _dataset(key)
-    )
+    named = project or name
+    dataset = _datasets().get(None, project, name, dataset_version=version) if named else _dataset(key)
     entries: dict[str, Any] = {**dataset.link_entries_dict, **dataset.file_entries_dict}
     owner = dataset.id if modified else None
     paths = [path for each in filters or ["*"] for path in dataset.list_files(each, dataset_id=owner)]
     rows = [(path, f"{entries[path].size:,}", entries[path].hash or "") for path in paths]
     total = sum(entries[path].size or 0 for path in paths)
     lines = table(rows, ("file name", "size", "hash"), right=(1,))
-    return {"files": [entries[path].as_dict() for path in paths]}, [
-        *lines,
-        f"Total {len(paths)} files, {total} bytes",
-    ]
+    lines.append(f"Total {len(paths)} files, {total} bytes")
+    return {"files": [entries[path].as_dict() for path in paths]}, lines
 
 
 @_command("get", "--id --copy --link --part --num-parts --overwrite? --verbose? --max-workers")
