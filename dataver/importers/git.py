@@ -19,7 +19,7 @@ from dataver.importers.unchanged import join_unchanged
 
 __all__ = ["Blob", "Changed", "Commit", "Files", "GitSource", "changes", "commits"]
 
-_FIELDS: Final = "%H%x00%P%x00%T%x00%an%x00%ae%x00%at%x00%B%x00"
+_FIELDS: Final = "%H%x00%P%x00%an%x00%ae%x00%at%x00%B%x00"
 _NUMBER: Final = _FIELDS.count("%x00")
 _REF: Final = "--format=%(objecttype) %(objectname) %(*objecttype) %(*objectname) %(refname)"
 
@@ -40,7 +40,6 @@ class Commit(NamedTuple):
 
     sha: str
     parents: tuple[str, ...]
-    tree: str
     author: str
     created: datetime | None
     message: str
@@ -172,7 +171,7 @@ def commits(git: GitProgram, refs: Iterable[str] = ()) -> list[Commit]:
     return list(_parents_first({commit.sha: commit for commit in map(_commit, rows)}, tips))
 
 
-def changes(git: GitProgram, history: Iterable[Commit], patterns: Iterable[str] = ()) -> Changed:
+def changes(git: GitProgram, history: Sequence[Commit], patterns: Iterable[str] = ()) -> Changed:
     """Return, by commit, the regular files that differ from the first parent's; None for a removed one.
 
     Args:
@@ -180,26 +179,17 @@ def changes(git: GitProgram, history: Iterable[Commit], patterns: Iterable[str] 
         history: commits, parents first.
         patterns: git's patterns of paths; without any, all files.
     """
-    nothing = git.lines("hash-object", "-t", "tree", "--stdin")[0]
-    trees: dict[str, str] = {}
-    pairs: dict[str, str] = {}
-    for commit in history:
-        trees[commit.sha] = commit.tree
-        before = trees.get(commit.parents[0], nothing) if commit.parents else nothing
-        pairs[commit.sha] = f"{before} {commit.tree}"
-    command = ("diff-tree", "--stdin", "-r", "-z", "--no-renames", "--", *patterns)
-    printed = git.run(*command, lines=dict.fromkeys(pairs.values())).decode("utf-8", "surrogateescape")
-    found: dict[str, dict[str, Blob | None]] = {}
-    current: dict[str, Blob | None] = {}
-    parts = iter(printed.split("\0"))
+    command = ("diff-tree", "--stdin", "-r", "-z", "--root", "--diff-merges=first-parent", "--no-renames")
+    printed = git.run(*command, "--", *patterns, lines=(commit.sha for commit in history))
+    found: dict[str, dict[str, Blob | None]] = {commit.sha: {} for commit in history}
+    sha, parts = "", iter(printed.decode("utf-8", "surrogateescape").split("\0"))
     for part in parts:
-        *heads, last = part.split("\n")
-        for head in heads:
-            current = found.setdefault(head, {})
-        if last:
-            _, mode, _, oid, _ = last.split(" ")
-            current[next(parts)] = Blob(oid, mode == "100755") if mode.startswith("100") else None
-    return {sha: found.get(pair, {}) for sha, pair in pairs.items()}
+        if not part.startswith(":"):
+            sha = part
+            continue
+        _, mode, _, oid, _ = part.split(" ")
+        found[sha][next(parts)] = Blob(oid, mode == "100755") if mode.startswith("100") else None
+    return found
 
 
 def _all_tips(git: GitProgram) -> list[str]:
@@ -233,13 +223,13 @@ def _refs(git: GitProgram, *which: str) -> list[tuple[str, str]]:
 
 
 def _commit(row: list[str]) -> Commit:
-    sha, parents, tree, name, address, seconds, message = row
+    sha, parents, name, address, seconds, message = row
     try:
         created = datetime.fromtimestamp(int(seconds), UTC)
     except (ValueError, OverflowError, OSError):
         created = None
     author = f"{name} <{address}>" if address else name
-    return Commit(sha[-len(tree) :], tuple(parents.split()), tree, author, created, message.strip())
+    return Commit(sha.rpartition("\n")[2], tuple(parents.split()), author, created, message.strip())
 
 
 def _parents_first(found: Mapping[str, Commit], tips: Iterable[str]) -> Iterator[Commit]:
