@@ -38,6 +38,7 @@ def write_tar(out: IO[bytes], version: Version, entries: Iterable[Entry], progre
 def write_shards(folder: Path, version: Version, size: int, progress: Progress) -> list[Path]:
     """Write the files of a version as shards, of at most `size` bytes of files if no sample has more."""
     name, paths = version.dataset.replace("/", "-"), list[Path]()
+    folder.mkdir(parents=True, exist_ok=True)
     for number, shard in enumerate(_shards(version.entries(), size)):
         paths.append(folder / f"{name}-{number:06}.tar")
         with new_file(paths[-1]) as out:

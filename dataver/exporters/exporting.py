@@ -89,7 +89,20 @@ def export_version(
     report = ExportReport(str(target), kind, version.file_count, version.size)
     with local_errors(Path(target)), receiver(progress, "Exporting") as shown:
         shown.start(version.file_count, version.size)
-        _write(version, Path(target), report, shown, overwrite=overwrite, shard_size=shard_size)
+        path = Path(target)
+        if kind in ("folder", "hf"):
+            report.problems = version.fetch(dest=path, overwrite=overwrite, progress=shown).problems
+        if kind == "hf":
+            write_card(path, version)
+        elif kind == "tar":
+            _write_tar(path, version, shown)
+        elif kind == "webdataset":
+            report.made = [str(each) for each in write_shards(path, version, shard_size, shown)]
+        elif kind == "dvc":
+            report.made = [str(write_dvc(path, version, shown))]
+    if kind in ("webdataset", "dvc"):
+        others = (entry.path for entry in version.entries() if not is_file(entry))
+        report.problems = [(path, "it is a link or an empty folder") for path in others]
     report.seconds = time.perf_counter() - began
     return report
 
@@ -108,33 +121,11 @@ def check_target(target: str | Path, *, overwrite: bool) -> None:
         raise Conflict(f"{path} {what}.", hint="choose another name, or add --overwrite")
 
 
-def _write(
-    version: Version,
-    target: Path,
-    report: ExportReport,
-    progress: Progress,
-    *,
-    overwrite: bool,
-    shard_size: int,
-) -> None:
-    if report.kind in ("folder", "hf"):
-        fetched = version.fetch(dest=target, overwrite=overwrite, progress=progress)
-        report.problems += fetched.problems
-        if report.kind == "hf":
-            write_card(target, version)
-    elif report.kind == "tar":
-        if report.path == "-":
-            write_tar(sys.stdout.buffer, version, version.entries(), progress)
-            sys.stdout.buffer.flush()
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(target) as out:
-            write_tar(out, version, version.entries(), progress)
-    else:
-        target.mkdir(parents=True, exist_ok=True)
-        if report.kind == "dvc":
-            report.made = [str(write_dvc(target, version, progress))]
-        else:
-            report.made = [str(each) for each in write_shards(target, version, shard_size, progress)]
-        others = (entry.path for entry in version.entries() if not is_file(entry))
-        report.problems += [(path, "it is a link or an empty folder") for path in others]
+def _write_tar(target: Path, version: Version, progress: Progress) -> None:
+    if str(target) == "-":
+        write_tar(sys.stdout.buffer, version, version.entries(), progress)
+        sys.stdout.buffer.flush()
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(target) as out:
+        write_tar(out, version, version.entries(), progress)

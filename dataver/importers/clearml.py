@@ -232,12 +232,12 @@ class FolderReader:
 
     def __init__(self, location: str) -> None:
         self.location = location
-        self._zipped = zipfile.is_zipfile(location) if Path(location).is_file() else False
-        if Path(location).is_file() and not self._zipped:
-            raise InvalidInput(f"{location} is not a zip file of an offline session of ClearML.")
-        self._store: Store = (
-            _unpacked(location) if self._zipped else open_store(location, options_for(location))
-        )
+        self._store: Store
+        if zipped := Path(location).is_file():
+            self._store = _unpacked(location)
+        else:
+            self._store = open_store(location, options_for(location))
+        self._here = zipped or self._store.local_root is not None
 
     def tasks(self, problems: list[tuple[str, str]]) -> Iterator[ClearMLTask]:
         """Yield the tasks whose states are found; see `ClearMLReader.tasks`."""
@@ -267,8 +267,7 @@ class FolderReader:
                 problems.append((f"{root}task.json", f"it is damaged: {error}"))
                 continue
             project = project.removeprefix(f"{root}data").lstrip("/")
-            local = self._zipped or self._store.local_root is not None
-            yield task._replace(project=project, session=local, facts=facts)
+            yield task._replace(project=project, session=self._here, facts=facts)
 
 
 def _place(store: Store, key: str) -> tuple[Store, str]:
@@ -358,5 +357,5 @@ def _unpacked(location: str) -> MemoryStore:
                 if info.filename.endswith(("/state.json", "task.json")) and info.file_size <= _MOST:
                     store.put(info.filename, archive.read(info))
     except Exception as error:  # zipfile raises many kinds
-        raise InvalidInput(f"{location} cannot be read as a zip file: {error}.") from error
+        raise InvalidInput(f"{location} cannot be read as a zip file of an offline session: {error}.") from error
     return store
