@@ -357,5 +357,7 @@ def _unpacked(location: str) -> MemoryStore:
                 if info.filename.endswith(("/state.json", "task.json")) and info.file_size <= _MOST:
                     store.put(info.filename, archive.read(info))
     except Exception as error:  # zipfile raises many kinds
-        raise InvalidInput(f"{location} cannot be read as a zip file of an offline session: {error}.") from error
+        raise InvalidInput(
+            f"{location} cannot be read as a zip file of an offline session: {error}."
+        ) from error
     return store

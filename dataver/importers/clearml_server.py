@@ -6,6 +6,7 @@ from typing import Any
 
 from dataver.errors import StoreError
 from dataver.extras import require_extra
+from dataver.importers.asking import ask
 from dataver.importers.clearml import ClearMLTask
 from dataver.storage import Store, open_store
 
@@ -35,14 +36,11 @@ class ServerReader:
         """
         from clearml import Dataset, Task
 
-        try:
-            found = Dataset.list_datasets(only_completed=True)
-        except Exception as error:  # the client raises many kinds
-            raise StoreError(f"the ClearML server {self.location} cannot be read: {error}.") from error
-        for each in found:
+        what, hint = f"the ClearML server {self.location}", "`clearml-init` writes its address and its keys"
+        for each in ask(partial(Dataset.list_datasets, only_completed=True), what, hint):
             try:
                 yield _task(Task.get_task(task_id=each["id"]), each["version"])
-            except Exception as error:  # noqa: BLE001  # likewise
+            except Exception as error:  # noqa: BLE001  # the client raises many kinds
                 problems.append((f"{each['project']}/{each['name']} ({each['id']})", str(error)))
 
 
