@@ -44,6 +44,7 @@ __all__ = ["WandbOffline", "WandbProject", "wandb_source"]
 _PROJECT: Final = re.compile(r"([\w.-]+/[\w.-]+)(?:/([\w.-]+))?", re.ASCII)
 _ALGORITHMS: Final = {"MD5": "md5", "XXH128": "xxh128"}
 _NAME: Final = re.compile(r"(.*?)(?:[-_.:]v(\d+))?", re.DOTALL)  # of the file of a manifest: cats-v3
+_PART: Final = "it is incremental or written by several runs, so that only the server has all of its files"
 _NO_TAG: Final = re.compile(r"latest|v\d+")
 _MAX_MANIFEST: Final = 1 << 30
 _DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -140,7 +141,11 @@ class WandbOffline(Source):
             found = record.artifact if record.HasField("artifact") else None
             if found is not None:
                 self._types.add(found.type)
-            if found is not None and found.type == self._kind:
+            if found is None or found.type != self._kind:
+                continue
+            if found.incremental_beta1 or found.distributed_id:
+                self.problems.append((f"{found.name} in {path}", _PART))
+            else:
                 yield (
                     found.digest.encode(),
                     SourceVersion(
@@ -150,7 +155,7 @@ class WandbOffline(Source):
                         message=found.description,
                         created=created,
                         tags=_tags(found.aliases),
-                        metadata=dict(json.loads(found.metadata or "{}")),
+                        metadata=_facts(json.loads(found.metadata or "{}"), found.tags),
                         produced_by=runs,
                     ),
                 )
@@ -195,7 +200,7 @@ class WandbProject(Source):
             created=created if created.tzinfo else created.replace(tzinfo=UTC),
             label=f"{artifact.version[1:]}.0.0",
             tags=_tags(artifact.aliases),
-            metadata=artifact.metadata | ({"tags": artifact.tags} if artifact.tags else {}),
+            metadata=_facts(artifact.metadata, artifact.tags),
             produced_by=_runs([made] if made else []),
             used_by=_runs(artifact.used_by()),
         )
@@ -270,6 +275,10 @@ def _mark(entries: _Entries) -> bytes:
 
 def _tags(aliases: Iterable[str]) -> tuple[str, ...]:
     return tuple(each for each in aliases if not _NO_TAG.fullmatch(each))
+
+
+def _facts(metadata: dict[str, Any], tags: Iterable[str]) -> dict[str, Any]:
+    return {**metadata, **({"tags": list(tags)} if tags else {})}
 
 
 def _runs(runs: Iterable[Any]) -> tuple[SourceRun, ...]:

@@ -28,12 +28,19 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     wandb.teardown()
 
 
-def log(folder: Path, *aliases: str, name: str = "cats", kind: str = "dataset", **facts: object) -> str:
+def log(
+    folder: Path,
+    *aliases: str,
+    name: str = "cats",
+    kind: str = "dataset",
+    tags: list[str] | None = None,
+    **facts: object,
+) -> str:
     """Log a folder as an artifact in an offline run; return the run's id."""
     with wandb.init(mode="offline", entity="team", project="proj", name="prepare") as run:
         artifact = wandb.Artifact(name, type=kind, **facts)
         artifact.add_dir(str(folder))
-        run.log_artifact(artifact, aliases=list(aliases))
+        run.log_artifact(artifact, aliases=list(aliases), tags=tags)
     wandb.teardown()  # which ends the process that writes the log
     return str(run.id)
 
@@ -74,6 +81,22 @@ def test_offline_runs_are_versions(machine: Path, data: Path, repo: dataver.Repo
     assert made == {f"wandb:team/proj/{each}": "prepare" for each in (first, again)}
     assert [run.key for run, _ in repo.lineage.version(two.ref).produced] == [f"wandb:team/proj/{last}"]
     assert import_versions(repo, wandb_source([str(machine / "wandb")])).known == 2
+
+
+def test_a_part_of_an_artifact_is_no_version(machine: Path, data: Path, repo: dataver.Repository) -> None:
+    """The log has only what an incremental artifact, or one of several runs, adds to others."""
+    log(data, tags=["a"])
+    (data / "a.txt").write_bytes(b"two")
+    log(data, incremental=True)
+    with wandb.init(mode="offline", entity="team", project="proj", group="g") as run:
+        artifact = wandb.Artifact("cats", type="dataset")
+        artifact.add_file(str(data / "empty"))
+        run.upsert_artifact(artifact, distributed_id="g")
+    wandb.teardown()
+    report = import_versions(repo, wandb_source([str(machine / "wandb")]))
+    assert [each.metadata["tags"] for each in report.versions] == [["a"]]
+    assert len(report.problems) == 2
+    assert all("incremental or written by several runs" in reason for _, reason in report.problems)
 
 
 def test_a_type_that_no_artifact_has_is_a_clear_error(machine: Path, data: Path) -> None:
