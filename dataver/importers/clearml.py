@@ -41,6 +41,7 @@ _ITEMS: Final = 1_000_000  # and their files
 _STATE: Final = re.compile(r"(?:(.*)/)?\.datasets/([^/]+)/[^/]*\.([^/.]+)/artifacts/state/[^/]+")
 _ZIP: Final = re.compile(r"(.*/artifacts/)([^/]+)/[^/]+\.zip")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
+_IN_PROGRESS: Final = "it is in progress: files were added that are not uploaded; repeat the import later"
 _AUTOMATIC: Final = ("Auto-generated at", "external files")  # ClearML's own comment and tag
 
 Field = TypeVar("Field")
@@ -93,11 +94,12 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """A parsed state: parents, and files and links by path."""
+    """A parsed state: parents, files and links by path, and whether files are not uploaded yet."""
 
     parents: tuple[str, ...]
     files: dict[str, Item]
     links: dict[str, Item]
+    dirty: bool
 
     @cached_property
     def by_hash(self) -> dict[str, list[Item]]:
@@ -141,17 +143,28 @@ class ClearMLSource(Source):
         )
         for task in filter(self._is_wanted, in_time):
             try:
-                parents[task.id] = self._state(task).parents
+                state = self._state(task)
             except DataverError as error:
                 self.problems.append((f"{task.project}/{task.name} ({task.id})", error.message))
+            else:
+                if state.dirty and not task.session:
+                    self.problems.append((f"{task.project}/{task.name} ({task.id})", _IN_PROGRESS))
+                else:
+                    parents[task.id] = state.parents
         if not parents and not self.problems:
             raise InvalidInput(f"there are no ClearML datasets in {self.location}.")
         order = [self._tasks[key] for key in self._ordered(parents)]
         newest = {(each.project, each.name, tag): each.id for each in order for tag in _tags(each)}
+        first: dict[str, str] = {}  # by name here, the name there
         for task in order:
+            full = f"{task.project}/{task.name}"
+            dataset = dataset_name(full)
+            if first.setdefault(dataset, full) != full:
+                reason = f"it has the same name as '{first[dataset]}' here, {dataset}, and is there as a fork"
+                self.problems.append((f"{full} ({task.id})", reason))
             yield SourceVersion(
                 key=task.id,
-                dataset=dataset_name(f"{task.project}/{task.name}"),
+                dataset=dataset,
                 files=partial(self._files, task),
                 parents=tuple(key for key in parents[task.id] if key in parents),
                 message=_comment(task),
@@ -293,6 +306,7 @@ def parse_state(data: bytes, task: str) -> State:
         tuple(each for each in parents if each != task),
         {each.path: each for each in files},
         {each.path: each for each in links},
+        values.get("dirty") is True,
     )
 
 

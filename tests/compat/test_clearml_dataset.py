@@ -43,6 +43,16 @@ def test_the_id_of_a_draft_names_the_version_in_later_processes(repo: dataver.Re
     assert not repo.drafts()
 
 
+def test_names_that_are_equal_in_dataver_are_two(repo: dataver.Repository) -> None:
+    """Also those without a Latin letter; a name of dataver finds all."""
+    names = ("a & b", "a b", "猫", "狗")
+    ids = {name: made({"x": name}, dataset_name=name).id for name in names}
+    for name in names:
+        assert Dataset.get(dataset_project="Vision & co", dataset_name=name).id == ids[name]
+    assert Dataset.get(dataset_project="Vision-co", dataset_name="a-b").id == ids["a b"]
+    assert len(repo.datasets()) == 3
+
+
 def test_what_a_draft_was_told_survives_the_process(repo: dataver.Repository) -> None:
     """Tags, description, version, changes and metadata of a draft are there when it is opened again."""
     dataset = Dataset.create(**PLACE, dataset_tags=["a b"], description="first", dataset_version="2.0.0")

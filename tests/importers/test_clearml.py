@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 from hashlib import sha256
 from pathlib import Path
@@ -210,6 +211,31 @@ def test_a_bucket_of_any_protocol_is_read_by_ranges(repo: dataver.Repository, tm
     report = import_versions(repo, ClearMLSource(FolderReader("memory://clearml-bucket")))
     assert not report.problems
     assert repo.version("team/cats").read("big") == big
+
+
+def test_a_dataset_in_progress_is_imported_when_it_is_uploaded(
+    tmp_path: Path, repo: dataver.Repository
+) -> None:
+    """Else the version would have only a part of its files for ever."""
+    state = task(tmp_path / "b", "a1", [entry("a", b"1", "a1")], dirty=True) / "state/state.json"
+    report = import_versions(repo, ClearMLSource(FolderReader(str(tmp_path / "b"))))
+    assert report.versions == []
+    assert "it is in progress" in report.problems[0][1]
+    shutil.rmtree(state.parents[1])
+    task(tmp_path / "b", "a1", [entry("a", b"1", "a1")], [], {"a": b"1"})
+    report = import_versions(repo, ClearMLSource(FolderReader(str(tmp_path / "b"))))
+    assert (report.problems, report.versions[0].read("a")) == ([], b"1")
+
+
+def test_names_that_are_equal_here_are_reported(tmp_path: Path) -> None:
+    """Both are imported, as lines of one dataset."""
+    task(tmp_path, "a1", [])
+    other = task(tmp_path, "b1", []).parent
+    (tmp_path / "team/.datasets/cats!").mkdir()
+    other.rename(tmp_path / "team/.datasets/cats!/cats!.b1")
+    source = ClearMLSource(FolderReader(str(tmp_path)))
+    assert {each.dataset for each in source.versions()} == {"team/cats"}
+    assert "the same name" in source.problems[0][1]
 
 
 def test_projects_and_names_select(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import os
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -10,6 +11,7 @@ import dataver
 from dataver.errors import DataverError, StoreError
 from dataver.formats.entry import Kind
 from dataver.importers import import_versions, plan_import
+from dataver.importers.names import dataset_name
 from dataver.importers.source import SourceFile
 from importers.sources import BEGAN, WrittenSource, file
 
@@ -232,6 +234,16 @@ def test_tags_become_valid_names(repo: dataver.Repository) -> None:
             "tag release-1 of cats@2.0.1",
             "tag 2.0.0 of cats@2.0.1",
         ]
+
+
+def test_names_in_other_scripts_stay_different() -> None:
+    """A name that is too long, or reserved, is not that of another dataset either."""
+    names = ("Cats & dogs/1", "猫", "狗", "🐱", "naïve", "tags/a", "tags/b", "a" * 300, "a" * 301, "***")
+    found = {name: dataset_name(name) for name in names}
+    assert len(set(found.values())) == len(names)
+    assert (found["Cats & dogs/1"], found["***"]) == ("Cats-dogs/1", "imported")
+    assert found["naïve"].startswith("na-ve-")
+    assert dataset_name(normalize("NFD", "naïve")) == found["naïve"]
 
 
 def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:

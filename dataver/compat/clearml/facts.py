@@ -142,6 +142,11 @@ class DatasetFacts:
         project, _, name = self._held.dataset.rpartition("/")
         return project, name
 
+    def _has_names(self, project: str | None, name: str | None) -> bool:
+        """Return whether these are its names, as far as it has any beside that of the dataset in dataver."""
+        here = self._held.dataset
+        return f"{project}/{name}" == here or self._names() in ((project, name), here.rpartition("/")[::2])
+
     def _of_draft(self, what: str) -> "Draft":
         """Return its draft.
 
@@ -218,7 +223,9 @@ class DatasetFacts:
         found = [cls(repo, version=dataver.Version.of(repo._core, each, described)) for each in every]
         found += [cls(repo, draft=draft) for draft in repo.drafts()]
         if wanted:
-            found = [each for each in found if each._held.dataset == wanted]
+            found = [
+                each for each in found if each._held.dataset == wanted and each._has_names(project, name)
+            ]
         else:
             found = [each for each in found if project in (None, each.project) and name in (None, each.name)]
         return [
