@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from dataver.importers.planning import ImportPlan
     from dataver.importers.source import Source
 
-__all__ = ["git_options", "import_options", "name_option", "run_import"]
+__all__ = ["Import", "git_options", "import_options", "name_option", "run_import", "strict_option"]
+
+Import = Callable[["Source"], None]
+"""Imports a source, or shows the plan, as the options of the command say."""
 
 _SHOWN = 20  # versions that a plan names
 
@@ -39,10 +43,22 @@ _in_place_option = click.option(
     "to read the places that --plan lists.",
 )
 
+strict_option = click.option(
+    "--strict",
+    is_flag=True,
+    help="Make no version that lacks a file: stop there, so that the source can be mended first.",
+)
 
-def import_options(function: Callable[..., object]) -> Callable[..., object]:
-    """Declare `--in-place` and `--plan`."""
-    return _in_place_option(plan_option("imported")(function))
+
+def import_options(function: Callable[..., None]) -> Callable[..., object]:
+    """Declare `--in-place`, `--strict` and `--plan`; the command gets `run`, which imports a source."""
+
+    @wraps(function)
+    def command(session: Session, *, in_place: bool, strict: bool, plan: bool, **given: Any) -> None:
+        run = partial(run_import, session, in_place=in_place, strict=strict, plan=plan)
+        function(session, run=run, **given)
+
+    return _in_place_option(strict_option(plan_option("imported")(command)))
 
 
 def git_options(function: Callable[..., object]) -> Callable[..., object]:
@@ -57,7 +73,7 @@ def git_options(function: Callable[..., object]) -> Callable[..., object]:
     return function
 
 
-def run_import(session: Session, source: "Source", *, plan: bool, in_place: bool) -> None:
+def run_import(session: Session, source: "Source", *, plan: bool, in_place: bool, strict: bool) -> None:
     """Import a source, or show the plan, and print the result."""
     if plan:
         _show_plan(session, source, in_place=in_place)
@@ -66,7 +82,7 @@ def run_import(session: Session, source: "Source", *, plan: bool, in_place: bool
 
     repository = session.repository()
     with session.progress("Importing", fresh="new") as progress:
-        report = import_versions(repository, source, in_place=in_place, progress=progress)
+        report = import_versions(repository, source, in_place=in_place, strict=strict, progress=progress)
     session.out.show(
         {
             "from": source.kind,

@@ -25,7 +25,7 @@ from dataver.api.draft import Draft
 from dataver.api.one_step import OneStepDrafts
 from dataver.api.repository import Repository
 from dataver.api.version import Version
-from dataver.errors import Conflict, DataverError, InvalidInput, StoreError
+from dataver.errors import Conflict, DataverError, Incomplete, InvalidInput, StoreError
 from dataver.formats.entry import Entry
 from dataver.importers.changes import Changes, Parent, changes_since, checked_files, copies, name_of, names_of
 from dataver.importers.history import IMPORTED, ImportedHistory
@@ -86,6 +86,7 @@ def import_versions(
     source: Source,
     *,
     in_place: bool = False,
+    strict: bool = False,
     workspace: str | Path | None = None,
     progress: Progress | bool = SILENT,
 ) -> ImportReport:
@@ -96,16 +97,18 @@ def import_versions(
         source: the other tool's history.
         in_place: record objects of the source where they are, as `Draft.add_external` does, instead of
             storing their bytes; this allows this machine to read the places.
+        strict: make no version that lacks a file that the source names; raise an error instead.
         workspace: the folder that keeps drafts meanwhile, as for `Repository.create`.
         progress: receives counts of files and bytes; True shows a bar.
 
     Raises:
         InvalidInput: it is no such source.
         StoreError: a store failed or cannot be reached; repeating the call continues.
+        Incomplete: with `strict`, a version would lack a file; repeating the call continues.
     """
     began = time.perf_counter()
     with receiver(progress, "Importing", fresh="new") as shown:
-        operation = _Import(repo, source, in_place, workspace_of(workspace), shown)
+        operation = _Import(repo, source, workspace_of(workspace), shown, in_place=in_place, strict=strict)
         operation.run()
     operation.report.seconds = time.perf_counter() - began
     return operation.report
@@ -115,10 +118,18 @@ class _Import:
     """One call of `import_versions`."""
 
     def __init__(
-        self, repo: Repository, source: Source, in_place: bool, home: Path, progress: Progress
+        self,
+        repo: Repository,
+        source: Source,
+        home: Path,
+        progress: Progress,
+        *,
+        in_place: bool,
+        strict: bool,
     ) -> None:
         self._repo, self._core, self._source = repo, repo._core, source
-        self._in_place, self._home, self._progress = in_place, home, progress
+        self._home, self._progress = home, progress
+        self._in_place, self._strict = in_place, strict
         self._places = Places(source)
         self._history = ImportedHistory(self._core, source.kind)
         self._tags: dict[str, dict[str, str]] = {}
@@ -135,6 +146,7 @@ class _Import:
                 again = "repeat the import to continue"
                 error.hint = f"{error.hint}; then {again}" if error.hint else again
                 raise
+        self._refuse("The source", self._source.problems)
         self.report.problems += self._source.problems
 
     def _import(self, wanted: SourceVersion) -> None:
@@ -148,6 +160,7 @@ class _Import:
         else:
             problems: list[tuple[str, str]] = []
             files = listed(wanted, problems)
+            self._refuse(wanted.key, [*self._source.problems, *problems])
             if files is None:
                 self._history.leave_out(wanted)
                 self.report.problems += problems
@@ -159,6 +172,17 @@ class _Import:
         if wanted.produced_by or wanted.used_by:
             version = Version.of(self._core, published)
             record_runs(self._repo, version, wanted.produced_by, wanted.used_by)
+
+    def _refuse(self, name: str, problems: Sequence[tuple[str, str]]) -> None:
+        """Raise an error if nothing may be left out."""
+        if self._strict and problems:
+            first, reason = problems[0]
+            more = f" (and {len(problems) - 1:,} more)" if len(problems) > 1 else ""
+            raise Incomplete(
+                f"{name} cannot be imported as a whole: {first}: {reason}{more}.",
+                hint="mend the source and repeat the import to continue; without --strict they are left out",
+                problems=problems,
+            )
 
     def _bring(
         self, wanted: SourceVersion, files: dict[str, SourceFile], problems: list[tuple[str, str]]
@@ -173,6 +197,7 @@ class _Import:
         try:
             draft = self._draft(drafts, above)
             self._fill(draft, files, parents, problems)
+            self._refuse(wanted.key, problems)
             published = self._publish(draft, wanted, above, problems)
         finally:
             drafts.release()

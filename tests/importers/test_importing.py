@@ -2,13 +2,14 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
 import pytest
 
 import dataver
-from dataver.errors import DataverError, StoreError
+from dataver.errors import DataverError, Incomplete, StoreError
 from dataver.formats.entry import Kind
 from dataver.importers import import_versions, plan_import
 from dataver.importers.names import dataset_name
@@ -61,6 +62,30 @@ def test_a_history_is_imported_version_by_version(repo: dataver.Repository) -> N
     assert parents(repo, "cats@1.0.1") == ["cats@1.0.0"]
     assert second.metadata == {"k": 1, "imported": {"from": "written", "source": "a test", "id": "b"}}
     assert repo.tagged("cats") == {"first": "1.0.0"}
+
+
+def test_a_strict_import_makes_no_version_that_lacks_a_file(repo: dataver.Repository) -> None:
+    """Versions before it are published; once the source is mended, the import continues."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"))
+    source.add("b", file("one", b"1"), file("gone", b"gone", missing="its object is missing"))
+    source.add("c", file("one", b"1"), file("two", b"22"), file("wrong", b"right"))
+    with pytest.raises(
+        Incomplete, match=r"^b cannot be imported as a whole: gone: its object is missing\.\n"
+    ):
+        import_versions(repo, source, strict=True)
+    assert labels(repo) == ["1.0.0"]
+    source.rows[1] = replace(source.rows[1], files=lambda: [file("one", b"1"), file("gone", b"gone")])
+    wrong = file("wrong", b"right")._replace(read=lambda: io.BytesIO(b"WRONG"))
+    source.rows[2] = replace(source.rows[2], files=lambda: [file("two", b"22"), wrong])
+    with pytest.raises(Incomplete, match=r"^c cannot .*: wrong: ") as caught:
+        import_versions(repo, source, strict=True)
+    assert [name for name, _ in caught.value.problems] == ["wrong"]
+    assert labels(repo) == ["1.0.0", "1.0.1"]
+    source.rows[2] = replace(source.rows[2], files=lambda: [file("two", b"22"), file("wrong", b"right")])
+    report = import_versions(repo, source, strict=True)
+    assert (report.files, report.known, report.problems) == (1, 2, [])  # `two` is in the draft
+    assert contents(repo, "cats@1.0.2") == {"two": b"22", "wrong": b"right"}
 
 
 def test_a_repeated_import_brings_only_what_is_new(repo: dataver.Repository) -> None:

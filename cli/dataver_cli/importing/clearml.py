@@ -3,7 +3,7 @@
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.import_parts import import_options, run_import
+from dataver_cli.import_parts import Import, import_options
 from dataver_cli.session import Session
 
 
@@ -22,9 +22,7 @@ from dataver_cli.session import Session
 )
 @click.option("--name", metavar="NAME", help="Only datasets of this name.")
 @import_options
-def command(
-    session: Session, place: str | None, project: str | None, name: str | None, in_place: bool, plan: bool
-) -> None:
+def command(session: Session, place: str | None, project: str | None, name: str | None, run: Import) -> None:
     """Import datasets of ClearML, one version for each of theirs.
 
     Without FOLDER, ZIP or URL the versions are those on the server of ClearML's own configuration, with
@@ -38,4 +36,4 @@ def command(
     from dataver.importers.clearml_server import ServerReader
 
     reader = FolderReader(place) if place else ServerReader()
-    run_import(session, ClearMLSource(reader, project, name), plan=plan, in_place=in_place)
+    run(ClearMLSource(reader, project, name))

@@ -3,7 +3,7 @@
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.import_parts import import_options, name_option, run_import
+from dataver_cli.import_parts import Import, import_options, name_option
 from dataver_cli.session import Session
 
 
@@ -18,7 +18,7 @@ from dataver_cli.session import Session
 @click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
 @name_option
 @import_options
-def command(session: Session, folders: tuple[str, ...], name: str | None, in_place: bool, plan: bool) -> None:
+def command(session: Session, folders: tuple[str, ...], name: str | None, run: Import) -> None:
     """Import folders such as data_2026-01-03/, one version a folder.
 
     FOLDER is a folder or a quoted pattern. The order is that of the names, with numbers by value: v10
@@ -27,4 +27,4 @@ def command(session: Session, folders: tuple[str, ...], name: str | None, in_pla
     """
     from dataver.importers.folders import FoldersSource
 
-    run_import(session, FoldersSource(folders, name), plan=plan, in_place=in_place)
+    run(FoldersSource(folders, name))

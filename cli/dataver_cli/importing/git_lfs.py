@@ -3,7 +3,7 @@
 from typing import Any
 
 from dataver_cli.command import subcommand
-from dataver_cli.import_parts import git_options, import_options, run_import
+from dataver_cli.import_parts import Import, git_options, import_options
 from dataver_cli.session import Session
 
 
@@ -16,7 +16,7 @@ from dataver_cli.session import Session
 )
 @git_options
 @import_options
-def command(session: Session, repository: str, in_place: bool, plan: bool, **how: Any) -> None:
+def command(session: Session, repository: str, run: Import, **how: Any) -> None:
     """Import the files of git-lfs, one version a change of them.
 
     FOLDER|URL is a git repository. A version has the message, author and time of its commit, its parents are
@@ -26,4 +26,4 @@ def command(session: Session, repository: str, in_place: bool, plan: bool, **how
     """
     from dataver.importers.git_lfs import GitLfsSource
 
-    run_import(session, GitLfsSource(repository, **how), plan=plan, in_place=in_place)
+    run(GitLfsSource(repository, **how))

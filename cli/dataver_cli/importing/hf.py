@@ -3,7 +3,7 @@
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.import_parts import import_options, name_option, run_import
+from dataver_cli.import_parts import Import, import_options, name_option
 from dataver_cli.session import Session
 
 
@@ -18,7 +18,7 @@ from dataver_cli.session import Session
 @click.argument("place", metavar="REPO|FOLDER")
 @name_option
 @import_options
-def command(session: Session, place: str, name: str | None, in_place: bool, plan: bool) -> None:
+def command(session: Session, place: str, name: str | None, run: Import) -> None:
     """Import a dataset of the Hugging Face Hub, one version a commit that changed files.
 
     REPO is org/name on the Hub; it is read with huggingface_hub, its token and HF_ENDPOINT. FOLDER is a
@@ -28,4 +28,4 @@ def command(session: Session, place: str, name: str | None, in_place: bool, plan
     """
     from dataver.importers.hf import hub_source
 
-    run_import(session, hub_source(place, name), plan=plan, in_place=in_place)
+    run(hub_source(place, name))

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dataver_cli.command import plan_option, subcommand
-from dataver_cli.import_parts import name_option, run_import
+from dataver_cli.import_parts import name_option, run_import, strict_option
 from dataver_cli.session import Session, parse_pairs, parse_time
 
 
@@ -55,9 +55,10 @@ def _times(
     callback=parse_pairs,
     help="Setting of the bucket, e.g. endpoint_url=http://localhost:9000. Repeatable.",
 )
+@strict_option
 @plan_option("imported")
 def command(
-    session: Session, url: str, name: str | None, gap: str, plan: bool, store: bool, **how: Any
+    session: Session, url: str, name: str | None, gap: str, plan: bool, store: bool, strict: bool, **how: Any
 ) -> None:
     """Import the history that a versioned bucket keeps of its objects.
 
@@ -69,4 +70,4 @@ def command(
     from dataver.machine.store_clock import parse_period
 
     source = S3VersionsSource(url, name, at=how["at"], gap=parse_period(gap), options=how["from_option"])
-    run_import(session, source, plan=plan, in_place=not store)
+    run_import(session, source, plan=plan, in_place=not store, strict=strict)

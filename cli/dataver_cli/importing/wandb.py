@@ -3,7 +3,7 @@
 import click
 
 from dataver_cli.command import subcommand
-from dataver_cli.import_parts import import_options, name_option, run_import
+from dataver_cli.import_parts import Import, import_options, name_option
 from dataver_cli.session import Session
 
 
@@ -20,9 +20,7 @@ from dataver_cli.session import Session
 @click.option("--type", "kind", default="dataset", show_default=True, help="Type of the artifacts.")
 @name_option
 @import_options
-def command(
-    session: Session, places: tuple[str, ...], kind: str, name: str | None, in_place: bool, plan: bool
-) -> None:
+def command(session: Session, places: tuple[str, ...], kind: str, name: str | None, run: Import) -> None:
     """Import artifacts of Weights & Biases, one version for each of theirs.
 
     PROJECT is entity/project, or entity/project/artifact, on the server that the wandb package uses. PATH is
@@ -32,4 +30,4 @@ def command(
     """
     from dataver.importers.wandb import wandb_source
 
-    run_import(session, wandb_source(places, kind, name), plan=plan, in_place=in_place)
+    run(wandb_source(places, kind, name))
