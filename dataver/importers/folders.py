@@ -32,6 +32,7 @@ class FoldersSource(Source):
     Args:
         folders: folders, and glob patterns of folders.
         name: the dataset; None names it after what the folders' names have in common.
+        follow_links: store the targets of symbolic links, such as those to a file of another folder.
 
     Raises:
         PathNotFound: a pattern matches no folder.
@@ -40,7 +41,10 @@ class FoldersSource(Source):
 
     kind = "folders"
 
-    def __init__(self, folders: Sequence[str | Path], name: str | None = None) -> None:
+    def __init__(
+        self, folders: Sequence[str | Path], name: str | None = None, *, follow_links: bool = False
+    ) -> None:
+        self._follow_links = follow_links
         found = {Path(os.path.realpath(path)) for given in folders for path in _matching(given)}
         self._folders = sorted(found, key=lambda path: _by_value(path.name))
         for one, other in zip(self._folders, self._folders[1:], strict=False):
@@ -63,7 +67,7 @@ class FoldersSource(Source):
             yield SourceVersion(
                 key=key,
                 dataset=self._name,
-                files=partial(_files, folder),
+                files=partial(_files, folder, self._follow_links),
                 parents=before,
                 message=key,
                 created=_time(folder),
@@ -99,8 +103,8 @@ def _time(folder: Path) -> datetime:
     return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
 
 
-def _files(folder: Path) -> Iterator[SourceFile]:
-    how = Scan()
+def _files(folder: Path, follow_links: bool) -> Iterator[SourceFile]:
+    how = Scan(follow_links=follow_links)
     for items in scan(folder, how):
         yield from map(_file, items)
     for (source, reason), path in zip(how.problems, how.unseen, strict=True):

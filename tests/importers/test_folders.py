@@ -33,6 +33,22 @@ def test_dated_folders_are_versions_in_order(tmp_path: Path, monkeypatch: pytest
     assert (report.known, [version.label for version in report.versions]) == (2, ["1.0.2"])
 
 
+def test_links_to_another_folder_are_followed_when_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise they are named; the file is read once."""
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "v1", a="1")
+    make(tmp_path / "v2", b="2")
+    (tmp_path / "v2/a").symlink_to("../v1/a")
+    repo = dataver.init(tmp_path / "repo")
+    report = import_versions(repo, FoldersSource(["v*"], "named"))
+    assert [name for name, _ in report.problems] == ["a in named@1.0.1"]
+    report = import_versions(repo, FoldersSource(["v*"], "cats", follow_links=True))
+    assert (report.files, report.problems) == (2, [])
+    assert repo.version("cats@v2").read("a") == b"1"
+
+
 def test_numbers_in_names_are_compared_by_value(tmp_path: Path) -> None:
     """v10 follows v9, and names that are labels are labels."""
     for name in ("v10", "v9", "v1.2.0"):

@@ -16,9 +16,12 @@ from dataver_cli.session import Session
     """,
 )
 @click.argument("folders", nargs=-1, required=True, metavar="FOLDER...")
+@click.option("--follow-links", is_flag=True, help="Store the targets of symlinks instead of the links.")
 @name_option
 @import_options
-def command(session: Session, folders: tuple[str, ...], name: str | None, run: Import) -> None:
+def command(
+    session: Session, folders: tuple[str, ...], name: str | None, follow_links: bool, run: Import
+) -> None:
     """Import folders such as data_2026-01-03/, one version a folder.
 
     FOLDER is a folder or a quoted pattern. The order is that of the names, with numbers by value: v10
@@ -27,4 +30,4 @@ def command(session: Session, folders: tuple[str, ...], name: str | None, run: I
     """
     from dataver.importers.folders import FoldersSource
 
-    run(FoldersSource(folders, name))
+    run(FoldersSource(folders, name, follow_links=follow_links))
