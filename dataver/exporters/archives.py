@@ -7,13 +7,14 @@ version. A sample of WebDataset is the files with the same path up to the first 
 
 import tarfile
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import IO
 
 from dataver.api.version import Version
 from dataver.exporters.contents import contents, is_file, new_file
 from dataver.formats.entry import Entry, Kind
+from dataver.portions import portions
 from dataver.progress import Progress
 
 __all__ = ["write_shards", "write_tar"]
@@ -48,17 +49,9 @@ def write_shards(folder: Path, version: Version, size: int, progress: Progress) 
 
 def _shards(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:
     files = sorted((entry._replace(extents=()) for entry in entries if is_file(entry)), key=_sample)
-    shard, used = list[Entry](), 0
-    for _, group in groupby(files, key=_sample):
-        sample = list(group)
-        more = sum(entry.size for entry in sample)
-        if shard and used + more > size:
-            yield shard
-            shard, used = [], 0
-        shard += sample
-        used += more
-    if shard:
-        yield shard
+    samples = (list(group) for _, group in groupby(files, key=_sample))
+    for some in portions(samples, size, lambda sample: sum(entry.size for entry in sample)):
+        yield list(chain.from_iterable(some))
 
 
 def _sample(entry: Entry) -> str:

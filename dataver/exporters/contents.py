@@ -7,6 +7,7 @@ from typing import IO, Final
 
 from dataver.api.version import Version
 from dataver.formats.entry import Entry, Kind
+from dataver.portions import portions
 from dataver.progress import Progress
 
 __all__ = ["contents", "is_file", "new_file"]
@@ -26,7 +27,7 @@ def contents(
 ) -> Iterator[tuple[Entry, Iterable[bytes]]]:
     """Yield the entries, each with its bytes in verified pieces, to be used before the next entry."""
     files = version.files()
-    for group in _groups(entries):
+    for group in portions(entries, _GROUP, lambda entry: entry.size, _FILES):
         small = [entry for entry in group if is_file(entry) and entry.size <= _GROUP]
         found = iter(files.read_many([(entry.path, 0, None) for entry in small]))
         for entry in group:
@@ -36,17 +37,6 @@ def contents(
             else:
                 yield entry, [next(found)] if is_file(entry) else ()
             progress.advance(1, entry.size)
-
-
-def _groups(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    group, size = list[Entry](), 0
-    for entry in entries:
-        if group and (size + entry.size > _GROUP or len(group) == _FILES):
-            yield group
-            group, size = [], 0
-        group.append(entry)
-        size += entry.size
-    yield group
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from dataver.ingest.external_listing import ExternalFile, Outside
 from dataver.ingest.scan import ScannedItem
 from dataver.ingest.stat_cache import FileStat
 from dataver.machine.configuration import below, options_for
+from dataver.portions import portions
 from dataver.repository.external_trust import folder_of, open_place, place_of
 from dataver.storage import Store
 
@@ -55,8 +56,9 @@ def ready_batches(files: Sequence[SourceFile], places: "Places", folder: Path) -
     here = all(local_path(file) is not None for file in files)
     threads = parallel.cores() if here else parallel.REQUESTS
     ahead: tuple[Path, Iterator[list[Ready]]] | None = None
+    batches = portions(files, _BATCH, lambda file: file.size or 0, _FILES)
     with parallel.pool(threads, "import") as pool:
-        for number, batch in enumerate(_batches(files)):
+        for number, batch in enumerate(batches):
             copies = folder / str(number % 2)
             copies.mkdir(exist_ok=True)
             several = max(1, min(_AT_ONCE, len(batch) // (4 * threads)))
@@ -77,18 +79,6 @@ def _finished(copies: Path, parts: Iterator[list[Ready]]) -> Iterator[list[Ready
 
 def _ready_part(places: "Places", copies: Path, part: int, files: list[SourceFile]) -> list[Ready]:
     return [_ready(file, places, copies / f"{part}-{number}") for number, file in enumerate(files)]
-
-
-def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
-    batch, size = list[SourceFile](), 0
-    for file in files:
-        if batch and (size + (file.size or 0) > _BATCH or len(batch) == _FILES):
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size or 0
-    if batch:
-        yield batch
 
 
 def _ready(file: SourceFile, places: "Places", target: Path) -> Ready:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dataver.errors import DataverError
 from dataver.formats.entry import Kind
 from dataver.formats.event import MAX_LISTED, Subset
+from dataver.portions import portions
 from dataver.tree.selection import Selection, literal
 
 if TYPE_CHECKING:
@@ -206,15 +207,7 @@ def _paths(left: Mapping[str, int]) -> Iterator[Summary]:
         yield Summary(subset, len(part), sum(left[path] for path in part), listing)
 
 
-def _parts(paths: Sequence[str]) -> Iterator[list[str]]:
+def _parts(paths: Iterable[str]) -> Iterator[list[str]]:
     """Split paths into listings that fit into an attachment."""
-    part: list[str] = []
-    size = 0
-    for path in paths:
-        length = 2 * len(path.encode()) + 3  # a quote or a backslash is escaped as two bytes
-        if part and size + length > _LISTING:
-            yield part
-            part, size = [], 0
-        part.append(path)
-        size += length
-    yield part
+    # a quote or a backslash is escaped as two bytes
+    return portions(paths, _LISTING, lambda path: 2 * len(path.encode()) + 3)

@@ -16,6 +16,7 @@ from dataver.formats.entry import Entry, Extent
 from dataver.formats.frame import HEADER_SIZE
 from dataver.formats.pack import MAGIC, MAX_PACK_CHUNKS, MAX_PACK_SIZE, Footer, FooterBuilder, check_frame
 from dataver.hashing import DIGEST_SIZE
+from dataver.portions import portions
 from dataver.repository.frame_reader import FrameReader, FrameRun, coalesce, max_gap
 from dataver.repository.repository import RepositoryCore
 
@@ -187,18 +188,8 @@ class FrameCopier:
 
 
 def batches(frames: Mapping[bytes, Runs], most_bytes: int, most_packs: int) -> Iterator[list[bytes]]:
-    """Yield packs in batches of limited live bytes and number; a larger pack is a batch of its own."""
-    batch: list[bytes] = []
-    size = 0
-    for pack, runs in frames.items():
-        live = live_bytes(runs)
-        if batch and (size + live > most_bytes or len(batch) == most_packs):
-            yield batch
-            batch, size = [], 0
-        batch.append(pack)
-        size += live
-    if batch:
-        yield batch
+    """Return packs in batches of limited live bytes and number; a larger pack is a batch of its own."""
+    return portions(frames, most_bytes, lambda pack: live_bytes(frames[pack]), most_packs)
 
 
 def _runs_of(footer: Footer, runs: Runs) -> _FrameRuns:

@@ -19,6 +19,7 @@ from dataver.errors import DataverError, IntegrityError, StoreError
 from dataver.formats.compression import decompress_exactly, make_compressor, make_decompressor
 from dataver.hashing import digest
 from dataver.log import info as log_info
+from dataver.portions import portions
 from dataver.repository.layout import COPIES, copies_key, copies_prefix, parse_copies_key
 from dataver.storage import ObjectInfo, Store
 
@@ -130,16 +131,8 @@ class RecordCopies:
 
 def _contents(lines: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the contents of objects, each with as many records as it may have."""
-    some: list[bytes] = []
-    size = 0
-    for line in lines:
-        if some and (len(some) == _RECORDS or size + len(line) + 1 > _CONTENT):
-            yield b"".join(some)
-            some, size = [], 0
-        some.append(line + b"\n")
-        size += len(line) + 1
-    if some:
-        yield b"".join(some)
+    for some in portions(lines, _CONTENT, lambda line: len(line) + 1, _RECORDS):
+        yield b"".join(line + b"\n" for line in some)
 
 
 def _matching(records: Iterable[bytes], infos: Iterable[ObjectInfo]) -> Iterator[bytes]:
