@@ -5,7 +5,7 @@ one moment: at given times, or wherever it was left unchanged for a while.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -27,7 +27,7 @@ class S3VersionsSource(Source):
         url: `s3://bucket/prefix`.
         name: the dataset; None names it after the last part of the URL.
         at: `(tag, time)` of the states; a tag may be None. Without any, a state is taken wherever no object
-            changed for `gap`.
+            changed for `gap`; one that may still change is a problem.
         gap: the time without a change that ends a state.
         options: storage options of the bucket.
 
@@ -93,7 +93,14 @@ class S3VersionsSource(Source):
         times = [each.modified for each in changes]
         pairs = enumerate(pairwise(times), 1)
         ends = [end for end, (this, following) in pairs if following - this > self._gap]
-        return {end: [] for end in [*ends, len(changes)]}
+        if not self._gap or datetime.now(UTC) - times[-1] > self._gap:
+            ends.append(len(changes))
+        else:  # as a version, it would have no place in the history that a later import finds
+            reason = (
+                f"it changed less than {self._gap} ago; repeat the import later, or name the time with --at"
+            )
+            self.problems.append((f"the present state of {self.location}", reason))
+        return {end: [] for end in ends}
 
     def _files(self, changes: Sequence[ObjectVersion]) -> Iterator[SourceFile]:
         for each in {change.key: change for change in changes}.values():

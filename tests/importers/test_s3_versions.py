@@ -1,6 +1,6 @@
 """A bucket that keeps versions of its objects, as the history of a dataset."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,18 @@ def test_objects_older_than_the_versioning_of_their_bucket_are_kept(client: Any,
     report = import_versions(repo, source, in_place=True, workspace=tmp_path)
     assert report.problems == []
     assert [version.read("a") for version in report.versions] == [b"early", b"later"]
+
+
+def test_a_state_that_may_still_change_is_no_version(client: Any) -> None:
+    """A later import would find another state at its place, and make a fork of it."""
+    client.put_object(Bucket="history", Key="fresh/a", Body=b"a")
+    source = S3VersionsSource("s3://history/fresh")
+    assert list(source.versions()) == []
+    [(name, reason)] = source.problems
+    assert name == "the present state of s3://history/fresh"
+    assert "repeat the import later" in reason
+    at = S3VersionsSource("s3://history/fresh", at=[(None, datetime.now(UTC) + timedelta(minutes=1))])
+    assert len(list(at.versions())) == 1
 
 
 def test_a_bucket_without_versions_says_so(client: Any, tmp_path: Path) -> None:

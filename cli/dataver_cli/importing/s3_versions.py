@@ -64,7 +64,8 @@ def command(
 
     A version is the state of all objects below URL at one time. The objects stay where they are, each in the
     version that it had: nothing is copied, and each is read once to hash it. The bucket must keep its old
-    versions as long as you need them; --store makes a copy.
+    versions as long as you need them; --store makes a copy. While objects still change, the present state is
+    not imported and the exit code is 3.
     """
     from dataver.importers.s3_versions import S3VersionsSource
     from dataver.machine.store_clock import parse_period
