@@ -36,15 +36,20 @@ def write_tar(out: IO[bytes], version: Version, entries: Iterable[Entry], progre
     out.write(bytes(2 * tarfile.BLOCKSIZE))
 
 
-def write_shards(folder: Path, version: Version, size: int, progress: Progress) -> list[Path]:
-    """Write the files of a version as shards, of at most `size` bytes of files if no sample has more."""
+def write_shards(
+    folder: Path, version: Version, size: int, progress: Progress
+) -> tuple[list[Path], list[Path]]:
+    """Write the files of a version as shards, of at most `size` bytes of files if no sample has more.
+
+    Return them, and those that an earlier export has left in the folder.
+    """
     name, paths = version.dataset.replace("/", "-"), list[Path]()
     folder.mkdir(parents=True, exist_ok=True)
     for number, shard in enumerate(_shards(version.entries(), size)):
         paths.append(folder / f"{name}-{number:06}.tar")
         with new_file(paths[-1]) as out:
             write_tar(out, version, shard, progress)
-    return paths
+    return paths, sorted({*folder.glob(f"{name}-{'[0-9]' * 6}.tar")} - {*paths})
 
 
 def _shards(entries: Iterable[Entry], size: int) -> Iterator[list[Entry]]:

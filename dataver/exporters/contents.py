@@ -1,5 +1,6 @@
 """The contents of a version in order, for writers: small files many at a time, large ones as streams."""
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,9 @@ from dataver.api.version import Version
 from dataver.formats.entry import Entry, Kind
 from dataver.portions import portions
 from dataver.progress import Progress
+from dataver.storage.base import TEMPORARY
 
-__all__ = ["contents", "is_file", "new_file"]
+__all__ = ["contents", "is_file", "new_file", "unnamed_file"]
 
 _GROUP: Final = 32 << 20  # bytes that are read together
 _FILES: Final = 4096
@@ -42,10 +44,18 @@ def contents(
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that gets its name once it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as out:
-            yield out
+    with unnamed_file(path.parent) as (partial, out):
+        yield out
+        out.close()
         partial.replace(path)
+
+
+@contextmanager
+def unnamed_file(folder: Path) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Open a file of this call alone, which is deleted if it gets no other name."""
+    partial = folder / f"{TEMPORARY}{os.urandom(8).hex()}"
+    try:
+        with partial.open("xb") as out:
+            yield partial, out
     finally:
         partial.unlink(missing_ok=True)

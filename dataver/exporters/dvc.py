@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dataver.api.version import Version
-from dataver.exporters.contents import contents, is_file, new_file
+from dataver.exporters.contents import contents, is_file, unnamed_file
 from dataver.progress import Progress
 from dataver.storage.durable import replace_file
 
@@ -45,12 +45,13 @@ def _object(folder: Path, pieces: Iterable[bytes], suffix: str) -> str:
     """Write an object, and return its MD5."""
     objects, md5 = folder / "files" / "md5", hashlib.md5(usedforsecurity=False)
     objects.mkdir(parents=True, exist_ok=True)
-    with new_file(objects / "object") as out:
+    with unnamed_file(objects) as (partial, out):
         for piece in pieces:
             md5.update(piece)
             out.write(piece)
-    name = md5.hexdigest()
-    path = objects / name[:2] / (name[2:] + suffix)
-    path.parent.mkdir(exist_ok=True)
-    (objects / "object").replace(path)
+        out.close()
+        name = md5.hexdigest()
+        path = objects / name[:2] / (name[2:] + suffix)
+        path.parent.mkdir(exist_ok=True)
+        partial.replace(path)
     return name

@@ -18,7 +18,7 @@ from typing import Final
 from dataver.api.version import Version
 from dataver.arguments import check_range, check_word
 from dataver.checkout.materialise import local_errors
-from dataver.errors import Conflict
+from dataver.errors import Conflict, InvalidInput
 from dataver.exporters.archives import write_shards, write_tar
 from dataver.exporters.contents import is_file, new_file
 from dataver.exporters.dvc import write_dvc
@@ -85,6 +85,10 @@ def export_version(
     began = time.perf_counter()
     check_word("kind", kind, FORMATS)
     check_range("shard_size", shard_size, 1)
+    if str(target) == "-" and kind != "tar":
+        raise InvalidInput(
+            f"{kind} cannot be written to standard output.", hint="add --format tar, or name a folder"
+        )
     check_target(target, overwrite=overwrite)
     report = ExportReport(str(target), kind, version.file_count, version.size)
     with local_errors(Path(target)), receiver(progress, "Exporting") as shown:
@@ -97,12 +101,14 @@ def export_version(
         elif kind == "tar":
             _write_tar(path, version, shown)
         elif kind == "webdataset":
-            report.made = [str(each) for each in write_shards(path, version, shard_size, shown)]
+            made, older = write_shards(path, version, shard_size, shown)
+            report.made = [str(each) for each in made]
+            report.problems = [(str(each), "it is a shard of an earlier export; delete it") for each in older]
         elif kind == "dvc":
             report.made = [str(write_dvc(path, version, shown))]
     if kind in ("webdataset", "dvc"):
         others = (entry.path for entry in version.entries() if not is_file(entry))
-        report.problems = [(path, "it is a link or an empty folder") for path in others]
+        report.problems += [(path, "it is a link or an empty folder") for path in others]
     report.seconds = time.perf_counter() - began
     return report
 

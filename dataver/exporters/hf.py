@@ -23,13 +23,12 @@ def write_card(folder: Path, version: Version) -> None:
     """Write the card into the folder of a version's files."""
     path, found = folder / "README.md", version.description
     text = found.readme if found else None
-    if version.tree.get("README.md") is not None:
-        text = path.read_text("utf-8", "replace")
-    if text is not None and text.startswith("---\n"):
-        replace_file(path, text)
-        return
     if text is None:
         text = f"# {version.dataset}\n\n{(found.text if found else '') or version.message}\n"
+    data = path.read_bytes() if version.tree.get("README.md") is not None else text.encode()
+    if data.startswith((b"---\n", b"---\r\n")):
+        replace_file(path, data)
+        return
     metadata = version.metadata
     values = {
         **_license((found.license if found else "") or metadata.get("license")),
@@ -37,7 +36,7 @@ def write_card(folder: Path, version: Version) -> None:
         **{name: metadata[name] for name in _KNOWN if name in metadata},
     }
     lines = [f"{name}: {json.dumps(value)}\n" for name, value in values.items()]  # JSON is YAML
-    replace_file(path, "---\n", *lines, "---\n\n", text)
+    replace_file(path, "---\n", *lines, "---\n\n", data)
 
 
 def _license(stated: Any) -> dict[str, Any]:

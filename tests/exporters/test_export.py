@@ -7,13 +7,16 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import dataver
 from dataver.errors import Conflict, InvalidInput
 from dataver.exporters import FORMATS, export_version
+from dataver.exporters.contents import contents
 
 FILES = {
     "train/1.jpg": b"one",
@@ -152,6 +155,74 @@ def test_a_folder_for_the_hub_has_a_card(version: dataver.Version, tmp_path: Pat
     text = (tmp_path / "out" / "README.md").read_text()
     assert text.startswith('---\nlicense: "other"\nlicense_name: "MIT OR Apache-2.0"\n')
     assert text.endswith("---\n\n# Mine\n")
+
+
+@pytest.mark.parametrize("card", [b"---\r\nlicense: mit\r\n---\r\n\xff\r\n", b"---\nlicense: mit\n---\n"])
+def test_a_card_of_the_version_keeps_its_bytes(tmp_path: Path, card: bytes) -> None:
+    """Its line ends and encoding are the author's; a text without a card gets one before it."""
+    repo = dataver.init(tmp_path / "repo")
+    (tmp_path / "data").mkdir()
+    for data in (card, card[5:]):
+        (tmp_path / "data" / "README.md").write_bytes(data)
+        repo.sync(tmp_path / "data", "cats", workspace=tmp_path)
+        export_version(repo.version("cats"), tmp_path / "out", "hf", overwrite=True)
+        written = (tmp_path / "out" / "README.md").read_bytes()
+        assert written.endswith(data)
+        assert (written == data) is (data == card)
+
+
+def test_exports_at_once_share_a_remote_of_dvc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each object has the bytes of its name, also if two exports write into the folder at the same time."""
+    repo = dataver.init(tmp_path / "repo")
+    (tmp_path / "data").mkdir()
+    for number in range(2):
+        (tmp_path / "data" / "a").write_text(str(number))
+        repo.sync(tmp_path / "data", "cats", workspace=tmp_path)
+    one, two = (repo.version(f"cats@1.0.{number}") for number in range(2))
+    inner = [two]
+
+    def both(*arguments: Any) -> Iterator[Any]:
+        for entry, pieces in contents(*arguments):
+
+            def interrupted(pieces: Any = pieces) -> Iterator[bytes]:
+                yield from pieces
+                if inner:
+                    export_version(inner.pop(), tmp_path / "out", "dvc", overwrite=True)
+
+            yield entry, interrupted()
+
+    monkeypatch.setattr("dataver.exporters.dvc.contents", both)
+    export_version(one, tmp_path / "out", "dvc")
+    found = [path for path in (tmp_path / "out" / "files" / "md5").rglob("*") if path.is_file()]
+    assert len(found) == 4
+    for path in found:
+        name = path.parent.name + path.name
+        assert hashlib.md5(path.read_bytes()).hexdigest() == name.removesuffix(".dir")
+
+
+def test_shards_of_an_earlier_export_are_reported(tmp_path: Path) -> None:
+    """A reader of all shards in the folder would mix two versions."""
+    repo = dataver.init(tmp_path / "repo")
+    (tmp_path / "data").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).write_text(name)
+    repo.sync(tmp_path / "data", "cats", workspace=tmp_path)
+    export_version(repo.version("cats"), tmp_path / "out", "webdataset", shard_size=1)
+    (tmp_path / "data" / "b").unlink()
+    repo.sync(tmp_path / "data", "cats", workspace=tmp_path)
+    report = export_version(
+        repo.version("cats"), tmp_path / "out", "webdataset", shard_size=1, overwrite=True
+    )
+    assert report.problems == [
+        (str(tmp_path / "out" / "cats-000001.tar"), "it is a shard of an earlier export; delete it")
+    ]
+
+
+@pytest.mark.parametrize("kind", [each for each in FORMATS if each != "tar"])
+def test_only_a_tar_file_is_a_stream(version: dataver.Version, tmp_path: Path, kind: str) -> None:
+    """A folder named "-" would be a surprise."""
+    with pytest.raises(InvalidInput, match="standard output"):
+        export_version(version, "-", kind)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
