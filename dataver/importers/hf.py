@@ -150,7 +150,9 @@ def _cached(folder: Path, commit: str) -> list[SourceFile]:
         check = Checksum(_ALGORITHMS[len(blob.name)], blob.name) if known else None
         size, check = tree.pop(path, (None, check))
         content = ":".join(check) if check else f"{commit}/{path}"
-        if blob.is_file():
+        if not check and not blob.resolve().is_relative_to(folder.resolve()):  # no checksum would find that
+            found.append(SourceFile(path, content, missing="it is a link that leaves the cache"))
+        elif blob.is_file():
             found.append(SourceFile(path, content, blob.stat().st_size, url=str(blob), check=check))
         else:
             why = f"its blob {blob.name} is not in the cache"

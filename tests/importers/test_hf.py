@@ -125,9 +125,11 @@ def test_a_link_leads_to_a_blob_of_the_dataset_only(cache: Cache, tmp_path: Path
     cache.snapshot(FIRST, {"a": b"1"}, "main")
     (cache.folder / "snapshots" / FIRST / "b").symlink_to(tmp_path / "secret")
     (cache.folder / "snapshots" / FIRST / "c").symlink_to(tmp_path)
+    (cache.folder / "snapshots" / FIRST / "d").symlink_to("../../blobs/d")
+    (cache.folder / "blobs" / "d").symlink_to(tmp_path / "secret")
     [version] = cache.versions()
     assert [(each.path, each.missing is None) for each in sorted(version.files())] == [
-        ("a", True), ("b", False), ("c", False)
+        ("a", True), ("b", False), ("c", False), ("d", False)
     ]  # fmt: skip
 
 
