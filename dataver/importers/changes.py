@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dataver.errors import InvalidInput
 from dataver.formats.entry import Entry, Kind, check_path, safe_link
-from dataver.importers.source import SourceFile
+from dataver.importers.source import Problems, SourceFile
 from dataver.repository import Published
 from dataver.tree import Tree
 
@@ -38,7 +38,7 @@ class Changes:
     new: dict[str, list[SourceFile]] = field(default_factory=dict)
 
 
-def checked_files(files: Iterable[SourceFile], problems: list[tuple[str, str]]) -> dict[str, SourceFile]:
+def checked_files(files: Iterable[SourceFile], problems: Problems) -> dict[str, SourceFile]:
     """Return files by path; those that a version cannot have become problems."""
     found: dict[str, SourceFile] = {}
     problems += [

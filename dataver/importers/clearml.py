@@ -27,7 +27,7 @@ from urllib.parse import unquote
 from dataver.errors import DataverError, IntegrityError, InvalidInput
 from dataver.importers.clearml_zips import MemberIndex, Opener
 from dataver.importers.names import dataset_name, tag_name
-from dataver.importers.source import Checksum, Source, SourceFile, SourceVersion
+from dataver.importers.source import Checksum, Problems, Source, SourceFile, SourceVersion
 from dataver.lru import LRUCache
 from dataver.machine.configuration import options_for
 from dataver.storage import Store, open_store
@@ -76,7 +76,7 @@ class ClearMLReader(Protocol):
 
     location: str
 
-    def tasks(self, problems: list[tuple[str, str]]) -> Iterable[ClearMLTask]:
+    def tasks(self, problems: Problems) -> Iterable[ClearMLTask]:
         """Yield the tasks of datasets; those that cannot be read become problems."""
         ...
 
@@ -252,7 +252,7 @@ class FolderReader:
             self._store = open_store(location, options_for(location))
         self._here = zipped or self._store.local_root is not None
 
-    def tasks(self, problems: list[tuple[str, str]]) -> Iterator[ClearMLTask]:
+    def tasks(self, problems: Problems) -> Iterator[ClearMLTask]:
         """Yield the tasks whose states are found; see `ClearMLReader.tasks`."""
         zips: dict[str, dict[str, list[Opener]]] = {}
         states: list[tuple[re.Match[str], datetime | None]] = []

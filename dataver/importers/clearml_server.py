@@ -8,6 +8,7 @@ from dataver.errors import StoreError
 from dataver.extras import require_extra
 from dataver.importers.asking import ask
 from dataver.importers.clearml import ClearMLTask
+from dataver.importers.source import Problems
 from dataver.storage import Store, open_store
 
 # Imports in functions: ClearML's package is optional.
@@ -28,7 +29,7 @@ class ServerReader:
 
         self.location = str(Session.get_api_server_host())
 
-    def tasks(self, problems: list[tuple[str, str]]) -> Iterator[ClearMLTask]:
+    def tasks(self, problems: Problems) -> Iterator[ClearMLTask]:
         """Yield the tasks; see `ClearMLReader.tasks`.
 
         Raises:

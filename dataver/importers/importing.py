@@ -32,7 +32,7 @@ from dataver.importers.history import IMPORTED, ImportedHistory
 from dataver.importers.names import as_unicode, tag_name
 from dataver.importers.reading import Places, Ready, ready_batches
 from dataver.importers.runs import record_runs
-from dataver.importers.source import Source, SourceFile, SourceVersion
+from dataver.importers.source import Problems, Source, SourceFile, SourceVersion
 from dataver.ingest.external import ExternalReport, record_outside
 from dataver.ingest.external_listing import Outside
 from dataver.ingest.scan import Scan, ScannedItem
@@ -158,7 +158,7 @@ class _Import:
         if published is not None:
             self.report.known += 1
         else:
-            problems: list[tuple[str, str]] = []
+            problems: Problems = []
             files = listed(wanted, problems)
             self._refuse(wanted.key, [*self._source.problems, *problems])
             if files is None:
@@ -173,7 +173,7 @@ class _Import:
             version = Version.of(self._core, published)
             record_runs(self._repo, version, wanted.produced_by, wanted.used_by)
 
-    def _refuse(self, name: str, problems: Sequence[tuple[str, str]]) -> None:
+    def _refuse(self, name: str, problems: Problems) -> None:
         """Raise an error if nothing may be left out."""
         if self._strict and problems:
             first, reason = problems[0]
@@ -184,9 +184,7 @@ class _Import:
                 problems=problems,
             )
 
-    def _bring(
-        self, wanted: SourceVersion, files: dict[str, SourceFile], problems: list[tuple[str, str]]
-    ) -> Published:
+    def _bring(self, wanted: SourceVersion, files: dict[str, SourceFile], problems: Problems) -> Published:
         """Make a version."""
         parents = self._history.parents(wanted)
         above = [each.published for each in parents]
@@ -205,11 +203,7 @@ class _Import:
         return published
 
     def _publish(
-        self,
-        draft: Draft,
-        wanted: SourceVersion,
-        parents: Sequence[Published],
-        problems: Sequence[tuple[str, str]],
+        self, draft: Draft, wanted: SourceVersion, parents: Sequence[Published], problems: Problems
     ) -> Published:
         """Seal and publish a draft with the facts of the source."""
         created = wanted.created
@@ -277,11 +271,7 @@ class _Import:
     # the content
 
     def _fill(
-        self,
-        draft: Draft,
-        files: dict[str, SourceFile],
-        parents: Sequence[Parent],
-        problems: list[tuple[str, str]],
+        self, draft: Draft, files: dict[str, SourceFile], parents: Sequence[Parent], problems: Problems
     ) -> None:
         """Change the draft's tree into the version's; files that cannot be read become problems."""
         changes = changes_since(parents, files, draft.tree, _read_before(draft))
@@ -290,18 +280,12 @@ class _Import:
         new = [each[0] for each in changes.new.values()]
         self._total = (self._total[0] + len(new), self._total[1] + sum(file.size or 0 for file in new))
         self._progress.start(*self._total)
-        failed: list[tuple[str, str]] = []
+        failed: Problems = []
         self._record(draft, [file for file in new if file.stays(self._in_place)], failed)
         self._read(draft, [file for file in new if not file.stays(self._in_place)], failed)
         self._share(draft, changes, dict(failed), problems)
 
-    def _share(
-        self,
-        draft: Draft,
-        changes: Changes,
-        failed: Mapping[str, str],
-        problems: list[tuple[str, str]],
-    ) -> None:
+    def _share(self, draft: Draft, changes: Changes, failed: Mapping[str, str], problems: Problems) -> None:
         """Give all paths of a content the entry of the first one; what failed leaves none of a parent's."""
         tree, entries = draft.tree, dict[str, Entry | None]()
         for files in changes.new.values():
@@ -314,7 +298,7 @@ class _Import:
         if entries:
             draft._core.edit(entries)
 
-    def _read(self, draft: Draft, files: Sequence[SourceFile], problems: list[tuple[str, str]]) -> None:
+    def _read(self, draft: Draft, files: Sequence[SourceFile], problems: Problems) -> None:
         """Add contents to the draft; after each step what was read survives an interruption."""
         if not files:
             return
@@ -335,7 +319,7 @@ class _Import:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _record(self, draft: Draft, files: Sequence[SourceFile], problems: list[tuple[str, str]]) -> None:
+    def _record(self, draft: Draft, files: Sequence[SourceFile], problems: Problems) -> None:
         """Record contents that stay where they are."""
         for outside in self._places.outsides(files, problems):
             if self._in_place:
@@ -355,7 +339,7 @@ class _Import:
             problems += [(keys.get(name, name), reason) for name, reason in (*report.problems, *how.problems)]
 
 
-def listed(wanted: SourceVersion, problems: list[tuple[str, str]]) -> dict[str, SourceFile] | None:
+def listed(wanted: SourceVersion, problems: Problems) -> dict[str, SourceFile] | None:
     """Return the files of a version by path, None if the source cannot list them.
 
     Raises:
@@ -370,13 +354,13 @@ def listed(wanted: SourceVersion, problems: list[tuple[str, str]]) -> dict[str, 
         return None
 
 
-def refused(outside: Outside) -> list[tuple[str, str]]:
+def refused(outside: Outside) -> Problems:
     """Return the problems of files in a place that this machine may not read."""
     reason = f"it stays at {outside.place}, which this machine may not read; --in-place allows it"
     return [(file.path, reason) for file in outside.files]
 
 
-def _left_out(problems: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _left_out(problems: Problems) -> dict[str, Any]:
     """Return the part of the metadata that lists what the version lacks."""
     if not problems:
         return {}

@@ -8,7 +8,7 @@ from dataver.errors import DataverError
 from dataver.importers.history import ImportedHistory
 from dataver.importers.importing import listed, refused
 from dataver.importers.reading import Places, local_path
-from dataver.importers.source import Source, SourceFile
+from dataver.importers.source import Problems, Source, SourceFile
 from dataver.machine.speeds import Rate, recent_rate
 from dataver.repository.external_trust import is_allowed
 from dataver.short_repr import short_repr
@@ -82,7 +82,7 @@ def _new_contents(repo: Repository, source: Source, plan: ImportPlan) -> Iterato
     seen: set[str] = set()
     for wanted in source.versions():
         known = history.find(wanted) is not None or history.is_deleted(wanted)
-        problems: list[tuple[str, str]] = []
+        problems: Problems = []
         files = listed(wanted, problems)
         plan.known += known
         if files is not None and not known:

@@ -19,7 +19,7 @@ from typing import IO, NamedTuple
 from dataver import parallel
 from dataver.errors import DataverError, NotFound, StoreError
 from dataver.hashing.checksums import Hasher, hasher
-from dataver.importers.source import Source, SourceFile
+from dataver.importers.source import Problems, Source, SourceFile
 from dataver.ingest.external_listing import ExternalFile, Outside
 from dataver.ingest.scan import ScannedItem
 from dataver.ingest.stat_cache import FileStat
@@ -189,7 +189,7 @@ class Places:
         starts = range(0, pin.size, _RANGE)
         return pin.size, (store.get_pinned(key, pin, at, min(_RANGE, pin.size - at)) for at in starts)
 
-    def outsides(self, files: Iterable[SourceFile], problems: list[tuple[str, str]]) -> Iterator[Outside]:
+    def outsides(self, files: Iterable[SourceFile], problems: Problems) -> Iterator[Outside]:
         """Yield the places of contents that stay where they are, each with its files.
 
         A place is the folder that all objects of one bucket or host, or all local files, have in common.

@@ -13,7 +13,10 @@ from typing import IO, Any, NamedTuple, Protocol
 from dataver.formats.entry import Kind
 from dataver.hashing.checksums import Checksum
 
-__all__ = ["Checksum", "Source", "SourceFile", "SourceRun", "SourceVersion"]
+__all__ = ["Checksum", "Problems", "Source", "SourceFile", "SourceRun", "SourceVersion"]
+
+Problems = list[tuple[str, str]]
+"""Names and reasons of what cannot be brought."""
 
 
 class SourceFile(NamedTuple):
@@ -117,7 +120,7 @@ class Source(Protocol):
 
     kind: str
     location: str
-    problems: list[tuple[str, str]]
+    problems: Problems
     stores: Mapping[str, Mapping[str, Any]] = {}
 
     def __init__(self, location: str) -> None:
