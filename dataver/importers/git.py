@@ -92,10 +92,8 @@ class GitSource(Source):
                 metadata={"git_commit": version.key, **self._metadata(self._files_of[version.key])},
             )
 
-    def _states(
-        self, history: Iterable[Commit], changed: Changed
-    ) -> Iterator[tuple[frozenset[Any], SourceVersion]]:
-        """Yield the data that each commit names, and its facts."""
+    def _states(self, history: Iterable[Commit], changed: Changed) -> Iterator[SourceVersion]:
+        """Yield all commits, with the data that they name."""
         tags, data = _tags(self._git), dict[str, frozenset[Any]]()
         for commit in history:
             first = next((sha for sha in commit.parents if sha in data), "")
@@ -105,7 +103,7 @@ class GitSource(Source):
                 files = {path: blob for path, blob in merged.items() if blob is not None}
                 named = self._data(commit, files)
             self._files_of[commit.sha], data[commit.sha] = files, named
-            version = SourceVersion(
+            yield SourceVersion(
                 key=commit.sha,
                 dataset=self._name,
                 files=partial(self._files, files),
@@ -114,8 +112,8 @@ class GitSource(Source):
                 author=commit.author,
                 created=commit.created,
                 tags=tuple(tags.get(commit.sha, ())),
+                data=named,
             )
-            yield named, version
 
     def _default_name(self) -> str:
         return self._git.name

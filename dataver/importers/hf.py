@@ -32,7 +32,7 @@ from dataver.hashing.digest import digest
 from dataver.importers.asking import ask
 from dataver.importers.names import dataset_name
 from dataver.importers.source import Checksum, Source, SourceFile, SourceVersion
-from dataver.importers.unchanged import join_unchanged
+from dataver.importers.unchanged import in_line, join_unchanged
 
 # Imports in functions: the packages are optional.
 
@@ -86,20 +86,18 @@ class _Hub(Source):
         for version in join_unchanged(self._states(commits, refs), _mark(())):
             yield replace(version, metadata=self._card(version))
 
-    def _states(
-        self, commits: Iterable[SourceVersion], refs: Mapping[str, str]
-    ) -> Iterator[tuple[bytes | None, SourceVersion]]:
+    def _states(self, commits: Iterable[SourceVersion], refs: Mapping[str, str]) -> Iterator[SourceVersion]:
         for commit in commits:
             names = [ref for ref, key in refs.items() if ref != "main" and key == commit.key]
             labels = filter(parse_semver, (ref.removeprefix("v") for ref in names))
-            mark = None
+            data = None
             try:
-                mark = _mark(commit.files())
+                data = _mark(commit.files())
             except StoreError as error:
                 if error.transient:
                     raise
                 self.problems.append((f"{commit.dataset}, commit {commit.key[:12]}", error.message))
-            yield mark, replace(commit, label=next(labels, None), tags=tuple(names))
+            yield replace(commit, label=next(labels, None), tags=tuple(names), data=data)
 
     def _card(self, version: SourceVersion) -> dict[str, Any]:
         for each in version.files():
@@ -129,15 +127,10 @@ class HubCache(_Hub):
             found.sort(key=lambda each: (each.name == refs.get("main"), each.stat().st_mtime_ns, each.name))
             name = dataset_name(self._name or folder.name.removeprefix("datasets--").replace("--", "/"))
             keys = [each.name for each in found if _HEX.fullmatch(each.name)]
-            yield from self._history(
-                (
-                    SourceVersion(
-                        key=key, dataset=name, parents=(before,), files=partial(_cached, folder, key)
-                    )
-                    for key, before in zip(keys, ["", *keys], strict=False)
-                ),
-                shown,
+            commits = (
+                SourceVersion(key=key, dataset=name, files=partial(_cached, folder, key)) for key in keys
             )
+            yield from self._history(in_line(commits), shown)
 
 
 def _cached(folder: Path, commit: str) -> list[SourceFile]:

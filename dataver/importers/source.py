@@ -5,7 +5,7 @@ parents by the names that the source gives to contents, reads what is new, verif
 checksums, and publishes. So a source never writes, and never sees a repository.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import IO, Any, NamedTuple, Protocol
@@ -89,6 +89,7 @@ class SourceVersion:
         produced_by: runs that made it.
         used_by: runs that read it.
         lasting: whether the names of its contents stand for the same bytes in a later import.
+        data: what `join_unchanged` compares: equal for equal data of the dataset; None if they are unknown.
     """
 
     key: str
@@ -104,6 +105,7 @@ class SourceVersion:
     produced_by: tuple[SourceRun, ...] = ()
     used_by: tuple[SourceRun, ...] = ()
     lasting: bool = True
+    data: Hashable = None
 
 
 class Source(Protocol):

@@ -1,4 +1,4 @@
-"""States of a source without a change of the data: they belong to the version before."""
+"""The states of a source as versions: those without a change of the data belong to the version before."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -8,33 +8,38 @@ from operator import or_
 
 from dataver.importers.source import SourceVersion
 
-__all__ = ["join_unchanged"]
+__all__ = ["in_line", "join_unchanged"]
 
 
-def join_unchanged(
-    states: Iterable[tuple[Hashable, SourceVersion]], empty: Hashable
-) -> Iterator[SourceVersion]:
+def in_line(states: Iterable[SourceVersion]) -> Iterator[SourceVersion]:
+    """Make each state the child of the one before of its dataset."""
+    last: dict[str, str] = {}
+    for state in states:
+        yield replace(state, parents=(last[state.dataset],) if state.dataset in last else ())
+        last[state.dataset] = state.key
+
+
+def join_unchanged(states: Iterable[SourceVersion], empty: Hashable) -> Iterator[SourceVersion]:
     """Yield the states whose data differ from those of their first parent, or that merge different data.
 
     Any other state, and one whose data are unknown, gives its tags, label and runs to the version of its
     first parent, and its children, too. A tag of several states belongs to the last.
 
     Args:
-        states: a mark that is equal for equal data (None: unknown), and the state, parents first.
-        empty: the mark of no data, which make no version without a parent.
+        states: the states, each with its `data`, parents first.
+        empty: the `data` of no data, which make no version without a parent.
     """
     number_of: dict[str, int | None] = {}  # of a state, the version with its data
-    found, marks, lines = list[SourceVersion](), list[Hashable](), list[int]()
+    found, lines = list[SourceVersion](), list[int]()
     tags: dict[tuple[str, str], int] = {}
-    for mark, state in states:
+    for state in states:
         above = [number_of.get(key) for key in state.parents]
         parents = _heads([each for each in above if each is not None], lines)
         number = parents[0] if parents else None
-        before = empty if number is None else marks[number]
-        if mark is not None and (len(parents) > 1 or mark != before):
+        before = empty if number is None else found[number].data
+        if state.data is not None and (len(parents) > 1 or state.data != before):
             number = len(found)
             found.append(replace(state, parents=tuple(found[each].key for each in parents)))
-            marks.append(mark)
             lines.append(reduce(or_, (lines[each] for each in parents), 1 << number))
         elif number is not None:
             old = found[number]

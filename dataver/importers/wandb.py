@@ -18,7 +18,6 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,7 @@ from dataver.hashing.digest import digest
 from dataver.importers.asking import ask
 from dataver.importers.names import dataset_name
 from dataver.importers.source import Checksum, Source, SourceFile, SourceRun, SourceVersion
-from dataver.importers.unchanged import join_unchanged
+from dataver.importers.unchanged import in_line, join_unchanged
 from dataver.importers.wandb_log import entries_of, records
 
 # Imports in functions: the package is optional.
@@ -49,7 +48,6 @@ _NO_TAG: Final = re.compile(r"latest|v\d+")
 _MAX_MANIFEST: Final = 1 << 30
 _DAMAGE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
-_States = Iterator[tuple[bytes | None, SourceVersion]]
 _Entries = dict[str, dict[str, Any]]
 
 
@@ -101,9 +99,9 @@ class WandbOffline(Source):
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the versions; see `Source`."""
-        return join_unchanged(_in_line(self._states()), b"")
+        return join_unchanged(in_line(self._states()), "")
 
-    def _states(self) -> _States:
+    def _states(self) -> Iterator[SourceVersion]:
         for path in self._paths:
             logs = [*path.glob("run-*.wandb"), *path.glob("*run-*/run-*.wandb")] if path.is_dir() else [path]
             for log in sorted(logs, key=_began):
@@ -118,47 +116,44 @@ class WandbOffline(Source):
                 hint=f"--type selects one of: {there}" if there else "name a folder with offline runs",
             )
 
-    def _listed(self, path: Path) -> _States:
+    def _listed(self, path: Path) -> Iterator[SourceVersion]:
         self._types.add(self._kind)
         mark, (name, number) = _mark(_manifest(path)), _NAME.fullmatch(path.stem).groups()  # type: ignore[union-attr]
-        yield (
-            mark,
-            SourceVersion(
-                key=f"{path.stem}:{mark.hex()[:32]}",
-                dataset=dataset_name(self._name or name),
-                files=partial(self._files, path, partial(_manifest, path)),
-                label=f"{number}.0.0" if number else None,
-            ),
+        yield SourceVersion(
+            key=f"{path.stem}:{mark.hex()[:32]}",
+            dataset=dataset_name(self._name or name),
+            files=partial(self._files, path, partial(_manifest, path)),
+            label=f"{number}.0.0" if number else None,
+            data=mark,
         )
 
-    def _logged(self, path: Path) -> _States:
+    def _logged(self, path: Path) -> Iterator[SourceVersion]:
         runs, created = tuple[SourceRun, ...](), None
         for number, record in enumerate(records(path)):
             if record.HasField("run"):
                 run = record.run
                 key = "/".join(filter(None, (run.entity, run.project, run.run_id)))
                 runs, created = (SourceRun(f"wandb:{key}", run.display_name),), run.start_time.ToDatetime(UTC)
-            found = record.artifact if record.HasField("artifact") else None
-            if found is not None:
-                self._types.add(found.type)
-            if found is None or found.type != self._kind:
+            if not record.HasField("artifact"):
+                continue
+            found = record.artifact
+            self._types.add(found.type)
+            if found.type != self._kind:
                 continue
             if found.incremental_beta1 or found.distributed_id:
                 self.problems.append((f"{found.name} in {path}", _PART))
-            else:
-                yield (
-                    found.digest.encode(),
-                    SourceVersion(
-                        key=f"{found.name}:{found.run_id}:{number}",
-                        dataset=dataset_name(self._name or found.name),
-                        files=partial(self._files, path, partial(_entries, path, number)),
-                        message=found.description,
-                        created=created,
-                        tags=_tags(found.aliases),
-                        metadata=_facts(json.loads(found.metadata or "{}"), found.tags),
-                        produced_by=runs,
-                    ),
-                )
+                continue
+            yield SourceVersion(
+                key=f"{found.name}:{found.run_id}:{number}",
+                dataset=dataset_name(self._name or found.name),
+                files=partial(self._files, path, partial(_entries, path, number)),
+                message=found.description,
+                created=created,
+                tags=_tags(found.aliases),
+                metadata=_facts(json.loads(found.metadata or "{}"), found.tags),
+                produced_by=runs,
+                data=found.digest,
+            )
 
     def _files(self, place: Path, entries: Callable[[], _Entries]) -> list[SourceFile]:
         try:
@@ -179,16 +174,16 @@ class WandbProject(Source):
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield the versions; see `Source`."""
-        return join_unchanged(_in_line(self._ask(lambda: list(self._states()))), b"")
+        return join_unchanged(in_line(self._ask(lambda: list(self._states()))), "")
 
-    def _states(self) -> _States:
+    def _states(self) -> Iterator[SourceVersion]:
         import wandb
 
         for collection in wandb.Api().artifact_type(self._kind, self._project).collections():
             if self._artifact in (None, collection.name):
                 found = [each for each in collection.artifacts() if each.state == "COMMITTED"]
                 for each in sorted(found, key=lambda each: int(each.version[1:])):
-                    yield each.digest.encode(), self._version(each, collection.name)
+                    yield self._version(each, collection.name)
 
     def _version(self, artifact: Any, name: str) -> SourceVersion:
         created, made = datetime.fromisoformat(artifact.created_at), artifact.logged_by()
@@ -203,6 +198,7 @@ class WandbProject(Source):
             metadata=_facts(artifact.metadata, artifact.tags),
             produced_by=_runs([made] if made else []),
             used_by=_runs(artifact.used_by()),
+            data=artifact.digest,
         )
 
     def _files(self, artifact: Any) -> list[SourceFile]:
@@ -215,14 +211,6 @@ class WandbProject(Source):
     def _ask(self, question: Callable[[], Any]) -> Any:
         hint = "`wandb login` or WANDB_API_KEY gives access; WANDB_BASE_URL is the address of the server"
         return ask(question, self.location, hint)
-
-
-def _in_line(states: Iterable[tuple[bytes | None, SourceVersion]]) -> _States:
-    """Make each state the child of the one before of its dataset."""
-    last: dict[str, str] = {}
-    for mark, state in states:
-        yield mark, replace(state, parents=(last[state.dataset],) if state.dataset in last else ())
-        last[state.dataset] = state.key
 
 
 def _file(
