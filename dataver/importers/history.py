@@ -47,6 +47,11 @@ class ImportedHistory:
             self._sources[wanted.key], self._published[wanted.key] = wanted, found
         return found
 
+    def find_again(self, wanted: SourceVersion) -> Published | None:
+        """Do `find` with what the repository has now."""
+        self._there.pop(wanted.dataset, None)
+        return self.find(wanted)
+
     def is_deleted(self, wanted: SourceVersion) -> bool:
         """Return whether the version that an earlier import made was deleted; it is not made again."""
         there = self._dataset(wanted.dataset)

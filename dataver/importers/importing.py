@@ -40,6 +40,7 @@ from dataver.machine.paths import workspace_of
 from dataver.progress import SILENT, Progress, receiver
 from dataver.repository import Published
 from dataver.repository.external_trust import allow, is_allowed
+from dataver.repository.lines import Behind
 from dataver.short_repr import short_repr
 
 __all__ = ["ImportReport", "import_versions"]
@@ -166,7 +167,6 @@ class _Import:
                 self.report.problems += problems
                 return
             published = self._bring(wanted, files, problems)
-            self.report.versions.append(Version.of(self._core, published))
             self.report.problems += [(f"{path} in {published.ref}", reason) for path, reason in problems]
         self._set_tags(wanted, published)
         if wanted.produced_by or wanted.used_by:
@@ -230,8 +230,18 @@ class _Import:
             self.report.problems.append((f"message, author and metadata of {wanted.key}", error.message))
             author = _bounded(wanted.author) or None
             seal(_bounded(wanted.message), author=author, metadata={IMPORTED: imported})
-        sent = draft.upload(allow_fork=True).version
+        try:
+            sent = draft.upload().version
+        except Conflict as conflict:  # a fork, or another process imports the same source
+            if (found := self._history.find_again(wanted)) is not None:
+                draft.discard()
+                self.report.known += 1
+                return found
+            if not isinstance(conflict, Behind):
+                raise
+            sent = draft.upload(allow_fork=True).version
         draft._core.forget()
+        self.report.versions.append(sent)
         return sent._published()
 
     def _set_tags(self, wanted: SourceVersion, published: Published) -> None:

@@ -271,6 +271,30 @@ def test_names_in_other_scripts_stay_different() -> None:
     assert dataset_name(normalize("NFD", "naïve")) == found["naïve"]
 
 
+def test_imports_at_once_make_each_version_once(repo: dataver.Repository) -> None:
+    """Of two processes that make the same version, the second finds that of the first."""
+    first = [True]
+
+    def source() -> WrittenSource:
+        made = WrittenSource()
+        made.add("a", file("one", b"1"), label="2.0.0")
+        made.add("b", file("two", b"2", read=interrupted))
+        made.add("c", file("two", b"2"), file("three", b"3"))
+        made.add("fork", file("two", b"fork"), parents=("a",))
+        return made
+
+    def interrupted() -> io.BytesIO:
+        if first:
+            first.clear()
+            import_versions(repo, source(), workspace="other")
+        return io.BytesIO(b"2")
+
+    report = import_versions(repo, source())
+    assert ([each.label for each in report.versions], report.known) == (["2.0.0"], 3)
+    assert labels(repo) == ["2.0.0", "2.0.0-fork.1", "2.0.1", "2.0.2"]
+    assert list(repo.drafts()) == []
+
+
 def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
     """An import does not bring back what a person has deleted."""
     source = WrittenSource()

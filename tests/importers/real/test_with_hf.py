@@ -54,7 +54,7 @@ def test_commits_of_the_hub_are_versions(hub: Hub) -> None:
     assert [each.message for each in versions] == ["first", "second", "third", "tried"]
     first, second, third, tried = versions
     assert [each.parents for each in versions] == [(), (first.key,), (second.key,), (second.key,)]
-    assert (first.label, first.tags, tried.tags) == ("1.0.0", ("v1.0.0",), ("try-this",))
+    assert (first.label, first.tags, tried.tags) == ("1.0.0", ("v1.0.0",), ("try/this",))
     assert (first.author, str(first.created)) == ("ada", "2026-01-02 12:00:00+00:00")
     assert third.metadata == {"license": "mit", "tags": ["cats"]}
     for each in versions:
