@@ -10,7 +10,7 @@ import threading
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ _TYPE: Final = {"Accept": "application/vnd.git-lfs+json", "Content-Type": "appli
 _AT_ONCE: Final = 100  # objects of a request
 _MAX_ANSWER: Final = 16 << 20
 _TIMEOUT: Final = 60  # seconds
+_LOGIN: Final = "log in with git, e.g. `git fetch`, or run `git lfs fetch --all`"
 
 
 class LfsObjects:
@@ -47,7 +48,6 @@ class LfsObjects:
         self._order: list[tuple[str, int]] = []
         self._position: dict[str, int] = {}
         self._answers: dict[str, Mapping[str, Any]] = {}
-        self._login: dict[str, str] | None = None
         self._turn = threading.Lock()
 
     def find(self, sha256: str, size: int) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class LfsObjects:
         body = {"operation": "download", "transfers": ["basic"], "objects": wanted, "hash_algo": "sha256"}
         url = f"{without_login(self._server)}/objects/batch"
         try:
-            response = _send(url, self._headers(), json.dumps(body).encode())
+            response = _send(url, self._headers, json.dumps(body).encode())
             with response:
                 found = json.loads(response.read(_MAX_ANSWER))["objects"]
             self._answers |= {each["oid"]: each for each in found}
@@ -107,13 +107,12 @@ class LfsObjects:
             raise StoreError(f"{url} does not answer as a server of git-lfs.") from error
         return self._answers.get(sha256, {})
 
+    @cached_property
     def _headers(self) -> dict[str, str]:
-        """Return the login, from the URL or a credential helper of git."""
-        if self._login is None:
-            login = self._git.login(self._server)
-            text = base64.b64encode(":".join(login).encode()).decode() if login else ""
-            self._login = {"Authorization": f"Basic {text}"} if text else {}
-        return _TYPE | self._login
+        """The headers of a request, with the login of the URL or of a credential helper of git."""
+        login = self._git.login(self._server)
+        text = base64.b64encode(":".join(login).encode()).decode()
+        return _TYPE | ({"Authorization": f"Basic {text}"} if login else {})
 
     def _setting(self, name: str) -> str:
         """Return a setting of git, else of `.lfsconfig`, else ""."""
@@ -134,15 +133,10 @@ def _send(url: str, headers: Mapping[str, str], body: bytes | None = None) -> HT
         return urllib.request.urlopen(request, timeout=_TIMEOUT)  # type: ignore[no-any-return]  # noqa: S310
     except HTTPError as error:
         error.close()
-        hint = (
-            "log in with git, e.g. `git fetch`, or run `git lfs fetch --all`"
-            if error.code in (401, 403)
-            else None
-        )
-        where = url.partition("?")[0]
-        final = error.code < 500 and error.code != 429
         raise StoreError(
-            f"{where} answers {error.code} {error.reason}.", hint=hint, transient=not final
+            f"{where} answers {error.code} {error.reason}.",
+            hint=_LOGIN if error.code in (401, 403) else None,
+            transient=error.code >= 500 or error.code == 429,
         ) from error
     except (OSError, HTTPException) as error:
-        raise StoreError(f"{url.partition('?')[0]} cannot be reached: {error}.", transient=True) from error
+        raise StoreError(f"{where} cannot be reached: {error}.", transient=True) from error
