@@ -1,6 +1,7 @@
 """`dataver compat clearml-data`: the commands of ClearML Data."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -139,6 +140,18 @@ def test_datasets_are_renamed_moved_squashed_and_deleted(typed: Typed, repo: dat
     typed(f"delete --id {squashed}")
     typed("delete --project q --name m --entire-dataset --force")
     assert not repo.datasets()
+
+
+def test_what_is_left_out_has_an_exit_code(typed: Typed, repo: dataver.Repository) -> None:
+    """A file that cannot be read, and a number that is none."""
+    typed("create --project p --name cats")
+    Path("more").mkdir()
+    os.mkfifo("more/pipe")
+    Path("more/a").write_text("a")
+    assert typed("add --files more", code=3).startswith("1 file added\n")
+    typed("close")
+    typed("get --id p/cats@1.0.0 --part x", code=2)
+    assert "0 added" in typed("sync --folder more --parents p/cats@1.0.0", code=3)
 
 
 def test_links_are_added(typed: Typed, repo: dataver.Repository) -> None:

@@ -6,6 +6,7 @@ folder, not the last one that any process of the user named. A failure exits wit
 """
 
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
 # Imports in functions: help needs none of it.
 
-_MARKS = {"!": "required", "*": "multiple", "?": "is_flag"}  # at the end of an option of `_command`
+_MARKS: dict[str, dict[str, Any]] = {  # at the end of an option of `_command`
+    "!": {"required": True},
+    "*": {"multiple": True},
+    "?": {"is_flag": True},
+    "#": {"type": int},
+}
+_LEFT_OUT = " was not added: "  # in warnings of `Dataset`
 _RENAMED = {"--id": ("key",), "--filter": ("filters",)}  # names that Python has
 
 Shown = tuple[dict[str, Any], list[str]]  # the value for --json, and the lines
@@ -48,12 +55,14 @@ def group() -> None:
 
 
 def _command(name: str, options: str) -> Callable[[Callable[..., Shown]], click.Command]:
-    """Declare a command; options are words: `--a` takes a text, `--a!` must, `--a*` several, `--a?` none."""
+    """Declare a command.
+
+    Options are words: `--a` takes a text, `--a!` must, `--a*` several, `--a?` none, `--a#` a number.
+    """
 
     def decorate(function: Callable[..., Shown]) -> click.Command:
         for word in reversed(options.split()):
-            plain, mark = word.rstrip("!*?"), word[-1]
-            kind: dict[str, Any] = {_MARKS[mark]: True} if mark in _MARKS else {}
+            plain, kind = word.rstrip("".join(_MARKS)), _MARKS.get(word[-1], {})
             function = click.option(plain, *_RENAMED.get(plain, ()), **kind)(function)
         return group.command(name, cls=_Words)(function)
 
@@ -242,15 +251,16 @@ def _list(key: str, project: str, name: str, version: str, filters: Sequence[str
     return {"files": [entries[path].as_dict() for path in paths]}, lines
 
 
-@_command("get", "--id --copy --link --part --num-parts --overwrite? --verbose? --max-workers")
-def _get(key: str, copy: str, link: str, part: str, num_parts: str, overwrite: bool, **_: Any) -> Shown:
+@_command("get", "--id --copy --link --part# --num-parts# --overwrite? --verbose? --max-workers")
+def _get(
+    key: str, copy: str, link: str, part: int | None, num_parts: int | None, overwrite: bool, **_: Any
+) -> Shown:
     """Get a local copy of the dataset."""
     dataset = _dataset(key)
-    which = (int(part), int(num_parts) if num_parts else None) if part else (None, None)
     if copy:
-        folder = str(dataset.get_mutable_local_copy(copy, overwrite, *which))
+        folder = str(dataset.get_mutable_local_copy(copy, overwrite, part, num_parts))
     else:
-        folder = dataset.get_local_copy(None, *which)
+        folder = dataset.get_local_copy(None, part, num_parts)
     if link:
         _make_link(Path(link), folder, overwrite=overwrite)
     return _said(f"Dataset local copy available for files at: {link or folder}", folder=link or folder)
@@ -289,12 +299,24 @@ def command(session: Session, arguments: tuple[str, ...]) -> None:
     arguments = arguments or ("--help",)
     if not {"-h", "--help"} & set(arguments):
         set_repository(session.repository())
+    result: Any = None
+    problems: list[tuple[str, str]] = []
     try:
-        result = group.main(list(arguments), prog_name="dataver compat clearml-data", standalone_mode=False)
+        with warnings.catch_warnings(record=True, action="always", category=UserWarning) as told:
+            result = group.main(
+                list(arguments), prog_name="dataver compat clearml-data", standalone_mode=False
+            )
     finally:
         set_repository(None)
+        for each in told:
+            name, parted, reason = str(each.message).partition(_LEFT_OUT)
+            if parted and result is not None:
+                problems.append((name, reason))
+            else:
+                warnings.warn(str(each.message), stacklevel=1)
     if isinstance(result, tuple):
         session.out.show(*result)
+    session.finish(problems, "could not be added")
 
 
 command.allow_interspersed_args = False
