@@ -211,11 +211,11 @@ class DatasetContents(DatasetFacts):
     def _parents(self) -> list[Self]:
         """Return its parents that still exist, in the order given."""
         core, found = self._repository._core, []
-        given = self._draft._core.state.parents if self._draft and not self._version else ()
+        given = self._draft._core.state.parents if self._draft else ()
         for parent in self._version.parents if self._version else [ParentRef(**each) for each in given]:
             with suppress(NotFound):
                 version = dataver.Version.of(core, core.records.get(parent.dataset, parent.label))
-                found.append(type(self)(self._repository, version=version))
+                found.append(type(self)(self._repository, version))
         return found
 
     def _ancestors(self) -> list[Self]:
@@ -230,8 +230,8 @@ class DatasetContents(DatasetFacts):
 
     def _link(self, entry: Entry) -> str:
         extent = entry.extents[0]
-        draft = None if self._version else self._draft
-        load = draft._core.external_pack if draft else self._repository._core.packs.externals.load
+        externals = self._repository._core.packs.externals
+        load = self._draft._core.external_pack if self._draft else externals.load
         pack = load(extent.pack)
         return pack.uri(next(pack.runs(*pack.frames_of(extent))).source)
 

@@ -81,7 +81,7 @@ class Dataset(DatasetChanges):
         draft = repo.create(target, parents=versions, stream=repo._core.store.local_root is None)
         if draft.tree.is_folder(META):
             draft.remove(META)
-        made = cls(repo, draft=draft)
+        made = cls(repo, draft)
         made._save(
             id=os.urandom(16).hex(),
             project=project,
@@ -252,7 +252,7 @@ class Dataset(DatasetChanges):
             label = label_of(note.get("version") or next_label([*known.labels, *known.deleted]))
             draft.finalize(message, label=label, metadata={NOTE: note}, allow_empty=True)
             try:
-                self._version = draft.upload(allow_fork=inherits).version
+                self._held = draft.upload(allow_fork=inherits).version
                 break
             except Conflict:
                 if "version" in note or not left:
@@ -349,7 +349,7 @@ class Dataset(DatasetChanges):
                 f"{', '.join(sorted(children))} was made from it.", hint="force=True deletes it"
             )
         for each in found:
-            if each._draft and not each._version:
+            if each._draft:
                 each._draft.discard()
         if refs:
             repo.delete(refs, force=True)

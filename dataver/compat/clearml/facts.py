@@ -59,13 +59,9 @@ def label_of(version: str) -> str:
 class DatasetFacts:
     """What is known of a dataset without its files; the base class of `Dataset`."""
 
-    def __init__(
-        self, repository: "Repository", draft: "Draft | None" = None, version: "Version | None" = None
-    ) -> None:
-        self._repository = repository
-        self._draft = draft
-        self._version = version
-        found: Any = version.metadata.get(NOTE) if version else draft._core.state.notes if draft else None
+    def __init__(self, repository: "Repository", held: "Draft | Version") -> None:
+        self._repository, self._held = repository, held
+        found: Any = held.metadata.get(NOTE) if isinstance(held, dataver.Version) else held._core.state.notes
         self._note: dict[str, Any] = dict(found) if isinstance(found, dict) else {}
 
     def __repr__(self) -> str:
@@ -122,10 +118,12 @@ class DatasetFacts:
         return str(self._note.get("status", "completed")) if self._version else "in_progress"
 
     @property
-    def _held(self) -> "Version | Draft":
-        found = self._version or self._draft
-        assert found
-        return found
+    def _draft(self) -> "Draft | None":
+        return self._held if isinstance(self._held, dataver.Draft) else None
+
+    @property
+    def _version(self) -> "Version | None":
+        return self._held if isinstance(self._held, dataver.Version) else None
 
     @property
     def _order(self) -> tuple[Any, ...]:
@@ -153,7 +151,7 @@ class DatasetFacts:
         Raises:
             InvalidInput: it is finalized.
         """
-        if self._version or not self._draft:
+        if not self._draft:
             raise InvalidInput(
                 f"{what} dataset {self.id} cannot change: it is finalized.",
                 hint="Dataset.create(parent_datasets=[…]) starts the next version",
@@ -194,9 +192,9 @@ class DatasetFacts:
         repo = repository()
         for draft in repo.drafts():
             if given in (draft.id, draft._core.state.notes.get("id")):
-                return cls(repo, draft=draft)
+                return cls(repo, draft)
         if "@" in given or given.startswith("dv1:"):
-            return cls(repo, version=repo.version(given))
+            return cls(repo, repo.version(given))
         records = repo._core.records
         found = [each for each in records.many(records.everything()) if given.lower() in _ids(each)]
         if not found:
@@ -205,7 +203,7 @@ class DatasetFacts:
                 hint="drafts are found in the folder where they were created, and below",
             )
         newest = max(found, key=lambda each: each.record.created)
-        return cls(repo, version=dataver.Version.of(repo._core, newest))
+        return cls(repo, dataver.Version.of(repo._core, newest))
 
     @classmethod
     def _matching(
@@ -220,8 +218,8 @@ class DatasetFacts:
         records, described = repo._core.records, repo._core.descriptions.lookup(wanted)
         refs = [(at, *one) for at, labels in records.datasets(wanted).items() for one in labels.items()]
         every = records.many(each for each in refs if wanted in ("", each[0]))
-        found = [cls(repo, version=dataver.Version.of(repo._core, each, described)) for each in every]
-        found += [cls(repo, draft=draft) for draft in repo.drafts()]
+        found = [cls(repo, dataver.Version.of(repo._core, each, described)) for each in every]
+        found += [cls(repo, draft) for draft in repo.drafts()]
         if wanted:
             found = [
                 each for each in found if each._held.dataset == wanted and each._has_names(project, name)
