@@ -151,7 +151,7 @@ def test_what_is_left_out_has_an_exit_code(typed: Typed, repo: dataver.Repositor
     assert typed("add --files more", code=3).startswith("1 file added\n")
     typed("close")
     typed("get --id p/cats@1.0.0 --part x", code=2)
-    assert "0 added" in typed("sync --folder more --parents p/cats@1.0.0", code=3)
+    assert "1 added" in typed("sync --folder more --project p --name dogs", code=3)
 
 
 def test_links_are_added(typed: Typed, repo: dataver.Repository) -> None:
