@@ -8,6 +8,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from dataver.formats.entry import Kind
 from dataver.formats.names import parse_semver
 from dataver.importers.names import as_unicode, dataset_name
 from dataver.importers.source import Source, SourceFile, SourceVersion
+from dataver.importers.unchanged import in_line
 from dataver.ingest.scan import Scan, ScannedItem, scan
 
 __all__ = ["FoldersSource"]
@@ -59,23 +61,20 @@ class FoldersSource(Source):
 
     def versions(self) -> Iterator[SourceVersion]:
         """Yield a version for each folder."""
-        before: tuple[str, ...] = ()
-        for folder in self._folders:
-            number = folder.name.removeprefix("v")
-            label = number if parse_semver(number) else None
-            key = as_unicode(folder.name)
-            yield SourceVersion(
-                key=key,
-                dataset=self._name,
-                files=partial(_files, folder, self._follow_links),
-                parents=before,
-                message=key,
-                created=_time(folder),
-                label=label,
-                tags=(key,),
-                lasting=False,  # a file may change where it is
-            )
-            before = (key,)
+        return in_line(map(self._version, self._folders))
+
+    def _version(self, folder: Path) -> SourceVersion:
+        number, key = folder.name.removeprefix("v"), as_unicode(folder.name)
+        return SourceVersion(
+            key=key,
+            dataset=self._name,
+            files=partial(_files, folder, self._follow_links),
+            message=key,
+            created=_time(folder),
+            label=number if parse_semver(number) else None,
+            tags=(key,),
+            lasting=False,  # a file may change where it is
+        )
 
 
 def _matching(given: str | Path) -> list[str]:
@@ -94,12 +93,9 @@ def _by_value(name: str) -> list[tuple[int, str]]:
 
 def _time(folder: Path) -> datetime:
     """Return the time in a folder's name, else the time of its last change."""
-    match = _DATE.search(folder.name)
-    if match is not None:
-        try:
+    if match := _DATE.search(folder.name):
+        with suppress(ValueError):
             return datetime(*(int(part) for part in match.groups("0")), tzinfo=UTC)  # type: ignore[arg-type, misc]
-        except ValueError:
-            pass
     return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
 
 

@@ -4,7 +4,7 @@ The idea: a dataset has no versions in a bucket, only objects have. So a version
 one moment: at given times, or wherever it was left unchanged for a while.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -13,6 +13,7 @@ from typing import Any
 from dataver.errors import InvalidInput
 from dataver.importers.names import dataset_name
 from dataver.importers.source import Source, SourceFile, SourceVersion
+from dataver.importers.unchanged import in_line
 from dataver.machine.configuration import options_for
 from dataver.repository.external_trust import open_place, place_of
 from dataver.storage.s3_versions import ObjectVersion, object_versions
@@ -63,20 +64,19 @@ class S3VersionsSource(Source):
                 hint="does the bucket keep versions? `dataver sync` makes a version of its present state",
             )
         changes = sorted(found, key=lambda each: each.modified)
-        before: tuple[str, ...] = ()
-        for end, tags in (self._given(changes) if self._at else self._quiet_ends(changes)).items():
-            last = changes[end - 1].modified
-            key = last.isoformat()
-            yield SourceVersion(
-                key=key,
-                dataset=self._name,
-                files=partial(self._files, changes[:end]),
-                parents=before,
-                message=f"{self.location} at {last:%Y-%m-%d %H:%M:%S} UTC",
-                created=last,
-                tags=tuple(tags),
-            )
-            before = (key,)
+        ends = self._given(changes) if self._at else self._quiet_ends(changes)
+        return in_line(self._version(changes[:end], tags) for end, tags in ends.items())
+
+    def _version(self, changes: Sequence[ObjectVersion], tags: Iterable[str]) -> SourceVersion:
+        last = changes[-1].modified
+        return SourceVersion(
+            key=last.isoformat(),
+            dataset=self._name,
+            files=partial(self._files, changes),
+            message=f"{self.location} at {last:%Y-%m-%d %H:%M:%S} UTC",
+            created=last,
+            tags=tuple(tags),
+        )
 
     def _given(self, changes: Sequence[ObjectVersion]) -> dict[int, list[str]]:
         """Return how many changes are before each given time, with the tags of that state."""
