@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote
 
@@ -256,7 +256,7 @@ class FolderReader:
         """Yield the tasks whose states are found; see `ClearMLReader.tasks`."""
         zips: dict[str, dict[str, list[Opener]]] = {}
         states: list[tuple[re.Match[str], datetime | None]] = []
-        sessions: set[str] = set()
+        sessions: set[PurePosixPath] = set()
         for info in self._store.list():
             if found := _ZIP.fullmatch(info.key):
                 opener = partial(_place, self._store, info.key)
@@ -264,22 +264,23 @@ class FolderReader:
             elif found := _STATE.fullmatch(info.key):
                 states.append((found, info.modified))
             elif info.key.rpartition("/")[2] == "task.json":
-                sessions.add(info.key.removesuffix("task.json"))
+                sessions.add(PurePosixPath(info.key).parent)
         for found, modified in states:
             key, project = found[0], unquote(found[1] or "")
             there = zips.get(key.rpartition("state/")[0], {})
             read = partial(self._store.get_bounded, key, _MOST)
             task = ClearMLTask(found[3], project, unquote(found[2]), read, there, modified)
-            root = next((at for at in _above(key) if at in sessions), None)
+            root = next((folder for folder in PurePosixPath(key).parents if folder in sessions), None)
             if root is None:
                 yield task
                 continue
+            about = str(root / "task.json")
             try:
-                facts = _of_session(json.loads(self._store.get_bounded(f"{root}task.json", _MOST)))
+                facts = _of_session(json.loads(self._store.get_bounded(about, _MOST)))
             except (DataverError, ValueError, RecursionError, AttributeError) as error:
-                problems.append((f"{root}task.json", f"it is damaged: {error}"))
+                problems.append((about, f"it is damaged: {error}"))
                 continue
-            project = project.removeprefix(f"{root}data").lstrip("/")
+            project = project.removeprefix(str(root / "data")).lstrip("/")
             yield task._replace(project=project, session=self._here, facts=facts)
 
 
@@ -353,13 +354,6 @@ def _of_session(task: Mapping[str, Any]) -> dict[str, Any]:
     tags, words = task.get("tags"), ("comment", "user")
     facts: dict[str, Any] = {key: task.get(key) for key in words} | {"version": version.get("value")}
     return facts | {"tags": [str(each) for each in tags] if isinstance(tags, list) else []}
-
-
-def _above(key: str) -> Iterator[str]:
-    """Yield the folders above a key, each with a slash at its end, the nearest first; the last is empty."""
-    while key:
-        key = key.rstrip("/").rpartition("/")[0]
-        yield f"{key}/" if key else ""
 
 
 def _unpacked(location: str) -> MemoryStore:

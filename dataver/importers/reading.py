@@ -169,16 +169,14 @@ class Places:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._open: dict[tuple[str, str], Store] = {}
+        self._open: dict[str, Store] = {}
 
     def store(self, place: str) -> Store:
         """Return the store of a place."""
-        given = next((each for url, each in self._source.stores.items() if below(place, url)), {})
-        options = {**given, **(options_for(place) or {})}
-        found = self._open.get(key := (place, repr(options)))
-        if found is None:
-            found = self._open[key] = open_place(place, place, options)
-        return found
+        if place not in self._open:
+            given = next((each for url, each in self._source.stores.items() if below(place, url)), {})
+            self._open[place] = open_place(place, place, {**given, **(options_for(place) or {})})
+        return self._open[place]
 
     def parts(self, file: SourceFile) -> tuple[int, Iterator[bytes]]:
         """Return the size of an object, and its parts."""
