@@ -35,6 +35,7 @@ class ImportedHistory:
     def __init__(self, repository: RepositoryCore, kind: str) -> None:
         self._repository, self._kind = repository, kind
         self._there: dict[str, dict[str, Published | None]] = {}  # by dataset and key; None: deleted
+        self._others: set[str] = set()  # datasets of which no version is of this tool
         self._published: dict[str, Published] = {}
         self._sources: dict[str, SourceVersion] = {}
         self._instead: dict[str, tuple[str, ...]] = {}  # the parents of keys that have no version
@@ -51,6 +52,14 @@ class ImportedHistory:
         """Do `find` with what the repository has now."""
         self._there.pop(wanted.dataset, None)
         return self.find(wanted)
+
+    def beside(self, dataset: str) -> list[tuple[str, str]]:
+        """Return a problem, once, for a dataset with versions of which no import from the tool made one."""
+        if dataset not in self._others:
+            return []
+        self._others.remove(dataset)
+        reason = f"no import from {self._kind} made the versions that it has; those of the import are forks"
+        return [(dataset, f"{reason} beside them, and `latest` stays; another --name keeps them apart")]
 
     def is_deleted(self, wanted: SourceVersion) -> bool:
         """Return whether the version that an earlier import made was deleted; it is not made again."""
@@ -101,6 +110,8 @@ class ImportedHistory:
             for published in records.versions(name):
                 if key := self._key(published.record.metadata):
                     found[key] = published
+            if listed.labels and not found:
+                self._others.add(name)
             self._there[name] = found
         return self._there[name]
 

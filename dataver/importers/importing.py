@@ -160,6 +160,7 @@ class _Import:
             self.report.known += 1
         else:
             problems: Problems = []
+            self.report.problems += self._history.beside(wanted.dataset)
             files = listed(wanted, problems)
             self._refuse(wanted.key, [*self._source.problems, *problems])
             if files is None:

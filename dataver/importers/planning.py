@@ -86,6 +86,7 @@ def _new_contents(repo: Repository, source: Source, plan: ImportPlan) -> Iterato
         files = listed(wanted, problems)
         plan.known += known
         if files is not None and not known:
+            plan.problems += history.beside(wanted.dataset)
             plan.versions.append((wanted.dataset, wanted.key, wanted.message))
         for file in (files or {}).values():
             if file.content not in seen and (file.url or file.read):

@@ -295,6 +295,20 @@ def test_imports_at_once_make_each_version_once(repo: dataver.Repository) -> Non
     assert list(repo.drafts()) == []
 
 
+def test_versions_of_others_in_the_dataset_are_reported(repo: dataver.Repository) -> None:
+    """Before anything is made, and not again once there is an imported one."""
+    repo.create("cats").finalize(allow_empty=True).upload()
+    source = WrittenSource()
+    source.add("a", file("one", b"1"))
+    plan = plan_import(repo, source)
+    report = import_versions(repo, source)
+    assert plan.problems == report.problems
+    assert [name for name, _ in report.problems] == ["cats"]
+    assert "another --name" in report.problems[0][1]
+    source.add("b", file("one", b"2"))
+    assert import_versions(repo, source).problems == []
+
+
 def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
     """An import does not bring back what a person has deleted."""
     source = WrittenSource()
