@@ -22,7 +22,7 @@ from dataver.ingest.chunk_pipeline import Adder
 from dataver.ingest.dedup import KnownChunks
 from dataver.ingest.pack_writer import PackSession
 from dataver.ingest.remains import Remains
-from dataver.ingest.scan import Scan, ScannedItem, scan
+from dataver.ingest.scan import Scan, ScannedItem, SourceScan, scan
 from dataver.ingest.stat_cache import NoStatCache, StatCache
 from dataver.machine.cache_root import private_cache_root
 from dataver.progress import Progress
@@ -119,11 +119,11 @@ class AddOperation:
         self._remains = Remains(self._start) if mirror and self._start.summary().entries else None
         self.report = AddReport()
 
-    def add(self, sources: Iterable[str | Path]) -> None:
+    def add(self, scans: Iterable[SourceScan]) -> None:
         """Add files and the contents of folders; files of one folder that follow each other share packs."""
-        for _, group in groupby(sources, _folder_of):
+        for _, group in groupby(scans, lambda each: _folder_of(each.source)):
             some = list(group)
-            self.add_found(some[0], chain.from_iterable(scan(source, self._how) for source in some))
+            self.add_found(some[0].source, chain.from_iterable(some))
 
     def add_found(self, home: str | Path | None, found_folders: Iterable[list[ScannedItem]]) -> None:
         """Add scanned items; `home` is the source whose stat cache is used, None to use none."""

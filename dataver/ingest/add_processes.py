@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -34,7 +34,7 @@ from dataver.ingest.draft_session import draft_session
 from dataver.ingest.draft_state import kept_in, load_state
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import LEAST_SPOOL, note_sent, sent_before
-from dataver.ingest.scan import Scan, ScannedItem, scan
+from dataver.ingest.scan import ScannedItem, SourceScan
 from dataver.ingest.stat_cache import FileStat, StatCache
 from dataver.machine.locked_folder import LockedFolder
 from dataver.repository import RepositoryCore
@@ -46,6 +46,7 @@ _BATCH_SIZE: Final = 4 << 20  # bytes of a batch …
 _BATCH_FILES: Final = 512  # … and files
 _AHEAD: Final = 2  # batches that a process has received and not finished
 _ENDS: Final = 1.0  # seconds for a process to end by itself after an error
+_LOOKED_AT: Final = 50_000  # files at most: 20 MB
 _PAYS_SIZE: Final = 64 << 20  # bytes …
 _PAYS_FILES: Final = 500  # … and files from which on starting processes pays: `docs/decisions/0021`
 
@@ -73,19 +74,19 @@ class _Result(NamedTuple):
     sent: tuple[int, int]
 
 
-def processes_for(sources: Iterable[str | Path], how: Scan) -> int:
-    """Return the number of processes that pays for these sources: 1, or one a core, at most four."""
+def processes_for(scans: Iterable[SourceScan]) -> int:
+    """Return the number of processes that pays for some sources: 1, or one a core, at most four."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     if cores < 2 or not _is_alone():
         return 1
-    trial = replace(how, problems=[], left_out=set(), unseen=[])
     files = size = 0
-    for source in sources:
-        for folder in scan(source, trial):
-            files += len(folder)
-            size += sum(min(found.stat.size, _BATCH_SIZE) for found in folder)
-            if files >= _PAYS_FILES and size >= _PAYS_SIZE:
-                return min(4, cores)
+    for folder in chain.from_iterable(each.ahead() for each in scans):
+        files += len(folder)
+        size += sum(min(found.stat.size, _BATCH_SIZE) for found in folder)
+        if files >= _PAYS_FILES and size >= _PAYS_SIZE:
+            return min(4, cores)
+        if files >= _LOOKED_AT:
+            return 1
     return 1
 
 

@@ -43,7 +43,7 @@ from dataver.ingest.draft_state import (
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import PackSender, check_spool
 from dataver.ingest.parents import merge_onto, merge_parents, mirror_changes, parents_onto
-from dataver.ingest.scan import Scan, ScannedItem, require_sources, scan
+from dataver.ingest.scan import Scan, ScannedItem, SourceScan, require_sources, scan
 from dataver.progress import Progress
 from dataver.repository import Published, RepositoryCore
 from dataver.repository.forks import end_fork
@@ -178,10 +178,11 @@ class DraftCore(DraftStore):
         require_sources(how, sources)
         with ExitStack() as stack:
             stack.enter_context(self.changing())
-            adder, processes = self._adder(stack, sources, how, workers)
+            scans = [SourceScan(source, how) for source in sources]
+            adder, processes = self._adder(stack, scans, workers)
             stack.enter_context(counted(sources, how, progress))
             operation = stack.enter_context(self._adding(how, progress, mirror=mirror, adder=adder))
-            operation.add(sources)
+            operation.add(scans)
             operation.remove_unseen(allow_shrink=allow_shrink)
         report = operation.report
         if processes is not None:
@@ -462,14 +463,14 @@ class DraftCore(DraftStore):
     # inside
 
     def _adder(
-        self, stack: ExitStack, sources: Sequence[str | Path], how: Scan, workers: int
+        self, stack: ExitStack, scans: Sequence[SourceScan], workers: int
     ) -> "tuple[Callable[..., Adder], AddProcesses | None]":
         """Return what makes an adder, and the processes that it uses, which the stack ends."""
         if workers == 1 or (not workers and self.state.spool):
             return Adder, None
         from dataver.ingest.add_processes import AddProcesses, RemoteAdder, processes_for
 
-        count = workers or processes_for(sources, how)
+        count = workers or processes_for(scans)
         if count == 1:
             return Adder, None
         processes = stack.enter_context(AddProcesses(self, count))

@@ -36,6 +36,7 @@ __all__ = [
     "Scan",
     "ScanOptions",
     "ScannedItem",
+    "SourceScan",
     "is_repository",
     "require_folder",
     "require_included",
@@ -163,6 +164,31 @@ def scan(source: str | Path, how: Scan) -> Iterator[list[ScannedItem]]:
         how.refuse(root, _what(status.st_mode), path)
     elif _good_name(path, root, how):
         yield [ScannedItem(path, root, _file_kind(status), _file_stat(status))]
+
+
+class SourceScan:
+    """The scan of one source, whose beginning can be looked at before it is used.
+
+    Attributes:
+        source: the file or folder.
+    """
+
+    def __init__(self, source: str | Path, how: Scan) -> None:
+        self.source = source
+        self._seen: list[list[ScannedItem]] = []
+        self._rest = scan(source, how)
+
+    def ahead(self) -> Iterator[list[ScannedItem]]:
+        """Yield what will be found; an iteration yields the same again, and the rest."""
+        for folder in self._rest:
+            self._seen.append(folder)
+            yield folder
+
+    def __iter__(self) -> Iterator[list[ScannedItem]]:
+        seen, self._seen = self._seen[::-1], []
+        while seen:
+            yield seen.pop()
+        yield from self._rest
 
 
 def selection_of(how: Scan) -> Callable[[str], bool]:

@@ -14,7 +14,7 @@ import dataver
 from dataver.errors import InvalidInput, StoreError
 from dataver.ingest import add_processes
 from dataver.ingest.add_processes import AddProcesses, processes_for
-from dataver.ingest.scan import Scan
+from dataver.ingest.scan import Scan, SourceScan, scan
 
 
 @pytest.fixture
@@ -177,12 +177,21 @@ def test_processes_pay_for_large_sources_only(source, monkeypatch):
     """And if this process can be forked, on a machine of several cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     monkeypatch.setattr(add_processes, "_is_alone", lambda: True)
-    assert processes_for([source], Scan()) == 1
+    every = list(scan(source, Scan()))
+    scans = [SourceScan(source, Scan())]
+    assert processes_for(scans) == 1
+    assert list(scans[0]) == every  # nothing is found twice, and nothing is missing
     monkeypatch.setattr(add_processes, "_PAYS_FILES", 60)
     monkeypatch.setattr(add_processes, "_PAYS_SIZE", 4_000_000)
-    assert processes_for([source], Scan()) == 3
+    scans = [SourceScan(source, Scan())]
+    assert processes_for(scans) == 3
+    assert list(scans[0]) == every
+    monkeypatch.setattr(add_processes, "_LOOKED_AT", 50)
+    scans = [SourceScan(source, Scan())]
+    assert processes_for(scans) == 1
+    assert list(scans[0]) == every
     monkeypatch.setattr(add_processes, "_is_alone", lambda: False)
-    assert processes_for([source], Scan()) == 1
+    assert processes_for([SourceScan(source, Scan())]) == 1
 
 
 def test_the_command_forks(repo, source, tmp_path):
