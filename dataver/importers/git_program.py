@@ -11,12 +11,12 @@ import subprocess
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from dataver.errors import InvalidInput, StoreError
+from dataver.portions import portions
 
 __all__ = ["GitProgram", "without_login"]
 
@@ -144,9 +144,7 @@ class GitProgram:
         lines = self.run("cat-file", "--batch-check=%(objecttype) %(objectsize)", lines=oids).splitlines()
         sizes = [(oid, int(line[5:])) for oid, line in zip(oids, lines, strict=True) if line[:5] == b"blob "]
         wanted = [(oid, size) for oid, size in sizes if size <= most]
-        ends = zip(wanted, accumulate(size for _, size in wanted), strict=True)
-        for _, portion in groupby(ends, lambda each: each[1] // _AT_ONCE):
-            some = [each for each, _ in portion]
+        for some in portions(wanted, _AT_ONCE, lambda each: each[1]):
             data, at = self.run("cat-file", "--batch", lines=(oid for oid, _ in some)), 0
             for oid, size in some:
                 at = data.index(b"\n", at) + 1
