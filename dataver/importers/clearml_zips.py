@@ -38,7 +38,6 @@ _DAMAGE: Final = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,
     RuntimeError,
     ValueError,
     OSError,

@@ -50,9 +50,8 @@ def _known(repo: Repository, ref: str) -> Iterator[tuple[str, str]]:
 def _event(version: Version, role: str, run: SourceRun) -> Event:
     system, _, name = run.key.partition(":")
     context = found(system, "tracker", *filter(None, name.split("/")), name=run.name, url=run.url).context
-    process = digest(f"imported {context.key}".encode())[
-        :16
-    ].hex()  # the same for every import, so one row in the index
+    # the same for every import, so one row in the index
+    process = digest(f"imported {context.key}".encode())[:16].hex()
     facts = RunFacts(
         context.key, process, 1, version.created, run.name or None, (context,), ended=version.created
     )

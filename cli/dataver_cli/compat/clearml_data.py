@@ -173,7 +173,8 @@ def _publish(key: str) -> Shown:
 def _delete(key: str, project: str, name: str, version: str, force: bool, entire_dataset: bool) -> Shown:
     """Delete a dataset."""
     given = None if project or name else _dataset(key).id
-    _datasets()._delete(given, project, name, version, force, entire_dataset)
+    found = _datasets()._selected(given, project, name, version)
+    _datasets()._delete(found, force=force, entire=entire_dataset)
     return _said("Dataset(s) deleted", deleted=True)
 
 

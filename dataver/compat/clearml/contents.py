@@ -109,14 +109,8 @@ class DatasetContents(DatasetFacts):
             InvalidInput: it is not finalized.
             PathNotFound: it has not one of `files`.
         """
-        version = self._final("get a local copy of")
-        return str(
-            version.fetch(
-                include=list(files) if files else None,
-                exclude=self._meta(),
-                shard=self._shard(part, num_parts),
-            ).path
-        )
+        version, shard = self._final("get a local copy of"), self._shard(part, num_parts)
+        return str(version.fetch(include=files or None, exclude=self._meta(), shard=shard).path)
 
     def get_mutable_local_copy(
         self,

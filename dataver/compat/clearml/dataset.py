@@ -314,36 +314,34 @@ class Dataset(DatasetChanges):
         """
         _require_choice(dataset_id, dataset_project, dataset_name)
         try:
-            cls._delete(dataset_id, dataset_project, dataset_name, dataset_version, force, entire_dataset)
+            found = cls._selected(dataset_id, dataset_project, dataset_name, dataset_version)
+            cls._delete(found, force=force, entire=entire_dataset)
         except DataverError as error:
             _log.warning("Failed deleting dataset: %s", error)
 
     @classmethod
-    def _delete(
-        cls,
-        given: str | None,
-        project: str | None,
-        name: str | None,
-        version: str | None,
-        force: bool,
-        all_: bool,
-    ) -> None:
+    def _selected(
+        cls, given: str | None, project: str | None, name: str | None, version: str | None
+    ) -> list[Self]:
         found = [cls._by_id(given)] if given else cls._matching(project, name)
         found = [each for each in found if not version or each.version == version]
         if not found:
             raise NotFound(f"there is no dataset '{project}/{name}', or no such version of it.")
-        if len(found) > 1 and not all_:
+        return found
+
+    @staticmethod
+    def _delete(found: "Sequence[Dataset]", *, force: bool, entire: bool) -> None:
+        if len(found) > 1 and not entire:
             raise InvalidInput(
-                f"{len(found)} versions of '{project}/{name}' match.",
+                f"{len(found)} versions of '{found[0].project}/{found[0].name}' match.",
                 hint="give the version, or entire_dataset with force",
             )
-        if all_ and not force:
+        if entire and not force:
             raise InvalidInput("an entire dataset is deleted only with force=True.")
         repo = repository()
         refs = [each._version.ref for each in found if each._version]
-        children = (
-            {child for each in repo.plan_delete(refs).versions for child in each.children} if refs else ()
-        )
+        planned = repo.plan_delete(refs).versions if refs else ()
+        children = {child for each in planned for child in each.children}
         if children and not force:
             raise InvalidInput(
                 f"{', '.join(sorted(children))} was made from it.", hint="force=True deletes it"
