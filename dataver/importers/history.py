@@ -5,8 +5,9 @@ A version that was deleted since, or that the source cannot list, has no version
 parents. After the deletion of a whole dataset everything is brought again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 from dataver.errors import DataverError
@@ -38,7 +39,9 @@ class ImportedHistory:
         self._others: set[str] = set()  # datasets of which no version is of this tool
         self._published: dict[str, Published] = {}
         self._sources: dict[str, SourceVersion] = {}
-        self._instead: dict[str, tuple[str, ...]] = {}  # the parents of keys that have no version
+        self._instead: dict[
+            str, tuple[str, ...]
+        ] = {}  # for keys that have no version, the nearest before that do
         self._names: LRUCache[str, Mapping[str, str]] = LRUCache(_KEPT)
 
     def find(self, wanted: SourceVersion) -> Published | None:
@@ -73,20 +76,20 @@ class ImportedHistory:
 
     def leave_out(self, wanted: SourceVersion) -> None:
         """Record that a version of the source has none here."""
-        self._instead[wanted.key] = wanted.parents
+        self._instead[wanted.key] = self._versions_of(wanted.parents)
 
     def parents(self, wanted: SourceVersion) -> list[Parent]:
         """Return the versions of the parents."""
         found = []
-        for key in dict.fromkeys(key for parent in wanted.parents for key in self._versions_of(parent)):
+        for key in self._versions_of(wanted.parents):
             tree = self._repository.tree(self._published[key].record.tree)
             found.append(Parent(self._published[key], tree, self._names_of(key, tree)))
         return found
 
-    def _versions_of(self, key: str) -> list[str]:
-        if key in self._published:
-            return [key]
-        return [each for parent in self._instead.get(key, ()) for each in self._versions_of(parent)]
+    def _versions_of(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """Return the keys that have a version, and for others those of their parents."""
+        found = ((key,) if key in self._published else self._instead.get(key, ()) for key in keys)
+        return tuple(dict.fromkeys(chain.from_iterable(found)))
 
     def _names_of(self, key: str, tree: Tree) -> Mapping[str, str]:
         names = self._names.get(key)

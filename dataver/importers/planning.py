@@ -1,19 +1,23 @@
 """The plan of an import: versions to make and contents to read, found without reading any content."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from dataver.api.repository import Repository
 from dataver.errors import DataverError
 from dataver.importers.history import ImportedHistory
 from dataver.importers.importing import listed, refused
 from dataver.importers.reading import Places, local_path
-from dataver.importers.source import Problems, Source, SourceFile
+from dataver.importers.source import Problems, Source, SourceFile, SourceVersion
+from dataver.lru import LRUCache
 from dataver.machine.speeds import Rate, recent_rate
 from dataver.repository.external_trust import is_allowed
 from dataver.short_repr import short_repr
 
 __all__ = ["ImportPlan", "plan_import"]
+
+_KEPT = 4  # versions whose contents are kept by name: a parent is needed by its next children
 
 
 @dataclass
@@ -77,24 +81,61 @@ def plan_import(repo: Repository, source: Source, *, in_place: bool = False) -> 
 
 
 def _new_contents(repo: Repository, source: Source, plan: ImportPlan) -> Iterator[SourceFile]:
-    """Yield each content once that versions to be made have; count versions."""
-    history = ImportedHistory(repo._core, source.kind)
-    seen: set[str] = set()
+    """Yield each content of a version to be made that its parents do not have; count versions."""
+    history, before = ImportedHistory(repo._core, source.kind), _Contents()
     for wanted in source.versions():
-        known = history.find(wanted) is not None or history.is_deleted(wanted)
+        deleted = history.is_deleted(wanted)
+        if deleted or history.find(wanted) is not None:
+            plan.known += 1
+            before.add(wanted, there=not deleted)
+            continue
         problems: Problems = []
         files = listed(wanted, problems)
-        plan.known += known
-        if files is not None and not known:
-            plan.problems += history.beside(wanted.dataset)
-            plan.versions.append((wanted.dataset, wanted.key, wanted.message))
-        for file in (files or {}).values():
-            if file.content not in seen and (file.url or file.read):
-                seen.add(file.content)
-                if not known:
-                    yield file
-        if not known:
-            plan.problems += [(f"{name} in {wanted.key}", reason) for name, reason in problems]
+        plan.problems += [(f"{name} in {wanted.key}", reason) for name, reason in problems]
+        before.add(wanted, there=files is not None)
+        if files is None:
+            continue
+        plan.problems += history.beside(wanted.dataset)
+        plan.versions.append((wanted.dataset, wanted.key, wanted.message))
+        there = before.of(wanted.parents)
+        yield from {
+            file.content: file
+            for file in files.values()
+            if (file.url or file.read) and file.content not in there
+        }.values()
+        before.keep(wanted.key, files)
+
+
+class _Contents:
+    """Names of the contents of versions; those of few are kept, and others are listed again."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, SourceVersion] = {}
+        self._instead: dict[str, tuple[str, ...]] = {}  # for keys without a version, the nearest before with
+        self._kept: LRUCache[str, set[str]] = LRUCache(_KEPT)
+
+    def add(self, wanted: SourceVersion, *, there: bool) -> None:
+        if there:
+            self._versions[wanted.key] = wanted
+        else:
+            self._instead[wanted.key] = self._versions_of(wanted.parents)
+
+    def keep(self, key: str, files: Mapping[str, SourceFile]) -> None:
+        self._kept.put(key, {file.content for file in files.values()})
+
+    def of(self, keys: Iterable[str]) -> set[str]:
+        """Return the names of the contents of versions, or of those before them."""
+        found = set[str]()
+        for key in self._versions_of(keys):
+            if (names := self._kept.get(key)) is None:
+                self.keep(key, listed(self._versions[key], []) or {})
+                names = self._kept.get(key) or set()
+            found |= names
+        return found
+
+    def _versions_of(self, keys: Iterable[str]) -> tuple[str, ...]:
+        found = ((key,) if key in self._versions else self._instead.get(key, ()) for key in keys)
+        return tuple(dict.fromkeys(chain.from_iterable(found)))
 
 
 def _count(plan: ImportPlan, size: int | None) -> None:

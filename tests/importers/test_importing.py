@@ -12,6 +12,7 @@ import dataver
 from dataver.errors import DataverError, Incomplete, StoreError
 from dataver.formats.entry import Kind
 from dataver.importers import import_versions, plan_import
+from dataver.importers.history import ImportedHistory
 from dataver.importers.names import dataset_name
 from dataver.importers.source import SourceFile
 from importers.sources import BEGAN, WrittenSource, file
@@ -307,6 +308,42 @@ def test_versions_of_others_in_the_dataset_are_reported(repo: dataver.Repository
     assert "another --name" in report.problems[0][1]
     source.add("b", file("one", b"2"))
     assert import_versions(repo, source).problems == []
+
+
+def test_a_plan_counts_what_the_import_reads(repo: dataver.Repository) -> None:
+    """Also what two branches add, what comes back, and what the parents of a deleted version have."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"), file("two", b"22"))
+    import_versions(repo, source)
+    source.add("gone", file("two", b"22"))
+    source.add("b", file("one", b"1"), file("two", b"22"), file("three", b"333"), parents=("a",))
+    source.add("c", file("copy", b"22"), file("three", b"333"), parents=("a",))
+    source.add("d", file("copy", b"22"), file("same", b"22"), parents=("b", "c"))
+    source.add("e", file("three", b"333"), file("one", b"1"), parents=("d",))
+    plan = plan_import(repo, source)
+    assert (plan.files, plan.size) == (4, 10)
+    report = import_versions(repo, source)
+    assert (report.files, report.size) == (plan.files, plan.size)
+    repo.delete("cats@latest", reason="wrong")
+    source.add("f", file("copy", b"22"), file("one", b"1"))
+    plan = plan_import(repo, source)
+    assert (plan.known, plan.files) == (6, import_versions(repo, source).files)
+
+
+def test_many_versions_that_were_deleted_are_passed(repo: dataver.Repository) -> None:
+    """The next one follows the last before them, also across merges, of which there are many ways."""
+    source = WrittenSource()
+    source.add("a", file("one", b"1"))
+    import_versions(repo, source)
+    gone = ImportedHistory(repo._core, source.kind)
+    assert gone.find(source.rows[0])
+    for number in range(3_000):
+        last = source.rows[-1].key
+        for key in (f"left {number}", f"right {number}"):
+            gone.leave_out(source.add(key, parents=(last,)))
+        gone.leave_out(source.add(f"merge {number}", parents=(f"left {number}", f"right {number}")))
+    (parent,) = gone.parents(source.add("b"))
+    assert parent.published.ref == "cats@1.0.0"
 
 
 def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
