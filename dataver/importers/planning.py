@@ -1,7 +1,7 @@
 """The plan of an import: versions to make and contents to read, found without reading any content."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from dataver.api.repository import Repository
@@ -87,7 +87,7 @@ def _new_contents(repo: Repository, source: Source, plan: ImportPlan) -> Iterato
         deleted = history.is_deleted(wanted)
         if deleted or history.find(wanted) is not None:
             plan.known += 1
-            before.add(wanted, there=not deleted)
+            before.add(wanted if wanted.lasting else replace(wanted, files=tuple), there=not deleted)
             continue
         problems: Problems = []
         files = listed(wanted, problems)

@@ -8,7 +8,7 @@ import pytest
 
 import dataver
 from dataver.errors import InvalidInput, PathNotFound
-from dataver.importers import import_versions
+from dataver.importers import import_versions, plan_import
 from dataver.importers.folders import FoldersSource
 
 
@@ -77,6 +77,7 @@ def test_a_file_that_changed_after_its_import_is_read_again(tmp_path: Path) -> N
     (tmp_path / "d1" / "a").write_text("since")
     make(tmp_path / "d2")
     os.link(tmp_path / "d1" / "a", tmp_path / "d2" / "a")
+    assert plan_import(repo, FoldersSource([tmp_path / "d*"])).files == 1
     import_versions(repo, FoldersSource([tmp_path / "d*"]), workspace=tmp_path)
     assert [repo.version(f"d@1.0.{number}").read("a") for number in (0, 1)] == [b"before", b"since"]
 
