@@ -163,6 +163,12 @@ def time_option(name: str, help: str) -> Callable[[Function], Function]:  # noqa
     return click.option(name, metavar="TIME", callback=parse_time, help=help)
 
 
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Processes that read files. Default: one a core, at most 4, for many new files, else 1.",
+)
 upload_option = click.option(
     "--upload",
     is_flag=True,

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, Unpack, overload
 from dataver.api.forking import Forking
 from dataver.api.profiling import profile_sealed, publish_profiled
 from dataver.api.version import UploadReport, Version
-from dataver.arguments import check_range, check_word
+from dataver.arguments import check_word
 from dataver.errors import InvalidInput
 from dataver.formats.names import BUMPS
 from dataver.formats.record import ParentRef
@@ -164,9 +164,8 @@ class Draft(Forking):
             Conflict: another command holds the draft, or it was finalized.
         """
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
-        check_range("workers", workers, 1, 64)
         with receiver(progress, "Adding", fresh="new") as shown:
-            return self._core.add(sources, how, shown, workers=workers or 0)
+            return self._core.add(sources, how, shown, workers=workers)
 
     def plan_add(self, *sources: str | Path, **options: Unpack[ScanOptions]) -> AddPlan:
         """Return what `add` with these arguments would add and read; reads no content and changes nothing.
@@ -191,6 +190,7 @@ class Draft(Forking):
         checksum: bool = False,
         default_ignore: bool = True,
         allow_shrink: bool = False,
+        workers: int | None = 1,
         progress: Progress | bool = SILENT,
     ) -> AddReport:
         """Make `dest` mirror a folder: add its files, remove all others.
@@ -204,6 +204,7 @@ class Draft(Forking):
             checksum: read every file, also those with unchanged size and times.
             default_ignore: leave out clutter, as `add` does.
             allow_shrink: proceed if less than half of the files that `dest` holds would be left.
+            workers: number of processes that read and store files, as for `add`.
             progress: receives counts of files and bytes; True shows a bar.
 
         Raises:
@@ -214,8 +215,9 @@ class Draft(Forking):
         """
         require_folder(folder)
         how = Scan(dest, exclude, include, follow_links, checksum, default_ignore)
+        mirror = partial(self._core.add, mirror=True, allow_shrink=allow_shrink, workers=workers)
         with receiver(progress, "Mirroring", fresh="new") as shown:
-            return self._core.add((folder,), how, shown, mirror=True, allow_shrink=allow_shrink)
+            return mirror((folder,), how, shown)
 
     def plan_sync(
         self, folder: str | Path, *, allow_shrink: bool = False, **options: Unpack[ScanOptions]

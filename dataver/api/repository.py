@@ -155,6 +155,7 @@ class Repository(Upkeep):
         allow_fork: bool = False,
         workspace: str | Path | None = None,
         spool: int | None = None,
+        workers: int | None = 1,
         progress: Progress | bool = SILENT,
         sending: Progress = SILENT,
     ) -> "SyncReport":
@@ -189,6 +190,7 @@ class Repository(Upkeep):
             allow_fork: publish a fork if another version was published meanwhile.
             workspace: the folder that keeps the draft meanwhile, as for `create`.
             spool: the limit of bytes of unsent packs; None means 256 MB.
+            workers: number of processes that read and store files, as for `Draft.add`.
             progress: receives counts of files and bytes read; True shows a bar.
             sending: receives counts of packs sent.
 
@@ -219,6 +221,7 @@ class Repository(Upkeep):
                     checksum=checksum,
                     default_ignore=default_ignore,
                     allow_shrink=allow_shrink,
+                    workers=workers,
                     progress=progress,
                 ),
                 lambda draft: draft.finalize(

@@ -39,6 +39,7 @@ from dataver.ingest.stat_cache import FileStat, StatCache
 from dataver.machine.locked_folder import LockedFolder
 from dataver.repository import RepositoryCore
 from dataver.storage.durable import flush_folder
+from dataver.tree import Tree
 
 __all__ = ["AddProcesses", "RemoteAdder", "processes_for"]
 
@@ -47,6 +48,7 @@ _BATCH_FILES: Final = 512  # … and files
 _AHEAD: Final = 2  # batches that a process has received and not finished
 _ENDS: Final = 1.0  # seconds for a process to end by itself after an error
 _LOOKED_AT: Final = 50_000  # files at most: 20 MB
+_KNOWN: Final = 2_000  # files that the draft has: most of the others are known, too
 _PAYS_SIZE: Final = 64 << 20  # bytes …
 _PAYS_FILES: Final = 500  # … and files from which on starting processes pays: `docs/decisions/0021`
 
@@ -74,18 +76,24 @@ class _Result(NamedTuple):
     sent: tuple[int, int]
 
 
-def processes_for(scans: Iterable[SourceScan]) -> int:
-    """Return the number of processes that pays for some sources: 1, or one a core, at most four."""
+def processes_for(scans: Iterable[SourceScan], tree: Tree) -> int:
+    """Return the number of processes that pays for some sources: 1, or one a core, at most four.
+
+    Files whose paths a draft's tree has do not count: most of them are unchanged.
+    """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     if cores < 2 or not _is_alone():
         return 1
-    files = size = 0
+    known = files = size = 0
+    any_known = tree.summary().entries > 0
     for folder in chain.from_iterable(each.ahead() for each in scans):
-        files += len(folder)
-        size += sum(min(found.stat.size, _BATCH_SIZE) for found in folder)
+        new = [each for each in folder if not any_known or tree.locate(each.path) is None]
+        known += len(folder) - len(new)
+        files += len(new)
+        size += sum(min(found.stat.size, _BATCH_SIZE) for found in new)
         if files >= _PAYS_FILES and size >= _PAYS_SIZE:
             return min(4, cores)
-        if files >= _LOOKED_AT:
+        if files >= _LOOKED_AT or known >= _KNOWN:
             return 1
     return 1
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from dataver._about import __version__
+from dataver.arguments import check_range
 from dataver.errors import Conflict, InvalidInput, NotFound, StoreError
 from dataver.formats.entry import Entry, check_path
 from dataver.formats.names import check_dataset_name, check_label
@@ -164,14 +165,15 @@ class DraftCore(DraftStore):
         *,
         mirror: bool = False,
         allow_shrink: bool = True,
-        workers: int = 1,
+        workers: int | None = 1,
     ) -> AddReport:
         """Add sources, and with `mirror` remove all other files below `how.dest`.
 
-        `workers` is the number of processes that read files, 0 the number that pays. Errors as for
+        `workers` is the number of processes that read files, None the number that pays. Errors as for
         `dataver.Draft.add` and `dataver.Draft.sync`.
         """
         began = time.perf_counter()
+        check_range("workers", workers, 1, 64)
         for source in sources:
             if not os.path.lexists(source):
                 next(scan(source, how), None)  # raises its error before anything is changed
@@ -463,14 +465,14 @@ class DraftCore(DraftStore):
     # inside
 
     def _adder(
-        self, stack: ExitStack, scans: Sequence[SourceScan], workers: int
+        self, stack: ExitStack, scans: Sequence[SourceScan], workers: int | None
     ) -> "tuple[Callable[..., Adder], AddProcesses | None]":
         """Return what makes an adder, and the processes that it uses, which the stack ends."""
         if workers == 1 or (not workers and self.state.spool):
             return Adder, None
         from dataver.ingest.add_processes import AddProcesses, RemoteAdder, processes_for
 
-        count = workers or processes_for(scans)
+        count = workers or processes_for(scans, self.tree)
         if count == 1:
             return Adder, None
         processes = stack.enter_context(AddProcesses(self, count))

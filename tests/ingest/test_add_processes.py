@@ -173,25 +173,60 @@ def test_threads_of_libraries_count(repo, tmp_path):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_processes_pay_for_large_sources_only(source, monkeypatch):
+def test_processes_pay_for_large_sources_only(repo, source, tmp_path, monkeypatch):
     """And if this process can be forked, on a machine of several cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
     monkeypatch.setattr(add_processes, "_is_alone", lambda: True)
+    draft = repo.create("d", workspace=tmp_path)
     every = list(scan(source, Scan()))
     scans = [SourceScan(source, Scan())]
-    assert processes_for(scans) == 1
+    assert processes_for(scans, draft.tree) == 1
     assert list(scans[0]) == every  # nothing is found twice, and nothing is missing
     monkeypatch.setattr(add_processes, "_PAYS_FILES", 60)
     monkeypatch.setattr(add_processes, "_PAYS_SIZE", 4_000_000)
     scans = [SourceScan(source, Scan())]
-    assert processes_for(scans) == 3
+    assert processes_for(scans, draft.tree) == 3
     assert list(scans[0]) == every
     monkeypatch.setattr(add_processes, "_LOOKED_AT", 50)
     scans = [SourceScan(source, Scan())]
-    assert processes_for(scans) == 1
+    assert processes_for(scans, draft.tree) == 1
     assert list(scans[0]) == every
     monkeypatch.setattr(add_processes, "_is_alone", lambda: False)
-    assert processes_for([SourceScan(source, Scan())]) == 1
+    assert processes_for([SourceScan(source, Scan())], draft.tree) == 1
+
+
+def test_processes_do_not_pay_for_files_that_are_there(repo, source, tmp_path, monkeypatch):
+    """A mirror that is repeated starts none; new files beside the old ones count."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr(add_processes, "_is_alone", lambda: True)
+    monkeypatch.setattr(add_processes, "_PAYS_FILES", 40)
+    monkeypatch.setattr(add_processes, "_PAYS_SIZE", 1_000_000)
+    draft = repo.create("d", workspace=tmp_path)
+    draft.add(source)
+    assert processes_for([SourceScan(source, Scan())], draft.tree) == 1
+    (source / "z").mkdir()
+    for number in range(40):
+        (source / f"z/{number}").write_bytes(random.Random(number).randbytes(30_000))
+    assert processes_for([SourceScan(source, Scan())], draft.tree) == 3
+    monkeypatch.setattr(add_processes, "_KNOWN", 10)
+    assert processes_for([SourceScan(source, Scan())], draft.tree) == 1
+
+
+def test_two_processes_mirror_what_one_mirrors(repo, source, tmp_path, monkeypatch):
+    """In a draft and in one step: the same tree, also after changes and removals."""
+    monkeypatch.setattr(add_processes, "_BATCH_FILES", 9)
+    for number in (1, 2):
+        repo.sync(source, f"d{number}", workspace=tmp_path / str(number), workers=number)
+    (source / "3/3.bin").unlink()
+    (source / "4/4.bin").write_bytes(b"changed")
+    (source / "new").write_bytes(b"new")
+    reports = [
+        repo.sync(source, f"d{number}", workspace=tmp_path / str(number), workers=number) for number in (1, 2)
+    ]
+    assert values(reports[0].add) == values(reports[1].add)
+    assert (reports[1].add.removed, reports[1].add.unchanged > 50) == (1, True)
+    assert repo.version("d1").digest == repo.version("d2").digest
+    assert repo.verify("d2").ok
 
 
 def test_the_command_forks(repo, source, tmp_path):

@@ -16,6 +16,7 @@ from dataver_cli.command import (
     spool_option,
     subcommand,
     upload_option,
+    workers_option,
 )
 from dataver_cli.output import duration, size
 from dataver_cli.planning import show_add_plan
@@ -44,12 +45,7 @@ if TYPE_CHECKING:
 @click.option("--follow-links", is_flag=True, help="Store the targets of symlinks instead of the links.")
 @click.option("--no-default-ignore", is_flag=True, help="Also add .dvc, __pycache__ and similar folders.")
 @click.option("--checksum", is_flag=True, help="Read every file, also files that appear unchanged.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    metavar="N",
-    help="Processes that read files. Default: one a core, at most 4, for large sources, else 1.",
-)
+@workers_option
 @option("--files", "more", also=["--file"], multiple=True, type=click.Path(), hidden=True)
 @plan_option("added and read")
 @upload_option

@@ -15,6 +15,7 @@ from dataver_cli.command import (
     spool_option,
     subcommand,
     upload_option,
+    workers_option,
 )
 from dataver_cli.output import duration
 from dataver_cli.planning import show_add_plan
@@ -63,6 +64,7 @@ _OF_RECORD = ("message", "label", "metadata", "author", "created", "tag", "allow
     help="Part of the automatic label to increment (with --name).",
 )
 @option("--tag", also=["--tags"], multiple=True, help="Tag to move to the version (with --name). Repeatable.")
+@workers_option
 @plan_option("added, read and removed")
 @fork_option
 @upload_option
