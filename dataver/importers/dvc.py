@@ -107,7 +107,7 @@ class DvcSource(GitSource):
         members: Iterable[Listed] = output.files
         if self._path.startswith(f"{output.path}/"):
             with suppress(DataverError):  # else all changes of the folder count
-                members = [each for each, _ in self._members(output)]
+                members = self._members(output)
                 output = output._replace(md5="")
         files = tuple((each.path, each.md5 or each.version) for each in members)
         return (output.path, output.algorithm, output.md5 or output.version, output.executable, files)
@@ -187,7 +187,7 @@ class DvcSource(GitSource):
     def _output_files(self, output: Output) -> Iterator[SourceFile]:
         if not output.files and not output.md5.endswith(FOLDER):
             alone = Listed("", output.md5, output.size, output.executable, output.version)
-            yield from self._placed(output, [(alone, "")])
+            yield self._file(output, alone, "")
             return
         try:
             members = self._members(output)
@@ -198,30 +198,30 @@ class DvcSource(GitSource):
             return
         if not members:
             yield SourceFile(output.path, "", kind=Kind.DIRECTORY)
-        yield from self._placed(output, members)
+        for each in members:
+            yield self._file(output, each, f"/{each.path}")
 
-    def _members(self, output: Output) -> list[tuple[Listed, str]]:
-        """Return the files of a folder at or below the chosen path, each with "/" and its path there."""
-        found = ((each, f"/{each.path}") for each in self._objects.files(output))
-        return [(each, below) for each, below in found if self._is_chosen(output.path + below)]
+    def _members(self, output: Output) -> list[Listed]:
+        """Return the files of a folder at or below the chosen path."""
+        found = self._objects.files(output)
+        return [each for each in found if self._is_chosen(f"{output.path}/{each.path}")]
 
-    def _placed(self, output: Output, members: Iterable[tuple[Listed, str]]) -> Iterator[SourceFile]:
-        place, algorithm, where = self._objects.place(output), output.algorithm, output.path
-        for (_, md5, size, executable, version), below in members:
-            kind = Kind.EXECUTABLE if executable else Kind.FILE
-            content = f"{algorithm}:{md5}" if md5 else f"version:{version} {output.source}{below}"
-            check = Checksum(algorithm, md5) if md5 else None
-            if not (md5 or version):
-                yield SourceFile(where + below, content, size, kind, missing=_UNKNOWN)
-                continue
-            try:
-                url, there = place(md5, below)
-            except NotFound as error:
-                yield SourceFile(where + below, content, size, kind, missing=error.message)
-                continue
-            of_object = version if "://" in url else None
-            yield SourceFile(
-                *(where + below, content, there if size is None else size, kind, "", url, of_object),
-                check=check,
-                external=not md5,
-            )
+    def _file(self, output: Output, listed: Listed, below: str) -> SourceFile:
+        """Return a file; `below` is "/" and its path in the output, "" for one that is the output."""
+        md5, version = listed.md5, listed.version
+        file = SourceFile(
+            output.path + below,
+            f"{output.algorithm}:{md5}" if md5 else f"version:{version} {output.source}{below}",
+            listed.size,
+            Kind.EXECUTABLE if listed.executable else Kind.FILE,
+            check=Checksum(output.algorithm, md5) if md5 else None,
+            external=not md5,
+        )
+        if not (md5 or version):
+            return file._replace(missing=_UNKNOWN)
+        try:
+            url, size = self._objects.place(output, md5, below)
+        except NotFound as error:
+            return file._replace(missing=error.message)
+        pinned = version if "://" in url else None
+        return file._replace(url=url, size=size if file.size is None else file.size, object_version=pinned)

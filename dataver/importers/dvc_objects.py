@@ -7,7 +7,7 @@ remote with versions of objects keeps files under their own names instead.
 
 import configparser
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -104,28 +104,28 @@ class DvcObjects:
             self._listings.put(key, found)
         return found
 
-    def place(self, output: Output) -> Callable[[str, str], tuple[str, int | None]]:
-        """Return a function that returns the path or URL of a file's object, and its size if it is known.
+    def place(self, output: Output, md5: str, below: str) -> tuple[str, int | None]:
+        """Return the path or URL of a file's object, and its size if it is known. The cache has priority.
 
-        Its arguments are the MD5 of the file, and for a file in a folder "/" and its path there. The cache
-        has priority. It raises `NotFound` if the object is known to be nowhere.
+        Args:
+            output: the file, or the folder that has it.
+            md5: of the file.
+            below: for a file in a folder "/" and its path there.
+
+        Raises:
+            NotFound: the object is known to be nowhere.
         """
         if not output.md5 and output.url:
-            return lambda _, below: (output.url.rstrip("/") + below, None)
-        remotes = self._remotes(output)
-
-        def find(md5: str, below: str) -> tuple[str, int | None]:
-            key = _key(output, md5)
-            for remote in remotes:
-                if not remote.is_folder:
-                    named = bool(output.files or output.version)
-                    return f"{remote.url}/{output.path}{below}" if named else f"{remote.url}/{key}", None
-                with suppress(OSError):
-                    path = f"{remote.url}/{key}"
-                    return path, Path(path).stat().st_size
-            raise NotFound(self._reason(output))
-
-        return find
+            return output.url.rstrip("/") + below, None
+        key = _key(output, md5)
+        for remote in self._remotes(output):
+            if not remote.is_folder:
+                named = bool(output.files or output.version)
+                return f"{remote.url}/{output.path}{below}" if named else f"{remote.url}/{key}", None
+            with suppress(OSError):
+                path = f"{remote.url}/{key}"
+                return path, Path(path).stat().st_size
+        raise NotFound(self._reason(output))
 
     def _find_listing(self, output: Output) -> list[Listed]:
         failure: DataverError = NotFound(self._reason(output))
