@@ -65,16 +65,16 @@ def wandb_source(
     Raises:
         InvalidInput: a place is none of these, or the package is not installed.
     """
-    paths, found = [Path(each).expanduser() for each in places], _PROJECT.fullmatch(places[0])
-    for path in paths:
-        if not path.exists() and (len(places) > 1 or found is None):
-            raise InvalidInput(
-                f"{path} does not exist, and is no project of Weights & Biases.",
-                hint="give entity/project, a folder with offline runs, or a wandb_manifest.json",
-            )
-    if found is None or paths[0].exists():
+    paths, project = [Path(each).expanduser() for each in places], _PROJECT.fullmatch(places[0])
+    missing = [path for path in paths if not path.exists()]
+    if not missing:
         return WandbOffline(paths, kind, name)
-    return WandbProject(found[1], found[2], kind, name)
+    if project is None or len(places) > 1:
+        raise InvalidInput(
+            f"{missing[0]} does not exist, and is no project of Weights & Biases.",
+            hint="give entity/project, a folder with offline runs, or a wandb_manifest.json",
+        )
+    return WandbProject(project[1], project[2], kind, name)
 
 
 class WandbOffline(Source):
