@@ -46,21 +46,21 @@ _DAMAGE: Final = (
 
 
 class _Zip(NamedTuple):
-    """An open zip file."""
+    """An open zip file; its members by SHA-256 are known of the sizes for which they were needed."""
 
     archive: zipfile.ZipFile
     store: Store
     key: str
     size: int
+    hashes: dict[int, dict[str, zipfile.ZipInfo]]
 
 
 class MemberIndex:
-    """Open zip files by name, and members of a size by SHA-256."""
+    """Open zip files by name."""
 
     def __init__(self) -> None:
         self._opening = threading.RLock()  # so that threads do not read the same directory or member each
         self._zips: LRUCache[str, _Zip] = LRUCache(_OPEN)
-        self._hashes: LRUCache[tuple[str, int], dict[str, zipfile.ZipInfo]] = LRUCache(_OPEN)
 
     def open(
         self, zips: Sequence[tuple[str, Opener]], names: Sequence[str], size: int, digest: str
@@ -76,7 +76,7 @@ class MemberIndex:
             for name, opener in zips:
                 try:
                     found = self._opened(name, opener)
-                    chosen = _named(found, names) if by_name else self._hashed(name, found, size, digest)
+                    chosen = _named(found, names) if by_name else self._hashed(found, size, digest)
                     for info in chosen:
                         if info.file_size == size and (member := _checked(found, info, digest)):
                             return member
@@ -91,19 +91,18 @@ class MemberIndex:
                 store, key = opener()
                 size = store.stat(key).size
                 archive = zipfile.ZipFile(io.BufferedReader(_Ranged(store, key, size)))
-                found = _Zip(archive, store, key, size)
+                found = _Zip(archive, store, key, size, {})
                 self._zips.put(name, found)
             return found
 
-    def _hashed(self, name: str, there: _Zip, size: int, digest: str) -> list[zipfile.ZipInfo]:
+    def _hashed(self, there: _Zip, size: int, digest: str) -> list[zipfile.ZipInfo]:
         """Return the member with a size and a SHA-256; all members of that size are read once."""
         with self._opening:
-            found = self._hashes.get((name, size))
-            if found is None:
+            if size not in there.hashes:
                 same = [each for each in there.archive.infolist() if each.file_size == size]
-                found = {_sha256(there, each): each for each in same}
-                self._hashes.put((name, size), found)
-        return [found[digest]] if digest in found else []
+                there.hashes[size] = {_sha256(there, each): each for each in same}
+        found = there.hashes[size].get(digest)
+        return [found] if found else []
 
 
 def _named(there: _Zip, names: Sequence[str]) -> list[zipfile.ZipInfo]:
