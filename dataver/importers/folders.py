@@ -88,7 +88,7 @@ def _matching(given: str | Path) -> list[str]:
 
 def _by_value(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts names by text and by the values of the numbers in them."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _time(folder: Path) -> datetime:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from posixpath import normpath
 from typing import Any, Final, NamedTuple
 
-from dataver.errors import NotFound, StoreError
+from dataver.errors import InvalidInput, NotFound, StoreError
 from dataver.importers.git_program import GitProgram
 from dataver.importers.names import dataset_name
 from dataver.importers.source import Source, SourceFile, SourceVersion
@@ -66,7 +67,7 @@ class GitSource(Source):
     ) -> None:
         self._git = GitProgram(where, self.largest)
         super().__init__(self._git.location)
-        self._refs, self._path = list(refs), path.strip("/")
+        self._refs, self._path = list(refs), normpath(f"/{path}").strip("/")
         self._name = dataset_name(name or self._default_name(), self.kind)
         self._files_of: dict[str, Files] = {}  # by commit: the files that name data
 
@@ -84,6 +85,11 @@ class GitSource(Source):
             self.problems.append(("history", reason))
         states = self._states(history, self._changes(history))
         found = list(join_unchanged(states, frozenset()))
+        if self._path and not found and not self.problems:
+            raise InvalidInput(
+                f"{self.location} has no data of {self.kind} at or below {self._path}.",
+                hint="--path is relative to the top of the repository",
+            )
         names = self._tag_names([tag for version in found for tag in version.tags])
         for version in found:
             yield replace(

@@ -339,6 +339,9 @@ def test_only_data_below_the_path_counts(made: DvcFolder) -> None:
     assert [each.key for each in found] == [first, fourth]
     assert [contents(each) for each in found] == [{"d/s/a": b"1"}, {"d/s/a": b"1", "d/s/b": b"3"}]
     assert found[0].dataset == "my-cats"
+    assert len(versions(made, path="./d/s/")) == 2
+    with pytest.raises(InvalidInput, match="at or below d/none"):
+        versions(made, path="d/none")
 
 
 def test_a_repository_below_that_of_git_has_paths_of_its_own(tmp_path: Path) -> None:
