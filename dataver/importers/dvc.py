@@ -7,7 +7,6 @@ commit has of data; files that git keeps are not data.
 import re
 from collections import ChainMap
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import cached_property
 from posixpath import basename, dirname, join
 from typing import Any, Final
@@ -101,14 +100,21 @@ class DvcSource(GitSource):
     # what commits name
 
     def _data(self, commit: Commit, files: Files) -> frozenset[Any]:
-        return frozenset(self._identity(each) for each in self._outputs(files, commit))
+        return frozenset(filter(None, (self._identity(each) for each in self._outputs(files, commit))))
 
     def _identity(self, output: Output) -> Hashable:
+        """Return what is equal for equal data, None if the chosen path has none of the output."""
         members: Iterable[Listed] = output.files
         if self._path.startswith(f"{output.path}/"):
-            with suppress(DataverError):  # else all changes of the folder count
+            try:
                 members = self._members(output)
+            except DataverError as error:  # all changes of the folder count
+                if isinstance(error, StoreError) and error.transient:
+                    raise
+            else:
                 output = output._replace(md5="")
+                if not members:
+                    return None
         files = tuple((each.path, each.md5 or each.version) for each in members)
         return (output.path, output.algorithm, output.md5 or output.version, output.executable, files)
 
