@@ -6,6 +6,7 @@ remote with versions of objects keeps files under their own names instead.
 """
 
 import configparser
+import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -124,7 +125,7 @@ class DvcObjects:
                 return f"{remote.url}/{output.path}{below}" if named else f"{remote.url}/{key}", None
             with suppress(OSError):
                 path = f"{remote.url}/{key}"
-                return path, Path(path).stat().st_size
+                return path, os.stat(path).st_size  # noqa: PTH116  # of many files: takes a third of the time
         raise NotFound(self._reason(output))
 
     def _find_listing(self, output: Output) -> list[Listed]:

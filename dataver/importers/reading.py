@@ -34,6 +34,7 @@ _BATCH = 64 << 20  # bytes of contents that are copied before they are added
 _FILES = 1024  # contents of a batch
 _RANGE = 8 << 20  # bytes of one read of a remote object
 _PART = 1 << 20  # and of a local file
+_TINY = 16 << 10  # average size below which local files are verified by the thread that adds them
 _AT_ONCE = 64  # contents that a thread reads before it takes others: handing over one takes 0.1 ms
 
 
@@ -63,7 +64,9 @@ def ready_batches(files: Sequence[SourceFile], places: "Places", folder: Path) -
             copies.mkdir(exist_ok=True)
             several = max(1, min(_AT_ONCE, len(batch) // (4 * threads)))
             parts = [batch[at : at + several] for at in range(0, len(batch), several)]
-            now = copies, pool.map(partial(_ready_part, places, copies), count(), parts)
+            tiny = here and sum(file.size or _TINY for file in batch) < _TINY * len(batch)
+            at_work = map if tiny else pool.map
+            now = copies, at_work(partial(_ready_part, places, copies), count(), parts)
             if ahead is not None:
                 yield from _finished(*ahead)
             ahead = now
