@@ -82,12 +82,15 @@ class ClearMLReader(Protocol):
 
 
 class Item(NamedTuple):
-    """A file in a state: its owner is the task that has the bytes; `at` is a URL, or a local path."""
+    """A file in a state: its owner is the task that has the bytes; `at` is a URL, or a local path.
+
+    The size may be unknown.
+    """
 
     path: str
     hash: str
     owner: str
-    size: int
+    size: int | None
     artifact: str
     at: str
 
@@ -312,8 +315,8 @@ def parse_state(data: bytes, task: str) -> State:
 
 
 def _item(entry: Mapping[str, Any], where: str) -> Item:
-    size = entry.get("size") or 0
-    if not isinstance(size, int) or size < 0:
+    size = entry.get("size")
+    if size is not None and (not isinstance(size, int) or size < 0):
         raise ValueError(f"a size is {size!r}")
     value = _text(entry, "hash").lower()
     if where != "link" and not _HASH.fullmatch(value):

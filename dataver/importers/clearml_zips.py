@@ -52,7 +52,7 @@ class _Zip(NamedTuple):
     store: Store
     key: str
     size: int
-    hashes: dict[int, dict[str, zipfile.ZipInfo]]
+    hashes: dict[int | None, dict[str, zipfile.ZipInfo]]
 
 
 class MemberIndex:
@@ -63,7 +63,7 @@ class MemberIndex:
         self._zips: LRUCache[str, _Zip] = LRUCache(_OPEN)
 
     def open(
-        self, zips: Sequence[tuple[str, Opener]], names: Sequence[str], size: int, digest: str
+        self, zips: Sequence[tuple[str, Opener]], names: Sequence[str], size: int | None, digest: str
     ) -> IO[bytes]:
         """Open the member with one of the names, else the one with the SHA-256, in one of the zip files.
 
@@ -78,7 +78,7 @@ class MemberIndex:
                     found = self._opened(name, opener)
                     chosen = _named(found, names) if by_name else self._hashed(found, size, digest)
                     for info in chosen:
-                        if info.file_size == size and (member := _checked(found, info, digest)):
+                        if size in (None, info.file_size) and (member := _checked(found, info, digest)):
                             return member
                 except _DAMAGE as error:
                     damage = f"; {name} is damaged: {error}"
@@ -95,11 +95,11 @@ class MemberIndex:
                 self._zips.put(name, found)
             return found
 
-    def _hashed(self, there: _Zip, size: int, digest: str) -> list[zipfile.ZipInfo]:
+    def _hashed(self, there: _Zip, size: int | None, digest: str) -> list[zipfile.ZipInfo]:
         """Return the member with a size and a SHA-256; all members of that size are read once."""
         with self._opening:
             if size not in there.hashes:
-                same = [each for each in there.archive.infolist() if each.file_size == size]
+                same = [each for each in there.archive.infolist() if size in (None, each.file_size)]
                 there.hashes[size] = {_sha256(there, each): each for each in same}
         found = there.hashes[size].get(digest)
         return [found] if found else []

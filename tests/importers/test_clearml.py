@@ -84,6 +84,14 @@ def test_a_chain_is_read_parents_first(tmp_path: Path) -> None:
     assert source.problems == []
 
 
+def test_files_of_unknown_size_are_read(tmp_path: Path) -> None:
+    """By name, or after a rename by the SHA-256."""
+    files = [entry("a", b"1", "a1", size=None), entry("new", b"22", "a1", size=None)]
+    task(tmp_path, "a1", files, [], {"a": b"1", "old": b"22"})
+    found = files_of(tmp_path, "a1")
+    assert [(read(found[name]), found[name].size) for name in ("a", "new")] == [(b"1", None), (b"22", None)]
+
+
 def test_renamed_members_are_found_by_hash(tmp_path: Path) -> None:
     """A renamed file is found by its name in the owner's state, or by its bytes; swapped names do not mix."""
     members = {"old": b"1", "x": b"22", "y": b"33", "hidden": b"444"}
