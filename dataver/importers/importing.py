@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,7 +34,7 @@ from dataver.importers.reading import Places, Ready, ready_batches
 from dataver.importers.runs import record_runs
 from dataver.importers.source import Problems, Source, SourceFile, SourceVersion
 from dataver.ingest.external import ExternalReport, record_outside
-from dataver.ingest.external_listing import Outside
+from dataver.ingest.external_listing import ExternalFile, Outside
 from dataver.ingest.scan import Scan, ScannedItem
 from dataver.machine.paths import workspace_of
 from dataver.progress import SILENT, Progress, receiver
@@ -332,13 +332,19 @@ class _Import:
 
     def _record(self, draft: Draft, files: Sequence[SourceFile], problems: Problems) -> None:
         """Record contents that stay where they are."""
-        for outside in self._places.outsides(files, problems):
-            if self._in_place:
-                if allow(outside.place, self._core.url) is not None:
-                    self.report.places.append(outside.place)
-            elif not is_allowed(outside.place, self._core.url):
-                problems += refused(outside)
+        for place, found in self._places.outside(files, problems):
+            if not self._in_place and not is_allowed(place, self._core.url):
+                problems += refused(place, found)
                 continue
+            try:
+                outside = Outside(place, self._places.store(place), found, [])
+            except InvalidInput as error:
+                if (error.hint or "").startswith("pip install"):  # nothing is lost yet
+                    raise
+                problems += [(file.path, error.message) for file in found]
+                continue
+            if self._in_place and allow(place, self._core.url) is not None:
+                self.report.places.append(place)
             how = Scan(default_ignore=False)
             report, core = ExternalReport(), draft._core
             with core.changing():
@@ -346,7 +352,7 @@ class _Import:
                 core.commit()
             self.report.files += report.files
             self.report.size += report.read
-            keys = {f"{outside.place}/{file.key}": file.path for file in outside.files}
+            keys = {f"{place}/{file.key}": file.path for file in found}
             problems += [(keys.get(name, name), reason) for name, reason in (*report.problems, *how.problems)]
 
 
@@ -365,10 +371,10 @@ def listed(wanted: SourceVersion, problems: Problems) -> dict[str, SourceFile] |
         return None
 
 
-def refused(outside: Outside) -> Problems:
+def refused(place: str, files: Iterable[ExternalFile]) -> Problems:
     """Return the problems of files in a place that this machine may not read."""
-    reason = f"it stays at {outside.place}, which this machine may not read; --in-place allows it"
-    return [(file.path, reason) for file in outside.files]
+    reason = f"it stays at {place}, which this machine may not read; --in-place allows it"
+    return [(file.path, reason) for file in files]
 
 
 def _left_out(problems: Problems) -> dict[str, Any]:

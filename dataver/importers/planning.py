@@ -66,13 +66,13 @@ def plan_import(repo: Repository, source: Source, *, in_place: bool = False) -> 
             _count(plan, size)
             plan.stored += size or 0
     plan.problems += source.problems
-    for outside in Places(source).outsides(staying, plan.problems):
-        if not is_allowed(outside.place, repo.url):
+    for place, files in Places(source).outside(staying, plan.problems):
+        if not is_allowed(place, repo.url):
             if not in_place:
-                plan.problems += refused(outside)
+                plan.problems += refused(place, files)
                 continue
-            plan.places.append(outside.place)
-        for each in outside.files:
+            plan.places.append(place)
+        for each in files:
             _count(plan, each.size or None)  # a size that is unknown is 0 here
     plan.speed = recent_rate(repo._core.local_name, "upload")
     if plan.speed is not None:

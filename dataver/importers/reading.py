@@ -20,7 +20,7 @@ from dataver import parallel
 from dataver.errors import DataverError, NotFound, StoreError
 from dataver.hashing.checksums import Hasher, hasher
 from dataver.importers.source import Problems, Source, SourceFile
-from dataver.ingest.external_listing import ExternalFile, Outside
+from dataver.ingest.external_listing import ExternalFile
 from dataver.ingest.scan import ScannedItem
 from dataver.ingest.stat_cache import FileStat
 from dataver.machine.configuration import below, options_for
@@ -190,7 +190,9 @@ class Places:
         starts = range(0, pin.size, _RANGE)
         return pin.size, (store.get_pinned(key, pin, at, min(_RANGE, pin.size - at)) for at in starts)
 
-    def outsides(self, files: Iterable[SourceFile], problems: Problems) -> Iterator[Outside]:
+    def outside(
+        self, files: Iterable[SourceFile], problems: Problems
+    ) -> Iterator[tuple[str, list[ExternalFile]]]:
         """Yield the places of contents that stay where they are, each with its files.
 
         A place is the folder that all objects of one bucket or host, or all local files, have in common.
@@ -223,7 +225,7 @@ class Places:
                 for url, file in group
             ]
             place = place_of(root or "/")
-            yield Outside(place, self.store(place), sorted(found), [])
+            yield place, sorted(found)
 
 
 def _real_path(path: Path) -> str:

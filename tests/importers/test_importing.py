@@ -9,7 +9,7 @@ from unicodedata import normalize
 import pytest
 
 import dataver
-from dataver.errors import DataverError, Incomplete, StoreError
+from dataver.errors import DataverError, Incomplete, InvalidInput, StoreError
 from dataver.formats.entry import Kind
 from dataver.importers import import_versions, plan_import
 from dataver.importers.history import ImportedHistory
@@ -344,6 +344,26 @@ def test_many_versions_that_were_deleted_are_passed(repo: dataver.Repository) ->
         gone.leave_out(source.add(f"merge {number}", parents=(f"left {number}", f"right {number}")))
     (parent,) = gone.parents(source.add("b"))
     assert parent.published.ref == "cats@1.0.0"
+
+
+def test_a_reference_that_leads_nowhere_loses_nothing_else(
+    repo: dataver.Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket that cannot exist is named; a package that can be installed stops the import before."""
+    source = WrittenSource()
+    source.add("a", file("bad", b"1", url="s3://b/key", external=True), file("fine", b"fine"))
+    assert "--in-place" in plan_import(repo, source).problems[0][1]
+    report = import_versions(repo, source, in_place=True)
+    assert contents(repo, "cats@latest") == {"fine": b"fine"}
+    assert [name for name, _ in report.problems] == ["bad in cats@1.0.0"]
+
+    def lacks(*_: object) -> None:
+        raise InvalidInput("az:// needs a package.", hint="pip install adlfs")
+
+    monkeypatch.setattr("dataver.importers.reading.open_place", lacks)
+    source.add("b", file("bad", b"2", url="az://container/key", external=True))
+    with pytest.raises(InvalidInput, match="needs a package"):
+        import_versions(repo, source, in_place=True)
 
 
 def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
