@@ -230,9 +230,9 @@ def _file(
     elif check and objects and not local:
         local = str(objects / check.algorithm / check.value[:2] / check.value[2:])
     if local and Path(local).is_file():
-        return SourceFile(path, content, size or 0, url=local, check=check, external=bool(ref))
+        return SourceFile(path, content, size, url=local, check=check, external=bool(ref))
     why = None if read else f"W&B has no copy of it on this machine ({local or ref})"
-    return SourceFile(path, content, size or 0, read=read, check=check, missing=why)
+    return SourceFile(path, content, size, read=read, check=check, missing=why)
 
 
 def _checksum(text: str, algorithm: str | None) -> Checksum | None:
@@ -245,7 +245,8 @@ def _checksum(text: str, algorithm: str | None) -> Checksum | None:
 def _manifest(path: Path) -> _Entries:
     with path.open("rb") as file:
         entries: _Entries = json.loads(file.read(_MAX_MANIFEST))["contents"]
-    return {name: entry for name, entry in entries.items() if entry["digest"]}
+    # only a log of this machine may name local files
+    return {name: {**entry, "local_path": None} for name, entry in entries.items() if entry["digest"]}
 
 
 def _entries(path: Path, number: int) -> _Entries:

@@ -76,6 +76,12 @@ def test_a_file_is_taken_from_the_cache_by_its_checksum(machine: Machine) -> Non
     assert file.missing is not None
 
 
+def test_a_size_may_be_unknown(machine: Machine) -> None:
+    """As in manifests of old clients; the checksum is there."""
+    machine.keep(b"one")
+    assert machine.file({"digest": md5(b"one")}).size is None
+
+
 def test_a_file_that_is_not_in_the_cache_is_missing(machine: Machine) -> None:
     """The reason names where it would be; its checksum is known."""
     file = machine.file({"digest": md5(b"gone"), "size": 4})
@@ -97,6 +103,15 @@ def test_a_reference_stays_where_it_is(machine: Machine) -> None:
     file = machine.file({"digest": md5(b"local"), "ref": f"file://{machine.root}/a%20b.bin", "size": 5})
     assert (file.url, file.external) == (str(local), True)
     assert file.check == ("md5", hashlib.md5(b"local").hexdigest())
+
+
+def test_a_manifest_names_no_local_files(machine: Machine) -> None:
+    """It may be that of someone else."""
+    (machine.root / "secret").write_text("secret")
+    path = machine.manifest("cats.json", {"a": {"digest": "x", "local_path": str(machine.root / "secret")}})
+    [version] = machine.versions(path)
+    [file] = version.files()
+    assert (file.url, file.missing is None) == (None, False)
 
 
 def test_manifests_in_a_row_are_the_history_of_a_dataset(machine: Machine) -> None:
