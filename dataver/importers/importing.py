@@ -27,6 +27,7 @@ from dataver.api.repository import Repository
 from dataver.api.version import Version
 from dataver.errors import Conflict, DataverError, Incomplete, InvalidInput, StoreError
 from dataver.formats.entry import Entry
+from dataver.formats.record import MAX_PARENTS
 from dataver.importers.changes import Changes, Parent, changes_since, checked_files, copies, name_of, names_of
 from dataver.importers.history import IMPORTED, ImportedHistory
 from dataver.importers.names import as_unicode, tag_name
@@ -188,6 +189,10 @@ class _Import:
     def _bring(self, wanted: SourceVersion, files: dict[str, SourceFile], problems: Problems) -> Published:
         """Make a version."""
         parents = self._history.parents(wanted)
+        if len(parents) > MAX_PARENTS:
+            reason = f"a version has at most {MAX_PARENTS} parents, and these are {len(parents)}"
+            self.report.problems.append((f"parents of {wanted.key}", reason))
+            parents = parents[:MAX_PARENTS]
         above = [each.published for each in parents]
         mirrors = f"{self._source.kind} {wanted.key}"
         drafts = OneStepDrafts(

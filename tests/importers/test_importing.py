@@ -366,6 +366,18 @@ def test_a_reference_that_leads_nowhere_loses_nothing_else(
         import_versions(repo, source, in_place=True)
 
 
+def test_parents_are_bounded(repo: dataver.Repository) -> None:
+    """A merge of more is reported, and has all its files."""
+    source = WrittenSource()
+    for number in range(66):
+        source.add(f"p{number}", file("a", b"%d" % number), parents=())
+    source.add("merge", file("a", b"65"), parents=tuple(each.key for each in source.rows))
+    report = import_versions(repo, source)
+    assert [name for name, _ in report.problems] == ["parents of merge"]
+    assert len(report.versions[-1].parents) == 64
+    assert report.versions[-1].read("a") == b"65"
+
+
 def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
     """An import does not bring back what a person has deleted."""
     source = WrittenSource()

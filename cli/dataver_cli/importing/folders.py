@@ -26,7 +26,8 @@ def command(
 
     FOLDER is a folder or a quoted pattern. The order is that of the names, with numbers by value: v10
     follows v9. A version has the time that is in the name, as in data_2026-01-03, else that of the folder's
-    last change. Its tag is the folder's name. A repeated import brings only new folders.
+    last change. Its tag is the folder's name. A repeated import brings only folders with new names: not
+    one whose files have changed since, nor another of the same name.
     """
     from dataver.importers.folders import FoldersSource
 
