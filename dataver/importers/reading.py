@@ -122,7 +122,7 @@ def _verified(file: SourceFile, path: Path) -> Ready:
                 return Ready(file, None, wrong)
     finally:
         os.close(fd)
-    return Ready(file, _item(file, path, now))
+    return Ready(file, _item(file, path, now)._replace(verified=file.check is not None))
 
 
 def _copied(file: SourceFile, places: "Places", target: Path, copy: IO[bytes]) -> Ready:

@@ -271,6 +271,9 @@ class Adder:
                 good, after = read(fd, file, before)
                 if good:
                     return
+                if found.verified and after._replace(ctime_ns=before.ctime_ns) != before:  # no mere hard link
+                    self._problems.append((found.source, "it has changed since it was verified"))
+                    return
                 before = after
                 os.lseek(fd, 0, os.SEEK_SET)
         finally:

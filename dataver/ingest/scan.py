@@ -62,6 +62,7 @@ class ScannedItem(NamedTuple):
         kind: its kind.
         stat: the values that detect a change of a file.
         target: the target of a symbolic link.
+        verified: whether the bytes at these values were verified, so that later ones are refused.
     """
 
     path: str
@@ -69,6 +70,7 @@ class ScannedItem(NamedTuple):
     kind: Kind
     stat: FileStat
     target: str = ""
+    verified: bool = False
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 import dataver
 from dataver.errors import DataverError, Incomplete, InvalidInput, StoreError
 from dataver.formats.entry import Kind
-from dataver.importers import import_versions, plan_import
+from dataver.importers import import_versions, plan_import, reading
 from dataver.importers.history import ImportedHistory
 from dataver.importers.names import dataset_name
 from dataver.importers.source import SourceFile
@@ -376,6 +376,33 @@ def test_parents_are_bounded(repo: dataver.Repository) -> None:
     assert [name for name, _ in report.problems] == ["parents of merge"]
     assert len(report.versions[-1].parents) == 64
     assert report.versions[-1].read("a") == b"65"
+
+
+def test_a_file_that_changes_after_its_check_is_left_out(
+    repo: dataver.Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the version had bytes that nothing has verified; a new hard link is no change."""
+    for name in ("changed", "linked"):
+        (tmp_path / name).write_bytes(b"right")
+        os.utime(tmp_path / name, (1, 1))
+    ready = reading._verified
+
+    def change(file: SourceFile, path: Path) -> reading.Ready:
+        found = ready(file, path)
+        if path.name == "changed":
+            path.write_bytes(b"wrong")
+        else:
+            os.link(path, tmp_path / "link")
+        return found
+
+    monkeypatch.setattr(reading, "_verified", change)
+    source = WrittenSource()
+    # two contents by name, so that both are read
+    other = file("linked", b"right", url=str(tmp_path / "linked"))._replace(content="md5:other")
+    source.add("a", file("changed", b"right", url=str(tmp_path / "changed")), other)
+    report = import_versions(repo, source)
+    assert contents(repo, "cats@latest") == {"linked": b"right"}
+    assert report.problems == [("changed in cats@1.0.0", "it has changed since it was verified")]
 
 
 def test_a_deleted_version_stays_deleted(repo: dataver.Repository) -> None:
