@@ -12,14 +12,11 @@ processes succeeded. A process whose parent ends reads the end of its pipe, and 
 """
 
 import multiprocessing
-import os
 import pickle
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from itertools import chain
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -34,23 +31,19 @@ from dataver.ingest.draft_session import draft_session
 from dataver.ingest.draft_state import kept_in, load_state
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import LEAST_SPOOL, note_sent, sent_before
-from dataver.ingest.scan import ScannedItem, SourceScan
+from dataver.ingest.process_count import is_alone
+from dataver.ingest.scan import ScannedItem
 from dataver.ingest.stat_cache import FileStat, StatCache
 from dataver.machine.locked_folder import LockedFolder
 from dataver.repository import RepositoryCore
 from dataver.storage.durable import flush_folder
-from dataver.tree import Tree
 
-__all__ = ["AddProcesses", "RemoteAdder", "processes_for"]
+__all__ = ["AddProcesses", "RemoteAdder"]
 
 _BATCH_SIZE: Final = 4 << 20  # bytes of a batch …
 _BATCH_FILES: Final = 512  # … and files
 _AHEAD: Final = 2  # batches that a process has received and not finished
 _ENDS: Final = 1.0  # seconds for a process to end by itself after an error
-_LOOKED_AT: Final = 50_000  # files at most: 20 MB
-_KNOWN: Final = 2_000  # files that the draft has: most of the others are known, too
-_PAYS_SIZE: Final = 64 << 20  # bytes …
-_PAYS_FILES: Final = 500  # … and files from which on starting processes pays: `docs/decisions/0021`
 
 
 class _Begin(NamedTuple):
@@ -76,39 +69,6 @@ class _Result(NamedTuple):
     sent: tuple[int, int]
 
 
-def processes_for(scans: Iterable[SourceScan], tree: Tree) -> int:
-    """Return the number of processes that pays for some sources: 1, or one a core, at most four.
-
-    Files whose paths a draft's tree has do not count: most of them are unchanged.
-    """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    if cores < 2 or not _is_alone():
-        return 1
-    known = files = size = 0
-    any_known = tree.summary().entries > 0
-    for folder in chain.from_iterable(each.ahead() for each in scans):
-        new = [each for each in folder if not any_known or tree.locate(each.path) is None]
-        known += len(folder) - len(new)
-        files += len(new)
-        size += sum(min(found.stat.size, _BATCH_SIZE) for found in new)
-        if files >= _PAYS_FILES and size >= _PAYS_SIZE:
-            return min(4, cores)
-        if files >= _LOOKED_AT or known >= _KNOWN:
-            return 1
-    return 1
-
-
-def _is_alone() -> bool:
-    """Return whether this process has one thread, so that it can be forked safely; on Linux only.
-
-    Threads that Python does not know count: a forked child waits for ever for those with which BLAKE3 hashes.
-    """
-    try:
-        return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208
-    except OSError:
-        return False
-
-
 class AddProcesses:
     """Started processes; use in a `with`, and begin it before any thread of this process.
 
@@ -121,7 +81,7 @@ class AddProcesses:
         self._draft = draft
         self._home = LockedFolder(draft.folder / "writing")
         self._folders = folders = [self._home.path / str(number) for number in range(count)]
-        alone = _is_alone()
+        alone = is_alone()
         context: Any = multiprocessing.get_context("fork" if alone else "spawn")
         repository = draft.repository
         spool = max(LEAST_SPOOL, draft.state.spool // count) if draft.state.spool else 0

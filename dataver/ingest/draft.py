@@ -44,6 +44,7 @@ from dataver.ingest.draft_state import (
 from dataver.ingest.draft_store import DraftStore
 from dataver.ingest.pack_uploader import PackSender, check_spool
 from dataver.ingest.parents import merge_onto, merge_parents, mirror_changes, parents_onto
+from dataver.ingest.process_count import processes_for
 from dataver.ingest.scan import Scan, ScannedItem, SourceScan, require_sources, scan
 from dataver.progress import Progress
 from dataver.repository import Published, RepositoryCore
@@ -468,13 +469,11 @@ class DraftCore(DraftStore):
         self, stack: ExitStack, scans: Sequence[SourceScan], workers: int | None
     ) -> "tuple[Callable[..., Adder], AddProcesses | None]":
         """Return what makes an adder, and the processes that it uses, which the stack ends."""
-        if workers == 1 or (not workers and self.state.spool):
-            return Adder, None
-        from dataver.ingest.add_processes import AddProcesses, RemoteAdder, processes_for
-
-        count = workers or processes_for(scans, self.tree)
+        count = workers or (1 if self.state.spool else processes_for(scans, self.tree))
         if count == 1:
             return Adder, None
+        from dataver.ingest.add_processes import AddProcesses, RemoteAdder
+
         processes = stack.enter_context(AddProcesses(self, count))
         return partial(RemoteAdder, processes), processes
 

@@ -12,8 +12,9 @@ import pytest
 
 import dataver
 from dataver.errors import InvalidInput, StoreError
-from dataver.ingest import add_processes
-from dataver.ingest.add_processes import AddProcesses, processes_for
+from dataver.ingest import add_processes, process_count
+from dataver.ingest.add_processes import AddProcesses
+from dataver.ingest.process_count import processes_for
 from dataver.ingest.scan import Scan, SourceScan, scan
 
 
@@ -176,31 +177,31 @@ def test_threads_of_libraries_count(repo, tmp_path):
 def test_processes_pay_for_large_sources_only(repo, source, tmp_path, monkeypatch):
     """And if this process can be forked, on a machine of several cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
-    monkeypatch.setattr(add_processes, "_is_alone", lambda: True)
+    monkeypatch.setattr(process_count, "is_alone", lambda: True)
     draft = repo.create("d", workspace=tmp_path)
     every = list(scan(source, Scan()))
     scans = [SourceScan(source, Scan())]
     assert processes_for(scans, draft.tree) == 1
     assert list(scans[0]) == every  # nothing is found twice, and nothing is missing
-    monkeypatch.setattr(add_processes, "_PAYS_FILES", 60)
-    monkeypatch.setattr(add_processes, "_PAYS_SIZE", 4_000_000)
+    monkeypatch.setattr(process_count, "_PAYS_FILES", 60)
+    monkeypatch.setattr(process_count, "_PAYS_SIZE", 4_000_000)
     scans = [SourceScan(source, Scan())]
     assert processes_for(scans, draft.tree) == 3
     assert list(scans[0]) == every
-    monkeypatch.setattr(add_processes, "_LOOKED_AT", 50)
+    monkeypatch.setattr(process_count, "_LOOKED_AT", 50)
     scans = [SourceScan(source, Scan())]
     assert processes_for(scans, draft.tree) == 1
     assert list(scans[0]) == every
-    monkeypatch.setattr(add_processes, "_is_alone", lambda: False)
+    monkeypatch.setattr(process_count, "is_alone", lambda: False)
     assert processes_for([SourceScan(source, Scan())], draft.tree) == 1
 
 
 def test_processes_do_not_pay_for_files_that_are_there(repo, source, tmp_path, monkeypatch):
     """A mirror that is repeated starts none; new files beside the old ones count."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
-    monkeypatch.setattr(add_processes, "_is_alone", lambda: True)
-    monkeypatch.setattr(add_processes, "_PAYS_FILES", 40)
-    monkeypatch.setattr(add_processes, "_PAYS_SIZE", 1_000_000)
+    monkeypatch.setattr(process_count, "is_alone", lambda: True)
+    monkeypatch.setattr(process_count, "_PAYS_FILES", 40)
+    monkeypatch.setattr(process_count, "_PAYS_SIZE", 1_000_000)
     draft = repo.create("d", workspace=tmp_path)
     draft.add(source)
     assert processes_for([SourceScan(source, Scan())], draft.tree) == 1
@@ -208,7 +209,7 @@ def test_processes_do_not_pay_for_files_that_are_there(repo, source, tmp_path, m
     for number in range(40):
         (source / f"z/{number}").write_bytes(random.Random(number).randbytes(30_000))
     assert processes_for([SourceScan(source, Scan())], draft.tree) == 3
-    monkeypatch.setattr(add_processes, "_KNOWN", 10)
+    monkeypatch.setattr(process_count, "_KNOWN", 10)
     assert processes_for([SourceScan(source, Scan())], draft.tree) == 1
 
 
