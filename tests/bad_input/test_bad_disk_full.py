@@ -38,6 +38,7 @@ def test_a_draft_that_cannot_be_begun_leaves_nothing(repo, small_disk):
     assert repo.create("d", workspace=small_disk).id
 
 
+@pytest.mark.slow
 def test_a_full_cache_costs_nothing_but_speed(repo, source, tmp_path, small_disk, monkeypatch):
     """The index of chunks and the memory of files are hints: adding goes on without them."""
     monkeypatch.setenv("DATAVER_CACHE", str(small_disk / "cache"))

@@ -188,6 +188,7 @@ def test_the_command_line_says_so_in_a_sentence_and_the_same_command_completes(r
     assert [draft.id for draft in repo.drafts(work)] == []
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_holds_no_lock(repo, tmp_path, huge):
     """SIGKILL in the middle of an add: the next command neither waits nor finds half a file."""
     draft = repo.create("d")

@@ -196,6 +196,7 @@ def _size(folder):
     return total
 
 
+@pytest.mark.slow
 def test_tiny_files_fit_the_spool_too(tmp_path):
     """Footers of packs of tiny chunks are as large as their frames, and count."""
     store = Gated()

@@ -170,6 +170,7 @@ def test_a_permanent_refusal_is_one_sentence(tmp_path):
     assert not caught.value.transient
 
 
+@pytest.mark.slow
 def test_processes_that_publish_at_once_all_get_their_own_label(tmp_path):
     """Four processes, three versions each, one dataset: twelve versions, none lost, none overwritten."""
     dataver.init(tmp_path / "repo")

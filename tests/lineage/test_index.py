@@ -237,7 +237,7 @@ def worker(path, seed, events):
         index.apply_versions(PUBLISHED)
 
 
-@pytest.mark.parametrize("count", [3, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.slow)])
 def test_processes_that_write_at_once_lose_no_row(tmp_path, count):
     """Processes that apply overlapping halves of 400 events to one new index make that of one process."""
     events = [event_of(n, n % 40, n % 9, n % 4, n, [n, n + 1, 3 * n]) for n in range(400)]
