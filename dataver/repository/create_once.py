@@ -15,9 +15,9 @@ writer that withdrew puts no new claim before it has seen a listing without any.
 store, every listing would contain a claim, and no writer would continue.
 
 Assumptions of the lock: a listing includes every object that was put before it began, and a writer that holds
-a claim writes within a minute. A claim is deleted by whoever has seen it for two minutes, because its writer
-must have died; so a writer that is stopped for longer, between claim and write, can still replace another's
-object.
+a claim writes within a minute. A writer that sees a claim of another one for two minutes deletes it, because
+the other one must have died; so a writer that is stopped for longer, between claim and write, can still
+replace another's object.
 """
 
 import contextlib

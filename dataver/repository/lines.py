@@ -95,7 +95,7 @@ def latest(records: Records, dataset: str, labels: Labels) -> Published:
         NotFound: all of them were deleted since they were listed.
     """
     found = latest_of_each(records, {dataset: labels}).get(dataset)
-    return found or records.get(dataset, max(labels))  # which says what is missing
+    return found or records.get(dataset, max(labels))  # raises an error that names it
 
 
 def latest_of_each(records: Records, datasets: Mapping[str, Labels]) -> dict[str, Published]:

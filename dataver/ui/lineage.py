@@ -54,7 +54,7 @@ def page(asked: Asked) -> dict[str, Any]:
     known = {"here": here, "q": asked.text("q"), "at": at, "selected": made.details(at), "place": position}
     draw = partial(asked.memory.get, ("drawing", *here.values()), made.draw, _SECONDS)
     drawn = draw() if asked.as_json or not made.about["large"] else {}
-    if not drawn:  # the page asks for it
+    if not (drawn or at or words):  # the page asks for it; a list or a preview does not
         Thread(target=draw, name="dataver-drawing", daemon=True).start()
     return {**known, **made.about, **drawn, "listed": [made.node(each, whole=True) for each in rows]}
 

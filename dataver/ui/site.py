@@ -104,7 +104,7 @@ class Site:
     def prepare(self) -> None:
         """Do what first requests would wait for: read the datasets, compile templates, import a reader.
 
-        All but the first page waits until a browser has drawn a page, as both would be slower together.
+        Pages other than the first are prepared after a browser has drawn one: both at once take longer.
         """
         with suppress(DataverError):
             PAGES[_FIRST](Asked(self._repository, {}, self._memory))

@@ -69,14 +69,6 @@ def make_app(
         cookie: the name of the cookie with the token.
         editing: whether pages change descriptions and tags.
     """
-
-    def refuse(request: Request, error: Exception) -> Response:
-        assert isinstance(error, DataverError)
-        status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            report(error.message)
-        return sentence(request, status, error.message, error.hint)
-
     content = Content(Catalogue(repository), report)
     pages, files = Threads(_PAGES), Threads(_FILES)
     # the length of a compressed page could reveal the secret of its forms (BREACH)
@@ -104,7 +96,7 @@ def make_app(
             Middleware(TokenCheck, access=access, cookie=cookie, refuse=partial(_locked, site)),
         ],
         exception_handlers={
-            DataverError: refuse,
+            DataverError: partial(_refuse, report),
             HTTPException: _unrouted,
             Exception: partial(_fail, report),
         },
@@ -122,6 +114,14 @@ def _locked(site: Site, request: Request) -> Response:
     if request.method not in METHODS:
         found.headers["Connection"] = "close"  # a body may follow
     return found
+
+
+def _refuse(report: Callable[[str], None], request: Request, error: Exception) -> Response:
+    assert isinstance(error, DataverError)
+    status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        report(error.message)
+    return sentence(request, status, error.message, error.hint)
 
 
 def _fail(report: Callable[[str], None], request: Request, error: Exception) -> Response:
